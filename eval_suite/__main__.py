@@ -1,0 +1,7 @@
+"""``python -m eval_suite`` is ``eval-suite``."""
+
+import sys
+
+from eval_suite.cli import main
+
+sys.exit(main())

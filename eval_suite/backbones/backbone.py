@@ -1,0 +1,123 @@
+"""The one type every task evaluates: an image classifier that owns its normalisation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.records import BackboneCard
+
+
+class Prediction(NamedTuple):
+    """Logits and the feature map they come from, of one forward pass."""
+
+    logits: Tensor
+    features: Tensor
+
+
+class Backbone(nn.Module):
+    """An image classifier: RGB images in [0, 1] → its own normalisation → feature map → logits.
+
+    Args:
+        net: the network, called with normalised images (N, 3, H, W), returning logits (N, classes).
+        card: name, classes, input size, mean and std, and how it was loaded.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, card: BackboneCard) -> None:
+        super().__init__()
+        self.net = net
+        self.card = card
+        self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(card.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
+        logits: Tensor = self.net(self.normalise(images))
+        return logits
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in [0, 1] as the network expects them: (x - mean) / std per channel."""
+        return (images - self.mean) / self.std
+
+    def features(self, images: Tensor) -> Tensor:
+        """The last feature map (N, C, h, w) before pooling."""
+        return self.predict(images).features
+
+    def predict(self, images: Tensor) -> Prediction:
+        """Logits and the last feature map before pooling, in one forward pass.
+
+        Raises:
+            EvalSuiteError: if the network has no two-dimensional feature map (a token model).
+        """
+        if self.card.feature_layer is None:
+            raise EvalSuiteError(
+                f"backbone '{self.card.name}' ({self.card.arch}) has no feature map of height and width; "
+                "choose a convolutional backbone, or name one of its layers with --feature-layer"
+            )
+        kept: list[Tensor] = []
+        layer = self.net.get_submodule(self.card.feature_layer)
+        handle = layer.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        try:
+            logits = self(images)
+        finally:
+            handle.remove()
+        return Prediction(logits, kept[-1])
+
+
+class Probe(NamedTuple):
+    """What one forward pass tells of a network: its number of outputs, and its last feature map's layer."""
+
+    outputs: int
+    feature_layer: str | None
+
+
+@torch.no_grad()
+def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
+    """Run a blank image through a network on the CPU and watch its layers finish.
+
+    The feature layer is the last one to finish whose output is (N, C, h, w) with h*w > 1; None where later layers
+    work on token sequences (N, tokens, C), since then no such map is what the logits are pooled from.
+
+    Args:
+        net: network taking (1, 3, H, W).
+        input_size: (H, W) of the probe.
+
+    Raises:
+        InputError: if the network cannot take such an image or does not return (1, classes).
+    """
+    finished: list[tuple[str, torch.Size]] = []
+
+    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                finished.append((name, output.shape))
+
+        return hook
+
+    handles = [module.register_forward_hook(watch(name)) for name, module in net.named_modules() if name]
+    training = net.training
+    try:
+        output = net.eval()(torch.zeros(1, 3, *input_size))
+    except RuntimeError as error:
+        raise InputError(
+            f"the network cannot take a {input_size[0]}x{input_size[1]} image: {first_line(error)}; see --input-size"
+        ) from error
+    finally:
+        net.train(training)
+        for handle in handles:
+            handle.remove()
+    if not (isinstance(output, Tensor) and output.ndim == 2):
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise InputError(f"expected a classifier returning logits (N, classes), found {found}")
+    layer: str | None = None
+    for name, shape in finished:
+        if len(shape) == 4 and shape[2] * shape[3] > 1:
+            layer = name
+        elif len(shape) == 3 and shape[1] > 1:
+            layer = None
+    return Probe(output.shape[1], layer)

@@ -1,0 +1,58 @@
+"""Running a backbone over a data set."""
+
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.data.loading import Batch
+
+
+class Logits(NamedTuple):
+    """Logits (n, classes) float32, labels (n,) and positions (n,) in the image index, in the order of the data."""
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    index: NDArray[np.int64]
+
+
+def predict_logits(
+    model: Callable[[Tensor], Tensor], batches: Iterable[Batch], *, precision: str = "fp32"
+) -> Logits:
+    """Forward every batch and gather what comes out; results stay on the device until the end.
+
+    Args:
+        model: images (B, 3, H, W) in [0, 1] → logits (B, classes).
+        batches: what to run it on.
+        precision: 'fp32', or 'bf16' for autocast.
+    """
+    logits: list[Tensor] = []
+    labels: list[Tensor] = []
+    index: list[Tensor] = []
+    with torch.inference_mode():
+        for batch in batches:
+            with autocast(batch.images.device, precision):
+                logits.append(model(batch.images).float())
+            labels.append(batch.labels)
+            index.append(batch.index)
+    if not logits:
+        return Logits(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    return Logits(
+        torch.cat(logits).cpu().numpy(), torch.cat(labels).cpu().numpy(), torch.cat(index).cpu().numpy()
+    )
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast | nullcontext[None]:
+    """The context in which a forward pass runs at a precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def place(backbone: Backbone, device: torch.device) -> Backbone:
+    """The backbone on a device, in the memory layout convolutions are fastest in, in evaluation mode."""
+    torch.backends.cudnn.benchmark = device.type == "cuda"
+    return backbone.to(device, memory_format=torch.channels_last).eval()

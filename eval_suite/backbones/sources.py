@@ -1,0 +1,282 @@
+"""Loading a backbone from anywhere ``--backbone`` can name, always with a report of which weights arrived."""
+
+import importlib.util
+import inspect
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torchvision
+from torch import nn
+
+from eval_suite.backbones import architectures  # noqa: F401 - registers our architectures with timm
+from eval_suite.backbones.backbone import Backbone, probe
+from eval_suite.backbones.checkpoint import load_weights, state_sha256
+from eval_suite.backbones.spec import BackboneOptions, SourceSpec, parse_source
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.records import BackboneCard, LoadReport
+from eval_suite.core.store import read_card
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_AUXILIARY_HEADS = ("googlenet", "inception_v3")
+
+
+class _Loaded(NamedTuple):
+    net: nn.Module
+    report: LoadReport
+    defaults: dict[str, Any]
+
+
+def architecture_names() -> dict[str, list[str]]:
+    """Every architecture a recipe can name, by library."""
+    return {
+        "timm": timm.list_models(),
+        "torchvision": torchvision.models.list_models(module=torchvision.models),
+    }
+
+
+def build_net(arch: str, num_classes: int, options: dict[str, Any] | None = None) -> nn.Module:
+    """A randomly initialised network.
+
+    Args:
+        arch: ``NAME`` or ``timm:NAME`` for timm (ours are registered there), ``torchvision:NAME`` for torchvision.
+        num_classes: outputs of the last layer.
+        options: further arguments of the network's constructor.
+
+    Raises:
+        InputError: if the name is unknown (nearest match given) or an option is not accepted.
+    """
+    library, _, name = arch.rpartition(":")
+    options = dict(options or {})
+    try:
+        if library == "torchvision":
+            _require_known(name, "torchvision")
+            if name in _AUXILIARY_HEADS:
+                options = {"aux_logits": False, "init_weights": True, **options}
+            net: nn.Module = torchvision.models.get_model(
+                name, weights=None, num_classes=num_classes, **options
+            )
+        else:
+            _require_known(name, "timm")
+            net = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
+    except TypeError as error:
+        raise InputError(
+            f"architecture '{arch}' does not accept its options {options}: {first_line(error)}"
+        ) from None
+    return net
+
+
+def native_config(arch: str, net: nn.Module) -> dict[str, Any]:
+    """Input size, mean, std, interpolation and crop fraction that an architecture was made for."""
+    if arch.startswith("torchvision:"):
+        return {"input_size": (224, 224), "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    config = timm.data.resolve_model_data_config(net)
+    return {
+        "input_size": tuple(config["input_size"][1:]),
+        "mean": tuple(config["mean"]),
+        "std": tuple(config["std"]),
+        "interpolation": config["interpolation"],
+        "crop_fraction": config["crop_pct"],
+    }
+
+
+def load_backbone(
+    source: str,
+    *,
+    name: str,
+    options: BackboneOptions | None = None,
+    num_classes: int | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Backbone:
+    """Load a backbone, in evaluation mode on the CPU, with its load report in the card.
+
+    Args:
+        source: a ``--backbone`` as `parse_source` reads it.
+        name: the backbone's name in records and reports.
+        options: overrides of mean, std, input size, classes and feature layer.
+        num_classes: outputs to build where the source leaves them open: the data's number of classes.
+        image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
+
+    Raises:
+        InputError: if the source is unknown, or weights do not cover the network.
+        EvalSuiteError: if published weights cannot be fetched or a user's factory fails.
+    """
+    spec = parse_source(source)
+    options = options or BackboneOptions()
+    if spec.kind == "checkpoint":
+        return _from_checkpoint(Path(spec.name), name, options)
+    classes = options.num_classes or num_classes
+    if spec.kind == "timm":
+        loaded = _from_timm(spec, classes)
+    elif spec.kind == "torchvision":
+        loaded = _from_torchvision(spec, classes)
+    else:
+        loaded = _from_factory(spec, classes, image_size)
+    settings = {
+        **loaded.defaults,
+        **options.model_dump(include={"mean", "std", "input_size"}, exclude_none=True),
+    }
+    card = BackboneCard(
+        name=name,
+        source=source,
+        arch=source.partition("@")[0],
+        classes=[],
+        load=loaded.report,
+        feature_layer=options.feature_layer,
+        **settings,
+    )
+    return finish(loaded.net, card)
+
+
+def finish(net: nn.Module, card: BackboneCard) -> Backbone:
+    """Wrap a network, filling in what can be read off it: outputs, parameters, feature layer, weights hash."""
+    found = probe(net, card.input_size)
+    if card.feature_layer is not None and card.feature_layer not in dict(net.named_modules()):
+        raise unknown_name("feature layer", card.feature_layer, dict(net.named_modules()))
+    card = card.model_copy(
+        update={
+            "num_classes": found.outputs,
+            "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "feature_layer": card.feature_layer or found.feature_layer,
+            "weights_sha256": state_sha256(net.state_dict()),
+        }
+    )
+    return Backbone(net, card).eval()
+
+
+def require_classes(card: BackboneCard, classes: list[str], data: str) -> None:
+    """Check that a backbone answers in the data's classes.
+
+    Raises:
+        InputError: if the class names, or where unknown their number, differ.
+    """
+    if card.num_classes != len(classes):
+        raise InputError(
+            f"backbone '{card.name}' has {card.num_classes} classes, but {data} has {len(classes)}; "
+            "evaluate it on the classes it was trained on"
+        )
+    if card.classes and card.classes != classes:
+        pairs = zip(card.classes, classes, strict=True)
+        at, (own, other) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+        raise InputError(
+            f"backbone '{card.name}' and {data} differ in their classes, first at {at}: '{own}' and '{other}'; "
+            "evaluate it on the classes it was trained on"
+        )
+
+
+def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backbone:
+    if not (folder / "card.json").is_file():
+        raise InputError(
+            f"expected a trained backbone in {folder}, found no card.json; finish its training with eval-suite train"
+        )
+    card = read_card(folder)
+    net = build_net(card.arch, len(card.classes), card.arch_options)
+    report = load_weights(net, folder / "model.safetensors")
+    overrides = options.model_dump(include={"mean", "std", "input_size", "feature_layer"}, exclude_none=True)
+    expected = card.weights_sha256
+    backbone = finish(
+        net, card.model_copy(update={"name": name, "source": str(folder), "load": report, **overrides})
+    )
+    if expected is not None and backbone.card.weights_sha256 != expected:
+        raise InputError(
+            f"{folder}/model.safetensors is not the file that its card.json describes; train the backbone again"
+        )
+    return backbone
+
+
+def _from_timm(spec: SourceSpec, num_classes: int | None) -> _Loaded:
+    _require_known(spec.name.partition(".")[0], "timm")
+    if spec.weights is not None:
+        arch = f"timm:{spec.name}"
+        classes = {"num_classes": num_classes} if num_classes else {}
+        net = timm.create_model(spec.name, pretrained=False, **classes)
+        return _Loaded(net, load_weights(net, spec.weights), native_config(arch, net))
+    try:
+        net = timm.create_model(spec.name, pretrained=True)
+    except Exception as error:
+        raise _not_fetched(f"timm:{spec.name}", error) from None
+    report = LoadReport(
+        matched=len(net.state_dict()), notes=[f"published weights {net.pretrained_cfg.get('tag')}"]
+    )
+    return _Loaded(net, report, native_config(f"timm:{spec.name}", net))
+
+
+def _from_torchvision(spec: SourceSpec, num_classes: int | None) -> _Loaded:
+    _require_known(spec.name, "torchvision")
+    if spec.weights is not None:
+        net = build_net(f"torchvision:{spec.name}", num_classes or 1000)
+        return _Loaded(net, load_weights(net, spec.weights), native_config(f"torchvision:{spec.name}", net))
+    known = torchvision.models.get_model_weights(spec.name)
+    tag = spec.tag or "DEFAULT"
+    if tag not in known.__members__:
+        raise unknown_name(f"weights of torchvision:{spec.name}", tag, known.__members__)
+    weights = known[tag]
+    try:
+        net = torchvision.models.get_model(spec.name, weights=weights)
+    except Exception as error:
+        raise _not_fetched(f"torchvision:{spec.name}/{tag}", error) from None
+    preset = weights.transforms()
+    side, short = preset.crop_size[0], preset.resize_size[0]
+    defaults = {
+        "input_size": (side, side),
+        "mean": tuple(preset.mean),
+        "std": tuple(preset.std),
+        "interpolation": preset.interpolation.value,
+        "crop_fraction": side / short,
+    }
+    report = LoadReport(matched=len(net.state_dict()), notes=[f"published weights {weights.name}"])
+    return _Loaded(net, report, defaults)
+
+
+def _from_factory(spec: SourceSpec, num_classes: int | None, image_size: tuple[int, int] | None) -> _Loaded:
+    assert spec.module is not None
+    if not spec.module.is_file():
+        raise InputError(
+            f"expected a Python file at {spec.module}, found none; check the path before ':{spec.name}'"
+        )
+    module_spec = importlib.util.spec_from_file_location(f"_backbone_{spec.module.stem}", spec.module)
+    assert module_spec is not None
+    assert module_spec.loader is not None
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise EvalSuiteError(
+            f"{spec.module} cannot be imported: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    factory = getattr(module, spec.name, None)
+    if not callable(factory):
+        callables = [
+            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+        ]
+        raise unknown_name(f"factory in {spec.module}", spec.name, callables)
+    takes_classes = "num_classes" in inspect.signature(factory).parameters
+    try:
+        net = factory(num_classes=num_classes) if takes_classes and num_classes else factory()
+    except Exception as error:
+        raise EvalSuiteError(
+            f"{spec.module}:{spec.name} failed: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    if not isinstance(net, nn.Module):
+        raise InputError(
+            f"expected {spec.module}:{spec.name} to return a torch.nn.Module, found {type(net).__name__}"
+        )
+    if spec.weights is not None:
+        report = load_weights(net, spec.weights)
+    else:
+        report = LoadReport(notes=["no weights file named: the weights are those the factory returned"])
+    defaults = {"input_size": image_size or (224, 224), "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+    return _Loaded(net, report, defaults)
+
+
+def _require_known(name: str, library: str) -> None:
+    known = architecture_names()[library]
+    if name.partition(".")[0] not in known:
+        raise unknown_name(f"{library} architecture", name, known)
+
+
+def _not_fetched(source: str, error: Exception) -> EvalSuiteError:
+    return EvalSuiteError(
+        f"the published weights of {source} cannot be had ({type(error).__name__}: {first_line(error)[:160]}); "
+        f"without a network give a local file: {source.partition('/')[0]}@weights.safetensors"
+    )

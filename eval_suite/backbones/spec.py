@@ -1,0 +1,75 @@
+"""The grammar of ``--backbone`` and the flags that go with it (no torch, so help stays fast)."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from eval_suite.core.errors import InputError
+
+_GRAMMAR = "a checkpoint folder, timm:NAME[@FILE], torchvision:NAME[/WEIGHTS][@FILE] or path/to/model.py:FACTORY[@FILE]"
+
+
+class SourceSpec(NamedTuple):
+    """A parsed ``--backbone``.
+
+    ``name`` is a folder, a model name or a factory's name; ``tag`` torchvision's weights name; ``module`` the Python
+    file of a factory; ``weights`` a local weights file.
+    """
+
+    kind: Literal["checkpoint", "timm", "torchvision", "factory"]
+    name: str
+    tag: str | None = None
+    module: Path | None = None
+    weights: Path | None = None
+
+
+class BackboneOptions(BaseModel):
+    """What a weights file does not say; flags for a user's own factory, overrides for the others."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    mean: tuple[float, float, float] | None = None
+    """Mean per channel that the network was trained with, images in [0, 1]."""
+    std: tuple[float, float, float] | None = None
+    """Standard deviation per channel that the network was trained with, images in [0, 1]."""
+    input_size: tuple[int, int] | None = None
+    """Height and width of the network's input."""
+    num_classes: int | None = Field(default=None, ge=1)
+    """Outputs of the last layer; by default the number of classes of the data."""
+    feature_layer: str | None = None
+    """Dotted name of the layer with the last feature map; found by itself where possible."""
+
+
+def parse_source(text: str) -> SourceSpec:
+    """Parse a ``--backbone``.
+
+    Raises:
+        InputError: if the text follows none of the four forms.
+    """
+    head, _, file = text.partition("@")
+    weights = Path(file) if file else None
+    prefix, colon, rest = head.partition(":")
+    if colon and prefix in ("timm", "torchvision") and rest:
+        if prefix == "timm":
+            return SourceSpec("timm", rest, weights=weights)
+        name, _, tag = rest.partition("/")
+        return SourceSpec("torchvision", name, tag=tag or None, weights=weights)
+    if ".py:" in head:
+        path, _, factory = head.rpartition(":")
+        if not factory.isidentifier():
+            raise InputError(f"expected path/to/model.py:FACTORY, found '{head}'; name the factory function")
+        return SourceSpec("factory", factory, module=Path(path), weights=weights)
+    if Path(head).is_dir() and not file:
+        return SourceSpec("checkpoint", head)
+    raise InputError(f"no backbone at '{text}': expected {_GRAMMAR}")
+
+
+def default_name(text: str) -> str:
+    """A short name for a backbone given by its source, e.g. ``resnet20-12fca82f`` for its weights file."""
+    spec = parse_source(text)
+    if spec.weights is not None:
+        return spec.weights.stem
+    if spec.kind == "checkpoint":
+        return Path(spec.name).resolve().name
+    return spec.name if spec.tag is None else f"{spec.name}-{spec.tag}"

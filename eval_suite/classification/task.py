@@ -1,0 +1,251 @@
+"""The classify task: logits over a labelled set, and what they say."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_suite.classification import metrics
+from eval_suite.classification.predictions import Predictions, read_predictions, write_predictions
+from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.records import Curve, DataInfo, Metric, Paper
+from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.core.statistics import bootstrap_interval, bootstrap_mean, topk_correct, wilson_interval
+from eval_suite.core.task import Score, Task, TaskOptions
+from eval_suite.data.images import open_images
+
+if TYPE_CHECKING:
+    from eval_suite.backbones.backbone import Backbone
+
+BINS = 15
+ECE = f"ECE ({BINS} equal-width bins)"
+_FAILED_NAMED = 100
+
+
+class ClassifyOptions(TaskOptions):
+    """Options of the classify task: those every task shares."""
+
+
+class ClassifyTask(Task):
+    """Top-1/top-5 error, likelihood, calibration and per-class accuracy on a labelled set."""
+
+    name = "classify"
+    version = 1
+    title = "Classification"
+    paper = Paper(
+        title="On Calibration of Modern Neural Networks",
+        venue="ICML",
+        year=2017,
+        url="https://arxiv.org/abs/1706.04599",
+    )
+    options: ClassVar[type[TaskOptions]] = ClassifyOptions
+
+    def predict(
+        self, backbone: "Backbone", options: TaskOptions, runtime: RuntimeOptions, folder: Path
+    ) -> Path:
+        """Write the logits of every readable image to ``predictions.npz``."""
+        from eval_suite.backbones.inference import place, predict_logits
+        from eval_suite.backbones.sources import require_classes
+        from eval_suite.data.loading import EvaluationTransform, ImageBatches
+
+        everything = open_images(options.data, options.split)
+        index = everything.subset(options.limit)
+        require_classes(backbone.card, everything.classes, options.data)
+        device = runtime.resolve_device()
+        card = backbone.card
+        batches = ImageBatches(
+            index,
+            EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+            batch_size=runtime.batch_size,
+            device=device,
+            workers=runtime.workers,
+            strict=options.strict,
+        )
+        shown = progress(batches, len(batches), f"{self.name} {card.name}")
+        found = predict_logits(place(backbone, device), shown, precision=runtime.precision)
+        if not len(found.labels):
+            raise EvalSuiteError(f"none of the {len(index)} images of {options.data} could be read")
+        if not np.isfinite(found.logits).all():
+            raise EvalSuiteError(
+                f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
+            )
+        path = folder / "predictions.npz"
+        write_predictions(
+            path,
+            Predictions(
+                logits=found.logits,
+                ids=[index.ids[i] for i in found.index],
+                labels=found.labels,
+                classes=index.classes,
+                failed=batches.failed,
+                data={
+                    "name": index.name,
+                    "split": index.split,
+                    "n_available": str(len(everything)),
+                    "sha256": index.sha256(),
+                },
+            ),
+        )
+        return path
+
+    def score(
+        self, predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None
+    ) -> Score:
+        """Metrics of a predictions file; ``truth`` (KIND:PATH) gives the labels where the file has none."""
+        found = read_predictions(predictions)
+        split = options.split if options else None
+        labels, classes, data = _truth(found, predictions, truth, split)
+        confidence, correct = metrics.confidence_and_correctness(found.logits, labels)
+        return Score(
+            metrics=_metrics(found.logits, labels, classes, confidence, correct),
+            data=data,
+            curves=[_reliability_curve(confidence, correct)],
+            ids=found.ids,
+            outcomes=_outcomes(found.logits, labels),
+        )
+
+
+def _truth(
+    found: Predictions, path: Path, truth: str | None, split: str | None
+) -> tuple[NDArray[np.int64], list[str], DataInfo]:
+    if truth is None:
+        if found.labels is None:
+            raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
+        labels, classes, data = found.labels, found.classes, dict(found.data)
+    else:
+        index = open_images(truth, split or found.data.get("split"))
+        label_of = dict(zip(index.ids, index.labels, strict=True))
+        if not found.ids and len(found.logits) != len(index):
+            raise InputError(
+                f"{path} holds {len(found.logits)} items without ids, but {truth} has {len(index)}; add an array 'ids'"
+            )
+        ids = found.ids or index.ids
+        unknown = [item for item in ids if item not in label_of]
+        if unknown:
+            raise InputError(f"{len(unknown)} ids of {path} are not in {truth}, first: '{unknown[0]}'")
+        labels, classes = np.array([label_of[item] for item in ids], np.int64), index.classes
+        data = {
+            "name": index.name,
+            "split": index.split,
+            "n_available": str(len(index)),
+            "sha256": index.sha256(),
+        }
+    outputs = found.logits.shape[1]
+    if len(labels) == 0:
+        raise InputError(f"{path} holds no items")
+    if labels.min() < 0 or labels.max() >= outputs:
+        raise InputError(
+            f"expected labels in 0..{outputs - 1} in {path}, found {labels.min()}..{labels.max()}"
+        )
+    failed = len(found.failed)
+    info = DataInfo(
+        name=data.get("name", path.stem),
+        split=data.get("split", "unknown"),
+        n_available=int(data.get("n_available", len(labels) + failed)),
+        n_requested=len(labels) + failed,
+        n_scored=len(labels),
+        n_failed=failed,
+        failed=found.failed[:_FAILED_NAMED],
+        sha256=data.get("sha256", ""),
+    )
+    return labels, classes or [str(i) for i in range(outputs)], info
+
+
+def _outcomes(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    return {
+        "Top-1 error": 1.0 - topk_correct(logits, labels, 1),
+        "Top-5 error": 1.0 - topk_correct(logits, labels, 5),
+        "NLL": metrics.negative_log_likelihood(logits, labels),
+    }
+
+
+def _metrics(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: list[str],
+    confidence: NDArray[np.float64],
+    correct: NDArray[np.bool_],
+) -> list[Metric]:
+    n = len(labels)
+    outcomes = _outcomes(logits, labels)
+    found = [
+        _share(name, int(outcomes[name].sum()), n, higher_is_better=False)
+        for name in ("Top-1 error", "Top-5 error")
+    ]
+    if logits.shape[1] <= 5:
+        found[1] = Metric(
+            name="Top-5 error",
+            value=None,
+            higher_is_better=False,
+            n=n,
+            reason="there are no more than five classes",
+        )
+    found.append(
+        Metric(
+            name="NLL",
+            value=float(outcomes["NLL"].mean()),
+            unit="nats",
+            higher_is_better=False,
+            n=n,
+            interval=bootstrap_mean(outcomes["NLL"]),
+            method="percentile bootstrap over items",
+        )
+    )
+    found.append(
+        Metric(
+            name=ECE,
+            value=metrics.expected_calibration_error(confidence, correct, BINS),
+            higher_is_better=False,
+            n=n,
+            interval=bootstrap_interval(
+                lambda chosen: metrics.expected_calibration_error(confidence[chosen], correct[chosen], BINS),
+                n,
+            ),
+            method="percentile bootstrap over items",
+        )
+    )
+    return found + _per_class(correct, labels, classes)
+
+
+def _per_class(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes: list[str]) -> list[Metric]:
+    counts = metrics.per_class_correct(correct, labels, len(classes))
+    present = counts[:, 1] > 0
+    mean = Metric(
+        name="Mean per-class accuracy",
+        value=float((counts[present, 0] / counts[present, 1]).mean()),
+        higher_is_better=True,
+        n=len(labels),
+        method=f"mean over the {int(present.sum())} classes with items",
+    )
+    each = [
+        _share("Accuracy", int(good), int(total), higher_is_better=True, subset=name)
+        for name, (good, total) in zip(classes, counts, strict=True)
+        if total
+    ]
+    return [mean, *each]
+
+
+def _share(name: str, count: int, n: int, *, higher_is_better: bool, subset: str | None = None) -> Metric:
+    return Metric(
+        name=name,
+        value=count / n,
+        higher_is_better=higher_is_better,
+        n=n,
+        interval=wilson_interval(count, n),
+        method="Wilson score",
+        subset=subset,
+    )
+
+
+def _reliability_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:
+    bins = metrics.reliability(confidence, correct, BINS)
+    centres = (np.arange(BINS) + 0.5) / BINS
+    filled = bins.count > 0
+    return Curve(
+        name="Reliability diagram",
+        x=[float(x) for x in np.where(filled, bins.confidence, centres)],
+        y=[float(y) if full else None for y, full in zip(bins.accuracy, filled, strict=True)],
+        x_label="confidence",
+        y_label="accuracy",
+    )

@@ -1,0 +1,97 @@
+"""``eval-suite list``: what there is."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
+from eval_suite.core.records import Paper
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb: each argument names a list, and ``--filter TEXT`` keeps the lines that hold a text."""
+    kinds: dict[str, Callable[[], Iterator[str]]] = {
+        "tasks": _tasks,
+        "regularizers": _regularizers,
+        "architectures": _architectures,
+        "suites": _suites,
+        "results": _results,
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: eval-suite list {'|'.join(kinds)} ... [--filter TEXT]")
+        return 0 if arguments else 2
+    wanted = ""
+    if "--filter" in arguments:
+        position = arguments.index("--filter")
+        if position + 1 == len(arguments):
+            raise InputError("expected a text after --filter")
+        wanted = arguments[position + 1].lower()
+        arguments = arguments[:position] + arguments[position + 2 :]
+    for name in arguments:
+        if name not in kinds:
+            raise unknown_name("list", name, kinds)
+    for name in arguments:
+        if len(arguments) > 1:
+            print(f"{name}:")
+        for line in kinds[name]():
+            if wanted in line.lower():
+                print(line)
+    return 0
+
+
+def _tasks() -> Iterator[str]:
+    from eval_suite.evaluation import TASKS
+
+    for name, task in TASKS.items():
+        yield f"{name:<14} {task.title}: {_first(task.__doc__)} [{_cite(task.paper)}]"
+
+
+def _regularizers() -> Iterator[str]:
+    from eval_suite.training.regularizers import REGULARIZERS
+
+    for name, kind in REGULARIZERS.items():
+        parameters = ", ".join(f"{field.name}={_default(field.default)}" for field in fields(kind))  # type: ignore[arg-type]
+        yield f"{name:<14} {_first(kind.__doc__)} ({parameters}) [{_cite(kind.paper)}]"
+
+
+def _architectures() -> Iterator[str]:
+    from eval_suite.backbones.sources import architecture_names
+
+    for library, names in architecture_names().items():
+        for name in names:
+            yield f"{library}:{name}"
+
+
+def _suites() -> Iterator[str]:
+    from eval_suite.suite import bundled_suites, load_suite
+
+    for name in bundled_suites():
+        suite = load_suite(name)
+        yield f"{name:<14} {suite.title} ({len(suite.backbones)} backbones, tasks: {', '.join(suite.tasks)})"
+
+
+def _results() -> Iterator[str]:
+    from eval_suite.core.store import read_record
+    from eval_suite.evaluation import headline
+
+    for path in sorted(Path("reports").glob("*/results/*/*.json")):
+        try:
+            record = read_record(path)
+        except EvalSuiteError as error:
+            yield f"{path}  {error}"
+            continue
+        what = record.error.message if record.error else headline(record.metrics)
+        yield f"{path}  {record.status}  {what}"
+
+
+def _default(value: Any) -> str:
+    return repr(getattr(value, "default", value))
+
+
+def _first(text: str | None) -> str:
+    return " ".join((text or "").split("\n\n")[0].split())
+
+
+def _cite(paper: Paper) -> str:
+    return f"{paper.title}, {paper.venue} {paper.year}, {paper.url}"

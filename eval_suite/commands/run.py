@@ -1,0 +1,79 @@
+"""``eval-suite run``: everything of a suite that is missing, then its report."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from tyro.conf import Positional
+
+from eval_suite.commands.parsing import parse
+from eval_suite.core.store import exclusive
+from eval_suite.suite import load_suite
+from eval_suite.workflow.execute import Outcome, default_jobs, execute, jobs_to_run, last_line
+from eval_suite.workflow.plan import Plan, make_plan
+
+
+class RunCommand(BaseModel):
+    """Make all of a suite that is missing or out of date: data, backbones, records; then the report."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    suite: Positional[str] = "demo"
+    """Suite file, or the name of a bundled one."""
+    jobs: int | None = Field(default=None, ge=1)
+    """Jobs at a time; by default one per CPU core, or one where there is a GPU."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of each job."""
+    executor: str | None = None
+    """Snakemake executor plugin to run jobs elsewhere, such as slurm."""
+    dry_run: bool = False
+    """Only say which jobs are done and which would run."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    command = parse(RunCommand, "run", arguments)
+    suite = load_suite(command.suite)
+    jobs = command.jobs or default_jobs()
+    report = suite.cells()[0].report
+    with exclusive(report / ".run", "running this suite"):
+        plan = make_plan(suite, command.threads)
+        if command.dry_run:
+            return _print_plan(plan)
+        count = f"{len(suite.backbones)} backbones x {len(suite.seeds)} seeds x {len(suite.tasks)} tasks"
+        print(f"suite {suite.name}: {count}, {jobs} jobs at a time; logs in {report / 'logs'}", flush=True)
+        outcome = execute(plan, jobs, command.executor, lambda line: print(line, flush=True))
+        _print_outcome(outcome)
+        index = _report(plan, report)
+    print(index)
+    return 1 if outcome.failed or outcome.kept_back else 0
+
+
+def _print_plan(plan: Plan) -> int:
+    waiting = jobs_to_run(plan)
+    for job in plan.jobs:
+        print(f"{'to run' if job in waiting else 'done':>6}  {job.name}")
+    print(f"{len(plan.jobs) - len(waiting)} done, {len(waiting)} to run")
+    return 0
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    for job in outcome.failed:
+        print(f"failed: {job.name}: {last_line(Path(job.log))}  (log: {job.log})")
+    for job in outcome.kept_back:
+        print(f"not run: {job.name}: what it hangs on failed")
+    parts = [f"{len(outcome.done)} done", f"{len(outcome.up_to_date)} were up to date"]
+    parts += [f"{len(outcome.failed)} failed"] if outcome.failed else []
+    parts += [f"{len(outcome.kept_back)} not run"] if outcome.kept_back else []
+    print(", ".join(parts), flush=True)
+
+
+def _report(plan: Plan, folder: Path) -> str:
+    """The closing line; the page is made again only where a record is younger than it."""
+    index = folder / "index.html"
+    sources = [folder / "suite.json", *folder.glob("results/*/*.json")]
+    if index.is_file() and all(source.stat().st_mtime <= index.stat().st_mtime for source in sources):
+        return f"report: {index} (unchanged)"
+    from eval_suite.report.render import build_report
+
+    paths = build_report(folder, plan.suite.baseline)
+    return f"report: {paths.index}  {paths.headline}"

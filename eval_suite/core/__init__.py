@@ -1,0 +1,1 @@
+"""Records, store, statistics, runtime and errors: what every stage stands on."""

@@ -1,0 +1,45 @@
+"""Errors a user can act on: one line of what was expected, what was found, and what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EvalSuiteError(Exception):
+    """Something failed while running; the command ends with exit code 1."""
+
+    exit_code = 1
+
+
+class InputError(EvalSuiteError):
+    """The request cannot be served as it stands; the command ends with exit code 2."""
+
+    exit_code = 2
+
+
+class DivergenceError(EvalSuiteError):
+    """Training met a non-finite loss; the last good state is still on disk."""
+
+
+class BusyError(EvalSuiteError):
+    """Another process is writing to the same folder."""
+
+
+def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
+    """An error for a wrong name that says what exists and which one is nearest.
+
+    Args:
+        kind: what the name stands for, e.g. ``"task"``.
+        name: the name as given.
+        choices: every valid name.
+    """
+    known = sorted(choices)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    listed = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
+    return InputError(f"unknown {kind} '{name}'.{hint} Known: {listed or 'none'}")
+
+
+def first_line(error: BaseException) -> str:
+    """The message of any exception as one line, with its type when the message is empty."""
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

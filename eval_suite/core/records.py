@@ -1,0 +1,192 @@
+"""The record a task leaves: one strict JSON file per backbone, seed and task (schema 1)."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a method or protocol comes from; shown in help and report."""
+
+    title: str
+    venue: str
+    year: int
+    url: str
+    code: str = ""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
+
+
+class Metric(_Strict):
+    """One number, with all that is needed to read it.
+
+    ``name`` is the name in full with its variant; rates are fractions. ``value`` is null only with a
+    ``reason``. ``interval`` bounds the value at 95 %, ``method`` says how they were found. ``subset`` names the
+    items when they are not all scored ones (a class, a corruption, an OOD set).
+    """
+
+    name: str
+    value: float | None
+    unit: str = "fraction"
+    higher_is_better: bool
+    n: int
+    interval: tuple[float, float] | None = None
+    method: str | None = None
+    subset: str | None = None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _value_or_reason(self) -> "Metric":
+        numbers = [self.value, *(self.interval or ())]
+        if any(number is not None and not math.isfinite(number) for number in numbers):
+            raise ValueError(f"metric '{self.name}' is not finite; give null and a reason")
+        if self.value is None and not self.reason:
+            raise ValueError(f"metric '{self.name}' is null without a reason")
+        return self
+
+
+class Curve(_Strict):
+    """A line to draw; ``y`` may hold nulls where nothing was measured."""
+
+    name: str
+    x: list[float]
+    y: list[float | None]
+    x_label: str
+    y_label: str
+
+    @model_validator(mode="after")
+    def _equally_long(self) -> "Curve":
+        if len(self.x) != len(self.y):
+            raise ValueError(f"curve '{self.name}' has {len(self.x)} x and {len(self.y)} y values")
+        return self
+
+
+class Example(_Strict):
+    """A picture beside the record; ``image`` is a path relative to the record's folder."""
+
+    image: str
+    alt: str
+    caption: str
+
+
+class LoadReport(_Strict):
+    """Which keys of a weights file met the network."""
+
+    matched: int = 0
+    missing: list[str] = Field(default_factory=list)
+    unexpected: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+
+class BackboneCard(_Strict):
+    """What a backbone is and how it was loaded."""
+
+    name: str
+    source: str
+    arch: str
+    arch_options: dict[str, Any] = Field(default_factory=dict)
+    classes: list[str]
+    """Class names in the order of the outputs; empty where the source does not tell them."""
+    num_classes: int = 0
+    input_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str = "bilinear"
+    crop_fraction: float = 0.875
+    parameters: int = 0
+    feature_layer: str | None = None
+    weights_sha256: str | None = None
+    load: LoadReport = Field(default_factory=LoadReport)
+    recipe: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
+
+
+class TaskInfo(_Strict):
+    """Which task, at which version of its protocol, with its options as resolved."""
+
+    name: str
+    version: int
+    options: dict[str, Any]
+    paper: Paper
+
+
+class DataInfo(_Strict):
+    """Which items were scored. ``failed`` names the unreadable ones (the first hundred)."""
+
+    name: str
+    split: str
+    n_available: int
+    n_requested: int
+    n_scored: int
+    n_failed: int
+    failed: list[str] = Field(default_factory=list)
+    sha256: str
+
+
+class ErrorInfo(_Strict):
+    """Why a cell has no numbers."""
+
+    type: str
+    message: str
+
+
+class GitState(_Strict):
+    """The source the run was made from."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+class RunInfo(_Strict):
+    """How the record came to be."""
+
+    started: str
+    seconds: dict[str, float]
+    device: str
+    precision: str
+    seed: int
+    command: str
+    git: GitState
+    versions: dict[str, str]
+
+
+class Files(_Strict):
+    """Paths relative to the record's folder: raw predictions and per-item outcomes for paired tests."""
+
+    predictions: str | None = None
+    outcomes: str | None = None
+
+
+class Result(_Strict):
+    """The record of one task on one backbone and seed."""
+
+    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    status: Literal["complete", "partial", "failed"]
+    task: TaskInfo
+    backbone: BackboneCard
+    data: DataInfo | None
+    metrics: list[Metric] = Field(default_factory=list)
+    curves: list[Curve] = Field(default_factory=list)
+    examples: list[Example] = Field(default_factory=list)
+    files: Files = Field(default_factory=Files)
+    run: RunInfo
+    error: ErrorInfo | None = None
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _error_iff_failed(self) -> "Result":
+        if (self.status == "failed") != (self.error is not None):
+            raise ValueError("a record holds an error exactly when its status is 'failed'")
+        return self
+
+    def metric(self, name: str, subset: str | None = None) -> Metric | None:
+        """The metric of that full name and subset, or None."""
+        return next((m for m in self.metrics if m.name == name and m.subset == subset), None)

@@ -1,0 +1,179 @@
+"""What a run stands on: device, threads, seeds, progress, and the facts a record keeps of them."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from eval_suite.core.errors import InputError
+from eval_suite.core.records import GitState, RunInfo
+
+if TYPE_CHECKING:
+    import torch
+
+Item = TypeVar("Item")
+_RECORDED_PACKAGES = ("eval-suite", "torch", "torchvision", "timm", "accelerate", "numpy")
+_PARENT_VARIABLE = "EVAL_SUITE_PARENT"
+_LINE_EVERY_SECONDS = 10.0
+
+
+class RuntimeOptions(BaseModel):
+    """How to compute: the flags every command shares."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute; auto takes the GPU when there is one."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the network; bf16 uses autocast."""
+    batch_size: int = Field(default=128, ge=1)
+    """Images per forward pass in evaluation."""
+    workers: int = Field(default=2, ge=0)
+    """Processes that read and decode images of large data sets."""
+    threads: int = Field(default=0, ge=0)
+    """CPU threads of the arithmetic; 0 leaves it to torch."""
+
+    def resolve_device(self) -> "torch.device":
+        """The torch device, after setting the number of threads.
+
+        Raises:
+            InputError: if a GPU is asked for and none can be used.
+        """
+        import torch
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        available = torch.cuda.is_available()
+        if self.device == "cuda" and not available:
+            raise InputError(
+                "--device cuda was asked for, but torch finds no usable GPU; use --device cpu or auto"
+            )
+        use_cuda = available if self.device == "auto" else self.device == "cuda"
+        return torch.device("cuda" if use_cuda else "cpu")
+
+
+def derive_seed(*keys: int) -> int:
+    """A 63-bit seed from any tuple of whole numbers; different tuples give unrelated seeds.
+
+    Every random decision of a run is drawn from a generator seeded by where it is made (seed, epoch, step,
+    purpose), so a resumed run needs no generator state to continue as the uninterrupted one would.
+    """
+    words = np.random.SeedSequence([key & 0xFFFFFFFF for key in keys]).generate_state(2, np.uint32)
+    return (int(words[0]) << 31) ^ int(words[1])
+
+
+class Clock:
+    """Start time and the seconds each stage took."""
+
+    def __init__(self) -> None:
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to ``seconds[name]``."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - begin
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
+
+
+def run_info(clock: Clock, device: str, precision: str, seed: int) -> RunInfo:
+    """Provenance of the running command."""
+    return RunInfo(
+        started=clock.started,
+        seconds=dict(clock.seconds),
+        device=device,
+        precision=precision,
+        seed=seed,
+        command=command_line(),
+        git=_git_state(),
+        versions=_versions(),
+    )
+
+
+def command_line() -> str:
+    """The command as a user would type it again."""
+    arguments = sys.argv[1:]
+    return shlex.join(["eval-suite", *arguments])
+
+
+def progress(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    """Pass the items on: a bar on a terminal, a line every ten seconds elsewhere."""
+    if sys.stderr.isatty():
+        from rich.progress import track
+
+        yield from track(items, description=label, total=total, transient=True)
+        return
+    last = time.monotonic()
+    for count, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= _LINE_EVERY_SECONDS:
+            last = now
+            print(f"{label}: {count} of {total}", file=sys.stderr, flush=True)
+
+
+def end_with_parent() -> None:
+    """End this process when the `run` that started it is gone, so that a killed run leaves no worker behind."""
+    parent = os.environ.get(_PARENT_VARIABLE)
+    if not parent:
+        return
+
+    def watch(pid: int) -> None:
+        while True:
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                os._exit(1)
+            time.sleep(0.5)
+
+    threading.Thread(target=watch, args=(int(parent),), daemon=True).start()
+
+
+def child_environment() -> dict[str, str]:
+    """The environment for processes that shall end with this one."""
+    return {**os.environ, _PARENT_VARIABLE: str(os.getpid())}
+
+
+@cache
+def _git_state() -> GitState:
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return GitState(commit=None, dirty=None)
+
+    def git(*arguments: str) -> str | None:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
+    except OSError:
+        return GitState(commit=None, dirty=None)
+    return GitState(commit=commit, dirty=None if status is None else bool(status))
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in _RECORDED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

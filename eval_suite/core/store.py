@@ -1,0 +1,177 @@
+"""Where things lie on disk, and how they are written: whole or not at all."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pydantic import ValidationError
+
+from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
+from eval_suite.core.records import BackboneCard, Result
+
+_Model = TypeVar("_Model", Result, BackboneCard)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One backbone at one seed in one suite: the unit everything on disk is filed under."""
+
+    suite: str
+    backbone: str
+    seed: int
+    root: Path = Path()
+
+    @property
+    def name(self) -> str:
+        """``<backbone>-s<seed>``."""
+        return f"{self.backbone}-s{self.seed}"
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder of the trained backbone and of the parts that tasks fine-tune."""
+        return self.root / "checkpoints" / self.suite / self.name
+
+    @property
+    def report(self) -> Path:
+        """Folder of the suite's report."""
+        return self.root / "reports" / self.suite
+
+    @property
+    def results(self) -> Path:
+        """Folder of this backbone's records."""
+        return self.report / "results" / self.name
+
+    def record(self, task: str) -> Path:
+        """The record of one task; its predictions and pictures lie in the folder of the same name."""
+        return self.results / f"{task}.json"
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a temporary file beside ``path`` and rename it onto ``path`` once all is on disk.
+
+    A reader sees the old content or the new, never a part. On any error the temporary file is removed.
+
+    Raises:
+        EvalSuiteError: if the folder cannot be written or the disk is full.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise EvalSuiteError(
+            f"cannot write {path}: {error.strerror or first_line(error)}; free some space or choose another folder"
+        ) from error
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write strict JSON (no NaN, no infinity) atomically.
+
+    Raises:
+        ValueError: if the value holds a number JSON cannot express.
+    """
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)
+    with atomic_write(path) as stream:
+        stream.write(text + "\n")
+
+
+def write_json_if_changed(path: Path, value: Any) -> bool:
+    """Write strict JSON only where the content differs, so that the file's time tells of real changes."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    if path.is_file() and path.read_text("utf-8") == text:
+        return False
+    with atomic_write(path) as stream:
+        stream.write(text)
+    return True
+
+
+def write_record(path: Path, result: Result) -> None:
+    """Write a record atomically."""
+    write_json(path, result.model_dump(mode="json", by_alias=True))
+
+
+def read_record(path: Path) -> Result:
+    """Read and validate a record.
+
+    Raises:
+        InputError: if the file is no record of this schema.
+    """
+    return _read_model(path, Result, "a record of schema 1")
+
+
+def read_card(folder: Path) -> BackboneCard:
+    """Read the card of a checkpoint folder.
+
+    Raises:
+        InputError: if there is no readable card.
+    """
+    return _read_model(folder / "card.json", BackboneCard, "a backbone's card")
+
+
+@contextmanager
+def exclusive(folder: Path, purpose: str) -> Iterator[None]:
+    """Hold a folder against other runs of this suite; released when the process ends, however it ends.
+
+    Raises:
+        BusyError: if another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = open(folder / ".lock", "a+")
+    except OSError as error:
+        raise EvalSuiteError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip() or "unknown"
+            raise BusyError(
+                f"{folder} is in use: process {holder} is already {purpose} there; wait for it or stop it"
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def sha256_file(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def safe_name(text: str) -> str:
+    """A file name made from any text: letters, digits, dot, dash and underscore."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+
+
+def _read_model(path: Path, model: type[_Model], what: str) -> _Model:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"expected {what} at {path}, found no such file") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"expected {what} in {path}, found a fault at '{where}': {first['msg']}") from None

@@ -1,0 +1,79 @@
+"""What a task is: typed options and three steps, fit → predict → score."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from eval_suite.core.records import Curve, DataInfo, Example, Metric, Paper
+from eval_suite.core.runtime import RuntimeOptions
+
+if TYPE_CHECKING:
+    from eval_suite.backbones.backbone import Backbone
+
+
+class TaskOptions(BaseModel):
+    """The options every task shares."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    data: str
+    """Images to evaluate on, as KIND:PATH (cifar10, cifar100, folder, imagenet)."""
+    split: str | None = None
+    """Split to evaluate on; by default the evaluation split the layout has (test or val)."""
+    limit: int | None = Field(default=None, ge=1)
+    """Evaluate on N items only, spread evenly over the split; marks the record partial."""
+    strict: bool = False
+    """Stop at the first unreadable image instead of counting it."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What scoring leaves.
+
+    ``outcomes`` maps a metric's full name to its (n,) per-item values, in the order of ``ids``; the metric is
+    their mean. Paired comparisons between backbones are made over them.
+    """
+
+    metrics: list[Metric]
+    data: DataInfo
+    curves: list[Curve] = field(default_factory=list)
+    examples: list[Example] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    outcomes: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+
+
+class Task(ABC):
+    """One way to evaluate a backbone. A task knows no other task, and a metric knows no model."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    title: ClassVar[str]
+    paper: ClassVar[Paper]
+    options: ClassVar[type[TaskOptions]]
+
+    def fit(
+        self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
+    ) -> "Backbone":
+        """Fine-tune where the protocol does; leaves its parts in ``folder`` and returns the model to predict with."""
+        return backbone
+
+    @abstractmethod
+    def predict(self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
+        """Run the model over the data; returns the predictions file written in ``folder``."""
+
+    @abstractmethod
+    def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
+        """Turn predictions and ground truth into metrics.
+
+        Args:
+            predictions: file that `predict` or another tool wrote.
+            options: the task's options; for predictions made elsewhere, the defaults.
+            truth: ground truth as KIND:PATH where the predictions do not carry their own.
+            folder: where pictures may be written, or None for metrics only.
+        """

@@ -1,0 +1,81 @@
+"""Saying what is wrong with a file of options: all problems at once, each with the path of its key."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from eval_suite.core.errors import InputError
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        InputError: if the file is missing, no YAML, or no mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, Mapping):
+        raise InputError(f"expected a mapping of keys in {path}, found {type(content).__name__}")
+    return dict(content)
+
+
+def problems(error: ValidationError, model: type[BaseModel], prefix: Iterable[str] = ()) -> list[str]:
+    """Every problem as ``path.of.key: what is wrong``, with the nearest known key for an unknown one."""
+    lines = []
+    for fault in error.errors():
+        where = [*prefix, *(str(part) for part in fault["loc"])]
+        if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            known = _keys_beside(model, fault["loc"])
+            near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
+            message = f"unknown key{hint if known else ''}"
+        else:
+            found = "" if fault["type"] == "missing" else f", found {_short(fault['input'])}"
+            message = fault["msg"].removeprefix("Value error, ") + found
+        lines.append(f"{'.'.join(where)}: {message}" if where else message)
+    return lines
+
+
+def require_no_problems(what: str, lines: list[str]) -> None:
+    """Raise one error that lists all problems.
+
+    Raises:
+        InputError: if there are any.
+    """
+    if lines:
+        count = f"{len(lines)} problems" if len(lines) > 1 else "1 problem"
+        raise InputError(f"{what} has {count}:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _keys_beside(model: Any, location: tuple[int | str, ...]) -> list[str]:
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return []
+        model = _innermost(fields[part].annotation)
+    fields = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {})
+    return list(fields)
+
+
+def _innermost(annotation: Any) -> Any:
+    """The model or dataclass inside ``list[X]``, ``X | None`` and the like."""
+    for inner in get_args(annotation):
+        if inner is not type(None):
+            return _innermost(inner)
+    return annotation
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,1 @@
+"""Published data layouts, opened without decoding, and the batches made from them."""

@@ -1,0 +1,247 @@
+"""Training augmentations as named presets, worked on whole batches.
+
+Every random decision is drawn on the CPU from the generator it is given, for the whole batch at once; the
+image work then happens wherever the images lie. So CPU and GPU, and one process or eight, see the same decisions.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+_GREY = (0.299, 0.587, 0.114)
+_EIGENVALUES = (0.2175, 0.0188, 0.0045)
+_EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+
+class Decisions(NamedTuple):
+    """What was drawn for each of B images; None where the augmentation draws nothing.
+
+    ``offsets`` (B, 2) top and left of the crop in the padded image, ``flip`` (B,) bool, ``jitter`` (B, 3) strengths
+    of brightness, contrast and saturation, ``order`` (B, 3) their order, ``lighting`` (B, 3) weights of the components.
+    """
+
+    offsets: Tensor | None = None
+    flip: Tensor | None = None
+    jitter: Tensor | None = None
+    order: Tensor | None = None
+    lighting: Tensor | None = None
+
+    def select(self, rows: slice | Tensor) -> "Decisions":
+        """The decisions of some of the images."""
+        return Decisions(*(None if drawn is None else drawn[rows] for drawn in self))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What happens to a training image.
+
+    ``geometry`` says how an image meets the wanted size: ``exact`` must have it already, ``fit`` resizes the short
+    side and crops the centre, ``resized_crop`` takes a random part. Then follow zero ``padding`` with a random crop,
+    a random horizontal ``flip``, colour ``jitter`` and PCA ``lighting``.
+    """
+
+    geometry: Literal["exact", "fit", "resized_crop"]
+    padding: int = 0
+    flip: bool = True
+    jitter: float = 0.0
+    lighting: float = 0.0
+
+    def draw(self, count: int, generator: Generator) -> Decisions:
+        """Draw for ``count`` images what `apply` will do."""
+        jitter, order = _draw_jitter(count, self.jitter, generator) if self.jitter else (None, None)
+        return Decisions(
+            offsets=_draw_offsets(count, self.padding, generator) if self.padding else None,
+            flip=_draw_flip(count, generator) if self.flip else None,
+            jitter=jitter,
+            order=order,
+            lighting=_draw_lighting(count, self.lighting, generator) if self.lighting else None,
+        )
+
+    def apply(self, images: Tensor, decisions: Decisions) -> Tensor:
+        """Augment a batch.
+
+        Args:
+            images: (B, 3, H, W) uint8, on any device.
+            decisions: what `draw` gave for these B images.
+
+        Returns:
+            (B, 3, H, W) float in [0, 1]; jitter and lighting may leave that range, as in the reference code.
+        """
+        if decisions.offsets is not None:
+            images = _crop(images, self.padding, decisions.offsets)
+        if decisions.flip is not None:
+            images = _flip(images, decisions.flip)
+        result = to_unit_range(images)
+        if decisions.jitter is not None and decisions.order is not None:
+            result = _jitter(result, decisions.jitter, decisions.order)
+        if decisions.lighting is not None:
+            result = result + _shift(decisions.lighting).to(result.device)[:, :, None, None]
+        return result
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "cifar": Augmentation("exact", padding=4),
+    "flip": Augmentation("fit"),
+    "imagenet": Augmentation("resized_crop"),
+    "imagenet-jitter": Augmentation("resized_crop", jitter=0.4, lighting=0.1),
+    "none": Augmentation("fit", flip=False),
+}
+
+
+class CropBox(NamedTuple):
+    """A part of an image in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """Bring uint8 images to float in [0, 1]."""
+    return images.to(torch.float32).div_(255)
+
+
+def random_crop_flip(images: Tensor, padding: int, generator: Generator) -> Tensor:
+    """Pad with zeros, crop back to the size at a random place, flip half of the images.
+
+    Args:
+        images: (B, C, H, W), any type; black is 0.
+        padding: pixels added on each side.
+        generator: CPU generator.
+
+    Returns:
+        (B, C, H, W).
+    """
+    offsets = _draw_offsets(len(images), padding, generator)
+    return _flip(_crop(images, padding, offsets), _draw_flip(len(images), generator))
+
+
+def random_flip(images: Tensor, generator: Generator) -> Tensor:
+    """Mirror each image (B, C, H, W) left to right with probability one half."""
+    return _flip(images, _draw_flip(len(images), generator))
+
+
+def random_resized_crop_box(size: tuple[int, int], generator: Generator) -> CropBox:
+    """A part of 8-100 % of the area with an aspect ratio in [3/4, 4/3], as torchvision's RandomResizedCrop draws it.
+
+    Args:
+        size: (height, width) of the image.
+        generator: CPU generator.
+    """
+    height, width = size
+    for _ in range(10):
+        area = height * width * torch.empty(1).uniform_(0.08, 1.0, generator=generator).item()
+        low, high = math.log(3 / 4), math.log(4 / 3)
+        ratio = math.exp(torch.empty(1).uniform_(low, high, generator=generator).item())
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            top = int(torch.randint(0, height - h + 1, (1,), generator=generator).item())
+            left = int(torch.randint(0, width - w + 1, (1,), generator=generator).item())
+            return CropBox(top, left, h, w)
+    w, h = min(width, round(height * 4 / 3)), min(height, round(width / (3 / 4)))
+    return CropBox((height - h) // 2, (width - w) // 2, h, w)
+
+
+def color_jitter(images: Tensor, strength: float, generator: Generator) -> Tensor:
+    """Change brightness, contrast and saturation, each image in its own random order.
+
+    Each step is ``(1 - a) x + a t`` with a ~ U(-strength, strength) per image; the target t is black for
+    brightness, the mean of the grey image for contrast and the grey image for saturation.
+
+    Args:
+        images: (B, 3, H, W) float in [0, 1].
+        strength: largest weight of the target.
+        generator: CPU generator.
+
+    Returns:
+        (B, 3, H, W), not clamped.
+
+    Reference: fb.resnet.torch, datasets/transforms.lua, ColorJitter.
+    """
+    return _jitter(images, *_draw_jitter(len(images), strength, generator))
+
+
+def pca_lighting(images: Tensor, std: float, generator: Generator) -> Tensor:
+    """Add to each image a random combination of the principal components of ImageNet's colours.
+
+    Args:
+        images: (B, 3, H, W) float in [0, 1].
+        std: standard deviation of the three weights.
+        generator: CPU generator.
+
+    Returns:
+        (B, 3, H, W), not clamped.
+
+    Reference: Krizhevsky et al., NeurIPS 2012, sec. 4.1; constants of fb.resnet.torch.
+    """
+    shift = _shift(_draw_lighting(len(images), std, generator))
+    return images + shift.to(images.device)[:, :, None, None]
+
+
+def _draw_offsets(count: int, padding: int, generator: Generator) -> Tensor:
+    return torch.randint(0, 2 * padding + 1, (count, 2), generator=generator)
+
+
+def _draw_flip(count: int, generator: Generator) -> Tensor:
+    return torch.rand(count, generator=generator) < 0.5
+
+
+def _draw_jitter(count: int, strength: float, generator: Generator) -> tuple[Tensor, Tensor]:
+    strengths = torch.empty(count, 3).uniform_(-strength, strength, generator=generator)
+    return strengths, torch.rand(count, 3, generator=generator).argsort(dim=1)
+
+
+def _draw_lighting(count: int, std: float, generator: Generator) -> Tensor:
+    return torch.randn(count, 3, generator=generator) * std
+
+
+def _crop(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
+    """Each row of the result is a window of the padded batch, laid out flat: all are gathered in one call."""
+    count, channels, height, width = images.shape
+    padded = F.pad(images, (padding,) * 4)
+    tall, wide = padded.shape[2:]
+    windows = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
+    offsets = offsets.to(images.device)[:, None, :]
+    planes = torch.arange(count * channels, device=images.device).view(count, channels, 1) * tall
+    rows = planes + offsets[..., :1] + torch.arange(height, device=images.device)
+    starts = rows * wide + offsets[..., 1:]
+    return windows.index_select(0, starts.flatten()).view(images.shape)
+
+
+def _flip(images: Tensor, flip: Tensor) -> Tensor:
+    count = len(images)
+    choice = torch.arange(count) + count * flip
+    # Choosing whole images from both versions copies rows; `where` would go pixel by pixel.
+    return torch.cat([images, images.flip(3)]).index_select(0, choice.to(images.device))
+
+
+def _jitter(images: Tensor, strengths: Tensor, order: Tensor) -> Tensor:
+    """Each step is affine in an image's colours, so the three are first composed to one matrix and offset per image."""
+    strengths, order = strengths.to(images.device), order.to(images.device)
+    grey = images.new_tensor(_GREY)
+    mean = images.mean(dim=(2, 3))
+    matrix = torch.eye(3, device=images.device).expand(len(images), 3, 3)
+    offset = torch.zeros_like(mean)
+    for step in range(3):
+        kind = order[:, step : step + 1]
+        weight = strengths.gather(1, kind)
+        to_mean, to_grey = weight * (kind == 1), weight * (kind == 2)
+        level = (((matrix * mean[:, None]).sum(2) + offset) * grey).sum(1, keepdim=True)
+        grey_row, grey_offset = (matrix * grey[:, None]).sum(1), (offset * grey).sum(1, keepdim=True)
+        matrix = (1 - weight)[:, None] * matrix + (to_grey * grey_row)[:, None]
+        offset = (1 - weight) * offset + to_grey * grey_offset + to_mean * level
+    # Three multiply-adds: a matrix product would follow the reduced precision that training may have set.
+    matrix, offset = matrix[..., None, None], offset[..., None, None]
+    result = torch.addcmul(offset, matrix[:, :, 0], images[:, 0:1])
+    for channel in (1, 2):
+        result = torch.addcmul(result, matrix[:, :, channel], images[:, channel : channel + 1])
+    return result
+
+
+def _shift(weights: Tensor) -> Tensor:
+    return (weights * torch.tensor(_EIGENVALUES)) @ torch.tensor(_EIGENVECTORS).T

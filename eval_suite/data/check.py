@@ -1,0 +1,118 @@
+"""A look at every image of a set before hours are spent on it."""
+
+import hashlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from eval_suite.core.errors import InputError
+from eval_suite.core.runtime import progress
+from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
+from eval_suite.data.images import ImageIndex, open_images, parse_spec, splits_of
+
+_NAMED = 20
+_CHUNK = 64
+
+
+class CheckReport(NamedTuple):
+    """What to print; ``ok`` is False where an image cannot be read or a split does not hold its layout."""
+
+    lines: list[str]
+    ok: bool
+
+
+def check_data(spec: str, workers: int = 2) -> CheckReport:
+    """Decode every image of every split, and tell what is there and what is wrong.
+
+    For each split: classes, images per class, image sizes, unreadable images by name. Between splits: images with
+    the same pixels, which make an evaluation too kind; published sets hold some, so they do not clear ``ok``.
+
+    Args:
+        spec: ``KIND:PATH``.
+        workers: threads that decode.
+
+    Raises:
+        InputError: if the spec is no ``KIND:PATH`` with a known kind.
+    """
+    parse_spec(spec)
+    try:
+        splits = splits_of(spec)
+    except InputError as error:
+        return CheckReport([f"error: {error}"], ok=False)
+    lines: list[str] = []
+    seen: dict[str, dict[bytes, str]] = {}
+    ok = True
+    for split in splits:
+        try:
+            index = open_images(spec, split)
+        except InputError as error:
+            lines.append(f"error: {error}")
+            ok = False
+            continue
+        looks = _look_at_all(index, workers)
+        lines += _describe(index, looks)
+        ok = ok and not any(look.problem for look in looks)
+        # The first of equal images stands for all of them.
+        seen[split] = {look.digest: name for look, name in zip(looks[::-1], index.ids[::-1], strict=True) if look.digest}
+    for one, other in combinations(seen, 2):
+        lines += _shared(one, seen[one], other, seen[other])
+    return CheckReport(lines, ok)
+
+
+class _Look(NamedTuple):
+    size: tuple[int, int] | None
+    digest: bytes
+    problem: str
+
+
+def _look_at_all(index: ImageIndex, workers: int) -> list[_Look]:
+    chunks = [range(start, min(start + _CHUNK, len(index))) for start in range(0, len(index), _CHUNK)]
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        parts = pool.map(lambda chunk: [_look(index, position) for position in chunk], chunks)
+        return [look for part in progress(parts, len(chunks), f"checking {index.split}") for look in part]
+
+
+def _look(index: ImageIndex, position: int) -> _Look:
+    try:
+        image = to_rgb(open_item(index, position))
+    except Exception as error:  # a broken file can make a decoder raise almost anything
+        return _Look(None, b"", why_unreadable(error))
+    digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
+    return _Look(image.size, digest, "")
+
+
+def _describe(index: ImageIndex, looks: list[_Look]) -> list[str]:
+    counts = np.bincount(index.labels, minlength=len(index.classes))
+    fewest, most = int(counts.argmin()), int(counts.argmax())
+    per_class = f"{counts[fewest]:,}"
+    if counts[fewest] != counts[most]:
+        per_class += f" ({index.classes[fewest]}) to {counts[most]:,} ({index.classes[most]})"
+    lines = [
+        f"{index.split}: {len(index):,} images in {len(index.classes):,} classes, {per_class} a class",
+        f"  classes: {_some(index.classes)}",
+        f"  sizes: {_sizes(Counter(look.size for look in looks if look.size))}",
+    ]
+    broken = [f"{name} ({look.problem})" for name, look in zip(index.ids, looks, strict=True) if look.problem]
+    if broken:
+        lines.append(f"  error: {len(broken):,} cannot be read: {_some(broken)}")
+    return lines
+
+
+def _sizes(sizes: Counter[tuple[int, int]]) -> str:
+    if len(sizes) <= 3:
+        return ", ".join(f"{w} x {h} ({n:,})" for (w, h), n in sizes.most_common()) or "none"
+    widths, heights = zip(*sizes, strict=True)
+    return f"{len(sizes):,} different, {min(widths)} to {max(widths)} wide, {min(heights)} to {max(heights)} high"
+
+
+def _shared(one: str, ones: dict[bytes, str], other: str, others: dict[bytes, str]) -> list[str]:
+    both = [f"{others[digest]} = {ones[digest]}" for digest in others if digest in ones]
+    both.sort()
+    return [f"warning: {len(both):,} different images of {other} are also in {one}: {_some(both)}"] if both else []
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f", ... ({len(names):,} in all)" if len(names) > _NAMED else "")

@@ -1,0 +1,130 @@
+"""From image files to RGB pixels: one image at a time, or a whole set of small ones into memory."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from eval_suite.core.errors import first_line
+from eval_suite.data.images import ImageIndex
+
+IN_MEMORY_SIDE = 96
+IN_MEMORY_BYTES = 4 * 2**30
+_CHUNK = 256
+
+
+class DecodedSet(NamedTuple):
+    """A set in memory: pixels (n, 3, H, W), zeros where an image is in ``unreadable`` (position: reason)."""
+
+    pixels: NDArray[np.uint8]
+    unreadable: dict[int, str]
+
+
+def open_item(index: ImageIndex, position: int) -> Image.Image:
+    """One image of a set, its header read and its pixels not yet decoded.
+
+    Raises:
+        Exception: whatever reading a broken file raises; `why_unreadable` words it.
+    """
+    if index.pixels is not None:
+        return Image.fromarray(index.pixels[position])
+    assert index.paths is not None
+    # Read whole, so that no decoder error can leave a file handle open.
+    content = index.paths[position].read_bytes()
+    if not content:
+        raise ValueError("empty file")
+    return Image.open(BytesIO(content))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Decode, and bring any colour mode to 8-bit RGB.
+
+    Transparency is dropped and the stored orientation kept, as torchvision does; 16-bit grey keeps its upper byte.
+    """
+    image.load()
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):
+        deep = np.asarray(image).clip(0, 65535).astype(np.uint16)
+        return Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "P":
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def why_unreadable(error: Exception) -> str:
+    """A decoding error in a few words, without the file's path."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return first_line(error)
+
+
+def first_size(index: ImageIndex) -> tuple[int, int] | None:
+    """(height, width) of the first image whose header can be read, None where there is none."""
+    if index.pixels is not None:
+        return index.pixels.shape[1], index.pixels.shape[2]
+    for position in range(len(index)):
+        try:
+            width, height = open_item(index, position).size
+        except Exception:  # counted and worded when the image is decoded
+            continue
+        return height, width
+    return None
+
+
+def fits_in_memory(index: ImageIndex, size: tuple[int, int]) -> bool:
+    """Whether a set is small enough to keep decoded, judged by its first image.
+
+    Args:
+        index: the set.
+        size: (height, width) that its images must have.
+    """
+    height, width = size
+    if max(size) > IN_MEMORY_SIDE or len(index) * 3 * height * width > IN_MEMORY_BYTES:
+        return False
+    return first_size(index) in (size, None)
+
+
+def decode_set(index: ImageIndex, size: tuple[int, int]) -> DecodedSet | None:
+    """Decode every image of a set; None as soon as one has another size than ``size`` (height, width)."""
+    if index.pixels is not None:
+        return DecodedSet(np.ascontiguousarray(index.pixels.transpose(0, 3, 1, 2)), {})
+    pixels = np.zeros((len(index), 3, *size), dtype=np.uint8)
+    unreadable: dict[int, str] = {}
+
+    def decode(chunk: range) -> bool:
+        for position in chunk:
+            try:
+                image = open_item(index, position)
+                if image.size != (size[1], size[0]):
+                    return False
+                pixels[position] = pixel_array(image)
+            except Exception as error:  # a broken file can make a decoder raise almost anything
+                unreadable[position] = why_unreadable(error)
+        return True
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        results = pool.map(decode, _chunks(len(index)))
+        for of_one_size in results:
+            if not of_one_size:
+                pool.shutdown(cancel_futures=True)
+                return None
+    return DecodedSet(pixels, dict(sorted(unreadable.items())))
+
+
+def pixel_array(image: Image.Image) -> NDArray[np.uint8]:
+    """RGB pixels (3, H, W) of an image."""
+    return np.asarray(to_rgb(image)).transpose(2, 0, 1)
+
+
+def _chunks(count: int) -> Iterator[range]:
+    return (range(start, min(start + _CHUNK, count)) for start in range(0, count, _CHUNK))

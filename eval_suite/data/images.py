@@ -1,0 +1,180 @@
+"""Image classification sets by name: ``KIND:PATH`` to an index of what a split holds."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.data.layouts import WITHOUT_SPLITS, Layout, open_cifar, open_folder, open_imagenet
+from eval_suite.data.pickles import CIFAR10, CIFAR100
+
+KINDS: dict[str, Callable[[Path], Layout]] = {
+    "cifar10": partial(open_cifar, CIFAR10),
+    "cifar100": partial(open_cifar, CIFAR100),
+    "folder": open_folder,
+    "imagenet": open_imagenet,
+}
+
+
+class DataSpec(NamedTuple):
+    """``KIND:PATH``, taken apart."""
+
+    kind: str
+    path: Path
+
+
+@dataclass(frozen=True, eq=False)
+class ImageIndex:
+    """What a split holds, before anything is decoded.
+
+    ``ids`` are unique and stable: a path relative to ``root`` (``test/cat/0001.png``) or the place in a batch
+    file (``test_batch/00017``). ``labels`` is (n,) with values in [0, len(classes)). Exactly one of ``paths``
+    (n files) and ``pixels`` (n, H, W, 3) is given.
+    """
+
+    name: str
+    spec: str
+    split: str
+    classes: list[str]
+    ids: list[str]
+    labels: NDArray[np.int64]
+    root: Path
+    paths: list[Path] | None
+    pixels: NDArray[np.uint8] | None
+
+    def __len__(self) -> int:
+        """Number of items."""
+        return len(self.ids)
+
+    def subset(self, limit: int | None) -> "ImageIndex":
+        """The index of ``limit`` items spread evenly over the split; all of them for None or a larger limit.
+
+        Raises:
+            ValueError: if limit is below 1.
+        """
+        if limit is None or limit >= len(self):
+            return self
+        if limit < 1:
+            raise ValueError(f"limit must be at least 1, not {limit}")
+        chosen = np.linspace(0, len(self) - 1, limit).round().astype(np.int64)
+        return replace(
+            self,
+            ids=[self.ids[i] for i in chosen],
+            labels=self.labels[chosen],
+            paths=None if self.paths is None else [self.paths[i] for i in chosen],
+            pixels=None if self.pixels is None else self.pixels[chosen],
+        )
+
+    def sha256(self) -> str:
+        """Hash of classes, ids and labels, and of the size of every file or of all pixel bytes.
+
+        File contents are not read: two files of one name, label and size count as the same.
+        """
+        digest = hashlib.sha256()
+        digest.update("\0".join(self.classes).encode("utf-8", "surrogateescape") + b"\1")
+        digest.update("\0".join(self.ids).encode("utf-8", "surrogateescape") + b"\1")
+        digest.update(self.labels.astype("<i8").tobytes())
+        if self.paths is not None:
+            digest.update(np.array([_size(path) for path in self.paths], dtype="<i8").tobytes())
+        if self.pixels is not None:
+            digest.update(np.ascontiguousarray(self.pixels).data)
+        return digest.hexdigest()
+
+
+def parse_spec(text: str) -> DataSpec:
+    """Take ``KIND:PATH`` apart.
+
+    Raises:
+        InputError: if there is no colon, no path, or the kind is unknown.
+    """
+    kind, colon, path = text.partition(":")
+    if not colon or not path:
+        raise InputError(f"expected data as KIND:PATH with KIND one of {', '.join(KINDS)}, found '{text}'")
+    if kind not in KINDS:
+        raise unknown_name("data kind", kind, KINDS)
+    return DataSpec(kind, Path(path).expanduser())
+
+
+def open_images(
+    spec: str, split: str | None = None, *, purpose: Literal["train", "evaluate"] = "evaluate"
+) -> ImageIndex:
+    """Index one split of an image set.
+
+    Args:
+        spec: ``KIND:PATH``.
+        split: an existing split; None takes ``train`` for training, and for evaluation ``test`` of CIFAR and the
+            first of ``val``, ``test`` of a folder.
+        purpose: what the images are for. A folder without splits serves evaluation only.
+
+    Raises:
+        InputError: if the folder does not hold the layout, the split is absent, or class folders differ.
+    """
+    kind, path = parse_spec(spec)
+    layout = _layout(kind, path)
+    chosen = _choose_split(spec, layout, split, purpose)
+    content = layout.splits[chosen]()
+    if purpose == "train" and len(content.classes) < 2:
+        raise InputError(
+            f"training needs at least two classes, found {content.classes} in '{chosen}' of {spec}"
+        )
+    return ImageIndex(
+        name=kind if kind.startswith("cifar") else path.resolve().name,
+        spec=spec,
+        split=chosen,
+        classes=content.classes,
+        ids=content.ids,
+        labels=content.labels,
+        root=path,
+        paths=[path / name for name in content.ids] if content.pixels is None else None,
+        pixels=content.pixels,
+    )
+
+
+def splits_of(spec: str) -> list[str]:
+    """Names of the splits an image set has, in the order train, val, test.
+
+    Raises:
+        InputError: if the folder does not hold the layout.
+    """
+    return list(_layout(*parse_spec(spec)).splits)
+
+
+def _layout(kind: str, path: Path) -> Layout:
+    if not path.is_dir():
+        found = "a file" if path.exists() else "no such folder"
+        raise InputError(
+            f"expected a folder with images at {path}, found {found}; check the path in {kind}:PATH"
+        )
+    return KINDS[kind](path)
+
+
+def _choose_split(spec: str, layout: Layout, split: str | None, purpose: str) -> str:
+    existing = ", ".join(layout.splits)
+    if split is not None and split not in layout.splits:
+        raise InputError(f"{spec} has no split '{split}'; it has: {existing}")
+    if purpose == "train":
+        if (split or "train") not in layout.splits or split == WITHOUT_SPLITS:
+            raise InputError(
+                f"expected a split 'train' to train on in {spec}, found: {existing}; put the images in "
+                "PATH/train/<class>/ and PATH/val/<class>/"
+            )
+        return split or "train"
+    if split is not None:
+        return split
+    for name in layout.evaluate:
+        if name in layout.splits:
+            return name
+    raise InputError(f"{spec} has no split to evaluate on, only: {existing}; name one with --split")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1

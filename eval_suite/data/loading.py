@@ -1,0 +1,223 @@
+"""Batches of images on the device, for evaluation and for training.
+
+A set of small images is decoded once and kept in memory, on the GPU where there is one; any other is decoded by
+worker processes that hand over uint8 pixels of the final size. Colour work and flips happen batched on the device.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from eval_suite.core.errors import unknown_name
+from eval_suite.core.runtime import derive_seed
+from eval_suite.data.augment import Augmentation, random_resized_crop_box, to_unit_range
+from eval_suite.data.decoding import first_size, to_rgb
+from eval_suite.data.images import ImageIndex
+from eval_suite.data.reading import Geometry, ImageSource, WrongSizeError, wrong_size
+
+# Purposes of `derive_seed`, apart from those of other modules that draw by seed, epoch and step.
+_ORDER, _DECISIONS, _GEOMETRY = 0xDA7A01, 0xDA7A02, 0xDA7A03
+
+INTERPOLATIONS: dict[str, Image.Resampling] = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+class EvaluationTransform(NamedTuple):
+    """How an image is brought to (height, width) for evaluation.
+
+    An image that has the size is left untouched. Any other is resized, with antialiasing, until the centre
+    crop of ``size`` takes ``crop_fraction`` of it, as torchvision's Resize and CenterCrop do.
+    """
+
+    size: tuple[int, int]
+    crop_fraction: float = 0.875
+    interpolation: str = "bilinear"
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """The RGB image of the wanted size."""
+        height, width = self.size
+        image = to_rgb(image)
+        if image.size == (width, height):
+            return image
+        tall, wide = round(height / self.crop_fraction), round(width / self.crop_fraction)
+        if tall * image.width >= wide * image.height:
+            wide = max(wide, int(tall * image.width / image.height))
+        else:
+            tall = max(tall, int(wide * image.height / image.width))
+        if (wide, tall) != image.size:
+            image = image.resize((wide, tall), INTERPOLATIONS[self.interpolation])
+        left, top = round((wide - width) / 2), round((tall - height) / 2)
+        return image.crop((left, top, left + width, top + height))
+
+
+class Batch(NamedTuple):
+    """``images`` (B, 3, H, W) float in [0, 1] and ``labels`` (B,) on the device; ``index`` (B,) positions, on the CPU."""
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor  # type: ignore[assignment]  # hides tuple.index, which a batch has no use for
+
+
+class ImageBatches:
+    """Every image of a set once, in order; unreadable ones are left out and named in ``failed``.
+
+    ``failed`` is complete after a pass. ``in_memory`` tells whether the images are kept decoded, which is so
+    when all have the wanted size of at most 96 pixels a side and 4 GiB together.
+
+    Raises:
+        InputError: if an image cannot be read and ``strict`` is set, or if none can.
+    """
+
+    def __init__(
+        self,
+        index: ImageIndex,
+        transform: EvaluationTransform,
+        *,
+        batch_size: int,
+        device: torch.device,
+        workers: int = 2,
+        strict: bool = False,
+    ) -> None:
+        """Decode the set if it fits in memory."""
+        if transform.interpolation not in INTERPOLATIONS:
+            raise unknown_name("interpolation", transform.interpolation, INTERPOLATIONS)
+        if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
+            raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
+        self._source = ImageSource(index, transform.size, device, workers, strict, keep=True)
+        self._geometry = _Fit(transform)
+        self._batch_size = batch_size
+        self.failed = self._source.failed
+        self.in_memory = self._source.in_memory
+
+    def __len__(self) -> int:
+        """Number of batches; an upper bound where images cannot be read."""
+        return -(-len(self._source.index) // self._batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """One pass over the set."""
+        positions = torch.arange(len(self._source.index)).split(self._batch_size)
+        for _, kept, pixels in self._source.read(list(positions), self._geometry):
+            if len(kept):
+                yield Batch(to_unit_range(pixels), self._source.labels_of(kept), kept)
+        if len(self.failed) == len(self._source.index):
+            raise self._source.nothing_readable()
+
+
+class TrainingBatches:
+    """Shuffled, augmented batches; what a step sees depends on (seed, epoch, step) only.
+
+    ``batch_size`` is the global batch: each of ``world`` ranks takes its contiguous part. The last, smaller batch
+    of an epoch is dropped unless it is the only one. Unreadable images are left out and named in ``failed``.
+
+    Raises:
+        InputError: if an image cannot be read and ``strict`` is set, if no image of a step can, or if the
+            augmentation needs images of the wanted size and they have another.
+    """
+
+    def __init__(
+        self,
+        index: ImageIndex,
+        augmentation: Augmentation,
+        *,
+        size: tuple[int, int],
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        workers: int = 2,
+        strict: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        """Decode the set if it fits in memory and the augmentation needs no decoding at each step."""
+        if not 0 <= rank < world or min(batch_size, len(index)) < world:
+            raise ValueError(
+                f"rank in [0, world) and an image for each rank expected: {rank=} {world=} {batch_size=} n={len(index)}"
+            )
+        keep = augmentation.geometry != "resized_crop"
+        self._source = ImageSource(index, size, device, workers, strict, keep=keep)
+        # Asked before training starts, where the set is not in memory and so may have another size.
+        found = size if self._source.in_memory else first_size(index)
+        if augmentation.geometry == "exact" and found not in (size, None):
+            raise wrong_size(size, found, index.spec)
+        self._augmentation = augmentation
+        self._size = size
+        self._seed = seed
+        self._rank, self._world = rank, world
+        self._batch_size = min(batch_size, len(index))
+        self.steps_per_epoch = len(index) // self._batch_size
+        self.failed = self._source.failed
+        self.in_memory = self._source.in_memory
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from ``start_step`` on: bit for bit the tail of the full epoch."""
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch, 0, _ORDER))
+        order = torch.randperm(len(self._source.index), generator=generator)
+        size = self._batch_size
+        mine = slice(self._rank * size // self._world, (self._rank + 1) * size // self._world)
+        steps = range(start_step, self.steps_per_epoch)
+        batches = [order[step * size : (step + 1) * size][mine] for step in steps]
+        for number, (readable, kept, pixels) in enumerate(self._source.read(batches, self._geometry(epoch))):
+            if not len(kept):
+                raise self._source.nothing_readable(f"step {steps[number]} of epoch {epoch}")
+            generator.manual_seed(derive_seed(self._seed, epoch, steps[number], _DECISIONS))
+            decisions = self._augmentation.draw(size, generator).select(mine)
+            if readable is not None:
+                decisions = decisions.select(readable)
+            images = self._augmentation.apply(pixels, decisions)
+            yield Batch(images, self._source.labels_of(kept), kept)
+
+    def _geometry(self, epoch: int) -> Geometry:
+        if self._augmentation.geometry == "resized_crop":
+            return _ResizedCrop(self._size, self._seed, epoch)
+        if self._augmentation.geometry == "exact":
+            return _Exact(self._size)
+        return _Fit(EvaluationTransform(self._size, crop_fraction=1.0))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    transform: EvaluationTransform
+
+    def __call__(self, image: Image.Image, position: int) -> Image.Image:
+        return self.transform.apply(image)
+
+
+@dataclass(frozen=True)
+class _Exact:
+    size: tuple[int, int]
+
+    def __call__(self, image: Image.Image, position: int) -> Image.Image:
+        if image.size != self.size[::-1]:
+            raise WrongSizeError((image.height, image.width))
+        return to_rgb(image)
+
+
+@dataclass(frozen=True)
+class _ResizedCrop:
+    size: tuple[int, int]
+    seed: int
+    epoch: int
+
+    def __call__(self, image: Image.Image, position: int) -> Image.Image:
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch, position, _GEOMETRY))
+        full = image.size
+        box = random_resized_crop_box((image.height, image.width), generator)
+        height, width = self.size
+        # A JPEG may be decoded at 1/2, 1/4 or 1/8 where the crop stays at least twice as large as wanted.
+        shrink = min(box.height // (2 * height), box.width // (2 * width))
+        if shrink >= 2:
+            image.draft("RGB", (full[0] // shrink, full[1] // shrink))
+        x, y = image.width / full[0], image.height / full[1]
+        left, top = round(box.left * x), round(box.top * y)
+        right, bottom = round((box.left + box.width) * x), round((box.top + box.height) * y)
+        return (
+            to_rgb(image).crop((left, top, right, bottom)).resize((width, height), Image.Resampling.BILINEAR)
+        )

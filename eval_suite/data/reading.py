@@ -1,0 +1,215 @@
+"""An image set as a source of uint8 pixels: from memory where it fits, else through worker processes."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.data.decoding import (
+    DecodedSet,
+    decode_set,
+    fits_in_memory,
+    open_item,
+    pixel_array,
+    why_unreadable,
+)
+from eval_suite.data.images import ImageIndex
+
+
+class Geometry(Protocol):
+    """Brings an image, not yet decoded, to RGB of the wanted size; ``position`` is its place in the index."""
+
+    def __call__(self, image: Image.Image, position: int) -> Image.Image:  # noqa: D102
+        ...
+
+
+class WrongSizeError(Exception):
+    """A geometry met an image of another size than it needs."""
+
+    def __init__(self, found: tuple[int, int]) -> None:
+        """Keep the (height, width) that was found."""
+        super().__init__(found)
+        self.found = found
+
+
+class Part(NamedTuple):
+    """One batch of B positions, read.
+
+    ``readable`` is (B,) bool, or None when all are; ``kept`` (K,) are the readable positions, both on the CPU.
+    ``pixels`` is (K, 3, H, W) uint8 on the device.
+    """
+
+    readable: Tensor | None
+    kept: Tensor
+    pixels: Tensor
+
+
+class ImageSource:
+    """An image set from which batches of positions are read, from memory or through workers.
+
+    With ``keep`` the decoded images stay in memory if they all have ``size`` (height, width) and are small enough.
+    ``failed`` names the unreadable images met so far, each once.
+
+    Raises:
+        InputError: if the set is empty, or if an image cannot be read and ``strict`` is set.
+    """
+
+    def __init__(
+        self,
+        index: ImageIndex,
+        size: tuple[int, int],
+        device: torch.device,
+        workers: int,
+        strict: bool,
+        *,
+        keep: bool,
+    ) -> None:
+        """Decode the set if it is to be kept in memory."""
+        if not len(index):
+            raise InputError(f"expected images in split '{index.split}' of {index.spec}, found none")
+        self.index, self._size, self._device = index, size, device
+        self._workers, self._strict = workers, strict
+        self.failed: list[str] = []
+        self._first = ""
+        self._announced = False
+        self._labels = torch.from_numpy(index.labels.astype(np.int64)).to(device)
+        decoded = decode_set(index, size) if keep and fits_in_memory(index, size) else None
+        self._pixels: Tensor | None = None
+        self._readable: Tensor | None = None
+        if decoded is not None:
+            self._pixels, self._readable = self._store(decoded)
+        self.in_memory = decoded is not None
+
+    def labels_of(self, positions: Tensor) -> Tensor:
+        """Labels (K,) on the device for positions (K,) on the CPU."""
+        return self._labels[positions.to(self._device)]
+
+    def read(self, batches: list[Tensor], geometry: Geometry) -> Iterator[Part]:
+        """Read batches of positions in order; ``geometry`` applies to images that are not in memory."""
+        if self._pixels is not None:
+            yield from map(self._from_memory, batches)
+            return
+        loader = DataLoader(
+            _Decoder(self.index, self._size, geometry),
+            sampler=[batch.tolist() for batch in batches],
+            batch_size=None,
+            num_workers=min(self._workers, len(batches)),
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),  # or each pass would draw from torch's global one
+            pin_memory=self._device.type == "cuda",
+        )
+        decoded = iter(loader)
+        for batch in batches:
+            try:
+                read = next(decoded)
+            except RuntimeError as error:
+                raise EvalSuiteError(
+                    f"a process that decodes images ended ({first_line(error)}); "
+                    "lower --workers or the batch size, or free some memory"
+                ) from error
+            yield self._from_worker(batch, read)
+        self._announce()
+
+    def nothing_readable(self, where: str = "") -> InputError:
+        """The error for a part of the set, or all of it, without any readable image."""
+        name = where or f"split '{self.index.split}'"
+        return InputError(
+            f"no image in {name} of {self.index.spec} can be read; check with: eval-suite data check"
+        )
+
+    def _store(self, decoded: DecodedSet) -> tuple[Tensor, Tensor | None]:
+        self._note(decoded.unreadable)
+        self._announce()
+        if len(self.failed) == len(self.index):
+            raise self.nothing_readable()
+        pixels = torch.from_numpy(decoded.pixels).to(self._device)
+        if not decoded.unreadable:
+            return pixels, None
+        readable = torch.ones(len(self.index), dtype=torch.bool)
+        readable[list(decoded.unreadable)] = False
+        return pixels, readable
+
+    def _from_memory(self, batch: Tensor) -> Part:
+        assert self._pixels is not None
+        if self._readable is None:
+            return Part(None, batch, self._pixels.index_select(0, batch.to(self._device)))
+        readable = self._readable[batch]
+        kept = batch[readable]
+        return Part(readable, kept, self._pixels.index_select(0, kept.to(self._device)))
+
+    def _from_worker(self, batch: Tensor, decoded: "_Decoded") -> Part:
+        if decoded.wrong_size is not None:
+            position, found = decoded.wrong_size
+            raise wrong_size(self._size, found, self.index.ids[position])
+        self._note(decoded.unreadable)
+        pixels = decoded.pixels.to(self._device, non_blocking=True)
+        if not decoded.unreadable:
+            return Part(None, batch, pixels)
+        readable = torch.tensor([position not in decoded.unreadable for position in batch.tolist()])
+        return Part(readable, batch[readable], pixels)
+
+    def _note(self, unreadable: Mapping[int, str]) -> None:
+        for position, reason in unreadable.items():
+            name = self.index.ids[position]
+            if self._strict:
+                raise InputError(
+                    f"cannot read {name} of {self.index.spec}: {reason}; replace it or drop --strict"
+                )
+            if not self.failed:
+                self._first = f"{name} ({reason})"
+            if name not in self.failed:
+                self.failed.append(name)
+
+    def _announce(self) -> None:
+        if self.failed and not self._announced:
+            self._announced = True
+            print(
+                f"warning: {len(self.failed):,} of {len(self.index):,} images cannot be read, first: {self._first}",
+                file=sys.stderr,
+            )
+
+
+def wrong_size(wanted: tuple[int, int], found: tuple[int, int] | None, where: str) -> InputError:
+    """The error for images that have not the (height, width) that an augmentation needs."""
+    height, width = found or (0, 0)
+    return InputError(
+        f"this augmentation expects images of {wanted[1]} x {wanted[0]} pixels, found {width} x {height} in {where}; "
+        "choose that input size, or an augmentation that resizes, such as 'imagenet'"
+    )
+
+
+class _Decoded(NamedTuple):
+    pixels: Tensor
+    unreadable: dict[int, str]
+    wrong_size: tuple[int, tuple[int, int]] | None
+
+
+class _Decoder(Dataset[Any]):
+    """Runs in a worker process: a batch of positions to uint8 pixels."""
+
+    def __init__(self, index: ImageIndex, size: tuple[int, int], geometry: Geometry) -> None:
+        self._index, self._size, self._geometry = index, size, geometry
+
+    def __getitem__(self, positions: list[int]) -> _Decoded:
+        pixels = np.empty((len(positions), 3, *self._size), dtype=np.uint8)
+        unreadable: dict[int, str] = {}
+        row = 0
+        for position in positions:
+            try:
+                pixels[row] = pixel_array(self._geometry(open_item(self._index, position), position))
+                row += 1
+            except WrongSizeError as error:
+                return _Decoded(torch.empty(0), unreadable, (position, error.found))
+            except Exception as error:  # a broken file can make a decoder raise almost anything
+                unreadable[position] = why_unreadable(error)
+        return _Decoded(torch.from_numpy(pixels[:row]), unreadable, None)
+
+
+def _as_it_is(decoded: Any) -> Any:
+    return decoded

@@ -1,0 +1,217 @@
+"""Every task by name, and the one routine that takes any of them from a backbone to its record."""
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.classification.task import ClassifyTask
+from eval_suite.core.errors import InputError, first_line, unknown_name
+from eval_suite.core.records import BackboneCard, ErrorInfo, Files, LoadReport, Metric, Result, TaskInfo
+from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
+from eval_suite.core.store import Cell, atomic_write, exclusive, write_record
+from eval_suite.core.task import Score, Task, TaskOptions
+from eval_suite.data.images import ImageIndex, open_images
+
+if TYPE_CHECKING:
+    from eval_suite.backbones.backbone import Backbone
+
+TASKS: dict[str, type[Task]] = {"classify": ClassifyTask}
+
+
+class Evaluated(NamedTuple):
+    """A written record and where it lies."""
+
+    result: Result
+    path: Path
+
+
+def task_named(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        InputError: if there is none; the message gives the nearest.
+    """
+    if name not in TASKS:
+        raise unknown_name("task", name, TASKS)
+    return TASKS[name]()
+
+
+def evaluate(
+    task: Task,
+    options: TaskOptions,
+    *,
+    cell: Cell,
+    source: str,
+    backbone_options: BackboneOptions,
+    runtime: RuntimeOptions,
+    expected: bool,
+    warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> Evaluated:
+    """Load a backbone, run a task's fit, predict and score, and write the record.
+
+    Args:
+        task: what to run.
+        options: its options.
+        cell: where the record goes.
+        source: the backbone, as `parse_source` reads it.
+        backbone_options: flags that go with it.
+        runtime: device, precision, batches.
+        expected: the cell belongs to a suite, so also wrong input leaves a ``failed`` record to show in the report.
+        warn: receives lines such as a partial evaluation's announcement.
+
+    Raises:
+        EvalSuiteError: if the task fails; its ``failed`` record is on disk by then.
+        InputError: if the request is wrong; without ``expected`` nothing is written.
+    """
+    clock = Clock()
+    folder = cell.results / task.name
+    path = cell.record(task.name)
+    card = _unloaded(cell.backbone, source)
+
+    def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Result:
+        info = TaskInfo(
+            name=task.name, version=task.version, options=options.model_dump(mode="json"), paper=task.paper
+        )
+        run = run_info(clock, device, runtime.precision, cell.seed)
+        return Result(status=status, task=info, backbone=card, run=run, **content)
+
+    with exclusive(folder, f"evaluating {task.name}"):
+        try:
+            with clock.stage("load"):
+                backbone = _load(cell, source, backbone_options, options)
+            card = backbone.card
+            with clock.stage("fit"):
+                backbone = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+            with clock.stage("predict"):
+                predictions = task.predict(backbone, options, runtime, folder)
+            with clock.stage("score"):
+                score = task.score(predictions, options, None, folder)
+                outcomes = _write_outcomes(folder, score)
+            result = record(
+                "complete" if score.data.n_scored == score.data.n_available else "partial",
+                str(runtime.resolve_device()),
+                data=score.data,
+                metrics=score.metrics,
+                curves=score.curves,
+                examples=score.examples,
+                files=Files(predictions=str(predictions.relative_to(cell.results)), outcomes=outcomes),
+            )
+            write_record(path, result)
+        except Exception as error:
+            if expected or not isinstance(error, InputError):
+                fault = ErrorInfo(type=type(error).__name__, message=first_line(error))
+                write_record(path, record("failed", runtime.device, data=None, error=fault))
+            else:
+                _remove_if_empty(folder)
+            raise
+    if result.status == "partial":
+        counts = score.data
+        warn(
+            f"partial: scored {counts.n_scored} of {counts.n_available} items ({counts.n_failed} could not be read)"
+        )
+    return Evaluated(result, path)
+
+
+def write_failed(
+    task: Task, options: TaskOptions, *, cell: Cell, runtime: RuntimeOptions, type_name: str, message: str
+) -> Path:
+    """Leave a ``failed`` record for a task that could not start, e.g. because training its backbone failed."""
+    result = Result(
+        status="failed",
+        task=TaskInfo(
+            name=task.name, version=task.version, options=options.model_dump(mode="json"), paper=task.paper
+        ),
+        backbone=_unloaded(cell.backbone, str(cell.checkpoint)),
+        data=None,
+        run=run_info(Clock(), runtime.device, runtime.precision, cell.seed),
+        error=ErrorInfo(type=type_name, message=message),
+    )
+    path = cell.record(task.name)
+    write_record(path, result)
+    return path
+
+
+def score_file(task: Task, predictions: Path, truth: str | None, split: str | None) -> Score:
+    """Metrics of predictions made elsewhere."""
+    options = task.options(data=truth or "", split=split)
+    return task.score(predictions, options, truth, None)
+
+
+def headline(result_metrics: list[Metric]) -> str:
+    """The first metric with its interval, as one line."""
+    first = result_metrics[0]
+    if first.value is None:
+        return f"{first.name}: none ({first.reason})"
+    percent = first.unit == "fraction"
+
+    def shown(value: float) -> str:
+        return f"{100 * value:.2f} %" if percent else f"{value:.4g} {first.unit}"
+
+    interval = f" [{shown(first.interval[0])}, {shown(first.interval[1])}]" if first.interval else ""
+    return f"{first.name} {shown(first.value)}{interval} (n = {first.n:,})"
+
+
+def _load(cell: Cell, source: str, flags: BackboneOptions, options: TaskOptions) -> "Backbone":
+    from eval_suite.backbones.sources import load_backbone
+
+    index = open_images(options.data, options.split)
+    return load_backbone(
+        source,
+        name=cell.backbone,
+        options=flags,
+        num_classes=len(index.classes),
+        image_size=_image_size(index),
+    )
+
+
+def _image_size(index: ImageIndex) -> tuple[int, int] | None:
+    """(H, W) of the first image that can be opened."""
+    from PIL import Image, UnidentifiedImageError
+
+    if index.pixels is not None:
+        return index.pixels.shape[1], index.pixels.shape[2]
+    for path in index.paths or []:
+        try:
+            with Image.open(path) as image:
+                return image.height, image.width
+        except (OSError, UnidentifiedImageError):
+            continue
+    return None
+
+
+def _unloaded(name: str, source: str) -> BackboneCard:
+    return BackboneCard(
+        name=name,
+        source=source,
+        arch="unknown",
+        classes=[],
+        input_size=(0, 0),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        load=LoadReport(notes=["not loaded"]),
+    )
+
+
+def _write_outcomes(folder: Path, score: Score) -> str | None:
+    if not score.outcomes or not score.ids:
+        return None
+    path = folder / "outcomes.npz"
+    arrays = {name: np.asarray(values, np.float64) for name, values in score.outcomes.items()}
+    with atomic_write(path, "wb") as stream:
+        np.savez(stream, ids=np.asarray(score.ids, dtype=str), **arrays)
+    return f"{folder.name}/{path.name}"
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Take back the folders that were made for a record that wrong input kept from being written."""
+    if any(item.name != ".lock" for item in folder.iterdir()):
+        return
+    (folder / ".lock").unlink(missing_ok=True)
+    with suppress(OSError):
+        for empty in (folder, *list(folder.parents)[:4]):
+            empty.rmdir()

@@ -1,0 +1,238 @@
+"""Collect the records of a suite: every cell is a record, or a reason why there is none."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.records import Result
+from eval_suite.core.store import read_record
+
+State = Literal["complete", "partial", "failed", "broken", "missing"]
+_CELL_FOLDER = re.compile(r"(?P<backbone>.+)-s(?P<seed>\d+)")
+_DEFAULT_BASELINE = "baseline"
+_OPTIONS_FREE_TO_DIFFER = {"data"}  # a path; what lies there is told apart by its hash
+_Name = TypeVar("_Name", str, int)
+
+
+class SuiteInfo(BaseModel):
+    """What was to be compared, in reading order; written beside the results by `eval-suite run`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    name: str
+    title: str = ""
+    description: str = ""
+    baseline: str | None = None
+    backbones: list[str] = Field(default_factory=list)
+    seeds: list[int] = Field(default_factory=list)
+    tasks: list[str] = Field(default_factory=list)
+    published: str | None = None
+    """Table of published numbers to show beside ours; by default the one of the suite's name."""
+
+
+class Key(NamedTuple):
+    """One cell: a backbone at a seed on a task."""
+
+    backbone: str
+    seed: int
+    task: str
+
+    @property
+    def where(self) -> str:
+        """The cell in words."""
+        return f"{self.task} · {self.backbone} · seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell as found on disk."""
+
+    key: Key
+    path: Path
+    state: State
+    record: Result | None = None
+    problem: str = ""
+
+
+class Notice(NamedTuple):
+    """A line of the banner."""
+
+    state: State | Literal["warning"]
+    where: str
+    text: str
+
+
+@dataclass
+class Collation:
+    """All cells of a suite in reading order."""
+
+    folder: Path
+    suite: SuiteInfo
+    baseline: str
+    entries: dict[Key, Entry]
+    notices: list[Notice] = field(default_factory=list)
+
+    @property
+    def results(self) -> Path:
+        """The folder no referenced file may leave."""
+        return self.folder / "results"
+
+    def cells(self, task: str, backbone: str) -> list[Entry]:
+        """The cells of one backbone on one task, by seed."""
+        return [e for e in self.entries.values() if (e.key.task, e.key.backbone) == (task, backbone)]
+
+    def scored(self, task: str, backbone: str) -> list[tuple[Entry, Result]]:
+        """Those of `cells` that hold numbers."""
+        return [(e, e.record) for e in self.cells(task, backbone) if e.record and e.record.status != "failed"]
+
+    def records(self) -> Iterator[Result]:
+        """Every readable record, failed ones included."""
+        return (entry.record for entry in self.entries.values() if entry.record)
+
+    def file_beside(self, entry: Entry, relative: str) -> Path:
+        """A file that a record names.
+
+        Raises:
+            InputError: if it lies outside the results or does not exist.
+        """
+        try:
+            path = (entry.path.parent / relative).resolve()
+            inside = path.is_relative_to(self.results.resolve())
+        except (OSError, ValueError) as error:
+            raise InputError(f"'{relative}' is no usable path: {first_line(error)}") from error
+        if not inside:
+            raise InputError(f"'{relative}' leaves the results folder; it was not read")
+        if not path.is_file():
+            raise InputError(f"'{relative}' does not exist")
+        return path
+
+
+def collate(folder: Path, baseline: str | None = None) -> Collation:
+    """Read all records of a suite's report folder.
+
+    Args:
+        folder: ``reports/<suite>``.
+        baseline: backbone that all others are compared with; by default the suite's own.
+
+    Raises:
+        InputError: if the folder holds no record, the suite's description is unreadable, or the baseline is unknown.
+    """
+    if not folder.is_dir():
+        raise InputError(f"expected a report folder at {folder}, found none; `eval-suite run` makes one")
+    paths = dict(_record_paths(folder / "results"))
+    if not paths:
+        raise InputError(f"expected records in {folder / 'results'}, found none; `eval-suite run` makes them")
+    suite = _suite_info(folder)
+    backbones = _ordered(suite.backbones, {key.backbone for key in paths})
+    seeds = _ordered(suite.seeds, {key.seed for key in paths})
+    tasks = _ordered(suite.tasks, {key.task for key in paths})
+    expected = {Key(b, s, t) for b in suite.backbones for s in suite.seeds for t in suite.tasks}
+    entries = {}
+    for key in (Key(b, s, t) for t in tasks for b in backbones for s in seeds):
+        if key in paths or key in expected:
+            path = paths.get(key, folder / "results" / f"{key.backbone}-s{key.seed}" / f"{key.task}.json")
+            entries[key] = _read_entry(key, path, known=key in paths)
+    chosen = _baseline(baseline or suite.baseline, backbones)
+    ordered = suite.model_copy(update={"backbones": backbones, "seeds": seeds, "tasks": tasks})
+    found = Collation(folder, ordered, chosen, entries)
+    found.notices.extend(_cell_notices(found))
+    found.notices.extend(_unlisted(suite, found))
+    found.notices.extend(_mixtures(found))
+    return found
+
+
+def _record_paths(results: Path) -> Iterator[tuple[Key, Path]]:
+    for path in sorted(results.glob("*/*.json")):
+        matched = _CELL_FOLDER.fullmatch(path.parent.name)
+        if matched and not path.name.startswith("."):
+            yield Key(matched["backbone"], int(matched["seed"]), path.stem), path
+
+
+def _suite_info(folder: Path) -> SuiteInfo:
+    path = folder / "suite.json"
+    if not path.exists():
+        return SuiteInfo(name=folder.resolve().name)
+    try:
+        return SuiteInfo.model_validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise InputError(
+            f"expected a suite's description in {path}, found {first_line(error)}; `eval-suite run` writes it anew"
+        ) from None
+
+
+def _ordered(listed: list[_Name], found: set[_Name]) -> list[_Name]:
+    return [*listed, *sorted(found - set(listed))]
+
+
+def _read_entry(key: Key, path: Path, known: bool) -> Entry:
+    if not known:
+        return Entry(key, path, "missing", problem="no record yet; `eval-suite run` makes what is missing")
+    try:
+        record = read_record(path)
+    except (EvalSuiteError, OSError, ValueError) as error:
+        return Entry(key, path, "broken", problem=first_line(error))
+    return Entry(key, path, record.status, record)
+
+
+def _baseline(wanted: str | None, backbones: list[str]) -> str:
+    if wanted is not None:
+        if wanted not in backbones:
+            raise unknown_name("baseline", wanted, backbones)
+        return wanted
+    return _DEFAULT_BASELINE if _DEFAULT_BASELINE in backbones else backbones[0]
+
+
+def _cell_notices(found: Collation) -> Iterator[Notice]:
+    for entry in found.entries.values():
+        where, record = entry.key.where, entry.record
+        if record is None:
+            yield Notice(entry.state, where, entry.problem)
+        elif record.error is not None:
+            message = " ".join(record.error.message.split())
+            yield Notice("failed", where, f"{record.error.type}: {message}")
+        elif record.status == "partial":
+            data = record.data
+            text = f"{data.n_scored} of {data.n_available} items" if data else "not all items"
+            failed = f", {data.n_failed} unreadable" if data and data.n_failed else ""
+            yield Notice("partial", where, f"scored on {text}{failed}")
+
+
+def _unlisted(listed: SuiteInfo, found: Collation) -> Iterator[Notice]:
+    wanted, have = listed.model_dump(), found.suite.model_dump()
+    for kind in ("backbones", "seeds", "tasks"):
+        extra = [str(name) for name in have[kind] if name not in wanted[kind]]
+        if wanted[kind] and extra:
+            yield Notice("warning", kind, f"on disk but not in the suite, shown all the same: {', '.join(extra)}")
+
+
+def _mixtures(found: Collation) -> Iterator[Notice]:
+    for task in found.suite.tasks:
+        scored = [pair for name in found.suite.backbones for pair in found.scored(task, name)]
+        hashes: dict[str, list[str]] = {}
+        versions: set[int] = set()
+        options: dict[str, set[str]] = {}
+        for entry, record in scored:
+            versions.add(record.task.version)
+            if record.data:
+                hashes.setdefault(record.data.sha256, []).append(f"{entry.key.backbone}-s{entry.key.seed}")
+            for option, value in record.task.options.items():
+                options.setdefault(option, set()).add(repr(value))
+        if len(hashes) > 1:
+            groups = "; ".join(f"{digest[:10]}: {', '.join(who)}" for digest, who in hashes.items())
+            yield Notice("warning", task, f"scored on different data, so not comparable across groups ({groups})")
+        if len(versions) > 1:
+            listed = ", ".join(map(str, sorted(versions)))
+            yield Notice("warning", task, f"records follow different versions of the protocol ({listed})")
+        mixed = sorted(name for name, values in options.items() if len(values) > 1 and name not in _OPTIONS_FREE_TO_DIFFER)
+        if mixed:
+            yield Notice("warning", task, f"options differ between records: {', '.join(mixed)}")
+    commits = {(record.run.git.commit, record.run.git.dirty) for record in found.records()}
+    if len({commit for commit, _ in commits}) > 1:
+        yield Notice("warning", "source", "records were made from different commits")
+    if any(dirty for _, dirty in commits):
+        yield Notice("warning", "source", "some records were made from a working tree with uncommitted changes")

@@ -1,0 +1,251 @@
+"""Put backbones side by side: values over seeds, paired differences to the baseline, the best of a column."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from eval_suite.core.errors import InputError
+from eval_suite.core.records import Metric, Result
+from eval_suite.core.statistics import Interval, paired_difference
+from eval_suite.report.collate import Collation, Entry, Key
+from eval_suite.report.outcomes import OutcomeFiles, Outcomes
+from eval_suite.report.published import PublishedNumber, published_number
+
+Verdict = Literal["better", "worse", "tied", "untested"]
+
+
+class Delta(NamedTuple):
+    """A backbone minus another on one metric; ``interval`` is None where no per-item outcomes were kept."""
+
+    difference: float
+    interval: Interval | None
+    verdict: Verdict
+    n: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one backbone reached on one metric, over its seeds.
+
+    ``spread`` is the standard deviation over seeds (n - 1), None with fewer than two. ``refused`` says why there
+    is no ``delta``; ``remarks`` lists cells without a number.
+    """
+
+    backbone: str
+    by_seed: dict[int, Metric]
+    value: float | None
+    spread: float | None
+    interval: tuple[float, float] | None
+    delta: Delta | None = None
+    refused: str = ""
+    best: bool = False
+    partial: str = ""
+    remarks: tuple[str, ...] = ()
+    published: PublishedNumber | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of one task over all backbones."""
+
+    task: str
+    metric: str
+    unit: str
+    higher_is_better: bool
+    cells: dict[str, Measurement]
+
+    @property
+    def winner(self) -> Measurement | None:
+        """The best cell, the first where several are equal."""
+        return next((cell for cell in self.cells.values() if cell.best), None)
+
+
+class TaskComparison:
+    """All comparisons within one task.
+
+    Args:
+        collation: the suite's cells.
+        task: name of the task.
+    """
+
+    def __init__(self, collation: Collation, task: str) -> None:
+        self.collation = collation
+        self.task = task
+        self._files = OutcomeFiles(collation)
+        self._columns: dict[str, Column | None] = {}
+
+    @cached_property
+    def records(self) -> dict[str, dict[int, Result]]:
+        """Records with numbers, by backbone and seed."""
+        names = self.collation.suite.backbones
+        return {b: {e.key.seed: r for e, r in self.collation.scored(self.task, b)} for b in names}
+
+    @property
+    def metric_names(self) -> list[str]:
+        """Full names of all metrics over the whole data, in the order of the records."""
+        every = (m.name for record in self._all_records() for m in record.metrics if m.subset is None)
+        return list(dict.fromkeys(every))
+
+    @property
+    def subset_names(self) -> dict[str, list[str]]:
+        """Subsets by metric, in the order of the records."""
+        found: dict[str, dict[str, None]] = {}
+        for record in self._all_records():
+            for metric in record.metrics:
+                if metric.subset is not None:
+                    found.setdefault(metric.name, {})[metric.subset] = None
+        return {name: list(subsets) for name, subsets in found.items()}
+
+    def column(self, metric: str) -> Column | None:
+        """One metric with deltas to the baseline; None where no record has it."""
+        if metric not in self._columns:
+            column = self._measure(metric, subset=None)
+            self._columns[metric] = column and self._with_deltas(column)
+        return self._columns[metric]
+
+    def subset_column(self, metric: str, subset: str) -> Column | None:
+        """One metric on one subset, without deltas: outcomes are kept over all items only."""
+        return self._measure(metric, subset)
+
+    def delta(self, metric: str, backbone: str, reference: str) -> Delta | str:
+        """Paired difference of two backbones over the seeds both have, or why there is none.
+
+        With several seeds, per-item outcomes are averaged over seeds before items are resampled: the interval tells
+        of the sampling of items for these trainings, not of further trainings.
+        """
+        column = self._measure(metric, subset=None)
+        own, other = self.records[backbone], self.records[reference]
+        seeds = [seed for seed in sorted(own) if seed in other]
+        if column is None or not own:
+            return ""
+        if not seeds:
+            return f"not comparable: no seed in common with {reference}"
+        here = self._numbers(metric, own, seeds)
+        there = self._numbers(metric, other, seeds)
+        if here is None or there is None:
+            return f"not comparable: a value is missing here or at {reference}"
+        for seed in seeds:
+            if reason := _mismatch(own[seed], other[seed]):
+                return f"not comparable: {reason}"
+        try:
+            pairs = [(self._outcomes(backbone, s), self._outcomes(reference, s)) for s in seeds]
+        except InputError as error:
+            return f"not comparable: {error}"
+        if not all(metric in side.values for pair in pairs for side in pair):
+            return Delta(float(np.mean(here) - np.mean(there)), None, "untested", 0, len(seeds))
+        ids = pairs[0][0].ids
+        if not all(np.array_equal(side.ids, ids) for pair in pairs for side in pair):
+            return "not comparable: different items"
+        a = np.mean([pair[0].values[metric] for pair in pairs], axis=0)
+        b = np.mean([pair[1].values[metric] for pair in pairs], axis=0)
+        if a.size == 0 or not np.isfinite(a - b).all():
+            return "not comparable: some items have no outcome"
+        found = paired_difference(a, b)
+        better = (found.difference > 0) == column.higher_is_better
+        verdict: Verdict = "tied" if found.tied else "better" if better else "worse"
+        return Delta(found.difference, found.interval, verdict, found.n, len(seeds))
+
+    def _outcomes(self, backbone: str, seed: int) -> Outcomes:
+        return self._files.load(self.collation.entries[Key(backbone, seed, self.task)])
+
+    @cached_property
+    def _cells(self) -> dict[str, list[Entry]]:
+        return {b: self.collation.cells(self.task, b) for b in self.collation.suite.backbones}
+
+    @cached_property
+    def _metrics(self) -> dict[tuple[str, int], dict[tuple[str, str | None], Metric]]:
+        return {
+            (backbone, seed): {(m.name, m.subset): m for m in record.metrics}
+            for backbone, seeds in self.records.items()
+            for seed, record in seeds.items()
+        }
+
+    def _all_records(self) -> Iterable[Result]:
+        return (record for seeds in self.records.values() for record in seeds.values())
+
+    def _measure(self, metric: str, subset: str | None) -> Column | None:
+        known = next((m for own in self._metrics.values() if (m := own.get((metric, subset)))), None)
+        if known is None:
+            return None
+        cells = {}
+        for backbone in self.collation.suite.backbones:
+            entries = self._cells[backbone]
+            by_seed = {e.key.seed: self._metrics.get((backbone, e.key.seed), {}) for e in entries}
+            found = {s: m for s, own in by_seed.items() if (m := own.get((metric, subset)))}
+            values = [m.value for m in found.values() if m.value is not None]
+            only = next(iter(found.values())) if len(found) == 1 else None
+            cells[backbone] = Measurement(
+                backbone,
+                by_seed=found,
+                value=float(np.mean(values)) if values else None,
+                spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                interval=only.interval if only else None,
+                partial=_partial(entries),
+                remarks=tuple(_remarks(entries, found)),
+                published=published_number(self.collation.suite, backbone, self.task, metric, subset),
+            )
+        best = self._best(cells, known.higher_is_better)
+        cells = {name: replace(cell, best=name in best) for name, cell in cells.items()}
+        return Column(self.task, metric, known.unit, known.higher_is_better, cells)
+
+    def _with_deltas(self, column: Column) -> Column:
+        cells = {}
+        for name, cell in column.cells.items():
+            if name == self.collation.baseline or cell.value is None:
+                cells[name] = cell
+                continue
+            found = self.delta(column.metric, name, self.collation.baseline)
+            refused = found if isinstance(found, str) else ""
+            cells[name] = replace(cell, delta=found if isinstance(found, Delta) else None, refused=refused)
+        return replace(column, cells=cells)
+
+    def _best(self, cells: dict[str, Measurement], higher: bool) -> set[str]:
+        """Backbones with the best value among those scored on the baseline's data (or else the most common)."""
+        data = {b: _data_of(self.records[b].values()) for b, c in cells.items() if c.value is not None}
+        if len(data) < 2:
+            return set()
+        common = max(data.values(), key=list(data.values()).count)
+        wanted = data.get(self.collation.baseline, common)
+        rivals = {b: v for b, c in cells.items() if data.get(b) == wanted and (v := c.value) is not None}
+        top = (max if higher else min)(rivals.values())
+        return {b for b, value in rivals.items() if value == top} if len(rivals) > 1 else set()
+
+    @staticmethod
+    def _numbers(metric: str, records: dict[int, Result], seeds: list[int]) -> list[float] | None:
+        values = [m.value if (m := records[s].metric(metric)) else None for s in seeds]
+        return None if any(v is None for v in values) else [v for v in values if v is not None]
+
+
+def _mismatch(own: Result, other: Result) -> str:
+    if own.task.version != other.task.version:
+        return "different versions of the protocol"
+    if (own.data and own.data.sha256) != (other.data and other.data.sha256):
+        return "different data"
+    return ""
+
+
+def _data_of(records: Iterable[Result]) -> frozenset[tuple[str, int]]:
+    return frozenset((r.data.sha256, r.data.n_scored) for r in records if r.data)
+
+
+def _partial(entries: list[Entry]) -> str:
+    found = [e.record.data for e in entries if e.record and e.state == "partial"]
+    counts = sorted({f"{data.n_scored} of {data.n_available}" for data in found if data})
+    return f"partial: {', '.join(counts) or 'not all'} items" if found else ""
+
+
+def _remarks(entries: list[Entry], found: dict[int, Metric]) -> Iterable[str]:
+    several = len(entries) > 1
+    for entry in entries:
+        seed = f"seed {entry.key.seed}: " if several else ""
+        metric = found.get(entry.key.seed)
+        if entry.state in ("failed", "broken", "missing"):
+            yield f"{seed}{entry.state}"
+        elif metric is None:
+            yield f"{seed}not measured"
+        elif metric.value is None:
+            yield f"{seed}no value ({metric.reason})"

@@ -1,0 +1,189 @@
+"""Charts as small SVG that takes its colours and its type from the page."""
+
+import io
+import math
+import re
+import warnings
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from eval_suite.report.palette import PAGE_COLOURS, Style
+from eval_suite.report.sections.section import Chart, Series
+
+_AXIS, _INK = "#8c8c8c", "#5c5c5c"
+_PAGE_COLOURS = {_AXIS: f"var(--axis, {_AXIS})", _INK: f"var(--muted, {_INK})", **PAGE_COLOURS}
+_SERIES = "series-"
+_LONGEST_WITH_MARKERS = 40
+_PIXELS_PER_POINT = 4 / 3
+_SETTINGS: dict[str, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "eval-suite",
+    "text.parse_math": False,
+    "font.size": 9.0,
+    "axes.edgecolor": _AXIS,
+    "axes.labelcolor": _INK,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _AXIS,
+    "ytick.color": _AXIS,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.5,
+}
+
+
+class Drawing(NamedTuple):
+    """An SVG element to set into a page, ``width`` CSS pixels wide."""
+
+    svg: str
+    width: int
+
+
+class Trace(NamedTuple):
+    """A small line over epochs; the last point is marked."""
+
+    x: list[float]
+    y: list[float]
+
+
+def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
+    """Draw a chart.
+
+    Args:
+        chart: what to draw.
+        styles: look of every backbone, by name.
+        key: unique on the page; prefixes the ids inside the SVG.
+    """
+    with matplotlib.rc_context(_SETTINGS):
+        square = chart.limits is not None
+        wide = max(4.4, 1.1 + 0.75 * len(chart.categories)) if chart.categories else 4.4
+        figure = Figure(figsize=(3.6, 3.4) if square else (wide, 2.9), layout="constrained")
+        axes = figure.add_subplot()
+        if chart.diagonal:
+            axes.axline((0, 0), slope=1, color=_AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
+        if chart.zero:
+            axes.axhline(0, color=_AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
+        for index, series in enumerate(chart.series):
+            offset = 0.13 * (index - (len(chart.series) - 1) / 2) if chart.categories else 0.0
+            _draw_series(axes, series, styles[series.backbone], offset, joined=not chart.categories)
+        if chart.categories:
+            axes.set_xticks(range(len(chart.categories)), chart.categories)
+            axes.set_xlim(-0.5, len(chart.categories) - 0.5)
+        if square:
+            axes.set(xlim=chart.limits, ylim=chart.limits)
+            axes.set_aspect("equal")
+        if chart.percent:
+            axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}".replace("-", "\u2212"))
+        axes.grid(axis="y", color=_AXIS, alpha=0.25, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(chart.x_label)
+        axes.set_ylabel(chart.y_label)
+        return _to_svg(figure, key, f"{chart.title}: {chart.y_label} over {chart.x_label or 'the listed cases'}")
+
+
+def draw_training(
+    panels: dict[str, list[Trace]], ranges: dict[str, tuple[float, float]], style: Style, key: str
+) -> Drawing:
+    """Draw a backbone's training: one small panel per quantity, one line per seed.
+
+    Args:
+        panels: lines by the name of the quantity.
+        ranges: y range by quantity, shared by all backbones so that panels compare by eye.
+        style: the backbone's look.
+        key: unique on the page.
+    """
+    with matplotlib.rc_context({**_SETTINGS, "font.size": 8.5}):
+        figure = Figure(figsize=(2.35 * len(panels), 1.45), layout="constrained")
+        for position, (name, traces) in enumerate(panels.items(), start=1):
+            axes = figure.add_subplot(1, len(panels), position)
+            for trace in traces:
+                axes.plot(trace.x, trace.y, color=style.colour, linewidth=1.3)
+                axes.plot(trace.x[-1:], trace.y[-1:], color=style.colour, marker=style.marker, markersize=4)
+            axes.set_ylim(*ranges[name])
+            axes.set_title(name, fontsize=8.5, color=_INK, loc="left")
+            axes.locator_params(axis="y", nbins=4)
+            axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+            axes.set_xlabel("epoch")
+        return _to_svg(figure, key, f"Training over epochs: {', '.join(panels)}")
+
+
+def _draw_series(axes: Axes, series: Series, style: Style, offset: float, joined: bool) -> None:
+    points = [
+        (x + offset, y if y is not None and math.isfinite(y) else math.nan, bound)
+        for x, y, bound in zip(series.x, series.y, series.intervals or [None] * len(series.x), strict=True)
+        if math.isfinite(x)
+    ]
+    gid = f"{_SERIES}{style.position}"
+    look: dict[str, Any] = {"color": style.colour, "gid": gid}
+    if not joined:
+        look["linestyle"] = "none"
+    elif style.dash:
+        look["dashes"] = style.dash
+    if len(points) <= _LONGEST_WITH_MARKERS:
+        look["marker"] = style.marker
+    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], **look)
+    for x, y, bound in points:
+        if bound is not None and math.isfinite(y):
+            axes.plot([x, x], bound, color=style.colour, linewidth=1.2, gid=gid)
+
+
+def _to_svg(figure: Figure, key: str, label: str) -> Drawing:
+    stream = io.StringIO()
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set_visible(False)
+    with warnings.catch_warnings():
+        # Labels are set by the browser in the page's own type; what DejaVu lacks matters to the layout only.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return Drawing(_for_page(stream.getvalue(), key, label), round(figure.get_figwidth() * 72 * _PIXELS_PER_POINT))
+
+
+def _for_page(svg: str, key: str, label: str) -> str:
+    """Fit an SVG file into a page: no prologue, no global style, unique ids, the page's colours and type."""
+    root = ElementTree.fromstring(svg)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if _local(child.tag) in ("metadata", "style"):
+                parent.remove(child)
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        attributes = {_local(name): value for name, value in element.attrib.items()}
+        identity = attributes.pop("id", "")
+        if identity in used:
+            attributes["id"] = f"{key}-{identity}"
+        elif identity.startswith(_SERIES):
+            attributes["data-b"] = identity.removeprefix(_SERIES)
+        for name in ("href", "clip-path"):
+            if name in attributes:
+                attributes[name] = attributes[name].replace("#", f"#{key}-", 1)
+        if "style" in attributes:
+            attributes["style"] = _page_style(attributes["style"])
+        if "d" in attributes:
+            attributes["d"] = " ".join(attributes["d"].split())
+        element.attrib = attributes
+        if not (element.text or "").strip():
+            element.text = None
+        element.tail = None
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
+    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
+
+
+def _page_style(style: str) -> str:
+    kept = [rule.strip() for rule in style.split(";") if rule.strip() and "font-family" not in rule]
+    text = "; ".join(re.sub(r"^font: ([\d.]+px).*", r"font-size: \1", rule) for rule in kept)
+    return re.sub(r"#[0-9a-f]{6}", lambda match: _PAGE_COLOURS.get(match[0], match[0]), text)
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]

@@ -1,0 +1,61 @@
+"""Per-item outcomes beside the records: what paired comparisons are made from."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.report.collate import Collation, Entry, Key, Notice
+
+
+class Outcomes(NamedTuple):
+    """(n,) item names and, by full metric name, (n,) values whose mean is the metric."""
+
+    ids: NDArray[np.str_]
+    values: dict[str, NDArray[np.float64]]
+
+
+class OutcomeFiles:
+    """Reads each outcomes file once; an unreadable one costs its comparisons, not the report.
+
+    Args:
+        collation: the suite's cells; unreadable files are added to its notices.
+    """
+
+    def __init__(self, collation: Collation) -> None:
+        self._collation = collation
+        self._read: dict[Key, Outcomes | None] = {}
+
+    def load(self, entry: Entry) -> Outcomes:
+        """The outcomes of a cell, empty where its record names none.
+
+        Raises:
+            InputError: if the file is unreadable.
+        """
+        if entry.key not in self._read:
+            self._read[entry.key] = self._load(entry)
+        found = self._read[entry.key]
+        if found is None:
+            raise InputError("per-item outcomes cannot be read")
+        return found
+
+    def _load(self, entry: Entry) -> Outcomes | None:
+        relative = entry.record.files.outcomes if entry.record else None
+        if relative is None:
+            return Outcomes(np.empty(0, str), {})
+        try:
+            with np.load(self._collation.file_beside(entry, relative), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            ids = arrays.pop("ids").astype(str)
+            values = {name: array.astype(float) for name, array in arrays.items()}
+            if ids.ndim != 1 or any(array.shape != ids.shape for array in values.values()):
+                raise ValueError("ids and outcomes differ in length")
+        except Exception as error:
+            # Any bytes may lie there, and the readers of npz raise anything from KeyError to BadZipFile.
+            cause = first_line(error)
+            reason = cause if isinstance(error, EvalSuiteError) else f"'{relative}': {cause}"
+            text = f"per-item outcomes cannot be read: {reason}"
+            self._collation.notices.append(Notice("warning", entry.key.where, text))
+            return None
+        return Outcomes(ids, values)

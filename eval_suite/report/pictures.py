@@ -1,0 +1,94 @@
+"""Example pictures: the same picture for every backbone in one row, inlined within a budget."""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from eval_suite.core.errors import InputError
+from eval_suite.core.records import Example
+from eval_suite.report.collate import Collation, Entry, Notice
+from eval_suite.report.wording import counted
+
+BUDGET_BYTES = 4_000_000
+_MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture ready to be set into the page."""
+
+    source: str
+    alt: str
+    caption: str
+    size: int
+
+
+@dataclass
+class PictureRow:
+    """The same example for every backbone that has it."""
+
+    name: str
+    alt: str
+    cells: dict[str, Picture]
+
+
+def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRow]:
+    """Group a task's examples by file name, or else by description, at each backbone's first seed with examples.
+
+    Rows that would exceed the budget are dropped from the tail, and a notice says how many.
+
+    Args:
+        collation: the suite's cells; refused and dropped pictures are added to its notices.
+        task: name of the task.
+        budget: bytes the pictures may take in all.
+    """
+    rows: list[PictureRow] = []
+    for backbone in collation.suite.backbones:
+        for entry, example in _examples(collation, task, backbone):
+            picture = _picture(collation, entry, example)
+            if picture is None:
+                continue
+            name = PurePosixPath(example.image).name
+            row = _row_for(rows, backbone, name, example.alt)
+            if row is None:
+                row = PictureRow(name, example.alt, {})
+                rows.append(row)
+            row.cells[backbone] = picture
+    kept, spent = [], 0
+    for row in rows:
+        spent += sum(picture.size for picture in row.cells.values())
+        if spent > budget:
+            break
+        kept.append(row)
+    if len(kept) < len(rows):
+        left = counted(len(rows) - len(kept), "row")
+        text = f"{left} of example pictures left out, so that the page stays small; all lie beside the records"
+        collation.notices.append(Notice("warning", task, text))
+    return kept
+
+
+def _examples(collation: Collation, task: str, backbone: str) -> Iterator[tuple[Entry, Example]]:
+    for entry, record in collation.scored(task, backbone):
+        if record.examples:
+            yield from ((entry, example) for example in record.examples)
+            return
+
+
+def _row_for(rows: list[PictureRow], backbone: str, name: str, alt: str) -> PictureRow | None:
+    open_rows = [row for row in rows if backbone not in row.cells]
+    by_name = next((row for row in open_rows if row.name == name), None)
+    return by_name or next((row for row in open_rows if row.alt == alt), None)
+
+
+def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | None:
+    media = _MEDIA_TYPES.get(Path(example.image).suffix.lower())
+    try:
+        if media is None:
+            raise InputError(f"'{example.image}' is no {', '.join(_MEDIA_TYPES)}; it was not read")
+        content = collation.file_beside(entry, example.image).read_bytes()
+    except (InputError, OSError) as error:
+        collation.notices.append(Notice("warning", entry.key.where, f"example picture: {error}"))
+        return None
+    encoded = base64.b64encode(content).decode("ascii")
+    return Picture(f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded))

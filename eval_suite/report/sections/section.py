@@ -1,0 +1,99 @@
+"""What a task adds to the report: words, the metrics to show, and its charts."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from eval_suite.core.records import Curve, Paper, Result
+from eval_suite.report.compare import TaskComparison
+
+
+@dataclass(frozen=True)
+class Series:
+    """One backbone's line or points. ``y`` may hold nulls; ``intervals`` bounds each y where known."""
+
+    backbone: str
+    x: list[float]
+    y: list[float | None]
+    intervals: list[tuple[float, float] | None] | None = None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of all backbones, drawn by `figures.draw`.
+
+    With ``categories``, x counts into them and points stand side by side, not joined. ``diagonal`` draws y = x,
+    ``zero`` draws y = 0.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    series: list[Series]
+    caption: str = ""
+    categories: list[str] = field(default_factory=list)
+    diagonal: bool = False
+    zero: bool = False
+    percent: bool = False
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """How the report shows one task.
+
+    ``protocol`` says in two sentences what was done. ``headline`` metrics stand in the overview, ``metrics`` in the
+    section's table; empty means every metric the records hold. ``charts`` makes the charts from the comparison.
+    """
+
+    task: str
+    title: str
+    protocol: str
+    paper: Paper | None
+    headline: tuple[str, ...]
+    metrics: tuple[str, ...]
+    charts: Callable[[TaskComparison], list[Chart]]
+
+
+def curve_chart(
+    comparison: TaskComparison, name: str, *, diagonal: bool = False, caption: str = "", unit_square: bool = False
+) -> Chart | None:
+    """One recorded curve as a chart with a line per backbone, at the first seed that has it."""
+    found: dict[str, Curve] = {}
+    for backbone, seeds in comparison.records.items():
+        curves = (c for seed in sorted(seeds) for c in seeds[seed].curves if c.name == name)
+        first = next(curves, None)
+        if first is not None:
+            found[backbone] = first
+    if not found:
+        return None
+    any_curve = next(iter(found.values()))
+    series = [Series(backbone, curve.x, curve.y) for backbone, curve in found.items()]
+    limits = (0.0, 1.0) if unit_square else None
+    return Chart(name, any_curve.x_label, any_curve.y_label, series, caption, diagonal=diagonal, limits=limits)
+
+
+def curve_names(comparison: TaskComparison) -> list[str]:
+    """Names of all recorded curves, in the order of the records."""
+    records: list[Result] = [r for seeds in comparison.records.values() for r in seeds.values()]
+    return list(dict.fromkeys(curve.name for record in records for curve in record.curves))
+
+
+def all_curves(comparison: TaskComparison) -> list[Chart]:
+    """Every recorded curve as a line chart."""
+    charts = (curve_chart(comparison, name) for name in curve_names(comparison))
+    return [chart for chart in charts if chart is not None]
+
+
+def generic_section(comparison: TaskComparison) -> Section:
+    """The section of a task that brings none of its own: every metric, every curve."""
+    record = next((r for seeds in comparison.records.values() for r in seeds.values()), None)
+    names = tuple(comparison.metric_names)
+    return Section(
+        task=comparison.task,
+        title=comparison.task,
+        protocol="",
+        paper=record.task.paper if record else None,
+        headline=names[:3],
+        metrics=names,
+        charts=all_curves,
+    )

@@ -1,0 +1,320 @@
+"""The training loop: deterministic in (recipe, seed), resumable at any moment."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import Tensor
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.checkpoint import load_state, save_checkpoint, save_state, state_sha256
+from eval_suite.backbones.inference import predict_logits
+from eval_suite.backbones.sources import build_net, finish, native_config
+from eval_suite.core.errors import DivergenceError
+from eval_suite.core.records import BackboneCard, LoadReport
+from eval_suite.core.runtime import RuntimeOptions, derive_seed
+from eval_suite.core.statistics import topk_correct
+from eval_suite.core.store import exclusive, read_card
+from eval_suite.data.augment import AUGMENTATIONS
+from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.loading import EvaluationTransform, ImageBatches, TrainingBatches
+from eval_suite.training.history import Row, best_row, write_log
+from eval_suite.training.recipe import Recipe
+from eval_suite.training.regularizers import regularise
+
+_INITIALISATION, _STEP = 1, 2
+_CHECK_EVERY_STEPS = 50
+
+
+class Trained(NamedTuple):
+    """What training left, and whether it had to do anything."""
+
+    card: BackboneCard
+    folder: Path
+    resumed_from: int
+    already_done: bool
+
+
+def train(
+    recipe: Recipe,
+    *,
+    name: str,
+    seed: int,
+    folder: Path,
+    runtime: RuntimeOptions,
+    strict: bool = False,
+    report: Callable[[str], None] = print,
+) -> Trained:
+    """Train a backbone, or continue where a stopped run left off.
+
+    Leaves ``model.safetensors``, ``card.json`` and ``log.jsonl`` in the folder. While it runs, ``state.pt`` there
+    holds the last good state; a run started again continues from it and ends with the weights an uninterrupted run
+    would have, bit for bit on a CPU with the same number of threads.
+
+    Args:
+        recipe: how to train.
+        name: the backbone's name.
+        seed: decides initialisation, order and every random draw.
+        folder: where the checkpoint goes.
+        runtime: device, workers and threads; the recipe decides precision and batch size of training.
+        strict: stop at the first unreadable image.
+        report: receives a line per epoch.
+
+    Raises:
+        DivergenceError: if the loss stops being finite; the last good state stays.
+        BusyError: if another run trains in the same folder.
+        InputError: if data, architecture or recipe do not fit together.
+    """
+    device = runtime.resolve_device()
+    with exclusive(folder, "training"):
+        done = _finished(folder, recipe, seed)
+        if done is not None:
+            return Trained(done, folder, recipe.epochs, already_done=True)
+        return _Run(recipe, name, seed, folder, runtime, device, strict, report).run()
+
+
+class _Run:
+    """One training run; ``self.state`` is what is saved and restored, everything else follows from the recipe."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        name: str,
+        seed: int,
+        folder: Path,
+        runtime: RuntimeOptions,
+        device: torch.device,
+        strict: bool,
+        report: Callable[[str], None],
+    ) -> None:
+        self.recipe, self.seed, self.folder, self.report = recipe, seed, folder, report
+        self.runtime, self.strict = runtime, strict
+        torch.backends.cudnn.benchmark = device.type == "cuda"
+        self.accelerator = Accelerator(
+            cpu=device.type == "cpu", mixed_precision="bf16" if recipe.precision == "bf16" else "no"
+        )
+        self.device = self.accelerator.device
+        train_index = open_images(recipe.data, "train", purpose="train")
+        self.classes = train_index.classes
+        self.regularizers = recipe.ordered_regularizers()
+        self.backbone = self._build(name)
+        self.batches = self._training_batches(train_index)
+        validation_index = open_images(recipe.data, recipe.validation_split)
+        self.validation = self._validation_batches(validation_index)
+        self.validated_on = f"{validation_index.spec} {validation_index.split}"
+        memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.backbone.to(self.device, memory_format=memory)
+        optimizer = torch.optim.SGD(
+            self.backbone.parameters(),
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov and recipe.momentum > 0,
+            weight_decay=recipe.weight_decay,
+        )
+        self.model, self.optimizer = self.accelerator.prepare(self.backbone, optimizer)
+        self.fill = torch.tensor(self.backbone.card.mean)
+        self.rows: list[Row] = []
+        self.best_model: dict[str, Tensor] | None = None
+        self.epoch, self.step, self.loss_sum, self.seen, self.seconds = 0, 0, 0.0, 0, 0.0
+
+    def run(self) -> Trained:
+        resumed_from = self._resume()
+        while self.epoch < self.recipe.epochs:
+            self._train_epoch()
+            self._end_epoch()
+        card = self._card()
+        if self.accelerator.is_main_process:
+            save_checkpoint(self.folder, self._kept_weights(), card)
+            (self.folder / "state.pt").unlink(missing_ok=True)
+        self.accelerator.wait_for_everyone()
+        return Trained(card, self.folder, resumed_from, already_done=False)
+
+    def _build(self, name: str) -> Backbone:
+        recipe = self.recipe
+        torch.manual_seed(derive_seed(self.seed, _INITIALISATION))
+        net = build_net(recipe.arch, len(self.classes), recipe.arch_options)
+        given = {"input_size": recipe.input_size, "mean": recipe.mean, "std": recipe.std}
+        settings = {**native_config(recipe.arch, net), **{k: v for k, v in given.items() if v is not None}}
+        card = BackboneCard(
+            name=name,
+            source=str(self.folder),
+            arch=recipe.arch,
+            arch_options=recipe.arch_options,
+            classes=self.classes,
+            load=LoadReport(notes=["trained by this suite from random initialisation"]),
+            recipe=recipe.model_dump(mode="json"),
+            **settings,
+        )
+        return finish(net, card)
+
+    def _training_batches(self, index: ImageIndex) -> TrainingBatches:
+        return TrainingBatches(
+            index,
+            AUGMENTATIONS[self.recipe.augmentation],
+            size=self.backbone.card.input_size,
+            batch_size=self.recipe.batch_size,
+            seed=self.seed,
+            device=self.device,
+            workers=self.runtime.workers,
+            strict=self.strict,
+            rank=self.accelerator.process_index,
+            world=self.accelerator.num_processes,
+        )
+
+    def _validation_batches(self, index: ImageIndex) -> ImageBatches:
+        card = self.backbone.card
+        return ImageBatches(
+            index,
+            EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+            batch_size=self.runtime.batch_size,
+            device=self.device,
+            workers=self.runtime.workers,
+            strict=self.strict,
+        )
+
+    def _train_epoch(self) -> None:
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate(self.epoch)
+        begin = saved = time.monotonic()
+        total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
+        for batch in self.batches.epoch(self.epoch, self.step):
+            loss = self._train_step(batch.images, batch.labels)
+            total += loss.double() * len(batch.labels)
+            self.seen += len(batch.labels)
+            self.step += 1
+            now = time.monotonic()
+            if self.step % _CHECK_EVERY_STEPS == 0 or now - saved > 60 * self.recipe.save_minutes:
+                self._require_finite(total)
+            if now - saved > 60 * self.recipe.save_minutes:
+                self.loss_sum, self.seconds = float(total), self.seconds + now - begin
+                self._save()
+                begin = saved = now
+        self._require_finite(total)
+        self.loss_sum, self.seconds = float(total), self.seconds + time.monotonic() - begin
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> Tensor:
+        # Seeding every step by its place lets a resumed run draw what the uninterrupted one would have drawn,
+        # also in layers that use torch's global generator (dropout, stochastic depth).
+        key = derive_seed(self.seed, _STEP, self.epoch, self.step)
+        torch.manual_seed(key)
+        images, targets = regularise(
+            self.regularizers,
+            images,
+            labels,
+            len(self.classes),
+            torch.Generator().manual_seed(key),
+            self.fill,
+        )
+        if self.recipe.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        loss = F.cross_entropy(self.model(images).float(), targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _end_epoch(self) -> None:
+        begin = time.monotonic()
+        self.model.eval()
+        found = predict_logits(self.backbone, self.validation, precision=self.recipe.precision)
+        errors = [1.0 - float(topk_correct(found.logits, found.labels, k).mean()) for k in (1, 5)]
+        row = Row(
+            epoch=self.epoch + 1,
+            lr=self.recipe.learning_rate(self.epoch),
+            train_loss=self.loss_sum / max(1, self.seen),
+            top1_error=errors[0],
+            top5_error=errors[1],
+            seconds=round(self.seconds + time.monotonic() - begin, 3),
+        )
+        self.rows.append(row)
+        if self.recipe.keep == "best" and row is best_row(self.rows):
+            self.best_model = {k: v.detach().cpu().clone() for k, v in self.backbone.state_dict().items()}
+        self.epoch, self.step, self.loss_sum, self.seen, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
+        self._save()
+        self.report(
+            f"epoch {row.epoch}/{self.recipe.epochs}  loss {row.train_loss:.3f}  "
+            f"top-1 error {row.top1_error:.1%}  lr {row.lr:g}  {row.seconds:.1f} s"
+        )
+
+    def _require_finite(self, total: Tensor) -> None:
+        if math.isfinite(float(total)):
+            return
+        raise DivergenceError(
+            f"the loss stopped being finite in epoch {self.epoch + 1} by step {self.step} "
+            f"(lr {self.recipe.learning_rate(self.epoch):g}); the last good state, after {len(self.rows)} epochs, is "
+            f"kept in {self.folder}; lower the learning rate or check the data"
+        )
+
+    def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        state = {
+            "digest": self.recipe.digest(),
+            "seed": self.seed,
+            "model": self.backbone.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "loss_sum": self.loss_sum,
+            "seen": self.seen,
+            "seconds": self.seconds,
+            "rows": [tuple(row) for row in self.rows],
+            "best_model": self.best_model,
+        }
+        save_state(self.folder / "state.pt", state)
+        write_log(self.folder / "log.jsonl", self.rows)
+
+    def _resume(self) -> int:
+        state = load_state(self.folder / "state.pt")
+        if state is None:
+            return 0
+        if (state["digest"], state["seed"]) != (self.recipe.digest(), self.seed):
+            self.report(
+                f"the unfinished run in {self.folder} followed another recipe: starting from the beginning"
+            )
+            return 0
+        self.backbone.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
+        self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
+        self.rows = [Row(*row) for row in state["rows"]]
+        self.best_model = state["best_model"]
+        self.report(f"continuing after {self.epoch} epochs and {self.step} steps")
+        return self.epoch
+
+    def _kept_weights(self) -> dict[str, Tensor]:
+        state = self.best_model if self.best_model is not None else self.backbone.state_dict()
+        return {key.removeprefix("net."): value for key, value in state.items()}
+
+    def _card(self) -> BackboneCard:
+        last, best = self.rows[-1], best_row(self.rows)
+        training = {
+            "seed": self.seed,
+            "digest": self.recipe.digest(),
+            "epochs": self.recipe.epochs,
+            "kept": self.recipe.keep,
+            "last": last._asdict(),
+            "best": best._asdict(),
+            "history": [row._asdict() for row in self.rows],
+            "validation": self.validated_on,
+            "seconds": round(sum(row.seconds for row in self.rows), 1),
+            "unreadable": sorted(self.batches.failed),
+        }
+        return self.backbone.card.model_copy(
+            update={"weights_sha256": state_sha256(self._kept_weights()), "training": training}
+        )
+
+
+def _finished(folder: Path, recipe: Recipe, seed: int) -> BackboneCard | None:
+    if not (folder / "card.json").is_file():
+        return None
+    card = read_card(folder)
+    trained = card.training or {}
+    same = (trained.get("digest"), trained.get("seed")) == (recipe.digest(), seed)
+    return card if same and (folder / "model.safetensors").is_file() else None

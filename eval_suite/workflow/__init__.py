@@ -1,0 +1,1 @@
+"""Running a whole suite: the command lines of its cells as a graph that Snakemake executes."""

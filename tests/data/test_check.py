@@ -1,0 +1,97 @@
+"""What `data check` tells about a set."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from eval_suite.core.errors import InputError
+from eval_suite.data.check import check_data
+
+
+def picture(path: Path, seed: int, size: tuple[int, int] = (8, 6)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number, (split, name) in enumerate([(s, c) for s in ("train", "test") for c in ("cat", "dog")]):
+        for i in range(3):
+            picture(tmp_path / split / name / f"{i}.png", 10 * number + i)
+    return tmp_path
+
+
+def test_a_sound_set(folder: Path) -> None:
+    report = check_data(f"folder:{folder}")
+    assert report.ok
+    assert report.lines == [
+        "train: 6 images in 2 classes, 3 a class",
+        "  classes: cat, dog",
+        "  sizes: 8 x 6 (6)",
+        "test: 6 images in 2 classes, 3 a class",
+        "  classes: cat, dog",
+        "  sizes: 8 x 6 (6)",
+    ]
+
+
+def test_counts_and_sizes_that_differ(folder: Path) -> None:
+    for i in range(4):
+        picture(folder / "test" / "dog" / f"more{i}.png", 100 + i, (20 + i, 30 - i))
+    lines = check_data(f"folder:{folder}", workers=0).lines
+    assert "test: 10 images in 2 classes, 3 (cat) to 7 (dog) a class" in lines
+    assert "  sizes: 5 different, 8 to 23 wide, 6 to 30 high" in lines
+
+
+def test_unreadable_items_are_named(folder: Path) -> None:
+    (folder / "train" / "cat" / "1.png").write_bytes(b"")
+    whole = (folder / "test" / "dog" / "2.png").read_bytes()
+    (folder / "test" / "dog" / "2.png").write_bytes(whole[: len(whole) // 2])
+    report = check_data(f"folder:{folder}")
+    assert not report.ok
+    assert "  error: 1 cannot be read: train/cat/1.png (empty file)" in report.lines
+    assert any(line.startswith("  error: 1 cannot be read: test/dog/2.png (") for line in report.lines)
+
+
+def test_images_in_both_splits_are_found_by_content(folder: Path) -> None:
+    shutil.copy(folder / "train" / "cat" / "0.png", folder / "test" / "dog" / "other-name.png")
+    with Image.open(folder / "train" / "dog" / "2.png") as image:
+        image.save(folder / "test" / "dog" / "same-pixels.bmp")
+    report = check_data(f"folder:{folder}")
+    assert report.ok
+    assert report.lines[-1] == (
+        "warning: 2 different images of test are also in train: "
+        "test/dog/other-name.png = train/cat/0.png, test/dog/same-pixels.bmp = train/dog/2.png"
+    )
+
+
+def test_class_folders_that_differ(folder: Path) -> None:
+    shutil.move(folder / "test" / "dog", folder / "test" / "wolf")
+    report = check_data(f"folder:{folder}")
+    assert not report.ok
+    assert "train lacks wolf; test lacks dog" in report.lines[0]
+
+
+def test_a_broken_split_does_not_hide_the_other(tmp_path: Path) -> None:
+    names = [f"{i}".encode() for i in range(10)]
+    (tmp_path / "batches.meta").write_bytes(pickle.dumps({b"label_names": names}, 2))
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 3072), dtype=np.uint8)
+    (tmp_path / "test_batch").write_bytes(
+        pickle.dumps({b"data": pixels, b"labels": [i // 2 for i in range(20)]}, 2)
+    )
+    (tmp_path / "data_batch_1").write_bytes(b"no pickle")
+    report = check_data(f"cifar10:{tmp_path}")
+    assert not report.ok
+    assert report.lines[0].startswith("error: expected a CIFAR batch in")
+    assert "test: 20 images in 10 classes, 2 a class" in report.lines
+
+
+def test_a_missing_folder_is_a_finding_and_a_wrong_kind_an_error(tmp_path: Path) -> None:
+    report = check_data(f"folder:{tmp_path / 'absent'}")
+    assert (report.ok, len(report.lines)) == (False, 1)
+    with pytest.raises(InputError, match="unknown data kind"):
+        check_data("fodler:x")
