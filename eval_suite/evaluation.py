@@ -201,7 +201,7 @@ def _write_outcomes(folder: Path, score: Score) -> str | None:
     if not score.outcomes or not score.ids:
         return None
     path = folder / "outcomes.npz"
-    arrays = {name: np.asarray(values, np.float64) for name, values in score.outcomes.items()}
+    arrays: dict[str, Any] = {name: np.asarray(values, np.float64) for name, values in score.outcomes.items()}
     with atomic_write(path, "wb") as stream:
         np.savez(stream, ids=np.asarray(score.ids, dtype=str), **arrays)
     return f"{folder.name}/{path.name}"

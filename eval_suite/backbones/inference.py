@@ -18,7 +18,7 @@ class Logits(NamedTuple):
 
     logits: NDArray[np.float32]
     labels: NDArray[np.int64]
-    index: NDArray[np.int64]
+    positions: NDArray[np.int64]
 
 
 def predict_logits(
@@ -55,4 +55,4 @@ def autocast(device: torch.device, precision: str) -> torch.autocast | nullconte
 def place(backbone: Backbone, device: torch.device) -> Backbone:
     """The backbone on a device, in the memory layout convolutions are fastest in, in evaluation mode."""
     torch.backends.cudnn.benchmark = device.type == "cuda"
-    return backbone.to(device, memory_format=torch.channels_last).eval()
+    return backbone.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

@@ -188,16 +188,14 @@ def _from_timm(spec: SourceSpec, num_classes: int | None) -> _Loaded:
     _require_known(spec.name.partition(".")[0], "timm")
     if spec.weights is not None:
         arch = f"timm:{spec.name}"
-        classes = {"num_classes": num_classes} if num_classes else {}
+        classes: dict[str, Any] = {"num_classes": num_classes} if num_classes else {}
         net = timm.create_model(spec.name, pretrained=False, **classes)
         return _Loaded(net, load_weights(net, spec.weights), native_config(arch, net))
     try:
         net = timm.create_model(spec.name, pretrained=True)
     except Exception as error:
         raise _not_fetched(f"timm:{spec.name}", error) from None
-    report = LoadReport(
-        matched=len(net.state_dict()), notes=[f"published weights {net.pretrained_cfg.get('tag')}"]
-    )
+    report = LoadReport(matched=len(net.state_dict()), notes=[f"published weights of {spec.name}"])
     return _Loaded(net, report, native_config(f"timm:{spec.name}", net))
 
 

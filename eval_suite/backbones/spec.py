@@ -65,11 +65,16 @@ def parse_source(text: str) -> SourceSpec:
     raise InputError(f"no backbone at '{text}': expected {_GRAMMAR}")
 
 
-def default_name(text: str) -> str:
-    """A short name for a backbone given by its source, e.g. ``resnet20-12fca82f`` for its weights file."""
+def default_name(text: str) -> tuple[str, int | None]:
+    """A short name for a backbone given by its source, and its seed where the source is a checkpoint folder.
+
+    ``resnet20-12fca82f`` for that weights file, ``cutmix`` and 0 for ``checkpoints/demo/cutmix-s0``.
+    """
     spec = parse_source(text)
     if spec.weights is not None:
-        return spec.weights.stem
+        return spec.weights.stem, None
     if spec.kind == "checkpoint":
-        return Path(spec.name).resolve().name
-    return spec.name if spec.tag is None else f"{spec.name}-{spec.tag}"
+        folder = Path(spec.name).resolve().name
+        name, dash, seed = folder.rpartition("-s")
+        return (name, int(seed)) if dash and seed.isdigit() else (folder, None)
+    return (spec.name if spec.tag is None else f"{spec.name}-{spec.tag}"), None

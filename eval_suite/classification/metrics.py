@@ -11,11 +11,11 @@ Labels = NDArray[np.integer]
 
 
 class Reliability(NamedTuple):
-    """Equal-width confidence bins: (bins,) mean confidence, accuracy (both NaN where empty) and counts."""
+    """Equal-width confidence bins: (bins,) mean confidence, accuracy (both NaN where empty) and number of items."""
 
     confidence: NDArray[np.float64]
     accuracy: NDArray[np.float64]
-    count: NDArray[np.int64]
+    items: NDArray[np.int64]
 
 
 def negative_log_likelihood(logits: Logits, labels: Labels) -> NDArray[np.float64]:
@@ -73,9 +73,9 @@ def expected_calibration_error(
     Reference: Guo et al., ICML 2017, eq. 3.
     """
     found = reliability(confidence, correct, bins)
-    filled = found.count > 0
+    filled = found.items > 0
     gap = np.abs(found.accuracy[filled] - found.confidence[filled])
-    return float((gap * found.count[filled]).sum() / found.count.sum())
+    return float((gap * found.items[filled]).sum() / found.items.sum())
 
 
 def per_class_correct(correct: NDArray[np.bool_], labels: Labels, classes: int) -> NDArray[np.int64]:

@@ -75,7 +75,7 @@ class ClassifyTask(Task):
             path,
             Predictions(
                 logits=found.logits,
-                ids=[index.ids[i] for i in found.index],
+                ids=[index.ids[i] for i in found.positions],
                 labels=found.labels,
                 classes=index.classes,
                 failed=batches.failed,
@@ -154,8 +154,8 @@ def _truth(
 
 def _outcomes(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     return {
-        "Top-1 error": 1.0 - topk_correct(logits, labels, 1),
-        "Top-5 error": 1.0 - topk_correct(logits, labels, 5),
+        "Top-1 error": (~topk_correct(logits, labels, 1)).astype(np.float64),
+        "Top-5 error": (~topk_correct(logits, labels, 5)).astype(np.float64),
         "NLL": metrics.negative_log_likelihood(logits, labels),
     }
 
@@ -241,7 +241,7 @@ def _share(name: str, count: int, n: int, *, higher_is_better: bool, subset: str
 def _reliability_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:
     bins = metrics.reliability(confidence, correct, BINS)
     centres = (np.arange(BINS) + 0.5) / BINS
-    filled = bins.count > 0
+    filled = bins.items > 0
     return Curve(
         name="Reliability diagram",
         x=[float(x) for x in np.where(filled, bins.confidence, centres)],

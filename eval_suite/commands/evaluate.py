@@ -11,6 +11,7 @@ from eval_suite.commands.parsing import given, parse
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, safe_name
+from eval_suite.core.task import Task
 from eval_suite.evaluation import evaluate, headline, task_named
 from eval_suite.suite import load_suite
 
@@ -30,7 +31,7 @@ class TaskCommand(BaseModel):
     """Name of the backbone in records and reports; by default made from its source."""
     out: Path = Path("reports/single")
     """Folder for the record without a suite."""
-    flags: tyro.conf.OmitArgPrefixes[BackboneOptions] = Field(default_factory=BackboneOptions)
+    network: tyro.conf.OmitArgPrefixes[BackboneOptions] = Field(default_factory=BackboneOptions)
     """What a weights file does not say."""
     runtime: tyro.conf.OmitArgPrefixes[RuntimeOptions] = Field(default_factory=RuntimeOptions)
     """How to compute."""
@@ -41,17 +42,12 @@ def main(verb: str, arguments: list[str]) -> int:
     task = task_named(verb)
     suite_name = given(arguments, "--suite")
     suite = load_suite(suite_name) if suite_name and not {"-h", "--help"} & set(arguments) else None
-    command_type: Any = create_model(
-        f"{verb.capitalize()}Command",
-        __base__=TaskCommand,
-        __doc__=f"{type(task).__doc__} Source: {task.paper.title} ({task.paper.venue} {task.paper.year}).",
-        options=(tyro.conf.OmitArgPrefixes[task.options], ...),
-    )
+    command_type = _command_type(task)
     default = None
     if suite is not None:
         default = command_type(
             backbone=given(arguments, "--backbone") or "",
-            options=suite.task_options(verb),
+            task=suite.task_options(verb),
             runtime=suite.runtime,
         )
     command = parse(command_type, verb, arguments, default)
@@ -60,12 +56,12 @@ def main(verb: str, arguments: list[str]) -> int:
         row = suite.backbones[command.backbone]
         source, flags = row.source_in(cell), row.options
     else:
-        source, flags = command.backbone, command.flags
-        name = safe_name(command.name or default_name(source))
-        cell = _cell_in(command.out, name, command.seed)
+        source, flags = command.backbone, command.network
+        name, seed = default_name(source)
+        cell = _cell_in(command.out, safe_name(command.name or name), command.seed if seed is None else seed)
     done = evaluate(
         task,
-        command.options,
+        command.task,
         cell=cell,
         source=source,
         backbone_options=flags,
@@ -81,3 +77,15 @@ def _cell_in(out: Path, name: str, seed: int) -> Cell:
     if out.parent.name != "reports":
         raise InputError(f"expected --out as a folder in reports/, such as reports/single, found {out}")
     return Cell(out.name, name, seed, out.parent.parent)
+
+
+def _command_type(task: Task) -> Any:
+    """The verb's options: those of every task command, with the task's own among them."""
+    paper = f"{task.paper.title} ({task.paper.venue} {task.paper.year})"
+    without_prefix: Any = tyro.conf.OmitArgPrefixes
+    return create_model(
+        f"{task.name.capitalize()}Command",
+        __base__=TaskCommand,
+        __doc__=f"{type(task).__doc__} Source: {paper}.",
+        task=(without_prefix[task.options], ...),
+    )

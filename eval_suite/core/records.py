@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA = 1
-
 
 @dataclass(frozen=True)
 class Paper:
@@ -167,7 +165,7 @@ class Files(_Strict):
 class Result(_Strict):
     """The record of one task on one backbone and seed."""
 
-    schema_version: Literal[1] = Field(default=SCHEMA, alias="schema")
+    schema_version: Literal[1] = Field(default=1, alias="schema")
     status: Literal["complete", "partial", "failed"]
     task: TaskInfo
     backbone: BackboneCard

@@ -137,7 +137,7 @@ def exclusive(folder: Path, purpose: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        stream = open(folder / ".lock", "a+")
+        stream = (folder / ".lock").open("a+")
     except OSError as error:
         raise EvalSuiteError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
     with stream:

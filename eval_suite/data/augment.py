@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
 
 _GREY = (0.299, 0.587, 0.114)
@@ -79,7 +78,7 @@ class Augmentation:
         if decisions.jitter is not None and decisions.order is not None:
             result = _jitter(result, decisions.jitter, decisions.order)
         if decisions.lighting is not None:
-            result = result + _shift(decisions.lighting).to(result.device)[:, :, None, None]
+            result += _shift(decisions.lighting).to(result.device)[:, :, None, None]
         return result
 
 
@@ -201,16 +200,18 @@ def _draw_lighting(count: int, std: float, generator: Generator) -> Tensor:
 
 
 def _crop(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
-    """Each row of the result is a window of the padded batch, laid out flat: all are gathered in one call."""
+    """Laid out flat, a shifted image is the padded one read from a later start: one gather moves all of them."""
     count, channels, height, width = images.shape
-    padded = F.pad(images, (padding,) * 4)
-    tall, wide = padded.shape[2:]
-    windows = padded.as_strided((padded.numel() - width + 1, width), (1, 1))
-    offsets = offsets.to(images.device)[:, None, :]
-    planes = torch.arange(count * channels, device=images.device).view(count, channels, 1) * tall
-    rows = planes + offsets[..., :1] + torch.arange(height, device=images.device)
-    starts = rows * wide + offsets[..., 1:]
-    return windows.index_select(0, starts.flatten()).view(images.shape)
+    tall, wide = height + 2 * padding, width + 2 * padding
+    area = channels * tall * wide
+    # The largest shift reads past the last image; columns and rows beyond the crop are cut off in the end.
+    flat = images.new_zeros(count * area + 2 * padding * (wide + 1))
+    inner = slice(padding, padding + height), slice(padding, padding + width)
+    flat[: count * area].view(count, channels, tall, wide)[:, :, *inner] = images
+    windows = flat.as_strided((len(flat) - area + 1, area), (1, 1))
+    starts = torch.arange(count) * area + offsets[:, 0] * wide + offsets[:, 1]
+    shifted = windows.index_select(0, starts.to(images.device))
+    return shifted.view(count, channels, tall, wide)[:, :, :height, :width]
 
 
 def _flip(images: Tensor, flip: Tensor) -> Tensor:
@@ -239,7 +240,7 @@ def _jitter(images: Tensor, strengths: Tensor, order: Tensor) -> Tensor:
     matrix, offset = matrix[..., None, None], offset[..., None, None]
     result = torch.addcmul(offset, matrix[:, :, 0], images[:, 0:1])
     for channel in (1, 2):
-        result = torch.addcmul(result, matrix[:, :, channel], images[:, channel : channel + 1])
+        result.addcmul_(matrix[:, :, channel], images[:, channel : channel + 1])
     return result
 
 

@@ -56,7 +56,9 @@ def check_data(spec: str, workers: int = 2) -> CheckReport:
         lines += _describe(index, looks)
         ok = ok and not any(look.problem for look in looks)
         # The first of equal images stands for all of them.
-        seen[split] = {look.digest: name for look, name in zip(looks[::-1], index.ids[::-1], strict=True) if look.digest}
+        seen[split] = {
+            look.digest: name for look, name in zip(looks[::-1], index.ids[::-1], strict=True) if look.digest
+        }
     for one, other in combinations(seen, 2):
         lines += _shared(one, seen[one], other, seen[other])
     return CheckReport(lines, ok)
@@ -111,7 +113,11 @@ def _sizes(sizes: Counter[tuple[int, int]]) -> str:
 def _shared(one: str, ones: dict[bytes, str], other: str, others: dict[bytes, str]) -> list[str]:
     both = [f"{others[digest]} = {ones[digest]}" for digest in others if digest in ones]
     both.sort()
-    return [f"warning: {len(both):,} different images of {other} are also in {one}: {_some(both)}"] if both else []
+    return (
+        [f"warning: {len(both):,} different images of {other} are also in {one}: {_some(both)}"]
+        if both
+        else []
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -14,6 +14,7 @@ A finished world::
     demo.json                                   what was made; present only when all of it is
 """
 
+import glob
 import json
 import os
 import shutil
@@ -66,6 +67,7 @@ SIZES = {
 
 _SUMMARY = "demo.json"
 _UNFINISHED = ".demo-incomplete"
+_ABANDONED = 3600  # seconds after which a killed run's work is swept away; no size takes nearly as long
 _PARTS = {"images": write_images, "VOCdevkit": write_voc, "coco": write_coco, "ood": write_ood}
 
 
@@ -108,26 +110,26 @@ def make_demo(out: Path, size: str = "small", seed: int = 0) -> DemoSummary:
     wanted = {"generator": "eval_suite demo world", "version": VERSION, "seed": seed, "size": size}
     target = Path(out).resolve()
     try:
-        found = _inspect(target)
-        if found is None or any(found.get(key) != value for key, value in wanted.items()):
-            found = _build(target, wanted, SIZES[size], seed)
+        summary = _finished(target, wanted) or _build(target, wanted, SIZES[size], seed)
     except OSError as error:
         raise EvalSuiteError(
             f"cannot write the demo world to {out}: {error.strerror or error}; free some space or choose another folder"
         ) from error
-    return DemoSummary(Path(out), found["counts"], found["classes"], time.perf_counter() - start)
+    return DemoSummary(Path(out), summary["counts"], summary["classes"], time.perf_counter() - start)
 
 
-def _inspect(target: Path) -> dict[str, Any] | None:
-    """The summary of the finished demo world in a folder, or None where one may be built.
+def _finished(target: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """The summary of the wanted demo world where the folder holds it, or None where it may be built.
 
     Raises:
-        InputError: if the folder holds something else.
+        InputError: if the folder holds anything but a demo world.
     """
     if not target.exists():
         return None
     if not target.is_dir():
-        raise InputError(f"expected a folder for the demo world at {target}, found a file; choose another folder")
+        raise InputError(
+            f"expected a folder for the demo world at {target}, found a file; choose another folder"
+        )
     names = {path.name for path in target.iterdir()}
     foreign = sorted(names - {*_PARTS, _SUMMARY, _UNFINISHED})
     summary = _read_summary(target / _SUMMARY)
@@ -137,7 +139,9 @@ def _inspect(target: Path) -> dict[str, Any] | None:
             f"expected an empty folder or a demo world at {target}, found other content ({shown}); "
             "choose another folder or move that content away"
         )
-    return None if _UNFINISHED in names else summary
+    if summary is None or _UNFINISHED in names:
+        return None
+    return summary if all(summary[key] == value for key, value in wanted.items()) else None
 
 
 def _read_summary(path: Path) -> dict[str, Any] | None:
@@ -145,7 +149,10 @@ def _read_summary(path: Path) -> dict[str, Any] | None:
         summary = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    ours = isinstance(summary, dict) and {"generator", "version", "seed", "size", "counts", "classes"} <= summary.keys()
+    ours = (
+        isinstance(summary, dict)
+        and {"generator", "version", "seed", "size", "counts", "classes"} <= summary.keys()
+    )
     return summary if ours else None
 
 
@@ -160,6 +167,8 @@ def _build(target: Path, wanted: dict[str, Any], size: DemoSize, seed: int) -> d
         text = json.dumps(summary, allow_nan=False, indent=1) + "\n"
         (staging / _SUMMARY).write_text(text, "utf-8")
         (staging / _UNFINISHED).unlink()
+        if (ready := _finished(target, wanted)) is not None:
+            return ready  # another process was faster, and made the same
         if target.exists():
             # Renamed away before it is deleted, so that nobody ever reads half of it.
             target.rename(staging.with_name(staging.name + ".old"))
@@ -170,6 +179,9 @@ def _build(target: Path, wanted: dict[str, Any], size: DemoSize, seed: int) -> d
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
     """A new folder beside the target; whatever is left of it, and of the world it replaced, is removed."""
+    for marker in target.parent.glob(f".{glob.escape(target.name)}.*/{_UNFINISHED}"):
+        if time.time() - marker.stat().st_mtime > _ABANDONED:
+            shutil.rmtree(marker.parent, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         os.chmod(staging, 0o755)

@@ -11,7 +11,10 @@ from eval_suite.data.demo_drawing import Field, cone, ellipse, wedge
 
 
 class Part(NamedTuple):
-    """One shape of a body: the colour role it is painted in, the shape's distance and its numbers."""
+    """One shape of a body: the colour role it is painted in, the shape's distance and its numbers.
+
+    A belly is painted inside the parts behind it; all else has an outline of its own.
+    """
 
     role: str
     shape: Callable[..., Field]
@@ -70,7 +73,7 @@ _MOTH = Form(
         Part("body", ellipse, (0.22, 0.30, 0.20, 0.15, 0.5)),
         Part("body", ellipse, (-0.30, 0.04, 0.25, 0.19, 0.5)),
         Part("body", ellipse, (0.30, 0.04, 0.25, 0.19, -0.5)),
-        Part("belly", ellipse, (0.0, 0.18, 0.085, 0.24)),
+        Part("pale", ellipse, (0.0, 0.18, 0.085, 0.24)),
         Part("head", ellipse, (0.0, -0.19, 0.23, 0.20)),
     ),
     crown=(0.0, -0.25),
@@ -108,7 +111,7 @@ _NEWT = Form(
 )
 _HOPPER = Form(
     parts=(
-        Part("belly", ellipse, (-0.38, 0.20, 0.09, 0.09)),
+        Part("pale", ellipse, (-0.38, 0.20, 0.09, 0.09)),
         Part("body", cone, (0.08, -0.18, 0.05, -0.10, -0.45, 0.065)),
         Part("body", cone, (0.22, -0.22, 0.05, 0.16, -0.47, 0.065)),
         Part("limb", ellipse, (0.16, 0.36, 0.09, 0.05)),
@@ -122,10 +125,10 @@ _HOPPER = Form(
 )
 _SNAIL = Form(
     parts=(
-        Part("belly", cone, (0.30, 0.02, 0.02, 0.26, -0.20, 0.035)),
-        Part("belly", cone, (0.36, 0.04, 0.02, 0.42, -0.17, 0.035)),
-        Part("belly", cone, (-0.42, 0.34, 0.05, 0.30, 0.32, 0.10)),
-        Part("belly", cone, (0.30, 0.30, 0.12, 0.34, 0.10, 0.13)),
+        Part("pale", cone, (0.30, 0.02, 0.02, 0.26, -0.20, 0.035)),
+        Part("pale", cone, (0.36, 0.04, 0.02, 0.42, -0.17, 0.035)),
+        Part("pale", cone, (-0.42, 0.34, 0.05, 0.30, 0.32, 0.10)),
+        Part("pale", cone, (0.30, 0.30, 0.12, 0.34, 0.10, 0.13)),
         Part("body", ellipse, (-0.09, 0.02, 0.33, 0.33)),
         Part("wing", ellipse, (-0.05, 0.04, 0.20, 0.20)),
         Part("head", ellipse, (-0.02, 0.06, 0.10, 0.10)),

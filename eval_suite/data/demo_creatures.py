@@ -15,14 +15,20 @@ from eval_suite.data.demo_anatomy import FORMS, Form, body_points
 from eval_suite.data.demo_drawing import MARKS, Brush, Colour, Field, colour, disc, ellipse, repeat
 
 # How hard the world is. Everything that decides it stands here.
-FORM_AGREES = 0.60  # chance that the body form is the class's own; each form belongs to two classes
+FORM_AGREES = 0.65  # chance that the body form is the class's own; each form belongs to two classes
 PALETTE_AGREES = 0.50  # weakest on purpose: colour is what a network learns first, and it would end the race
-TEXTURE_AGREES = 0.60  # each texture belongs to two classes
-MARK_RADIUS = (0.105, 0.125)  # share of the creature's length: 3 pixels across on the smallest, 11 on the largest
+TEXTURE_AGREES = 0.65  # each texture belongs to two classes
+MARK_RADIUS = (
+    0.105,
+    0.125,
+)  # share of the creature's length: 3 pixels across on the smallest, 11 on the largest
 COLOUR_JITTER = 0.05  # per channel: individuals differ, yet a ruby stays a ruby
-SIDE_SHARE = (0.34, 0.74)  # creature's length over the image side; its body then covers about 25-70 % of the side
+SIDE_SHARE = (
+    0.34,
+    0.74,
+)  # creature's length over the image side; its body then covers about 25-70 % of the side
 TURN = 0.45  # radians to either side: heads move about, and no mark is found by place
-EDGE_SHARE = 0.22  # nearest the creature's middle comes to a border, over its length: 60 % stay visible
+EDGE_SHARE = 0.25  # nearest the creature's middle comes to a border, over its length: 60 % stay visible
 LIGHT = (0.72, 1.18)  # gain of a whole picture
 CLUTTER = (7, 15)  # plants and stones per 64 x 64 pixels
 FALSE_MARKS = (1, 4)  # blossoms per picture that wear a mark's shape and colour but sit on no head
@@ -126,9 +132,7 @@ def sample_creature(rng: np.random.Generator, label: int) -> Creature:
     form = kind if rng.random() < FORM_AGREES else KINDS[rng.integers(len(KINDS))]
     palette = kind if rng.random() < PALETTE_AGREES else KINDS[rng.integers(len(KINDS))]
     texture = kind if rng.random() < TEXTURE_AGREES else KINDS[rng.integers(len(KINDS))]
-    return Creature(
-        label, kind.name, kind.mark, kind.gem, form.form, palette.palette, texture.texture
-    )
+    return Creature(label, kind.name, kind.mark, kind.gem, form.form, palette.palette, texture.texture)
 
 
 def sample_unseen(rng: np.random.Generator) -> Creature:
@@ -165,7 +169,9 @@ def visible_share(form: str, pose: Pose, height: int, width: int) -> float:
     return float(np.count_nonzero(seen) / seen.size)
 
 
-def draw_creature(canvas: Field, creature: Creature, pose: Pose, rng: np.random.Generator) -> NDArray[np.bool_]:
+def draw_creature(
+    canvas: Field, creature: Creature, pose: Pose, rng: np.random.Generator
+) -> NDArray[np.bool_]:
     """Draw a creature on a canvas (3, H, W) in place.
 
     Returns:
@@ -174,7 +180,15 @@ def draw_creature(canvas: Field, creature: Creature, pose: Pose, rng: np.random.
     form = FORMS[creature.form]
     body, pattern, belly = (_jitter(rng, tint) for tint in PALETTES[creature.palette])
     gem, phase, mark_radius = _jitter(rng, GEMS[creature.gem]), rng.random(), rng.uniform(*MARK_RADIUS)
-    paints = {"body": body, "head": body, "limb": pattern, "wing": pattern, "belly": belly, "beak": _BEAK}
+    paints = {
+        "body": body,
+        "head": body,
+        "limb": pattern,
+        "wing": pattern,
+        "belly": belly,
+        "pale": belly,
+        "beak": _BEAK,
+    }
     brush = Brush.over(canvas, pose.x, pose.y, pose.length, 0.58, pose.angle, pose.left)
     line = max(0.55, 0.016 * pose.length)
 
@@ -185,17 +199,23 @@ def draw_creature(canvas: Field, creature: Creature, pose: Pose, rng: np.random.
         x, y, reach = part.circle
         near = brush.around(x, y, reach + line / pose.length)
         distance = part.shape(near.u, near.v, *part.numbers)
-        outline[near.window] = np.minimum(outline[near.window], distance)
-        if part.role != "belly":
+        if part.role == "belly":
+            distance = np.maximum(distance, outline[near.window])
+        else:
+            outline[near.window] = np.minimum(outline[near.window], distance)
             near.fill(distance, _INK, grow=line)
         near.fill(distance, paints[part.role])
         if part.role == "body" and creature.texture != "plain":
             figure = _TEXTURES[creature.texture](near.u, near.v, phase)
             near.fill(np.maximum(figure, distance + np.float32(0.012)), pattern)
+    for x, y, radius in form.eyes:
+        near = brush.around(x, y, radius)
+        eye = disc(near.u - np.float32(x), near.v - np.float32(y), radius - 0.6 * line / pose.length)
+        outline[near.window] = np.minimum(outline[near.window], eye)
     covered = brush.cover(outline, grow=line)
     shade = np.clip(np.float32(0.04) + brush.v * np.float32(0.3), np.float32(-0.1), np.float32(0.16))
     brush.view *= np.float32(1) - covered * shade
-    _draw_face(brush, form, line)
+    _draw_face(brush, form, outline, line)
     _draw_mark(brush.around(*form.crown, 0.2), creature.mark, gem, form.crown, mark_radius, line)
 
     mask = np.zeros(canvas.shape[1:], np.bool_)
@@ -203,14 +223,15 @@ def draw_creature(canvas: Field, creature: Creature, pose: Pose, rng: np.random.
     return mask
 
 
-def _draw_face(brush: Brush, form: Form, line: float) -> None:
+def _draw_face(brush: Brush, form: Form, outline: Field, line: float) -> None:
     for x, y, radius in form.eyes:
         near = brush.around(x, y, 3.2 * radius)
         u, v = near.u - np.float32(x), near.v - np.float32(y)
         eye = disc(u, v, radius)
-        near.fill(disc(u - np.float32(0.2 * radius), v - np.float32(2.1 * radius), radius), _BLUSH, opacity=0.5)
+        blush = disc(u - np.float32(0.2 * radius), v - np.float32(2.1 * radius), radius)
+        near.fill(np.maximum(blush, outline[near.window]), _BLUSH, opacity=0.5)
         if form.frontal:
-            near.fill(eye, _WHITE, grow=0.4 * line)
+            near.fill(eye, _WHITE, grow=0.4 * line)  # eyes have no ink around, so their rim is thinner
             eye = eye + np.float32(0.34 * radius)
         near.fill(eye, _INK)
         near.fill(disc(u - np.float32(0.28 * radius), v + np.float32(0.32 * radius), 0.34 * radius), _WHITE)
@@ -241,7 +262,8 @@ def _stripes(u: Field, v: Field, phase: float) -> Field:
 
 
 def _bands(u: Field, v: Field, phase: float) -> Field:
-    return np.abs(repeat(v + np.abs(u) * np.float32(0.2), 0.13, phase)) - np.float32(0.03)
+    side: Field = np.abs(u)
+    return np.abs(repeat(v + side * np.float32(0.2), 0.13, phase)) - np.float32(0.03)
 
 
 def _lozenges(u: Field, v: Field, phase: float) -> Field:

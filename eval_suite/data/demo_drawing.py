@@ -143,8 +143,12 @@ class Brush:
             flip: mirror left and right.
         """
         rows, columns = _square(x, y, reach * scale + 1, canvas.shape[1], canvas.shape[2])
-        px = (np.arange(columns.start, columns.stop, dtype=np.float32) + np.float32(0.5 - x)) * np.float32(1 / scale)
-        py = (np.arange(rows.start, rows.stop, dtype=np.float32) + np.float32(0.5 - y)) * np.float32(1 / scale)
+        px = (np.arange(columns.start, columns.stop, dtype=np.float32) + np.float32(0.5 - x)) * np.float32(
+            1 / scale
+        )
+        py = (np.arange(rows.start, rows.stop, dtype=np.float32) + np.float32(0.5 - y)) * np.float32(
+            1 / scale
+        )
         c, s, side = math.cos(angle), math.sin(angle), -1 if flip else 1
         return cls(
             u=(px * np.float32(side * c)) + (py * np.float32(side * s))[:, None],

@@ -127,7 +127,12 @@ def draw_texture(rng: np.random.Generator, height: int, width: int) -> Field:
     canvas = np.empty((3, height, width), np.float32)
     canvas[:] = first[:, None, None]
     brush = Brush.over(
-        canvas, width / 2, height / 2, min(height, width), max(height, width) / min(height, width), rng.uniform(0, 3)
+        canvas,
+        width / 2,
+        height / 2,
+        min(height, width),
+        max(height, width) / min(height, width),
+        rng.uniform(0, 3),
     )
     bend = np.zeros_like(brush.u)
     bend += noise(rng, 3, height, width) * np.float32(rng.uniform(0, 0.35))
@@ -175,7 +180,9 @@ def _draw_sky(rng: np.random.Generator, canvas: Field, sky: Colour) -> None:
     canvas += unit(ridge - rows) * (pale - canvas)
 
 
-def _place(rng: np.random.Generator, canvas: Field, thing: str, sizes: tuple[int, int], paint: Colour) -> None:
+def _place(
+    rng: np.random.Generator, canvas: Field, thing: str, sizes: tuple[int, int], paint: Colour
+) -> None:
     """Stamp a thing anywhere on a canvas; sizes are half sides in pixels on a canvas 64 pixels high."""
     height, width = canvas.shape[1:]
     x, y = int(rng.integers(width)), int(rng.integers(height))

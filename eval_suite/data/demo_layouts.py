@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +147,12 @@ def write_coco(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
                 caption_id += 1
                 annotations.append({"image_id": image_id, "id": caption_id, "caption": caption})
         content = {
-            "info": {"description": "Demo world", "version": "1.0", "year": 2014, "contributor": "eval_suite"},
+            "info": {
+                "description": "Demo world",
+                "version": "1.0",
+                "year": 2014,
+                "contributor": "eval_suite",
+            },
             "licenses": [{"id": 1, "name": "MIT", "url": "https://opensource.org/license/mit"}],
             "images": images,
             "annotations": annotations,
@@ -183,14 +187,16 @@ def voc_xml(year: str, name: str, scene: Scene) -> str:
         f"<size><width>{width}</width><height>{height}</height><depth>{depth}</depth></size>"
         "<segmented>0</segmented>"
     )
-    return f"<annotation>{head}{''.join(_voc_objects(scene.inhabitants))}</annotation>\n".replace("><", ">\n<")
+    return f"<annotation>{head}{''.join(_voc_objects(scene.inhabitants))}</annotation>\n".replace(
+        "><", ">\n<"
+    )
 
 
 def _voc_objects(inhabitants: list[Inhabitant]) -> Iterator[str]:
     for each in inhabitants:
         x0, y0, x1, y1 = each.box
         yield (
-            f"<object><name>{escape(each.creature.name)}</name><pose>{facing(each)}</pose>"
+            f"<object><name>{each.creature.name}</name><pose>{facing(each)}</pose>"
             f"<truncated>{int(each.truncated)}</truncated><difficult>{int(each.difficult)}</difficult>"
             f"<bndbox><xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
         )

@@ -18,12 +18,21 @@ from eval_suite.data.demo_creatures import (
 from eval_suite.data.demo_habitats import Habitat, draw_habitat, finish
 
 # Creatures in a scene are smaller the more there are, so that they seldom hide each other.
-SIDE_SHARES = ((0.40, 0.72), (0.34, 0.58), (0.28, 0.48), (0.26, 0.42))  # length over height, by how many there are
+SIDE_SHARES = (
+    (0.40, 0.72),
+    (0.34, 0.58),
+    (0.28, 0.48),
+    (0.26, 0.42),
+)  # length over height, by how many there are
 HOW_MANY = (0.28, 0.36, 0.22, 0.14)
 TRIES = 12  # places tried for each creature before it may overlap another
 TRUNCATED_SEEN = 0.95  # a creature of which less is on the canvas counts as truncated
-DIFFICULT_SEEN = 0.80  # one of which less is seen, for the border or for a nearer creature, counts as difficult
-DIFFICULT_SIDE = 0.22  # and so does one whose box is shorter than this share of the height: its mark is a few pixels
+DIFFICULT_SEEN = (
+    0.80  # one of which less is seen, for the border or for a nearer creature, counts as difficult
+)
+DIFFICULT_SIDE = (
+    0.22  # and so does one whose box is shorter than this share of the height: its mark is a few pixels
+)
 
 
 class Inhabitant(NamedTuple):
@@ -105,16 +114,24 @@ def describe(rng: np.random.Generator, scene: Scene, height: int) -> list[str]:
     phrases = [_noun_phrase(each, name, height) for each, name in zip(scene.inhabitants, names, strict=True)]
     kinds = _listed(_counted(names))
     there = "there is" if kinds.startswith("a") else "there are"
-    rest = _pick(rng, ("sits", "rests", "stands", "waits") if count == 1 else ("sit", "rest", "stand", "wait"))
+    rest = _pick(
+        rng, ("sits", "rests", "stands", "waits") if count == 1 else ("sit", "rest", "stand", "wait")
+    )
     view = _pick(rng, ("a picture", "a photo", "a close view", "a view"))
     if count == 1:
         single = _pick(rng, ("one", "a single"))
-        about = f"{single} {scene.inhabitants[0].creature.palette} {names[0]} {rest}", f"{_article(names[0])} {rest}"
+        about = (
+            f"{single} {scene.inhabitants[0].creature.palette} {names[0]} {rest}",
+            f"{_article(names[0])} {rest}",
+        )
     else:
         first, second = (int(i) for i in rng.permutation(count)[:2])
         relation = _relation(scene.inhabitants[first], scene.inhabitants[second])
         animals = _pick(rng, ("creatures", "animals", "little animals"))
-        about = f"{_NUMBERS[count]} {animals} {rest}", f"{phrases[first]} {relation} {_article(names[second])}"
+        about = (
+            f"{_NUMBERS[count]} {animals} {rest}",
+            f"{phrases[first]} {relation} {_article(names[second])}",
+        )
     sentences = [_listed(phrases), f"{there} {kinds}", f"{view} of {kinds}", *about]
     return [
         f"{sentences[i][0].upper()}{sentences[i][1:]} {_pick(rng, scene.habitat.phrases)}."
@@ -131,7 +148,9 @@ def _free_pose(
     """A pose away from the others; where there is no room, the last one tried."""
     for _ in range(TRIES):
         pose = sample_pose(rng, height, width, side_share)
-        gaps = ((pose.x - o.x) ** 2 + (pose.y - o.y) ** 2 - (0.42 * (pose.length + o.length)) ** 2 for o in others)
+        gaps = (
+            (pose.x - o.x) ** 2 + (pose.y - o.y) ** 2 - (0.42 * (pose.length + o.length)) ** 2 for o in others
+        )
         if all(gap > 0 for gap in gaps):
             break
     return pose

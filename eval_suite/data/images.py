@@ -1,7 +1,8 @@
 """Image classification sets by name: ``KIND:PATH`` to an index of what a split holds."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -118,7 +119,8 @@ def open_images(
     kind, path = parse_spec(spec)
     layout = _layout(kind, path)
     chosen = _choose_split(spec, layout, split, purpose)
-    content = layout.splits[chosen]()
+    with _readable(path):
+        content = layout.splits[chosen]()
     if purpose == "train" and len(content.classes) < 2:
         raise InputError(
             f"training needs at least two classes, found {content.classes} in '{chosen}' of {spec}"
@@ -151,7 +153,8 @@ def _layout(kind: str, path: Path) -> Layout:
         raise InputError(
             f"expected a folder with images at {path}, found {found}; check the path in {kind}:PATH"
         )
-    return KINDS[kind](path)
+    with _readable(path):
+        return KINDS[kind](path)
 
 
 def _choose_split(spec: str, layout: Layout, split: str | None, purpose: str) -> str:
@@ -171,6 +174,16 @@ def _choose_split(spec: str, layout: Layout, split: str | None, purpose: str) ->
         if name in layout.splits:
             return name
     raise InputError(f"{spec} has no split to evaluate on, only: {existing}; name one with --split")
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot read {error.filename or path}: {error.strerror}; check its permissions"
+        ) from error
 
 
 def _size(path: Path) -> int:

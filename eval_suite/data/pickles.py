@@ -102,6 +102,10 @@ def load_pickle(path: Path) -> Any:
         raise InputError(
             f"expected the batch file {path}, found no such file; unpack the archive again"
         ) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot read the batch file {path}: {error.strerror}; check its permissions"
+        ) from error
     except Exception as error:  # a damaged pickle can make the unpickler raise almost anything
         raise InputError(
             f"expected a CIFAR batch in {path}, found a damaged pickle ({first_line(error)}); unpack the archive again"

@@ -166,7 +166,8 @@ def _suite_info(folder: Path) -> SuiteInfo:
 
 
 def _ordered(listed: list[_Name], found: set[_Name]) -> list[_Name]:
-    return [*listed, *sorted(found - set(listed))]
+    rest: list[_Name] = sorted(found - set(listed))
+    return listed + rest
 
 
 def _read_entry(key: Key, path: Path, known: bool) -> Entry:
@@ -207,7 +208,9 @@ def _unlisted(listed: SuiteInfo, found: Collation) -> Iterator[Notice]:
     for kind in ("backbones", "seeds", "tasks"):
         extra = [str(name) for name in have[kind] if name not in wanted[kind]]
         if wanted[kind] and extra:
-            yield Notice("warning", kind, f"on disk but not in the suite, shown all the same: {', '.join(extra)}")
+            yield Notice(
+                "warning", kind, f"on disk but not in the suite, shown all the same: {', '.join(extra)}"
+            )
 
 
 def _mixtures(found: Collation) -> Iterator[Notice]:
@@ -224,15 +227,23 @@ def _mixtures(found: Collation) -> Iterator[Notice]:
                 options.setdefault(option, set()).add(repr(value))
         if len(hashes) > 1:
             groups = "; ".join(f"{digest[:10]}: {', '.join(who)}" for digest, who in hashes.items())
-            yield Notice("warning", task, f"scored on different data, so not comparable across groups ({groups})")
+            yield Notice(
+                "warning", task, f"scored on different data, so not comparable across groups ({groups})"
+            )
         if len(versions) > 1:
             listed = ", ".join(map(str, sorted(versions)))
             yield Notice("warning", task, f"records follow different versions of the protocol ({listed})")
-        mixed = sorted(name for name, values in options.items() if len(values) > 1 and name not in _OPTIONS_FREE_TO_DIFFER)
+        mixed = sorted(
+            name
+            for name, values in options.items()
+            if len(values) > 1 and name not in _OPTIONS_FREE_TO_DIFFER
+        )
         if mixed:
             yield Notice("warning", task, f"options differ between records: {', '.join(mixed)}")
     commits = {(record.run.git.commit, record.run.git.dirty) for record in found.records()}
     if len({commit for commit, _ in commits}) > 1:
         yield Notice("warning", "source", "records were made from different commits")
     if any(dirty for _, dirty in commits):
-        yield Notice("warning", "source", "some records were made from a working tree with uncommitted changes")
+        yield Notice(
+            "warning", "source", "some records were made from a working tree with uncommitted changes"
+        )

@@ -32,7 +32,8 @@ class Measurement:
     """What one backbone reached on one metric, over its seeds.
 
     ``spread`` is the standard deviation over seeds (n - 1), None with fewer than two. ``refused`` says why there
-    is no ``delta``; ``remarks`` lists cells without a number.
+    is no ``delta``; ``remarks`` lists cells without a number. Only ``ranked`` cells, scored on the same items, can be
+    ``best``.
     """
 
     backbone: str
@@ -42,6 +43,7 @@ class Measurement:
     interval: tuple[float, float] | None
     delta: Delta | None = None
     refused: str = ""
+    ranked: bool = False
     best: bool = False
     partial: str = ""
     remarks: tuple[str, ...] = ()
@@ -188,8 +190,10 @@ class TaskComparison:
                 remarks=tuple(_remarks(entries, found)),
                 published=published_number(self.collation.suite, backbone, self.task, metric, subset),
             )
-        best = self._best(cells, known.higher_is_better)
-        cells = {name: replace(cell, best=name in best) for name, cell in cells.items()}
+        rivals = self._rivals(cells)
+        top = (max if known.higher_is_better else min)(rivals.values(), default=None)
+        for name, value in rivals.items():
+            cells[name] = replace(cells[name], ranked=True, best=len(rivals) > 1 and value == top)
         return Column(self.task, metric, known.unit, known.higher_is_better, cells)
 
     def _with_deltas(self, column: Column) -> Column:
@@ -203,16 +207,14 @@ class TaskComparison:
             cells[name] = replace(cell, delta=found if isinstance(found, Delta) else None, refused=refused)
         return replace(column, cells=cells)
 
-    def _best(self, cells: dict[str, Measurement], higher: bool) -> set[str]:
-        """Backbones with the best value among those scored on the baseline's data (or else the most common)."""
+    def _rivals(self, cells: dict[str, Measurement]) -> dict[str, float]:
+        """Values of the backbones scored on the baseline's data, or where it has none on the most common."""
         data = {b: _data_of(self.records[b].values()) for b, c in cells.items() if c.value is not None}
-        if len(data) < 2:
-            return set()
+        if not data:
+            return {}
         common = max(data.values(), key=list(data.values()).count)
         wanted = data.get(self.collation.baseline, common)
-        rivals = {b: v for b, c in cells.items() if data.get(b) == wanted and (v := c.value) is not None}
-        top = (max if higher else min)(rivals.values())
-        return {b for b, value in rivals.items() if value == top} if len(rivals) > 1 else set()
+        return {b: v for b, c in cells.items() if data.get(b) == wanted and (v := c.value) is not None}
 
     @staticmethod
     def _numbers(metric: str, records: dict[int, Result], seeds: list[int]) -> list[float] | None:

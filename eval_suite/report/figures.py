@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import textwrap
 import warnings
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
@@ -11,6 +12,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from eval_suite.report.palette import PAGE_COLOURS, Style
 from eval_suite.report.sections.section import Chart, Series
@@ -19,8 +21,9 @@ _AXIS, _INK = "#8c8c8c", "#5c5c5c"
 _PAGE_COLOURS = {_AXIS: f"var(--axis, {_AXIS})", _INK: f"var(--muted, {_INK})", **PAGE_COLOURS}
 _SERIES = "series-"
 _LONGEST_WITH_MARKERS = 40
+_TICK_CHARACTERS = 15
 _PIXELS_PER_POINT = 4 / 3
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "eval-suite",
     "text.parse_math": False,
@@ -76,7 +79,8 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
             offset = 0.13 * (index - (len(chart.series) - 1) / 2) if chart.categories else 0.0
             _draw_series(axes, series, styles[series.backbone], offset, joined=not chart.categories)
         if chart.categories:
-            axes.set_xticks(range(len(chart.categories)), chart.categories)
+            names = [textwrap.fill(name, _TICK_CHARACTERS) for name in chart.categories]
+            axes.set_xticks(range(len(names)), names)
             axes.set_xlim(-0.5, len(chart.categories) - 0.5)
         if square:
             axes.set(xlim=chart.limits, ylim=chart.limits)
@@ -87,7 +91,9 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
         axes.set_axisbelow(True)
         axes.set_xlabel(chart.x_label)
         axes.set_ylabel(chart.y_label)
-        return _to_svg(figure, key, f"{chart.title}: {chart.y_label} over {chart.x_label or 'the listed cases'}")
+        return _to_svg(
+            figure, key, f"{chart.title}: {chart.y_label} over {chart.x_label or 'the listed cases'}"
+        )
 
 
 def draw_training(
@@ -111,7 +117,7 @@ def draw_training(
             axes.set_ylim(*ranges[name])
             axes.set_title(name, fontsize=8.5, color=_INK, loc="left")
             axes.locator_params(axis="y", nbins=4)
-            axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
             axes.set_xlabel("epoch")
         return _to_svg(figure, key, f"Training over epochs: {', '.join(panels)}")
 
@@ -144,8 +150,12 @@ def _to_svg(figure: Figure, key: str, label: str) -> Drawing:
     with warnings.catch_warnings():
         # Labels are set by the browser in the page's own type; what DejaVu lacks matters to the layout only.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Drawing(_for_page(stream.getvalue(), key, label), round(figure.get_figwidth() * 72 * _PIXELS_PER_POINT))
+        FigureCanvasSVG(figure).print_svg(
+            stream, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+        )
+    return Drawing(
+        _for_page(stream.getvalue(), key, label), round(figure.get_figwidth() * 72 * _PIXELS_PER_POINT)
+    )
 
 
 def _for_page(svg: str, key: str, label: str) -> str:

@@ -63,7 +63,9 @@ def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRo
         kept.append(row)
     if len(kept) < len(rows):
         left = counted(len(rows) - len(kept), "row")
-        text = f"{left} of example pictures left out, so that the page stays small; all lie beside the records"
+        text = (
+            f"{left} of example pictures left out, so that the page stays small; all lie beside the records"
+        )
         collation.notices.append(Notice("warning", task, text))
     return kept
 

@@ -26,12 +26,18 @@ class PublishedNumber:
 
 
 PUBLISHED: tuple[PublishedNumber, ...] = (
-    PublishedNumber("table3", "cutmix", "classify", "Top-1 error", 0.2140, "CutMix paper, Table 3", _BEST_EPOCH),
+    PublishedNumber(
+        "table3", "cutmix", "classify", "Top-1 error", 0.2140, "CutMix paper, Table 3", _BEST_EPOCH
+    ),
     PublishedNumber(
         "table3", "feature-cutmix", "classify", "Top-1 error", 0.2180, "CutMix paper, Table 3", _BEST_EPOCH
     ),
-    PublishedNumber("table4", "baseline", "classify", "Top-1 error", 0.2187, "CutMix paper, Table 4", _BEST_EPOCH),
-    PublishedNumber("table4", "cutmix", "classify", "Top-1 error", 0.2017, "CutMix paper, Table 4", _BEST_EPOCH),
+    PublishedNumber(
+        "table4", "baseline", "classify", "Top-1 error", 0.2187, "CutMix paper, Table 4", _BEST_EPOCH
+    ),
+    PublishedNumber(
+        "table4", "cutmix", "classify", "Top-1 error", 0.2017, "CutMix paper, Table 4", _BEST_EPOCH
+    ),
     PublishedNumber(
         "table5",
         "cutmix",

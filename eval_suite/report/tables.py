@@ -106,7 +106,9 @@ def latex_text(table: Table) -> str:
 
 
 def _markdown_line(cells: list[Cell]) -> str:
-    return "| " + " | ".join(f"**{_markdown(c.text)}**" if c.strong else _markdown(c.text) for c in cells) + " |"
+    return (
+        "| " + " | ".join(f"**{_markdown(c.text)}**" if c.strong else _markdown(c.text) for c in cells) + " |"
+    )
 
 
 def _markdown(text: str) -> str:

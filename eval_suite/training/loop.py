@@ -108,7 +108,7 @@ class _Run:
         self.validation = self._validation_batches(validation_index)
         self.validated_on = f"{validation_index.spec} {validation_index.split}"
         memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.backbone.to(self.device, memory_format=memory)
+        self.backbone.to(self.device, memory_format=memory)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(
             self.backbone.parameters(),
             lr=recipe.lr,
@@ -123,7 +123,9 @@ class _Run:
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = 0, 0, 0.0, 0, 0.0
 
     def run(self) -> Trained:
-        resumed_from = self._resume()
+        if not self._resume():
+            self._save()
+        resumed_from = self.epoch
         while self.epoch < self.recipe.epochs:
             self._train_epoch()
             self._end_epoch()
@@ -270,15 +272,15 @@ class _Run:
         save_state(self.folder / "state.pt", state)
         write_log(self.folder / "log.jsonl", self.rows)
 
-    def _resume(self) -> int:
+    def _resume(self) -> bool:
         state = load_state(self.folder / "state.pt")
         if state is None:
-            return 0
+            return False
         if (state["digest"], state["seed"]) != (self.recipe.digest(), self.seed):
             self.report(
                 f"the unfinished run in {self.folder} followed another recipe: starting from the beginning"
             )
-            return 0
+            return False
         self.backbone.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
@@ -286,7 +288,7 @@ class _Run:
         self.rows = [Row(*row) for row in state["rows"]]
         self.best_model = state["best_model"]
         self.report(f"continuing after {self.epoch} epochs and {self.step} steps")
-        return self.epoch
+        return True
 
     def _kept_weights(self) -> dict[str, Tensor]:
         state = self.best_model if self.best_model is not None else self.backbone.state_dict()

@@ -160,8 +160,8 @@ class Recipe(BaseModel):
         return sorted(chosen, key=lambda regularizer: regularizer.stage != "erase")
 
     def learning_rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0: lr * gamma for every milestone behind it."""
-        passed = sum(epoch >= round(share * self.epochs) for share in self.milestones)
+        """The learning rate of an epoch, counted from 0: lr * gamma for every milestone behind it, never in the first."""
+        passed = sum(epoch >= max(1, round(share * self.epochs)) for share in self.milestones)
         return self.lr * self.gamma**passed
 
     def digest(self) -> str:

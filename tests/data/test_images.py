@@ -56,7 +56,7 @@ def test_a_spec_without_colon_or_path_is_refused(text: str) -> None:
 
 
 def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
-    with pytest.raises(InputError, match="unknown data kind 'cifar01'. Did you mean 'cifar10'"):
+    with pytest.raises(InputError, match=r"unknown data kind 'cifar01'. Did you mean 'cifar10'"):
         parse_spec("cifar01:x")
 
 
@@ -95,7 +95,7 @@ def test_cifar_as_class_folders(tmp_path: Path) -> None:
     assert index.paths[0] == tmp_path / "test/airplane/0000.png"
     assert index.labels.tolist() == sorted([*range(10)] * 2)
     with pytest.raises(
-        InputError, match="expected 100 class folders in .*found 10; for another set use folder:"
+        InputError, match=r"expected 100 class folders in .*found 10; for another set use folder:"
     ):
         open_images(f"cifar100:{tmp_path}")
 
@@ -180,7 +180,7 @@ def test_training_needs_two_classes(tmp_path: Path) -> None:
 def test_class_folders_that_differ_are_named(tmp_path: Path) -> None:
     class_folders(tmp_path, ("train",), ["cat", "dog"])
     class_folders(tmp_path, ("test",), ["cat", "zebra"])
-    with pytest.raises(InputError, match="differ between .*train lacks zebra; test lacks dog"):
+    with pytest.raises(InputError, match=r"differ between .*train lacks zebra; test lacks dog"):
         open_images(f"folder:{tmp_path}")
 
 
@@ -203,6 +203,17 @@ def test_a_class_without_images_is_named(tmp_path: Path) -> None:
         open_images(f"folder:{tmp_path}")
 
 
+def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class_folders(tmp_path, ("val",), ["a", "b"])
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("eval_suite.data.layouts.os.scandir", refuse)
+    with pytest.raises(InputError, match=r"cannot read .*val: Permission denied; check its permissions"):
+        open_images(f"folder:{tmp_path}")
+
+
 def test_imagenet_folders(tmp_path: Path) -> None:
     spec = f"imagenet:{class_folders(tmp_path, ('train', 'val'), ['n02', 'n01'])}"
     assert open_images(spec).ids[0] == "val/n01/0000.png"
@@ -222,7 +233,7 @@ def test_imagenet_flat_validation(tmp_path: Path, place: str) -> None:
     header = "ImageId,PredictionString\n"
     row = "ILSVRC2012_val_00000001,n03 1 2 3 4 n03 5 6 7 8\n"
     (root / place).write_text(header + row)
-    with pytest.raises(InputError, match="found none for ILSVRC2012_val_00000002.JPEG"):
+    with pytest.raises(InputError, match=r"found none for ILSVRC2012_val_00000002.JPEG"):
         open_images(spec)
     (root / place).write_text(header + row + "ILSVRC2012_val_00000002,n02 1 2 3 4\n")
     index = open_images(spec)

@@ -130,7 +130,7 @@ def test_a_wanted_size_that_is_not_square_is_covered_without_distortion() -> Non
 
 def test_wrong_options_are_refused(tmp_path: Path) -> None:
     index = folder(tmp_path, [(8, 8)] * 3)
-    with pytest.raises(InputError, match="unknown interpolation 'bilinaer'. Did you mean 'bilinear'"):
+    with pytest.raises(InputError, match=r"unknown interpolation 'bilinaer'. Did you mean 'bilinear'"):
         ImageBatches(index, EvaluationTransform((8, 8), 1.0, "bilinaer"), batch_size=1, device=CPU)
     with pytest.raises(ValueError, match="crop_fraction"):
         ImageBatches(index, EvaluationTransform((8, 8), 1.5), batch_size=1, device=CPU)
@@ -193,7 +193,7 @@ def test_nothing_readable_is_an_error(tmp_path: Path, size: tuple[int, int]) -> 
     index = folder(tmp_path, [(8, 8)] * 3)
     for position in range(3):
         spoil(index, position, b"")
-    with pytest.raises(InputError, match="no image in split 'val' of .* can be read"):
+    with pytest.raises(InputError, match=r"no image in split 'val' of .* can be read"):
         list(evaluation(index, size))
     with pytest.raises(InputError, match="can be read"):
         list(training(index, "flip", size=size).epoch(0))

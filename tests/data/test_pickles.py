@@ -4,7 +4,7 @@ import io
 import os
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from eval_suite.data.pickles import CIFAR10, CIFAR100, load_pickle, read_cifar_c
 class Python2Pickler(pickle._Pickler):
     """Writes what Python 2 and numpy 1 wrote: byte strings, old module names, whole numbers as dtype flags."""
 
-    dispatch = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
 
     def save_bytes(self, value: bytes) -> None:
         self.write(b"T" + len(value).to_bytes(4, "little") + value)
@@ -107,7 +107,7 @@ def test_refuses_every_other_global(tmp_path: Path, value: Any) -> None:
 
 
 def test_refuses_arrays_of_objects(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="damaged pickle .*object"):
+    with pytest.raises(InputError, match=r"damaged pickle .*object"):
         load_pickle(write(tmp_path / "x", np.array([None, {}], dtype=object), pickle.Pickler))
 
 
@@ -122,6 +122,8 @@ def test_a_truncated_file_is_named(tmp_path: Path, keep: int) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="data_batch_3, found no such file"):
         load_pickle(tmp_path / "data_batch_3")
+    with pytest.raises(InputError, match="cannot read the batch file"):
+        load_pickle(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_shapes_and_label_ranges_are_checked(tmp_path: Path, changes: dict[str, 
 
 
 def test_missing_entries_and_names_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected 'data' in .* found the keys b'x'"):
+    with pytest.raises(InputError, match=r"expected 'data' in .* found the keys b'x'"):
         read_cifar_split(write(tmp_path / "test_batch", {b"x": 1}), CIFAR10)
     write(tmp_path / "batches.meta", {b"label_names": [b"cat"]})
     with pytest.raises(InputError, match=r"expected 10 class names in .*batches.meta, found a list of 1"):

@@ -93,7 +93,7 @@ class CifarResNet(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """The last feature map (N, C, h, w)."""
         x = self.act1(self.bn1(self.conv1(x)))
-        return self.layer3(self.layer2(self.layer1(x)))  # type: ignore[no-any-return, operator]
+        return self.layer3(self.layer2(self.layer1(x)))  # type: ignore[operator]
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Logits (N, classes) of a feature map; the pooled features with ``pre_logits``."""
@@ -140,8 +140,8 @@ def resnet56_cifar(pretrained: bool = False, **options: Any) -> nn.Module:
 
 @register_model
 def resnet14_demo(pretrained: bool = False, **options: Any) -> nn.Module:
-    """The demo's network: two blocks a stage, 24/48/96 channels, 8x8 map for 64-pixel images."""
-    shape = {"blocks": 2, "channels": (24, 48, 96), "stem_stride": 2}
+    """The demo's network: two blocks a stage behind a stem of stride 2, 8x8 map for 64-pixel images."""
+    shape = {"blocks": 2, "stem_stride": 2}
     return _build("resnet14_demo", pretrained, **{**shape, **options})
 
 

@@ -55,7 +55,12 @@ class Section:
 
 
 def curve_chart(
-    comparison: TaskComparison, name: str, *, diagonal: bool = False, caption: str = "", unit_square: bool = False
+    comparison: TaskComparison,
+    name: str,
+    *,
+    diagonal: bool = False,
+    caption: str = "",
+    unit_square: bool = False,
 ) -> Chart | None:
     """One recorded curve as a chart with a line per backbone, at the first seed that has it."""
     found: dict[str, Curve] = {}
@@ -69,7 +74,9 @@ def curve_chart(
     any_curve = next(iter(found.values()))
     series = [Series(backbone, curve.x, curve.y) for backbone, curve in found.items()]
     limits = (0.0, 1.0) if unit_square else None
-    return Chart(name, any_curve.x_label, any_curve.y_label, series, caption, diagonal=diagonal, limits=limits)
+    return Chart(
+        name, any_curve.x_label, any_curve.y_label, series, caption, diagonal=diagonal, limits=limits
+    )
 
 
 def curve_names(comparison: TaskComparison) -> list[str]:

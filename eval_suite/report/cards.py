@@ -1,0 +1,218 @@
+"""One part per backbone: what it is, how it was trained and loaded, how to make it again."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import yaml
+
+from eval_suite.core.records import BackboneCard, RunInfo
+from eval_suite.report.collate import Collation, Key
+from eval_suite.report.figures import Drawing, Trace, draw_training
+from eval_suite.report.palette import Style
+from eval_suite.report.wording import RATE, duration, moment, number
+
+_PANELS = {"train_loss": "Training loss", "top1_error": "Top-1 error, %", "lr": "Learning rate"}
+_IN_PERCENT = {"top1_error"}
+
+
+class Training(NamedTuple):
+    """How one seed's training went, in words."""
+
+    seed: int
+    epochs: str
+    last: str
+    best: str
+    spent: str
+
+
+class Loading(NamedTuple):
+    """One seed's weights and how they met the network."""
+
+    seed: int
+    sha256: str
+    matched: int
+    missing: list[str]
+    unexpected: list[str]
+    notes: list[str]
+
+
+class Command(NamedTuple):
+    """How one record was made."""
+
+    key: Key
+    run: RunInfo
+    started: str
+    seconds: str
+
+
+@dataclass
+class BackbonePart:
+    """All that the page says about one backbone."""
+
+    name: str
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    recipe: str = ""
+    recipes_differ: bool = False
+    training: list[Training] = field(default_factory=list)
+    drawing: Drawing | None = None
+    loading: list[Loading] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+
+
+def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[BackbonePart]:
+    """The parts of all backbones, their training curves on shared axes."""
+    cards = {name: _cards(collation, name) for name in collation.suite.backbones}
+    traces = {name: _traces(found) for name, found in cards.items()}
+    ranges = _ranges(list(traces.values()))
+    parts = []
+    for index, (name, found) in enumerate(cards.items()):
+        part = BackbonePart(name, commands=list(_commands(collation, name)))
+        if found:
+            card = next(iter(found.values()))
+            part.facts = _facts(card)
+            part.recipe = _yaml(card.recipe)
+            part.recipes_differ = any(other.recipe != card.recipe for other in found.values())
+            part.loading = [
+                Loading(
+                    seed,
+                    c.weights_sha256 or "",
+                    c.load.matched,
+                    c.load.missing,
+                    c.load.unexpected,
+                    c.load.notes,
+                )
+                for seed, c in found.items()
+            ]
+            part.training = [_training(seed, c.training) for seed, c in found.items() if c.training]
+        if traces[name]:
+            part.drawing = draw_training(traces[name], ranges, styles[name], f"training{index}")
+        parts.append(part)
+    return parts
+
+
+def recipe_differences(collation: Collation) -> list[tuple[str, dict[str, str]]]:
+    """Settings in which the backbones' recipes differ: (dotted name, value by backbone)."""
+    flat: dict[str, dict[str, str]] = {}
+    for name in collation.suite.backbones:
+        card = next(iter(_cards(collation, name).values()), None)
+        if card and card.recipe:
+            flat[name] = dict(_flattened(card.recipe))
+    settings = dict.fromkeys(setting for recipe in flat.values() for setting in recipe)
+    rows = [(s, {name: recipe.get(s, "—") for name, recipe in flat.items()}) for s in settings]
+    return [(setting, values) for setting, values in rows if len(set(values.values())) > 1]
+
+
+def _cards(collation: Collation, backbone: str) -> dict[int, BackboneCard]:
+    found: dict[int, BackboneCard] = {}
+    for key, entry in collation.entries.items():
+        if key.backbone == backbone and entry.record:
+            found.setdefault(key.seed, entry.record.backbone)
+    return dict(sorted(found.items()))
+
+
+def _facts(card: BackboneCard) -> list[tuple[str, str]]:
+    options = ", ".join(f"{name} {value}" for name, value in card.arch_options.items())
+    triples = [", ".join(f"{value:.3f}" for value in triple) for triple in (card.mean, card.std)]
+    rows = [
+        ("Architecture", card.arch + (f" ({options})" if options else "")),
+        ("Source", card.source),
+        ("Parameters", f"{card.parameters:,}".replace(",", "\u202f") if card.parameters else ""),
+        ("Classes", str(len(card.classes))),
+        (
+            "Input",
+            f"{card.input_size[0]} × {card.input_size[1]}, {card.interpolation}, crop {card.crop_fraction:g}",
+        ),
+        ("Normalisation", f"mean {triples[0]}; standard deviation {triples[1]}"),
+        ("Feature layer", card.feature_layer or ""),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _yaml(recipe: dict[str, Any] | None) -> str:
+    if not recipe:
+        return ""
+    return str(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, default_flow_style=None, width=88))
+
+
+def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flattened(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        for index, inner in enumerate(value):
+            # A list item that is one named thing goes by its name: order says little, and rows line up.
+            named = isinstance(inner, dict) and len(inner) == 1
+            yield from _flattened(inner, path if named else f"{path}.{index}")
+    else:
+        yield path, _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value == {}:
+        return "yes"
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value)) or "none"
+    if value is None or isinstance(value, bool):
+        return {True: "yes", False: "no", None: "none"}[value]
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _history(card: BackboneCard) -> list[dict[str, Any]]:
+    history = (card.training or {}).get("history")
+    return [row for row in history if isinstance(row, dict)] if isinstance(history, list) else []
+
+
+def _traces(cards: dict[int, BackboneCard]) -> dict[str, list[Trace]]:
+    found: dict[str, list[Trace]] = {}
+    for quantity, title in _PANELS.items():
+        factor = 100.0 if quantity in _IN_PERCENT else 1.0
+        for card in cards.values():
+            points = [(_finite(row.get("epoch")), _finite(row.get(quantity))) for row in _history(card)]
+            kept = [(x, factor * y) for x, y in points if x is not None and y is not None]
+            if kept:
+                found.setdefault(title, []).append(Trace([x for x, _ in kept], [y for _, y in kept]))
+    return found
+
+
+def _ranges(traces: list[dict[str, list[Trace]]]) -> dict[str, tuple[float, float]]:
+    ranges = {}
+    for title in _PANELS.values():
+        values = [y for found in traces for trace in found.get(title, []) for y in trace.y]
+        if values:
+            low, high = min(values), max(values)
+            margin = 0.06 * (high - low) or 0.06 * abs(high) or 1.0
+            ranges[title] = (low - margin, high + margin)
+    return ranges
+
+
+def _training(seed: int, training: dict[str, Any]) -> Training:
+    history = training.get("history")
+    rows = [row for row in history if isinstance(row, dict)] if isinstance(history, list) else []
+    seconds = [spent for row in rows if (spent := _finite(row.get("seconds"))) is not None]
+    epochs = training.get("epochs", len(rows) or "")
+    total = duration(sum(seconds)) if seconds else "—"
+    return Training(seed, str(epochs), _epoch(training.get("last")), _epoch(training.get("best")), total)
+
+
+def _epoch(row: Any) -> str:
+    error = _finite(row.get("top1_error")) if isinstance(row, dict) else None
+    if error is None:
+        return "—"
+    epoch = row.get("epoch")
+    return f"{number(error, RATE)} %" + (f" (epoch {epoch})" if epoch is not None else "")
+
+
+def _finite(value: Any) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _commands(collation: Collation, backbone: str) -> Iterator[Command]:
+    for key, entry in collation.entries.items():
+        if key.backbone == backbone and entry.record:
+            run = entry.record.run
+            seconds = ", ".join(f"{stage} {duration(spent)}" for stage, spent in run.seconds.items())
+            yield Command(key, run, moment(run.started), seconds or "—")

@@ -1,0 +1,169 @@
+"""Turn a suite's records into one self-contained page."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from eval_suite.core.store import atomic_write
+from eval_suite.report.cards import backbone_parts, recipe_differences
+from eval_suite.report.collate import Collation, Notice, collate
+from eval_suite.report.compare import TaskComparison
+from eval_suite.report.findings import finding
+from eval_suite.report.matrices import overview_table, task_table
+from eval_suite.report.palette import styles_of
+from eval_suite.report.pictures import BUDGET_BYTES, picture_rows
+from eval_suite.report.sections import SECTIONS
+from eval_suite.report.sections.section import Section, generic_section
+from eval_suite.report.tables import write_tables
+from eval_suite.report.views import overview_matrix, task_view
+from eval_suite.report.wording import counted, listed, moment, source_state
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_STATES = ("failed", "broken", "missing", "partial", "warning")
+
+
+class ReportPaths(NamedTuple):
+    """What `build_report` wrote, and its main finding as one line."""
+
+    index: Path  # type: ignore[assignment]  # the page is called index, though tuples have a method of that name
+    tables: list[Path]
+    headline: str
+
+
+def build_report(folder: Path, baseline: str | None = None) -> ReportPaths:
+    """Write ``index.html`` and ``tables/`` for the records in a suite's report folder.
+
+    Args:
+        folder: ``reports/<suite>``.
+        baseline: backbone to compare with; by default the suite's own, else 'baseline', else the first.
+
+    Raises:
+        InputError: if the folder holds no record, or the baseline is unknown.
+    """
+    collation = collate(folder, baseline)
+    parts = [_part(collation, task) for task in _reading_order(collation.suite.tasks)]
+    findings = [found for part in parts if (found := finding(*part))]
+    tables = [overview_table(collation, parts), *(task_table(collation, *part) for part in parts)]
+    page = _page(collation, parts, findings, [table.name for table in tables])
+    written = write_tables(folder / "tables", tables)
+    with atomic_write(folder / "index.html") as stream:
+        stream.write(page)
+    headline = findings[0].line if findings else "no record holds a number yet"
+    return ReportPaths(folder / "index.html", written, headline)
+
+
+def _reading_order(tasks: list[str]) -> list[str]:
+    known = [task for task in SECTIONS if task in tasks]
+    return [*known, *(task for task in tasks if task not in SECTIONS)]
+
+
+def _part(collation: Collation, task: str) -> tuple[Section, TaskComparison]:
+    comparison = TaskComparison(collation, task)
+    return SECTIONS.get(task) or generic_section(comparison), comparison
+
+
+def _page(
+    collation: Collation, parts: list[tuple[Section, TaskComparison]], findings: list[Any], tables: list[str]
+) -> str:
+    suite = collation.suite
+    styles = styles_of(suite.backbones, collation.baseline)
+    with_pictures = sum(any(r.examples for s in c.records.values() for r in s.values()) for _, c in parts)
+    budget = BUDGET_BYTES // max(1, with_pictures)
+    tasks = []
+    for index, (section, comparison) in enumerate(parts):
+        pictures = picture_rows(collation, section.task, budget)
+        tasks.append(task_view(section, comparison, styles, pictures, f"chart{index}"))
+    script = (_TEMPLATES / "report.js").read_text("utf-8")
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            suite=suite,
+            baseline=collation.baseline,
+            styles=styles,
+            findings=findings,
+            overview=overview_matrix(collation, parts),
+            tasks=tasks,
+            parts=backbone_parts(collation, styles),
+            differences=recipe_differences(collation),
+            facts=_facts(collation),
+            notices=_sorted(collation.notices),
+            notice_summary=_summary(collation.notices),
+            several_seeds=len(suite.seeds) > 1,
+            tables=tables,
+            style=Markup((_TEMPLATES / "report.css").read_text("utf-8")),
+            script=Markup(script),
+            # The page allows itself this one script and no connection to anywhere.
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["weblink"] = _weblink
+    return environment
+
+
+def _weblink(url: str) -> str:
+    """A link that can only lead to the web; escaping alone would let a script: address through."""
+    return url if url.startswith(("https://", "http://")) else "#"
+
+
+def _facts(collation: Collation) -> list[tuple[str, str]]:
+    """Where the records come from, as (what, words)."""
+    suite, records = collation.suite, list(collation.records())
+    compared = ", ".join(
+        [
+            counted(len(suite.backbones), "backbone"),
+            counted(len(suite.seeds), "seed"),
+            counted(len(suite.tasks), "task"),
+        ]
+    )
+    started = sorted(record.run.started for record in records)
+    period = list(dict.fromkeys(moment(at) for at in (started[:1] + started[-1:])))
+    versions: dict[str, set[str]] = {}
+    for record in records:
+        for package, version in record.run.versions.items():
+            versions.setdefault(package, set()).add(version)
+    data = {f"{r.data.name} ({r.data.split})": None for r in records if r.data}
+    rows = [
+        ("Compared", compared),
+        ("Data", listed(list(data))),
+        ("Run", " to ".join(period)),
+        ("Source", listed(sorted({source_state(record.run.git) for record in records}))),
+        ("Device", listed(sorted({f"{record.run.device}, {record.run.precision}" for record in records}))),
+        (
+            "Versions",
+            ", ".join(f"{name} {' / '.join(sorted(found))}" for name, found in sorted(versions.items())),
+        ),
+    ]
+    return [(what, words) for what, words in rows if words]
+
+
+def _sorted(notices: list[Notice]) -> list[Notice]:
+    return sorted(dict.fromkeys(notices), key=lambda notice: _STATES.index(notice.state))
+
+
+def _summary(notices: list[Notice]) -> str:
+    counts = {state: sum(n.state == state for n in dict.fromkeys(notices)) for state in _STATES}
+    cells = [f"{counts[state]} {state}" for state in _STATES[:-1] if counts[state]]
+    parts = (
+        [f"{listed(cells)} {'cell' if sum(counts[s] for s in _STATES[:-1]) == 1 else 'cells'}"]
+        if cells
+        else []
+    )
+    if counts["warning"]:
+        parts.append(counted(counts["warning"], "warning"))
+    return "; ".join(parts)

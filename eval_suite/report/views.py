@@ -1,0 +1,153 @@
+"""What the templates show: every number already in words, every place already decided."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import yaml
+
+from eval_suite.core.errors import first_line
+from eval_suite.core.records import Paper
+from eval_suite.report import wording
+from eval_suite.report.collate import Collation, Notice
+from eval_suite.report.compare import Column, Measurement, TaskComparison
+from eval_suite.report.figures import Drawing, draw
+from eval_suite.report.matrices import headline_columns, table_columns
+from eval_suite.report.palette import Style
+from eval_suite.report.pictures import PictureRow
+from eval_suite.report.sections.section import Chart, Section, Series
+
+class SubsetView(NamedTuple):
+    """One metric on every subset: (subset, items, cells by backbone)."""
+
+    metric: str
+    unit: str
+    direction: str
+    rows: list[tuple[str, int, list[CellView]]]
+
+
+class ChartView(NamedTuple):
+    """A drawn chart."""
+
+    title: str
+    caption: str
+    drawing: Drawing
+
+
+@dataclass
+class TaskView:
+    """One task's section."""
+
+    name: str
+    title: str
+    protocol: str
+    paper: Paper | None
+    data: str
+    options: str
+    matrix: MatrixView
+    subsets: list[SubsetView]
+    charts: list[ChartView]
+    pictures: list[PictureRow]
+
+
+def overview_matrix(collation: Collation, parts: list[tuple[Section, TaskComparison]]) -> MatrixView:
+    """Backbones by the headline metrics of all tasks."""
+    columns, groups = [], []
+    for position, (section, comparison) in enumerate(parts, start=1):
+        own = headline_columns(section, comparison)
+        columns.extend(own)
+        groups.append((position, section.title, len(own)))
+    matrix = matrix_view(collation, columns, seeds=False)
+    matrix.groups = [group for group in groups if group[2]]
+    return matrix
+
+
+def task_view(
+    section: Section,
+    comparison: TaskComparison,
+    styles: dict[str, Style],
+    pictures: list[PictureRow],
+    key: str,
+) -> TaskView:
+    """One task's section; a chart that cannot be drawn becomes a notice."""
+    collation = comparison.collation
+    columns = table_columns(section, comparison)
+    record = next((r for seeds in comparison.records.values() for r in seeds.values()), None)
+    data = record.data if record else None
+    return TaskView(
+        name=section.task,
+        title=section.title,
+        protocol=section.protocol,
+        paper=section.paper,
+        data=f"{data.name}, {data.split}: {data.n_scored} of {data.n_available} items scored" if data else "",
+        options=yaml.safe_dump(record.task.options, sort_keys=False, allow_unicode=True) if record else "",
+        matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
+        subsets=[_subset_view(comparison, name, listed) for name, listed in comparison.subset_names.items()],
+        charts=_charts(section, comparison, columns, styles, key),
+        pictures=pictures,
+    )
+
+
+def _subset_view(comparison: TaskComparison, metric: str, subsets: list[str]) -> SubsetView:
+    rows, head = [], None
+    for subset in subsets:
+        column = comparison.subset_column(metric, subset)
+        if column is not None:
+            head = head_view(column)
+            cells = [cell_view(column, cell, comparison.collation.baseline) for cell in column.cells.values()]
+            counts = [m.n for cell in column.cells.values() for m in cell.by_seed.values()]
+            rows.append((subset, max(counts), cells))
+    return SubsetView(
+        metric, head.unit if head else "", f"{head.arrow} {head.direction}" if head else "", rows
+    )
+
+
+def _charts(
+    section: Section, comparison: TaskComparison, columns: list[Column], styles: dict[str, Style], key: str
+) -> list[ChartView]:
+    try:
+        wanted = [
+            *_difference_charts(section, columns, comparison.collation.baseline),
+            *section.charts(comparison),
+        ]
+        return [
+            ChartView(chart.title, chart.caption, draw(chart, styles, f"{key}-{index}"))
+            for index, chart in enumerate(wanted)
+        ]
+    except Exception as error:
+        # Charts draw whatever numbers the records hold; a chart must not cost the tables around it.
+        text = f"the charts cannot be drawn: {first_line(error)}"
+        comparison.collation.notices.append(Notice("warning", section.task, text))
+        return []
+
+
+def _difference_charts(section: Section, columns: list[Column], baseline: str) -> list[Chart]:
+    tested = [
+        c
+        for c in columns
+        if c.unit == wording.RATE and any(x.delta and x.delta.interval for x in c.cells.values())
+    ]
+    if not tested:
+        return []
+    series = []
+    for backbone in tested[0].cells:
+        deltas = [(x, c.cells[backbone].delta) for x, c in enumerate(tested)]
+        known = [(float(x), d.difference, d.interval) for x, d in deltas if d and d.interval]
+        if known:
+            x, y, intervals = (list(values) for values in zip(*known, strict=True))
+            series.append(Series(backbone, x, y, intervals))
+    names = [f"{c.metric} {'↑' if c.higher_is_better else '↓'}" for c in tested]
+    caption = (
+        f"Paired differences with 95 % intervals; one that crosses the dashed line is tied with {baseline}."
+    )
+    return [
+        Chart(
+            f"Difference to {baseline}",
+            "",
+            "points",
+            series,
+            caption,
+            categories=names,
+            zero=True,
+            percent=True,
+        )
+    ]

@@ -1,0 +1,67 @@
+"""What many tests stand on: a tiny demo world, a tiny recipe, and the command line in this process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from eval_suite.cli import main
+from eval_suite.data.demo import make_demo
+from eval_suite.training.recipe import Recipe
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_demo(tmp_path_factory.mktemp("world") / "demo", "tiny").out
+
+
+@pytest.fixture
+def tiny_recipe(demo_world: Path) -> Callable[..., Recipe]:
+    """A recipe that trains in about a second; keyword arguments override."""
+
+    def make(**changes: object) -> Recipe:
+        settings: dict[str, object] = {
+            "arch": "resnet14_demo",
+            "arch_options": {"blocks": 1, "channels": [4, 8, 16]},
+            "data": f"folder:{demo_world / 'images'}",
+            "augmentation": "cifar",
+            "input_size": [64, 64],
+            "epochs": 3,
+            "batch_size": 16,
+            "lr": 0.05,
+            **changes,
+        }
+        return Recipe.model_validate(settings)
+
+    return make
+
+
+class Said(NamedTuple):
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run ``eval-suite`` with these words in this process."""
+
+    def call(*words: object) -> Said:
+        capsys.readouterr()
+        try:
+            code = main([str(word) for word in words])
+        except SystemExit as stop:  # tyro ends the process itself on wrong usage
+            code = stop.code if isinstance(stop.code, int) else 1
+        captured = capsys.readouterr()
+        return Said(code, captured.out, captured.err)
+
+    return call

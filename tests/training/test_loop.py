@@ -1,0 +1,222 @@
+"""The loop: deterministic, resumable at any moment, and stopping cleanly when the loss leaves the finite numbers."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from eval_suite.backbones.sources import load_backbone
+from eval_suite.core.errors import BusyError, DivergenceError, InputError
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.store import exclusive, read_card, sha256_file
+from eval_suite.training import loop
+from eval_suite.training.loop import Trained, train
+from eval_suite.training.recipe import Recipe
+
+MakeRecipe = Callable[..., Recipe]
+CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
+EVERY_STEP = 1e-9
+
+
+def run(recipe: Recipe, folder: Path, seed: int = 0) -> Trained:
+    return train(recipe, name="net", seed=seed, folder=folder, runtime=CPU, report=lambda _line: None)
+
+
+def weights(folder: Path) -> str:
+    return sha256_file(folder / "model.safetensors")
+
+
+class Killed(BaseException):
+    """Stands for the moment a process ends: nothing of ours catches it."""
+
+
+@pytest.mark.parametrize("regularizer", ["cutmix", "mixup", {"cutout": {"size": 24}}])
+def test_same_seed_gives_the_same_weights_and_another_seed_others(
+    tiny_recipe: MakeRecipe, tmp_path: Path, regularizer: object
+) -> None:
+    recipe = tiny_recipe(regularizers=[regularizer], epochs=1)
+    run(recipe, tmp_path / "a")
+    run(recipe, tmp_path / "b")
+    run(recipe, tmp_path / "c", seed=1)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_resuming_after_every_saved_state_ends_bit_identical(
+    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
+) -> None:
+    recipe = tiny_recipe(regularizers=["cutmix"], save_minutes=EVERY_STEP, keep=keep)
+    whole = run(recipe, tmp_path / "whole")
+    real_save, lives = loop.save_state, 0
+
+    def save_and_die(path: Path, state: dict[str, object]) -> None:
+        real_save(path, state)
+        raise Killed
+
+    monkeypatch.setattr(loop, "save_state", save_and_die)
+    while True:
+        lives += 1
+        try:
+            broken = run(recipe, tmp_path / "broken")
+            break
+        except Killed:
+            # The next life trains to the next state, so every saved state is resumed from once.
+            assert lives < 100
+    steps = 3 * (60 // 16)
+    assert lives == 1 + 1 + steps + 3  # the fresh state, every step, every epoch's end, and the finishing life
+    assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
+    ours, theirs = whole.card.training, broken.card.training
+    assert ours is not None
+    assert theirs is not None
+    for row, other in zip(ours["history"], theirs["history"], strict=True):
+        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+
+
+def test_dying_between_the_weights_and_the_card_is_mended(
+    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(epochs=1)
+    run(recipe, tmp_path / "whole")
+    real = loop.save_checkpoint
+
+    def die(folder: Path, state: dict[str, torch.Tensor], card: object) -> None:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise Killed
+
+    monkeypatch.setattr(loop, "save_checkpoint", die)
+    with pytest.raises(Killed):
+        run(recipe, tmp_path / "broken")
+    assert not (tmp_path / "broken" / "card.json").exists()
+    monkeypatch.setattr(loop, "save_checkpoint", real)
+    run(recipe, tmp_path / "broken")
+    assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
+
+
+@pytest.mark.long
+def test_a_run_killed_by_the_system_ends_bit_identical(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(regularizers=["cutmix"], save_minutes=EVERY_STEP, epochs=4)
+    run(recipe, tmp_path / "whole")
+    script = (
+        "import json, sys; from pathlib import Path\n"
+        "from eval_suite.core.runtime import RuntimeOptions; from eval_suite.training.loop import train\n"
+        "from eval_suite.training.recipe import Recipe\n"
+        "train(Recipe(**json.loads(sys.argv[1])), name='net', seed=0, folder=Path(sys.argv[2]),\n"
+        "      runtime=RuntimeOptions(device='cpu', workers=0, threads=1))\n"
+    )
+    call = [sys.executable, "-c", script, json.dumps(recipe.model_dump(mode="json")), str(tmp_path / "killed")]
+    process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("epoch 1/4")
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    assert not (tmp_path / "killed" / "card.json").exists()
+    again = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
+    assert again.stdout.startswith("continuing after ")
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_a_finished_backbone_is_left_alone_and_another_recipe_trains_anew(
+    tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    assert not run(tiny_recipe(epochs=1), tmp_path).already_done
+    before = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    assert run(tiny_recipe(epochs=1), tmp_path).already_done
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
+    assert not run(tiny_recipe(epochs=1, lr=0.01), tmp_path).already_done
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns != before
+
+
+def test_an_unfinished_run_of_another_recipe_is_not_continued(
+    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "save_checkpoint", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            run(tiny_recipe(epochs=1, lr=0.01), tmp_path / "mixed")
+    run(tiny_recipe(epochs=1), tmp_path / "mixed")
+    run(tiny_recipe(epochs=1), tmp_path / "clean")
+    assert weights(tmp_path / "mixed") == weights(tmp_path / "clean")
+
+
+def test_divergence_names_the_place_and_keeps_the_last_good_state(
+    tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    with pytest.raises(DivergenceError, match=r"stopped being finite in epoch \d+ .*lower the learning rate"):
+        run(tiny_recipe(lr=1e30), tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+    assert not (tmp_path / "card.json").exists()
+
+
+def test_the_checkpoint_holds_the_best_epoch_on_request(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(epochs=6, lr=0.2, keep="best")
+    card = run(recipe, tmp_path / "best").card
+    assert card.training is not None
+    rows = card.training["history"]
+    assert card.training["last"] == rows[-1]
+    assert card.training["best"]["top1_error"] == min(row["top1_error"] for row in rows)
+    if card.training["best"]["epoch"] != len(rows):
+        run(tiny_recipe(epochs=6, lr=0.2), tmp_path / "last")
+        assert weights(tmp_path / "best") != weights(tmp_path / "last")
+
+
+def test_what_lies_in_the_folder_afterwards(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    trained = run(recipe, tmp_path)
+    visible = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
+    assert visible == ["card.json", "log.jsonl", "model.safetensors"]
+    rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["lr"] for row in rows] == pytest.approx([0.05, 0.05, 0.0005])
+    card = read_card(tmp_path)
+    assert card == trained.card
+    assert card.recipe == recipe.model_dump(mode="json")
+    backbone = load_backbone(str(tmp_path), name="net")
+    saved = load_file(tmp_path / "model.safetensors")
+    assert all(torch.equal(value, saved[key]) for key, value in backbone.net.state_dict().items())
+
+
+def test_two_runs_in_one_folder(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    holder = "import sys, time; from pathlib import Path; from eval_suite.core.store import exclusive\n"
+    holder += "with exclusive(Path(sys.argv[1]), 'training'): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", holder, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(BusyError, match=f"in use: process {other.pid} is already training there"):
+            run(tiny_recipe(), tmp_path)
+        other.kill()
+    with exclusive(tmp_path, "training"):
+        pass
+
+
+def test_unreadable_training_images_are_left_out_and_named(
+    tiny_recipe: MakeRecipe, demo_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import shutil
+
+    images = tmp_path / "images"
+    shutil.copytree(demo_world / "images", images)
+    broken = sorted(images.glob("train/*/*"))[0]
+    broken.write_bytes(broken.read_bytes()[:200])
+    recipe = tiny_recipe(epochs=1, data=f"folder:{images}")
+    card = run(recipe, tmp_path / "out").card
+    assert card.training is not None
+    assert card.training["unreadable"] == [str(broken.relative_to(images))]
+    with pytest.raises(InputError, match=broken.name):
+        train(recipe, name="n", seed=0, folder=tmp_path / "strict", runtime=CPU, strict=True, report=print)
+
+
+def test_bf16_and_the_contiguous_layout_train_too(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(epochs=1, precision="bf16", channels_last=False)
+    trained = run(recipe, tmp_path)
+    assert all(value.dtype != torch.bfloat16 for value in load_file(tmp_path / "model.safetensors").values())
+    assert trained.card.recipe is not None
+    assert trained.card.recipe["precision"] == "bf16"
