@@ -200,9 +200,11 @@ def _backbones(frame: _Frame) -> tuple[dict[str, SuiteBackbone], list[str]]:
         except ValidationError as error:
             model = BackboneOptions if "source" in (given or {}) else Recipe
             shared = {key for key in frame.recipe if key not in entry}
-            for fault, line in zip(error.errors(), problems(error, model), strict=True):
+            own = problems(error, model, ("backbones", name))
+            common = problems(error, model, ("recipe",))
+            for fault, line, shared_line in zip(error.errors(), own, common, strict=True):
                 from_shared = bool(fault["loc"]) and fault["loc"][0] in shared and model is Recipe
-                lines.append(f"recipe.{line}" if from_shared else f"backbones.{name}.{line}")
+                lines.append(shared_line if from_shared else line)
     return found, list(dict.fromkeys(lines))
 
 
@@ -229,7 +231,7 @@ def _names(frame: _Frame) -> list[str]:
             lines.append(
                 f"{where}: expected letters, digits and . _ + - only (it names a folder), found '{name}'"
             )
-    if frame.baseline is not None and frame.baseline not in frame.backbones:
+    if frame.baseline is not None and frame.backbones and frame.baseline not in frame.backbones:
         lines.append(
             f"baseline: expected one of the backbones ({', '.join(frame.backbones)}), found '{frame.baseline}'"
         )

@@ -81,7 +81,8 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
     """Run a blank image through a network on the CPU and watch its layers finish.
 
     The feature layer is the last one to finish whose output is (N, C, h, w) with h*w > 1; None where later layers
-    work on token sequences (N, tokens, C), since then no such map is what the logits are pooled from.
+    work on token sequences (N, tokens, C), since then no such map is what the logits are pooled from, or where timm
+    says that the network's maps are (N, h, w, C).
 
     Args:
         net: network taking (1, 3, H, W).
@@ -103,7 +104,7 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
     training = net.training
     try:
         output = net.eval()(torch.zeros(1, 3, *input_size))
-    except RuntimeError as error:
+    except Exception as error:  # each network has its own way to refuse a size
         raise InputError(
             f"the network cannot take a {input_size[0]}x{input_size[1]} image: {first_line(error)}; see --input-size"
         ) from error
@@ -120,4 +121,5 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
             layer = name
         elif len(shape) == 3 and shape[1] > 1:
             layer = None
-    return Probe(output.shape[1], layer)
+    channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"
+    return Probe(output.shape[1], None if channels_last else layer)

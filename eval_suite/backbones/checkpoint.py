@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,20 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # a file that is no weights file can make a reader raise almost anything
+        code = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
+        if code:
+            raise InputError(
+                f"refused {path}: it holds more than weights and could execute code (it names {code[1]}); "
+                "save it again as a plain state dict or as safetensors"
+            ) from None
+        known = isinstance(error, SafetensorError | RuntimeError)
+        found = (
+            first_line(error).partition(". ")[0] if known else "it is neither a torch nor a safetensors file"
+        )
         raise InputError(
-            f"refused {path}: it holds more than weights and could execute code ({_blocked_global(error)}); "
-            "save it again as a plain state dict or as safetensors"
+            f"cannot read weights from {path}: {found}; it may be damaged, copy or download it again"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise InputError(f"cannot read weights from {path}: {first_line(error)}") from None
     notes: list[str] = []
     while isinstance(content, Mapping) and not _is_state_dict(content):
         wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
@@ -103,7 +111,8 @@ def state_sha256(state: Mapping[str, Tensor]) -> str:
 
 def save_checkpoint(folder: Path, state: Mapping[str, Tensor], card: BackboneCard) -> None:
     """Write ``model.safetensors`` and then ``card.json``, each atomically; the card's presence means complete."""
-    weights = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    # Cloned, because safetensors refuses tensors that share their memory, as tied weights do.
+    weights = {key: value.detach().cpu().contiguous().clone() for key, value in state.items()}
     with atomic_write(folder / "model.safetensors", "wb") as stream:
         stream.write(save(weights))
     write_json(folder / "card.json", card.model_dump(mode="json"))
@@ -125,7 +134,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+    except Exception as error:  # as above: a damaged file can make the reader raise almost anything
         raise EvalSuiteError(
             f"cannot resume from {path}: {first_line(error)}; remove it to train from the start"
         ) from None
@@ -141,12 +150,3 @@ def _listed(what: str, keys: list[str]) -> str:
         return ""
     more = f", ... {len(keys) - _LISTED_KEYS} more" if len(keys) > _LISTED_KEYS else ""
     return f"{len(keys)} {what}: {', '.join(keys[:_LISTED_KEYS])}{more}"
-
-
-def _blocked_global(error: Exception) -> str:
-    for word in str(error).replace("`", " ").split():
-        if "." in word and not word.startswith(("http", "torch.serialization", "torch.load")):
-            candidate = word.strip(".,:;()")
-            if candidate.count(".") >= 1 and candidate.replace(".", "").replace("_", "").isalnum():
-                return f"it names {candidate}"
-    return "it names a global"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,6 +48,8 @@ def build_net(arch: str, num_classes: int, options: dict[str, Any] | None = None
         InputError: if the name is unknown (nearest match given) or an option is not accepted.
     """
     library, _, name = arch.rpartition(":")
+    if library not in ("", "timm", "torchvision"):
+        raise unknown_name("library of architectures", library, ("timm", "torchvision"))
     options = dict(options or {})
     try:
         if library == "torchvision":
@@ -185,7 +188,7 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
 
 
 def _from_timm(spec: SourceSpec, num_classes: int | None) -> _Loaded:
-    _require_known(spec.name.partition(".")[0], "timm")
+    _require_known(spec.name, "timm")
     if spec.weights is not None:
         arch = f"timm:{spec.name}"
         classes: dict[str, Any] = {"num_classes": num_classes} if num_classes else {}
@@ -236,6 +239,7 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, image_size: tuple[i
     assert module_spec is not None
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_spec.name] = module  # dataclasses look their module up there
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
@@ -269,8 +273,14 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, image_size: tuple[i
 
 def _require_known(name: str, library: str) -> None:
     known = architecture_names()[library]
-    if name.partition(".")[0] not in known:
+    arch, dot, tag = name.partition(".")
+    if library == "torchvision":
+        arch, dot = name, ""
+    if arch not in known:
         raise unknown_name(f"{library} architecture", name, known)
+    tags = [model.partition(".")[2] for model in timm.list_pretrained(f"{arch}.*")] if dot else []
+    if dot and tag not in tags:
+        raise unknown_name(f"weights of timm:{arch}", tag, tags)
 
 
 def _not_fetched(source: str, error: Exception) -> EvalSuiteError:

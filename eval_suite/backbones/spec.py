@@ -47,6 +47,8 @@ def parse_source(text: str) -> SourceSpec:
     Raises:
         InputError: if the text follows none of the four forms.
     """
+    if text and Path(text).is_dir():
+        return SourceSpec("checkpoint", text)
     head, _, file = text.partition("@")
     weights = Path(file) if file else None
     prefix, colon, rest = head.partition(":")
@@ -60,8 +62,6 @@ def parse_source(text: str) -> SourceSpec:
         if not factory.isidentifier():
             raise InputError(f"expected path/to/model.py:FACTORY, found '{head}'; name the factory function")
         return SourceSpec("factory", factory, module=Path(path), weights=weights)
-    if Path(head).is_dir() and not file:
-        return SourceSpec("checkpoint", head)
     raise InputError(f"no backbone at '{text}': expected {_GRAMMAR}")
 
 

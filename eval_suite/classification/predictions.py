@@ -1,6 +1,7 @@
 """The predictions file of classification: logits per item, readable by anyone with numpy."""
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,15 +47,23 @@ def read_predictions(path: Path) -> Predictions:
     if not path.is_file():
         raise InputError(f"expected a predictions file at {path}, found none")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
+            arrays = {key: np.asarray(archive[key]) for key in archive.files}
+    except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise InputError(
             f"expected an .npz file without objects at {path}, found: {first_line(error)}"
         ) from None
     if "logits" not in arrays or arrays["logits"].ndim != 2:
         raise InputError(f"expected an array 'logits' (items, classes) in {path}, found {sorted(arrays)}")
-    logits = arrays["logits"].astype(np.float32)
+    for name, kinds, wanted in (("logits", "fiu", "numbers"), ("labels", "iu", "whole numbers")):
+        if name in arrays and arrays[name].dtype.kind not in kinds:
+            raise InputError(f"expected {wanted} as '{name}' in {path}, found {arrays[name].dtype}")
+    for name in ("labels", "ids", "classes", "failed", "data"):
+        if name in arrays and arrays[name].ndim != 1:
+            shape = arrays[name].shape
+            raise InputError(f"expected a list '{name}' in {path}, found an array of shape {shape}")
+    with np.errstate(over="ignore"):
+        logits = arrays["logits"].astype(np.float32)
     if not np.isfinite(logits).all():
         bad = int((~np.isfinite(logits)).any(axis=1).sum())
         raise InputError(

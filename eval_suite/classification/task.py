@@ -138,6 +138,7 @@ def _truth(
         raise InputError(
             f"expected labels in 0..{outputs - 1} in {path}, found {labels.min()}..{labels.max()}"
         )
+    _require_one_order(found.classes, classes, outputs, path, truth)
     failed = len(found.failed)
     info = DataInfo(
         name=data.get("name", path.stem),
@@ -150,6 +151,20 @@ def _truth(
         sha256=data.get("sha256", ""),
     )
     return labels, classes or [str(i) for i in range(outputs)], info
+
+
+def _require_one_order(
+    own: list[str], classes: list[str], outputs: int, path: Path, truth: str | None
+) -> None:
+    """Check that the columns of the logits are the classes of the labels."""
+    if classes and len(classes) != outputs:
+        where = truth or "its 'classes'"
+        raise InputError(f"{path} has logits of {outputs} classes, but {where} has {len(classes)}")
+    differing = [pair for pair in zip(own, classes, strict=False) if pair[0] != pair[1]]
+    if differing:
+        raise InputError(
+            f"{path} and {truth} differ in their classes, first '{differing[0][0]}' and '{differing[0][1]}'"
+        )
 
 
 def _outcomes(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -205,7 +220,8 @@ def _metrics(
             method="percentile bootstrap over items",
         )
     )
-    return found + _per_class(correct, labels, classes)
+    # Counted as the top-1 error is, where ties count against the model.
+    return found + _per_class(topk_correct(logits, labels, 1), labels, classes)
 
 
 def _per_class(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes: list[str]) -> list[Metric]:

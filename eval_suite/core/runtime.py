@@ -116,9 +116,11 @@ def command_line() -> str:
 def progress(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
     """Pass the items on: a bar on a terminal, a line every ten seconds elsewhere."""
     if sys.stderr.isatty():
+        from rich.console import Console
         from rich.progress import track
 
-        yield from track(items, description=label, total=total, transient=True)
+        console = Console(stderr=True)
+        yield from track(items, description=label, total=total, transient=True, console=console)
         return
     last = time.monotonic()
     for count, item in enumerate(items, start=1):
@@ -158,7 +160,9 @@ def _git_state() -> GitState:
         return GitState(commit=None, dirty=None)
 
     def git(*arguments: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True)
+        # Without optional locks, so that runs in parallel never hinder a commit.
+        command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:

@@ -171,6 +171,8 @@ def _read_model(path: Path, model: type[_Model], what: str) -> _Model:
         return model.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"expected {what} at {path}, found no such file") from None
+    except OSError as error:
+        raise InputError(f"cannot read {what} at {path}: {error.strerror or first_line(error)}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

@@ -1,5 +1,6 @@
 """Saying what is wrong with a file of options: all problems at once, each with the path of its key."""
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, Mapping):
         raise InputError(f"expected a mapping of keys in {path}, found {type(content).__name__}")
@@ -39,7 +40,8 @@ def problems(error: ValidationError, model: type[BaseModel], prefix: Iterable[st
             hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
             message = f"unknown key{hint if known else ''}"
         else:
-            found = "" if fault["type"] == "missing" else f", found {_short(fault['input'])}"
+            told = fault["type"] == "missing" or (fault["type"] == "value_error" and "found" in fault["msg"])
+            found = "" if told else f", found {_short(fault['input'])}"
             message = fault["msg"].removeprefix("Value error, ") + found
         lines.append(f"{'.'.join(where)}: {message}" if where else message)
     return lines
@@ -64,8 +66,9 @@ def _keys_beside(model: Any, location: tuple[int | str, ...]) -> list[str]:
         if part not in fields:
             return []
         model = _innermost(fields[part].annotation)
-    fields = getattr(model, "model_fields", None) or getattr(model, "__dataclass_fields__", {})
-    return list(fields)
+    if dataclasses.is_dataclass(model):
+        return [field.name for field in dataclasses.fields(model)]
+    return list(getattr(model, "model_fields", {}))
 
 
 def _innermost(annotation: Any) -> Any:

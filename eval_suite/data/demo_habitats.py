@@ -185,9 +185,10 @@ def _place(
 ) -> None:
     """Stamp a thing anywhere on a canvas; sizes are half sides in pixels on a canvas 64 pixels high."""
     height, width = canvas.shape[1:]
-    x, y = int(rng.integers(width)), int(rng.integers(height))
-    size = round(int(rng.integers(*sizes, endpoint=True)) * min(height, width) / 64)
-    layers = _stamp(thing, size, int(rng.integers(_LEANS)))
+    across, down, large, lean = rng.random(4).tolist()
+    x, y = int(across * width), int(down * height)
+    size = round((sizes[0] + int(large * (sizes[1] - sizes[0] + 1))) * min(height, width) / 64)
+    layers = _stamp(thing, size, int(lean * _LEANS))
     reach = layers[0][0].shape[0] // 2
     top, left = max(reach - y, 0), max(reach - x, 0)
     view = canvas[:, max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach]

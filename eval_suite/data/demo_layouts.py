@@ -4,6 +4,7 @@ Every picture has its own generator, seeded by (seed, part, number): its bytes d
 the pictures before it nor on how many there are. A smaller world is a part of a larger one.
 """
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -213,7 +214,9 @@ def _generator(seed: int, part: Part, number: int) -> np.random.Generator:
 
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
     # Full colour resolution: a small mark's colour would bleed away at JPEG's usual half resolution.
-    Image.fromarray(pixels).save(path, "JPEG", quality=95, subsampling=0)
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", quality=95, subsampling=0)
+    path.write_bytes(content.getvalue())
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

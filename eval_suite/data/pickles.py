@@ -129,7 +129,7 @@ class _Unpickler(pickle.Unpickler):
 
 def _dtype(code: bytes | str, *_: object) -> np.dtype[Any]:
     """A plain number type; the flags that follow in old files only trouble newer numpy."""
-    # A copy, because the state that follows in the pickle is set on the object.
+    # A copy, because numpy ignores the byte order that follows in the pickle on its own types.
     plain = np.dtype(code.decode("ascii") if isinstance(code, bytes) else code, copy=True)
     if plain.kind not in "biuf":
         raise ValueError(f"an array of type {plain}")

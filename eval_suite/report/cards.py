@@ -107,7 +107,8 @@ def recipe_differences(collation: Collation) -> list[tuple[str, dict[str, str]]]
 def _cards(collation: Collation, backbone: str) -> dict[int, BackboneCard]:
     found: dict[int, BackboneCard] = {}
     for key, entry in collation.entries.items():
-        if key.backbone == backbone and entry.record:
+        # A task that fails before the backbone is there leaves a card without weights.
+        if key.backbone == backbone and entry.record and entry.record.backbone.parameters:
             found.setdefault(key.seed, entry.record.backbone)
     return dict(sorted(found.items()))
 
@@ -171,7 +172,7 @@ def _traces(cards: dict[int, BackboneCard]) -> dict[str, list[Trace]]:
         for card in cards.values():
             points = [(_finite(row.get("epoch")), _finite(row.get(quantity))) for row in _history(card)]
             kept = [(x, factor * y) for x, y in points if x is not None and y is not None]
-            if kept:
+            if len(kept) > 1:
                 found.setdefault(title, []).append(Trace([x for x, _ in kept], [y for _, y in kept]))
     return found
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from eval_suite.report import wording
 from eval_suite.report.collate import Collation
-from eval_suite.report.compare import Column, Measurement
+from eval_suite.report.compare import Column, Delta, Measurement
 
 _VERDICTS = {
     "better": ("✓", "better"),
@@ -38,6 +38,7 @@ class CellView:
     verdict: str = ""
     symbol: str = ""
     word: str = ""
+    shared: str = ""
     whisker: Whisker | None = None
     refused: str = ""
     baseline: bool = False
@@ -74,6 +75,7 @@ class MatrixView:
 
 
 def matrix_view(collation: Collation, columns: list[Column], seeds: bool) -> MatrixView:
+    """Backbones by the given columns, with a row per seed where asked for."""
     rows = []
     for backbone in collation.suite.backbones:
         cells = [cell_view(column, column.cells[backbone], collation.baseline) for column in columns]
@@ -89,11 +91,13 @@ def matrix_view(collation: Collation, columns: list[Column], seeds: bool) -> Mat
 
 
 def head_view(column: Column) -> HeadView:
+    """The head of a column."""
     arrow, _, meaning = wording.direction(column.higher_is_better).partition(" ")
     return HeadView(column.metric, wording.unit_label(column.unit), arrow, meaning)
 
 
 def cell_view(column: Column, cell: Measurement, baseline: str) -> CellView:
+    """One cell, differences included where the measurement has any."""
     unit, printed = column.unit, cell.published
     paper = (
         (wording.number(printed.value, unit), ", ".join(filter(None, (printed.source, printed.note))))
@@ -118,6 +122,7 @@ def cell_view(column: Column, cell: Measurement, baseline: str) -> CellView:
         verdict=delta.verdict if delta else "",
         symbol=symbol,
         word=word,
+        shared=_shared(column, delta),
         whisker=_whisker(column, cell),
         refused=cell.refused,
         baseline=cell.backbone == baseline,
@@ -136,6 +141,12 @@ def _seed_cell(column: Column, cell: Measurement, seed: int) -> CellView:
     return CellView(metric.value, wording.number(metric.value, column.unit), interval=interval)
 
 
+def _shared(column: Column, delta: Delta | None) -> str:
+    if delta is None or not column.rests_on_some_seeds(delta):
+        return ""
+    return f"over {wording.counted(delta.seeds, 'shared seed')}"
+
+
 def _whisker(column: Column, cell: Measurement) -> Whisker | None:
     known = [c.delta.interval for c in column.cells.values() if c.delta and c.delta.interval]
     scale = max((abs(bound) for interval in known for bound in interval), default=0.0)
@@ -143,5 +154,3 @@ def _whisker(column: Column, cell: Measurement) -> Whisker | None:
         return None
     low, high = cell.delta.interval
     return Whisker(*(round(_WHISKER * value / scale, 1) for value in (low, cell.delta.difference, high)))
-
-

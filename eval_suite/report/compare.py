@@ -60,10 +60,9 @@ class Column:
     higher_is_better: bool
     cells: dict[str, Measurement]
 
-    @property
-    def winner(self) -> Measurement | None:
-        """The best cell, the first where several are equal."""
-        return next((cell for cell in self.cells.values() if cell.best), None)
+    def rests_on_some_seeds(self, delta: Delta) -> bool:
+        """Whether a difference leaves seeds out, because one of the two backbones lacks them."""
+        return delta.seeds < max(len(cell.by_seed) for cell in self.cells.values())
 
 
 class TaskComparison:
@@ -227,6 +226,8 @@ def _mismatch(own: Result, other: Result) -> str:
         return "different versions of the protocol"
     if (own.data and own.data.sha256) != (other.data and other.data.sha256):
         return "different data"
+    if (own.data and own.data.n_scored) != (other.data and other.data.n_scored):
+        return "different items"
     return ""
 
 

@@ -6,6 +6,7 @@ from eval_suite.report.compare import Column, Delta, Measurement, TaskComparison
 from eval_suite.report.sections.section import Section
 from eval_suite.report.wording import (
     bounds,
+    counted,
     difference_with_unit,
     listed,
     signed_bounds,
@@ -64,6 +65,8 @@ def _tell(column: Column, comparison: TaskComparison) -> tuple[str, str, str, st
     verdict = first.delta.verdict if first.delta else ""
     if len(best) > 1:
         sentence = f"The same value as {listed([cell.backbone for cell in best[1:]])}."
+        if all(cell.backbone != baseline for cell in best):
+            sentence += f" {_against(first.delta or first.refused, column, baseline)}"
     elif first.backbone == baseline:
         sentence = f"No other backbone does better.{_runner_up(first, column, comparison)}"
     else:
@@ -80,12 +83,13 @@ def _against(found: Delta | str, column: Column, baseline: str) -> str:
         reason = found or f"no value for {baseline} to compare with"
         return f"{reason[0].upper()}{reason[1:]}."
     size = difference_with_unit(found.difference, column.unit)
+    shared = f" over {counted(found.seeds, 'shared seed')}" if column.rests_on_some_seeds(found) else ""
     if found.interval is None:
-        return f"{size} from {baseline}, without a paired interval."
+        return f"{size} from {baseline}{shared}, without a paired interval."
     interval = f"paired 95 % interval of the difference {signed_bounds(found.interval, column.unit)}"
     if found.verdict == "tied":
-        return f"Tied with {baseline}: {size} apart, but the {interval} contains 0."
-    return f"{size} {found.verdict} than {baseline}, significantly so: the {interval} excludes 0."
+        return f"Tied with {baseline}: {size} apart{shared}, but the {interval} contains 0."
+    return f"{size} {found.verdict} than {baseline}{shared}, significantly so: the {interval} excludes 0."
 
 
 def _runner_up(first: Measurement, column: Column, comparison: TaskComparison) -> str:

@@ -61,7 +61,12 @@ def overview_table(collation: Collation, parts: list[tuple[Section, TaskComparis
     facts = [_summary(collation, column, cell) for column in columns for cell in column.cells.values()]
     title = collation.suite.title or collation.suite.name
     caption = f"{title}. {_caption(collation)}"
-    return Table("overview", caption, *_wide(collation, columns), _SUMMARY_HEAD, facts)
+    head, rows = _wide(collation, columns)
+    if len(parts) > 1:
+        titles = {section.task: section.title for section, _ in parts}
+        heads = zip(columns, head[1:], strict=True)
+        head = [head[0], *(f"{titles[column.task]}: {name}" for column, name in heads)]
+    return Table("overview", caption, head, rows, _SUMMARY_HEAD, facts)
 
 
 def task_table(collation: Collation, section: Section, comparison: TaskComparison) -> Table:
@@ -106,9 +111,11 @@ def _wide(collation: Collation, columns: list[Column]) -> tuple[list[str], list[
 
 
 def _caption(collation: Collation) -> str:
-    several = "Mean ± standard deviation over seeds. " if len(collation.suite.seeds) > 1 else ""
+    several, shared = "", ""
+    if len(collation.suite.seeds) > 1:
+        several, shared = "Mean ± standard deviation over seeds. ", " over the seeds both have"
     return (
-        f"{several}In parentheses the difference to {collation.baseline}; ≈ marks a tie, where the paired 95 % "
+        f"{several}In parentheses the difference to {collation.baseline}{shared}; ≈ marks a tie, where the paired 95 % "
         "bootstrap interval contains 0. Best values in bold; * marks partial results."
     )
 

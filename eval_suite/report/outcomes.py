@@ -45,7 +45,9 @@ class OutcomeFiles:
         if relative is None:
             return Outcomes(np.empty(0, str), {})
         try:
-            with np.load(self._collation.file_beside(entry, relative), allow_pickle=False) as stored:
+            path = self._collation.file_beside(entry, relative)
+            # Opened here, because numpy leaves a file open whose archive it cannot read.
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             ids = arrays.pop("ids").astype(str)
             values = {name: array.astype(float) for name, array in arrays.items()}

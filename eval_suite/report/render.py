@@ -159,11 +159,8 @@ def _sorted(notices: list[Notice]) -> list[Notice]:
 def _summary(notices: list[Notice]) -> str:
     counts = {state: sum(n.state == state for n in dict.fromkeys(notices)) for state in _STATES}
     cells = [f"{counts[state]} {state}" for state in _STATES[:-1] if counts[state]]
-    parts = (
-        [f"{listed(cells)} {'cell' if sum(counts[s] for s in _STATES[:-1]) == 1 else 'cells'}"]
-        if cells
-        else []
-    )
+    total = sum(counts[state] for state in _STATES[:-1])
+    parts = [f"{counted(total, 'incomplete cell')}: {listed(cells)}"] if cells else []
     if counts["warning"]:
         parts.append(counted(counts["warning"], "warning"))
     return "; ".join(parts)

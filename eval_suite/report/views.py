@@ -1,6 +1,6 @@
 """What the templates show: every number already in words, every place already decided."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import yaml
@@ -8,13 +8,15 @@ import yaml
 from eval_suite.core.errors import first_line
 from eval_suite.core.records import Paper
 from eval_suite.report import wording
+from eval_suite.report.cells import CellView, MatrixView, cell_view, head_view, matrix_view
 from eval_suite.report.collate import Collation, Notice
-from eval_suite.report.compare import Column, Measurement, TaskComparison
+from eval_suite.report.compare import Column, TaskComparison
 from eval_suite.report.figures import Drawing, draw
 from eval_suite.report.matrices import headline_columns, table_columns
 from eval_suite.report.palette import Style
 from eval_suite.report.pictures import PictureRow
 from eval_suite.report.sections.section import Chart, Section, Series
+
 
 class SubsetView(NamedTuple):
     """One metric on every subset: (subset, items, cells by backbone)."""
@@ -40,7 +42,7 @@ class TaskView:
     name: str
     title: str
     protocol: str
-    paper: Paper | None
+    papers: list[Paper]
     data: str
     options: str
     matrix: MatrixView
@@ -72,19 +74,25 @@ def task_view(
     collation = comparison.collation
     columns = table_columns(section, comparison)
     record = next((r for seeds in comparison.records.values() for r in seeds.values()), None)
-    data = record.data if record else None
+    sources = [section.paper, record.task.paper if record else None]
     return TaskView(
         name=section.task,
         title=section.title,
         protocol=section.protocol,
-        paper=section.paper,
-        data=f"{data.name}, {data.split}: {data.n_scored} of {data.n_available} items scored" if data else "",
+        papers=list({paper.title: paper for paper in sources if paper}.values()),
+        data=_data(comparison),
         options=yaml.safe_dump(record.task.options, sort_keys=False, allow_unicode=True) if record else "",
         matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
         subsets=[_subset_view(comparison, name, listed) for name, listed in comparison.subset_names.items()],
         charts=_charts(section, comparison, columns, styles, key),
         pictures=pictures,
     )
+
+
+def _data(comparison: TaskComparison) -> str:
+    found = [r.data for seeds in comparison.records.values() for r in seeds.values() if r.data]
+    lines = [f"{d.name}, {d.split}: {d.n_scored} of {d.n_available} items scored" for d in found]
+    return "; ".join(dict.fromkeys(lines))
 
 
 def _subset_view(comparison: TaskComparison, metric: str, subsets: list[str]) -> SubsetView:

@@ -10,7 +10,7 @@ RATE = "fraction"
 
 def number(value: float, unit: str) -> str:
     """A value without its unit: percent with two decimals for rates, else three decimals."""
-    return _decimals(value, unit).replace("-", _MINUS)
+    return signed(value, unit).removeprefix("+")
 
 
 def signed(value: float, unit: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
@@ -95,6 +96,8 @@ class _Run:
         self.recipe, self.seed, self.folder, self.report = recipe, seed, folder, report
         self.runtime, self.strict = runtime, strict
         torch.backends.cudnn.benchmark = device.type == "cuda"
+        # Accelerate keeps one state per process; another training in this process may choose another precision.
+        AcceleratorState._reset_state()
         self.accelerator = Accelerator(
             cpu=device.type == "cpu", mixed_precision="bf16" if recipe.precision == "bf16" else "no"
         )

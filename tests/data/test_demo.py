@@ -273,9 +273,7 @@ class TestFolder:
         assert [path.name for path in tmp_path.iterdir()] == ["world"]
 
     @pytest.mark.parametrize("summary", [True, False])
-    def test_a_half_made_world_is_made_again(
-        self, world: DemoSummary, tmp_path: Path, summary: bool
-    ) -> None:
+    def test_a_half_made_world_is_made_again(self, world: DemoSummary, tmp_path: Path, summary: bool) -> None:
         out = tmp_path / "world"
         (out / "images" / "train").mkdir(parents=True)
         (out / ".demo-incomplete").touch()

@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -273,6 +274,8 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
     first = index.sha256()
     assert open_images(spec).sha256() == first
     assert index.subset(2).sha256() != first
+    assert replace(index, labels=index.labels[::-1]).sha256() != first
+    assert replace(index, classes=["a", "c"]).sha256() != first
     picture(tmp_path / "val" / "a" / "0000.png", size=(9, 9))
     assert open_images(spec).sha256() != first
     pickled = open_images(f"cifar10:{cifar10_pickles(tmp_path / 'pickles')}")

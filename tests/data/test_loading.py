@@ -303,6 +303,15 @@ def test_large_images_of_one_size_are_cropped_without_memory(tmp_path: Path) -> 
     assert next(batches.epoch(0)).images.shape == (4, 3, 100, 100)
 
 
+def test_every_item_gets_its_own_resized_crop(tmp_path: Path) -> None:
+    index = folder(tmp_path, [(20, 30)] * 8)
+    assert index.paths is not None
+    for path in index.paths[1:]:
+        path.write_bytes(index.paths[0].read_bytes())
+    batch = next(training(index, "imagenet", batch_size=8).epoch(0))
+    assert len(batch.images.flatten(1).unique(dim=0)) == 8
+
+
 def test_a_resized_crop_of_a_large_jpeg_shows_the_same_part(tmp_path: Path) -> None:
     """Decoding at a fraction of the size must not move the crop."""
     jpeg = folder(tmp_path / "jpeg", [(640, 800)] * 6, ".jpg")

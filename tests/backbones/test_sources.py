@@ -1,0 +1,448 @@
+"""Every place a backbone can come from, and what each says when it cannot."""
+
+import json
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import huggingface_hub.constants
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from eval_suite.backbones.checkpoint import save_checkpoint, state_sha256
+from eval_suite.backbones.sources import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    architecture_names,
+    build_net,
+    finish,
+    load_backbone,
+    native_config,
+    require_classes,
+)
+from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.records import BackboneCard
+
+FACTORY = Path(__file__).parent / "akamaster_resnet20.py"
+TINY = {"blocks": 1, "channels": [4, 8, 16]}
+
+
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
+    """No network and no cache; every attempt to use one is noted."""
+    attempts: list[Any] = []
+
+    def refuse(*arguments: Any, **_: Any) -> None:
+        attempts.append(arguments)
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return attempts
+
+
+def images(n: int = 2, size: int = 32) -> Tensor:
+    return torch.rand(n, 3, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def normalised(x: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    return (x - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
+
+
+def trained(folder: Path, seed: int = 0) -> BackboneCard:
+    """A checkpoint folder as training leaves it."""
+    torch.manual_seed(seed)
+    net = build_net("resnet14_demo", 3, TINY)
+    card = BackboneCard(
+        name="cutmix",
+        source="",
+        arch="resnet14_demo",
+        arch_options=TINY,
+        classes=["a", "b", "c"],
+        input_size=(32, 32),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+        recipe={"lr": 0.1},
+    )
+    backbone = finish(net, card)
+    save_checkpoint(folder, net.state_dict(), backbone.card)
+    return backbone.card
+
+
+def test_a_checkpoint_folder_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+    card = trained(tmp_path / "cutmix-s0")
+    found = load_backbone(str(tmp_path / "cutmix-s0"), name="mine", num_classes=99)
+    assert found.card.name == "mine"
+    assert found.card.source == str(tmp_path / "cutmix-s0")
+    assert found.card.load.matched == len(found.net.state_dict())
+    same = {"name", "source", "load"}
+    assert found.card.model_dump(exclude=same) == card.model_dump(exclude=same)
+    torch.manual_seed(0)
+    net = build_net("resnet14_demo", 3, TINY).eval()
+    torch.testing.assert_close(found(images()), net((images() - 0.5) / 0.2))
+
+
+def test_flags_override_what_a_checkpoint_says(tmp_path: Path) -> None:
+    trained(tmp_path)
+    options = BackboneOptions(mean=(0.1, 0.1, 0.1), input_size=(64, 64), feature_layer="layer2")
+    card = load_backbone(str(tmp_path), name="a", options=options).card
+    assert (card.mean, card.std) == ((0.1, 0.1, 0.1), (0.2, 0.2, 0.2))
+    assert (card.input_size, card.feature_layer) == ((64, 64), "layer2")
+
+
+def test_a_checkpoint_whose_weights_were_changed_is_refused(tmp_path: Path) -> None:
+    trained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    state = load_file(path)
+    state["fc.bias"][0] += 1e-3
+    save_file(state, path)
+    with pytest.raises(InputError, match=r"is not the file that its card.json describes"):
+        load_backbone(str(tmp_path), name="a")
+    trained(tmp_path / "other", seed=1)
+    path.write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+    with pytest.raises(InputError, match=r"is not the file that its card.json describes"):
+        load_backbone(str(tmp_path), name="a")
+
+
+def test_an_unfinished_checkpoint_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"found no card.json; finish its training"):
+        load_backbone(str(tmp_path), name="a")
+    trained(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"expected a weights file at .*model.safetensors, found none"):
+        load_backbone(str(tmp_path), name="a")
+
+
+def test_a_checkpoint_of_an_unknown_architecture_is_told(tmp_path: Path) -> None:
+    trained(tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps({**card, "arch": "resnet14_demi"}))
+    with pytest.raises(InputError, match="Did you mean 'resnet14_demo'"):
+        load_backbone(str(tmp_path), name="a")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_timm_name_with_local_weights(suffix: str, tmp_path: Path, network: list[Any]) -> None:
+    torch.manual_seed(1)
+    net = timm.create_model("mobilenetv3_small_050", num_classes=5)
+    path = tmp_path / f"w{suffix}"
+    save_file(net.state_dict(), path) if suffix == ".safetensors" else torch.save(net.state_dict(), path)
+    found = load_backbone(f"timm:mobilenetv3_small_050@{path}", name="m", num_classes=5)
+    config = timm.data.resolve_model_data_config(net)
+    expected = net.eval()(normalised(images(2, 64), config["mean"], config["std"]))
+    assert torch.equal(found(images(2, 64)), expected)
+    assert found.card.arch == "timm:mobilenetv3_small_050"
+    assert found.card.input_size == (224, 224)
+    assert (found.card.interpolation, found.card.crop_fraction) == (
+        config["interpolation"],
+        config["crop_pct"],
+    )
+    assert found.card.load.matched == len(net.state_dict())
+    assert found.card.weights_sha256 == state_sha256(net.state_dict())
+    assert found.card.classes == []
+    assert network == []
+
+
+def test_a_timm_name_with_a_tag_takes_local_weights_too(tmp_path: Path, network: list[Any]) -> None:
+    net = timm.create_model("mobilenetv3_small_050.lamb_in1k", num_classes=2)
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    source = f"timm:mobilenetv3_small_050.lamb_in1k@{tmp_path / 'w.pth'}"
+    assert load_backbone(source, name="m", num_classes=2).card.interpolation == "bicubic"
+    assert network == []
+
+
+def test_a_torchvision_name_with_local_weights(tmp_path: Path, network: list[Any]) -> None:
+    torch.manual_seed(1)
+    net = torchvision.models.squeezenet1_1(num_classes=4)
+    torch.save({"state_dict": net.state_dict()}, tmp_path / "w.pth")
+    found = load_backbone(f"torchvision:squeezenet1_1@{tmp_path / 'w.pth'}", name="s", num_classes=4)
+    expected = net.eval()(normalised(images(2, 64), IMAGENET_MEAN, IMAGENET_STD))
+    assert torch.equal(found(images(2, 64)), expected)
+    assert found.card.num_classes == 4
+    assert found.card.load.notes == ["took the entry 'state_dict'"]
+    assert network == []
+
+
+def test_the_flag_for_classes_wins_over_the_data(tmp_path: Path) -> None:
+    net = timm.create_model("resnet20_cifar", num_classes=7)
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    source = f"timm:resnet20_cifar@{tmp_path / 'w.pth'}"
+    options = BackboneOptions(num_classes=7)
+    assert load_backbone(source, name="a", options=options, num_classes=10).card.num_classes == 7
+    with pytest.raises(
+        InputError, match=r"fc.weight \(file \(7, 64\), network \(10, 64\)\).*number of classes"
+    ):
+        load_backbone(source, name="a", num_classes=10)
+
+
+@pytest.mark.parametrize("source", ["timm:mobilenetv3_small_050", "timm:mobilenetv3_small_050.lamb_in1k"])
+def test_published_timm_weights_without_a_network_fail_in_one_line(source: str, network: list[Any]) -> None:
+    with pytest.raises(EvalSuiteError) as caught:
+        load_backbone(source, name="a")
+    assert caught.value.exit_code == 1
+    message = str(caught.value)
+    assert f"the published weights of {source} cannot be had" in message
+    assert f"give a local file: {source}@weights.safetensors" in message
+    assert "\n" not in message
+    assert network == []
+
+
+def test_published_torchvision_weights_without_a_network_fail_in_one_line(
+    network: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
+    with pytest.raises(EvalSuiteError) as caught:
+        load_backbone("torchvision:squeezenet1_1/IMAGENET1K_V1", name="a")
+    message = str(caught.value)
+    assert "weights of torchvision:squeezenet1_1/IMAGENET1K_V1 cannot be had (URLError" in message
+    assert message.endswith("give a local file: torchvision:squeezenet1_1@weights.safetensors")
+    assert "\n" not in message
+    assert network == []
+
+
+def test_published_torchvision_weights_bring_their_preprocessing(
+    network: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(2)
+    state = torchvision.models.squeezenet1_1().state_dict()
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: state)
+    found = load_backbone("torchvision:squeezenet1_1", name="a", num_classes=3)
+    assert found.card.load.notes == ["published weights IMAGENET1K_V1"]
+    assert found.card.num_classes == 1000
+    assert (found.card.input_size, found.card.crop_fraction) == ((224, 224), 224 / 256)
+    assert (found.card.mean, found.card.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert found.card.weights_sha256 == state_sha256(state)
+    assert network == []
+
+
+def test_an_architecture_without_published_weights_is_never_random(network: list[Any]) -> None:
+    with pytest.raises(EvalSuiteError, match="weights of timm:resnet20_cifar cannot be had"):
+        load_backbone("timm:resnet20_cifar", name="a")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            "timm:resnet20_cifra",
+            r"unknown timm architecture 'resnet20_cifra'. Did you mean 'resnet20_cifar'\?",
+        ),
+        ("timm:resnet20_cifra@w.pth", "Did you mean 'resnet20_cifar'"),
+        ("timm:resnet18.a1_in1", r"unknown weights of timm:resnet18 'a1_in1'. Did you mean 'a1_in1k'\?"),
+        ("timm:resnet18.a1_in1@w.pth", "Did you mean 'a1_in1k'"),
+        ("torchvision:resnet81", "unknown torchvision architecture 'resnet81'. Did you mean 'resnet18'"),
+        ("torchvision:resnet81@w.pth", "Did you mean 'resnet18'"),
+        (
+            "torchvision:resnet18.a@w.pth",
+            "unknown torchvision architecture 'resnet18.a'. Did you mean 'resnet18'",
+        ),
+        ("torchvision:resnet18.a", "unknown torchvision architecture 'resnet18.a'"),
+        ("torchvision:resnet18/IMAGENET1K_V9", "Did you mean 'IMAGENET1K_V1'"),
+        ("timm:resnet20_cifar@none.pth", "expected a weights file at none.pth, found none"),
+        ("none.py:make", "expected a Python file at none.py, found none"),
+    ],
+)
+def test_wrong_names_are_answered_with_the_nearest(source: str, message: str, network: list[Any]) -> None:
+    with pytest.raises(InputError, match=message):
+        load_backbone(source, name="a", num_classes=10)
+    assert network == []
+
+
+def test_a_users_factory_with_its_weights(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    namespace: dict[str, Any] = {}
+    exec(FACTORY.read_text(), namespace)
+    net = namespace["resnet20"](10)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "w.th")
+    options = BackboneOptions(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    found = load_backbone(
+        f"{FACTORY}:resnet20@{tmp_path / 'w.th'}",
+        name="r",
+        options=options,
+        num_classes=10,
+        image_size=(32, 32),
+    )
+    assert torch.equal(found(images()), net.eval()(normalised(images(), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))))
+    assert (found.card.input_size, found.card.num_classes) == ((32, 32), 10)
+    assert (found.card.parameters, found.card.feature_layer) == (269_722, "layer3")
+    assert found.card.load.notes == ["took the entry 'state_dict'", "stripped the prefix 'module.'"]
+    assert found.card.arch == f"{FACTORY}:resnet20"
+
+
+def test_a_factory_alone_says_that_no_weights_were_named() -> None:
+    card = load_backbone(f"{FACTORY}:resnet20", name="r", num_classes=4).card
+    assert card.num_classes == 4
+    assert card.load.notes == ["no weights file named: the weights are those the factory returned"]
+    assert (card.input_size, card.mean, card.std) == ((224, 224), IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _factory(tmp_path: Path, code: str) -> str:
+    path = tmp_path / "model.py"
+    path.write_text("import torch\nfrom torch import nn\n" + code)
+    return f"{path}:make"
+
+
+def test_a_factory_may_use_dataclasses_with_postponed_annotations(tmp_path: Path) -> None:
+    path = tmp_path / "model.py"
+    path.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\nfrom typing import ClassVar\n"
+        "from torch import nn\n@dataclass\nclass Config:\n    kind: ClassVar[str] = 'a'\n    width: int = 4\n"
+        "def make():\n    c = Config()\n"
+        "    return nn.Sequential(nn.Conv2d(3, c.width, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    before = set(sys.modules)
+    try:
+        assert load_backbone(f"{path}:make", name="a", num_classes=9).card.num_classes == 4
+    finally:
+        for name in set(sys.modules) - before:
+            if name.startswith("_backbone_"):
+                del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [
+        ("import not_a_module", EvalSuiteError, "cannot be imported: ModuleNotFoundError: No module named"),
+        ("def make(:", EvalSuiteError, "cannot be imported: SyntaxError"),
+        ("def mace(): pass", InputError, "Did you mean 'mace'"),
+        ("make = 3", InputError, "unknown factory in .* 'make'"),
+        ("def make(): raise KeyError('x')", EvalSuiteError, "model.py:make failed: KeyError: 'x'"),
+        ("def make(size): pass", EvalSuiteError, "model.py:make failed: TypeError: .*'size'"),
+        ("def make(): return {}", InputError, "to return a torch.nn.Module, found dict"),
+        (
+            "def make(): return nn.Linear(3, 3)",
+            InputError,
+            "found \\(1, 3, 224, 3\\)|cannot take a 224x224 image",
+        ),
+    ],
+)
+def test_a_factory_that_fails_says_how(
+    code: str, kind: type[EvalSuiteError], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(EvalSuiteError, match=message) as caught:
+        load_backbone(_factory(tmp_path, code), name="a")
+    assert type(caught.value) is kind
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_do_not_cover_a_factorys_network_are_refused(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(16, 3, 3, 3)}, tmp_path / "w.th")
+    with pytest.raises(InputError, match=r"do not cover the network: 96 missing: bn1.weight"):
+        load_backbone(f"{FACTORY}:resnet20@{tmp_path / 'w.th'}", name="a", num_classes=10)
+
+
+def test_a_net_is_built_by_name_in_either_library() -> None:
+    for arch in ("resnet20_cifar", "timm:resnet20_cifar"):
+        assert build_net(arch, 6).fc.out_features == 6
+    assert build_net("torchvision:squeezenet1_1", 6).num_classes == 6
+    assert native_config("resnet20_cifar", build_net("resnet20_cifar", 6))["input_size"] == (32, 32)
+    names = architecture_names()
+    assert "resnet14_demo" in names["timm"]
+    assert {"resnet50", "vgg16"} <= set(names["torchvision"])
+    assert "fasterrcnn_resnet50_fpn" not in names["torchvision"]
+
+
+@pytest.mark.parametrize(
+    ("arch", "options", "message"),
+    [
+        ("resnet20_cifra", {}, "Did you mean 'resnet20_cifar'"),
+        (
+            "torchvison:resnet18",
+            {},
+            "unknown library of architectures 'torchvison'. Did you mean 'torchvision'",
+        ),
+        ("resnet18.none", {}, "unknown weights of timm:resnet18 'none'"),
+        ("resnet20_cifar", {"blcks": 2}, "does not accept its options {'blcks': 2}"),
+        ("torchvision:squeezenet1_1", {"blcks": 2}, "does not accept its options {'blcks': 2}"),
+    ],
+)
+def test_a_net_that_cannot_be_built_is_wrong_input(arch: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        build_net(arch, 5, options)
+
+
+def card(classes: list[str], num_classes: int) -> BackboneCard:
+    return BackboneCard(
+        name="b",
+        source="",
+        arch="",
+        classes=classes,
+        num_classes=num_classes,
+        input_size=(1, 1),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+    )
+
+
+def test_a_backbone_must_answer_in_the_classes_of_the_data() -> None:
+    require_classes(card(["a", "b"], 2), ["a", "b"], "folder:x")
+    require_classes(card([], 2), ["a", "b"], "folder:x")
+    with pytest.raises(InputError, match="backbone 'b' has 2 classes, but folder:x has 3"):
+        require_classes(card([], 2), ["a", "b", "c"], "folder:x")
+    with pytest.raises(InputError, match="differ in their classes, first at 1: 'b' and 'c'"):
+        require_classes(card(["a", "b"], 2), ["a", "c"], "folder:x")
+    with pytest.raises(InputError, match="first at 0: 'a' and 'b'"):
+        require_classes(card(["a", "b"], 2), ["b", "a"], "folder:x")
+
+
+# The architectures of this package.
+
+
+def test_our_resnet20_has_the_parameters_of_the_paper() -> None:
+    def conv(inputs: int, outputs: int) -> int:
+        return 9 * inputs * outputs + 2 * outputs
+
+    stage = {16: 6 * conv(16, 16), 32: conv(16, 32) + 5 * conv(32, 32), 64: conv(32, 64) + 5 * conv(64, 64)}
+    by_hand = conv(3, 16) + sum(stage.values()) + 64 * 10 + 10
+    net = timm.create_model("resnet20_cifar")
+    assert sum(p.numel() for p in net.parameters()) == by_hand == 269_722
+    assert sum(p.numel() for p in timm.create_model("resnet56_cifar").parameters()) == 853_018
+
+
+def test_our_resnet20_computes_what_the_public_one_does() -> None:
+    namespace: dict[str, Any] = {}
+    exec(FACTORY.read_text(), namespace)
+    torch.manual_seed(5)
+    theirs, ours = namespace["resnet20"](10), build_net("resnet20_cifar", 10)
+    state = {key.replace("linear.", "fc."): value for key, value in theirs.state_dict().items()}
+    ours.load_state_dict(state, strict=True)
+    for mode in (True, False):
+        torch.testing.assert_close(ours.train(mode)(images(4)), theirs.train(mode)(images(4)))
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "strides"), [("resnet20_cifar", 32, [1, 2, 4]), ("resnet14_demo", 64, [2, 4, 8])]
+)
+def test_our_networks_give_timm_their_stages(name: str, size: int, strides: list[int]) -> None:
+    net = timm.create_model(name, features_only=True)
+    assert net.feature_info.reduction() == strides
+    maps = net(images(1, size))
+    assert [size // found.shape[-1] for found in maps] == strides
+    assert [found.shape[1] for found in maps] == net.feature_info.channels()
+
+
+def test_our_networks_have_timms_classifier_interface() -> None:
+    net = build_net("resnet14_demo", 5, TINY)
+    assert net(images(2, 64)).shape == (2, 5)
+    assert net.get_classifier() is net.fc
+    pooled = net.forward_head(net.forward_features(images(2, 64)), pre_logits=True)
+    assert pooled.shape == (2, net.num_features) == (2, 16)
+    net.reset_classifier(3)
+    assert net(images(2, 64)).shape == (2, 3)
+    net.reset_classifier(0)
+    torch.testing.assert_close(net(images(2, 64)), pooled)
+    net.reset_classifier(0, "")
+    assert net(images(2, 64)).shape == (2, 16, 8, 8)

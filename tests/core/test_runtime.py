@@ -1,0 +1,192 @@
+"""Device, seeds, clocks, progress and provenance."""
+
+import os
+import shlex
+import subprocess
+import sys
+import time
+from datetime import datetime
+from importlib import metadata
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from eval_suite.core import runtime
+from eval_suite.core.errors import InputError
+from eval_suite.core.records import GitState
+from eval_suite.core.runtime import (
+    Clock,
+    RuntimeOptions,
+    child_environment,
+    command_line,
+    derive_seed,
+    progress,
+    run_info,
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "available", "given"),
+    [("auto", False, "cpu"), ("auto", True, "cuda"), ("cpu", True, "cpu"), ("cuda", True, "cuda")],
+)
+def test_the_device_is_the_one_asked_for(
+    asked: Any, available: bool, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert RuntimeOptions(device=asked).resolve_device().type == given
+
+
+def test_asking_for_a_gpu_that_is_not_there_is_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="finds no usable GPU; use --device cpu or auto"):
+        RuntimeOptions(device="cuda").resolve_device()
+
+
+def test_threads_are_set_only_where_asked_for() -> None:
+    before = torch.get_num_threads()
+    try:
+        RuntimeOptions(device="cpu").resolve_device()
+        assert torch.get_num_threads() == before
+        RuntimeOptions(device="cpu", threads=before + 1).resolve_device()
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"device": "tpu"}, {"batch_size": 0}, {"workers": -1}, {"precision": "fp16"}, {"devise": "cpu"}],
+)
+def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        RuntimeOptions(**options)
+
+
+def test_seeds_differ_between_neighbours_and_fit_a_generator() -> None:
+    keys = [
+        (seed, epoch, step, purpose)
+        for seed in range(4)
+        for epoch in range(10)
+        for step in range(10)
+        for purpose in (1, 2)
+    ]
+    seeds = [derive_seed(*key) for key in keys]
+    assert len(set(seeds)) == len(keys)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    torch.Generator().manual_seed(max(seeds))
+    # Unrelated: half of the bits differ between neighbours. 63 bits * 799 pairs: the mean's 5 sigma are 0.7.
+    flips = [(a ^ b).bit_count() for a, b in pairwise(seeds)]
+    assert sum(flips) / len(flips) == pytest.approx(31.5, abs=0.7)
+
+
+def test_a_seed_depends_on_the_order_of_its_keys_and_repeats() -> None:
+    assert derive_seed(1, 2, 3) == derive_seed(1, 2, 3)
+    assert derive_seed(1, 2, 3) != derive_seed(3, 2, 1)
+    here = derive_seed(7, 8)
+    code = "from eval_suite.core.runtime import derive_seed; print(derive_seed(7, 8))"
+    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(there) == here
+
+
+def test_a_clock_adds_up_a_stage_also_when_it_fails() -> None:
+    clock = Clock()
+    with clock.stage("score"):
+        time.sleep(0.01)
+    first = clock.seconds["score"]
+    assert first >= 0.01
+
+    def fail() -> None:
+        with clock.stage("score"):
+            time.sleep(0.01)
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        fail()
+    assert clock.seconds["score"] >= first + 0.01
+    assert datetime.fromisoformat(clock.started).utcoffset() is not None
+
+
+def test_run_info_tells_where_a_number_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_git_state", lambda: GitState(commit="abc", dirty=True))
+    monkeypatch.setattr(sys, "argv", ["/somewhere/eval-suite", "classify", "--data", "folder:my pictures"])
+    clock = Clock()
+    with clock.stage("fit"):
+        pass
+    info = run_info(clock, "cpu", "bf16", 5)
+    with clock.stage("fit2"):
+        pass
+    assert (info.device, info.precision, info.seed) == ("cpu", "bf16", 5)
+    assert info.started == clock.started
+    assert set(info.seconds) == {"fit"}
+    assert info.git == GitState(commit="abc", dirty=True)
+    assert shlex.split(info.command) == ["eval-suite", "classify", "--data", "folder:my pictures"]
+    assert info.command == command_line()
+    assert info.versions["torch"] == metadata.version("torch")
+    assert info.versions["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_progress_passes_everything_on_and_prints_a_line_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
+
+    def items() -> Any:
+        for i in range(6):
+            now[0] += 4
+            yield i
+
+    assert list(progress(items(), 6, "reading")) == list(range(6))
+    captured = capsys.readouterr()
+    assert captured.err == "reading: 3 of 6\nreading: 6 of 6\n"
+    assert captured.out == ""
+
+
+def test_progress_on_a_terminal_keeps_off_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(progress(range(5), 5, "reading")) == list(range(5))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "reading" in captured.err
+
+
+_CHILD = """
+import time
+from eval_suite.core.runtime import end_with_parent
+end_with_parent()
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_ends_when_the_run_that_started_it_is_gone() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    environment = {**child_environment(), "EVAL_SUITE_PARENT": str(parent.pid)}
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(0.7)
+        assert child.poll() is None
+        parent.kill()
+        parent.wait()
+        assert child.wait(timeout=5) == 1
+    finally:
+        for process in (parent, child):
+            process.kill()
+            process.communicate()
+
+
+def test_children_are_told_their_parent_and_keep_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_VARIABLE", "kept")
+    environment = child_environment()
+    assert environment["EVAL_SUITE_PARENT"] == str(os.getpid())
+    assert environment["SOME_VARIABLE"] == "kept"

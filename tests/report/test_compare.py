@@ -1,0 +1,187 @@
+import json
+from statistics import stdev
+
+import numpy as np
+import pytest
+from fake_suite import ECE, TOP1, FakeSuite, errors
+
+from eval_suite.core.statistics import paired_difference
+from eval_suite.report.collate import collate
+from eval_suite.report.compare import Column, TaskComparison
+from eval_suite.report.findings import finding
+from eval_suite.report.sections import SECTIONS
+
+
+def column(suite: FakeSuite, metric: str = TOP1) -> Column:
+    found = TaskComparison(collate(suite.folder), "classify").column(metric)
+    assert found is not None
+    return found
+
+
+def told(suite: FakeSuite, baseline: str | None = None) -> str:
+    found = finding(SECTIONS["classify"], TaskComparison(collate(suite.folder, baseline), "classify"))
+    assert found is not None
+    return found.line
+
+
+def test_delta_is_the_paired_difference(suite: FakeSuite) -> None:
+    base, other = errors(0.30), errors(0.20)
+    suite.add("baseline", wrong=base)
+    suite.add("cutmix", wrong=other)
+    cell = column(suite).cells["cutmix"]
+    assert cell.delta is not None
+    assert cell.delta.difference == pytest.approx(-0.10)
+    assert cell.delta.interval == paired_difference(other, base).interval
+    assert cell.delta.verdict == "better"
+    assert cell.best
+    assert column(suite).cells["baseline"].delta is None
+
+
+def test_difference_that_may_be_chance_is_tied(suite: FakeSuite) -> None:
+    # 3 items lost and 3 gained of 400: the mean difference is exactly 0, so any interval contains it.
+    suite.add("baseline", wrong=errors(0.25))
+    suite.add("mixup", wrong=errors(0.25, shift=3))
+    delta = column(suite).cells["mixup"].delta
+    assert delta is not None
+    assert delta.difference == pytest.approx(0.0)
+    assert delta.verdict == "tied"
+
+
+def test_direction_decides_what_is_better(suite: FakeSuite) -> None:
+    suite.add("baseline", wrong=errors(0.2))
+    suite.add("cutmix", wrong=errors(0.3))
+    delta = column(suite).cells["cutmix"].delta
+    assert delta is not None
+    assert delta.verdict == "worse"
+    assert column(suite, "Mean per-class accuracy").cells["baseline"].best
+
+
+def test_without_outcomes_a_difference_is_untested(suite: FakeSuite) -> None:
+    suite.add("baseline", wrong=errors(0.3))
+    suite.add("cutmix", wrong=errors(0.2))
+    delta = column(suite, ECE).cells["cutmix"].delta
+    assert delta is not None
+    assert (delta.verdict, delta.interval) == ("untested", None)
+    assert delta.difference == pytest.approx(-0.01)
+
+
+def test_other_items_or_data_are_not_comparable(suite: FakeSuite) -> None:
+    suite.add("baseline")
+    suite.add("other-ids", ids=[f"other-{index}" for index in range(400)])
+    suite.add("other-data", sha256="e" * 64)
+    suite.add("fewer", wrong=errors(0.2, n=50))
+    cells = column(suite).cells
+    assert cells["other-ids"].refused == "not comparable: different items"
+    assert cells["other-data"].refused == "not comparable: different data"
+    assert cells["fewer"].refused == "not comparable: different items"
+    assert all(cells[name].delta is None for name in ("other-ids", "other-data", "fewer"))
+    assert not cells["fewer"].ranked
+    assert "Not ranked, being scored on other items: fewer and other-data." in told(suite)
+
+
+def test_another_version_of_the_protocol_is_not_comparable(suite: FakeSuite) -> None:
+    suite.add("baseline")
+    path = suite.add("cutmix")
+    content = json.loads(path.read_text())
+    content["task"]["version"] = 2
+    path.write_text(json.dumps(content))
+    assert column(suite).cells["cutmix"].refused == "not comparable: different versions of the protocol"
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])
+def test_unreadable_outcomes_cost_the_comparison_only(suite: FakeSuite, content: bytes) -> None:
+    suite.add("baseline")
+    path = suite.add("cutmix")
+    (path.parent / "classify" / "outcomes.npz").write_bytes(content)
+    comparison = TaskComparison(collate(suite.folder), "classify")
+    found = comparison.column(TOP1)
+    assert found is not None
+    assert found.cells["cutmix"].refused == "not comparable: per-item outcomes cannot be read"
+    assert [n.where for n in comparison.collation.notices] == ["classify · cutmix · seed 0"]
+
+
+def test_pickled_outcomes_are_refused(suite: FakeSuite) -> None:
+    suite.add("baseline")
+    path = suite.add("cutmix")
+    evil = np.array([{"a": 1}] * 400, dtype=object)
+    np.savez(path.parent / "classify" / "outcomes.npz", ids=evil, **{TOP1: errors(0.2)})
+    assert "cannot be read" in column(suite).cells["cutmix"].refused
+
+
+def test_items_without_an_outcome_are_not_comparable(suite: FakeSuite) -> None:
+    suite.add("baseline")
+    holes = errors(0.2)
+    path = suite.add("cutmix", wrong=holes)
+    ids = np.array([f"image-{index:04d}" for index in range(400)])
+    np.savez(path.parent / "classify" / "outcomes.npz", ids=ids, **{TOP1: np.where(holes > 0, np.nan, 0.0)})
+    assert column(suite).cells["cutmix"].refused == "not comparable: some items have no outcome"
+
+
+def test_several_seeds(suite: FakeSuite) -> None:
+    base, other = [errors(0.30), errors(0.34)], [errors(0.20), errors(0.26)]
+    for seed in (0, 1):
+        suite.add("baseline", seed, wrong=base[seed])
+        suite.add("cutmix", seed, wrong=other[seed])
+    cell = column(suite).cells["cutmix"]
+    assert cell.value == pytest.approx(0.23)
+    assert cell.spread == pytest.approx(stdev([0.20, 0.26]))
+    assert cell.interval is None
+    assert cell.delta is not None
+    assert cell.delta.seeds == 2
+    assert cell.delta.difference == pytest.approx(-0.09)
+    expected = paired_difference(np.mean(other, axis=0), np.mean(base, axis=0))
+    assert cell.delta.interval == expected.interval
+    assert "cutmix 23.00 % ± 4.24 points over 2 seeds" in told(suite)
+
+
+def test_only_shared_seeds_are_compared(suite: FakeSuite) -> None:
+    suite.add("baseline", 0, wrong=errors(0.30))
+    suite.add("baseline", 1, wrong=errors(0.40))
+    suite.add("cutmix", 1, wrong=errors(0.20))
+    suite.add("mixup", 2, wrong=errors(0.20))
+    cells = column(suite).cells
+    assert cells["cutmix"].delta is not None
+    assert cells["cutmix"].delta.difference == pytest.approx(-0.20)
+    assert cells["cutmix"].delta.seeds == 1
+    assert "20.00 points better than baseline over 1 shared seed" in told(suite)
+    assert cells["mixup"].refused == "not comparable: no seed in common with baseline"
+
+
+def test_states_are_named_where_numbers_lack(four: FakeSuite) -> None:
+    cells = column(four).cells
+    assert cells["cutout"].remarks == ("seed 1: failed",)
+    assert cells["mixup"].remarks == ("seed 1: missing",)
+    assert cells["cutmix"].partial == "partial: 100 of 400 items"
+    assert not cells["cutmix"].best
+
+
+def test_null_values_keep_their_reason(suite: FakeSuite) -> None:
+    suite.add("baseline")
+    path = suite.add("cutmix")
+    content = json.loads(path.read_text())
+    content["metrics"][0].update(value=None, interval=None, reason="no class has two images")
+    path.write_text(json.dumps(content))
+    cell = column(suite).cells["cutmix"]
+    assert cell.value is None
+    assert cell.remarks == ("no value (no class has two images)",)
+    assert "only backbone with a number" in told(suite)
+
+
+def test_findings_tell_significance_and_runner_up(suite: FakeSuite) -> None:
+    suite.add("baseline", wrong=errors(0.30))
+    suite.add("cutmix", wrong=errors(0.20))
+    suite.add("mixup", wrong=errors(0.205, shift=-1))
+    line = told(suite)
+    assert line.startswith("Top-1 error: cutmix 20.00 % [16.00, 24.00]; 10.00 points better than baseline")
+    assert "excludes 0" in line
+    assert "mixup comes second at 20.50 % and is tied with it." in line
+    assert "\n" not in line
+    assert "No other backbone does better. mixup comes second" in told(suite, "cutmix")
+
+
+def test_equal_values_share_the_first_place(suite: FakeSuite) -> None:
+    suite.add("baseline", wrong=errors(0.3))
+    suite.add("cutmix", wrong=errors(0.2))
+    suite.add("mixup", wrong=errors(0.2))
+    assert [name for name, cell in column(suite).cells.items() if cell.best] == ["cutmix", "mixup"]
+    assert "The same value as mixup." in told(suite)

@@ -1,0 +1,171 @@
+"""A whole suite through the command line: everything once, nothing twice, and what a failure leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.long
+
+RECIPE = {
+    "arch": "resnet14_demo",
+    "arch_options": {"blocks": 1, "channels": [4, 8, 16]},
+    "data": "folder:world/images",
+    "augmentation": "cifar",
+    "input_size": [64, 64],
+    "epochs": 2,
+    "batch_size": 20,
+    "lr": 0.05,
+}
+BACKBONES: dict[str, Any] = {"baseline": {}, "cutmix": {"regularizers": ["cutmix"]}}
+
+
+def write_suite(folder: Path, **changes: Any) -> None:
+    content = {
+        "name": "mini",
+        "demo": {"out": "world", "size": "tiny"},
+        "recipe": RECIPE,
+        "backbones": BACKBONES,
+        "tasks": {"classify": {"data": "folder:world/images"}},
+        **changes,
+    }
+    (folder / "mini.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "eval_suite", "run", "mini.yaml", "--jobs", "2", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def run(folder: Path, *words: str) -> tuple[int, str]:
+    process = start(folder, *words)
+    out = process.communicate(timeout=300)[0]
+    return process.returncode, out
+
+
+def planned(folder: Path) -> set[str]:
+    code, out = run(folder, "--dry-run")
+    assert code == 0
+    return {line.removeprefix("to run").strip() for line in out.splitlines() if line.startswith("to run")}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    write_suite(folder)
+    code, out = run(folder)
+    assert code == 0, out
+    assert "report: reports/mini/index.html" in out.splitlines()[-1]
+    return folder
+
+
+@pytest.fixture
+def done(finished: Path, tmp_path: Path) -> Path:
+    """A finished suite of one's own; its recorded paths are absolute, so it is moved to where it was made."""
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy, copy_function=shutil.copy2)
+    write_suite(copy)
+    shutil.rmtree(copy / "reports/mini/.run")
+    code, out = run(copy)
+    assert code == 0, out
+    return copy
+
+
+def test_everything_a_user_expects_is_there(finished: Path) -> None:
+    for backbone in BACKBONES:
+        record = json.loads((finished / f"reports/mini/results/{backbone}-s0/classify.json").read_text())
+        assert record["status"] == "complete"
+        assert record["data"]["n_scored"] == record["data"]["n_available"] == 30
+        assert (finished / f"checkpoints/mini/{backbone}-s0/model.safetensors").is_file()
+    page = (finished / "reports/mini/index.html").read_text()
+    assert "cutmix" in page
+    assert "Top-1 error" in page
+
+
+def test_a_second_run_does_nothing(finished: Path) -> None:
+    index = finished / "reports/mini/index.html"
+    before = index.stat().st_mtime_ns
+    code, out = run(finished)
+    assert code == 0
+    assert "0 done, 5 were up to date" in out
+    assert index.stat().st_mtime_ns == before
+    assert planned(finished) == set()
+
+
+def test_changing_one_recipe_runs_only_what_hangs_on_it(done: Path) -> None:
+    write_suite(done, backbones={**BACKBONES, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
+    assert planned(done) == {"train cutmix-s0", "classify cutmix-s0"}
+    other = done / "checkpoints/mini/baseline-s0/model.safetensors"
+    before = other.stat().st_mtime_ns
+    code, out = run(done)
+    assert code == 0, out
+    assert "2 done, 3 were up to date" in out
+    assert other.stat().st_mtime_ns == before
+
+
+def test_removing_a_record_makes_it_again(done: Path) -> None:
+    (done / "reports/mini/results/cutmix-s0/classify.json").unlink()
+    assert planned(done) == {"classify cutmix-s0"}
+
+
+def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> None:
+    write_suite(tmp_path, backbones={**BACKBONES, "wild": {"lr": 1e30}})
+    code, out = run(tmp_path)
+    assert code == 1
+    assert "failed: train wild-s0: error: the loss stopped being finite" in out
+    record = json.loads((tmp_path / "reports/mini/results/wild-s0/classify.json").read_text())
+    assert record["status"] == "failed"
+    assert record["error"]["type"] == "DivergenceError"
+    assert json.loads((tmp_path / "reports/mini/results/cutmix-s0/classify.json").read_text())["status"] == "complete"
+    page = (tmp_path / "reports/mini/index.html").read_text()
+    assert "the loss stopped being finite" in page
+    assert planned(tmp_path) == {"train wild-s0", "classify wild-s0"}
+
+
+def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path: Path) -> None:
+    write_suite(tmp_path, recipe={**RECIPE, "epochs": 400})
+    process = start(tmp_path)
+    log = tmp_path / "checkpoints/mini/baseline-s0/log.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and log.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    second, out = run(tmp_path)
+    assert second == 1
+    assert "is in use" in out
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    deadline = time.monotonic() + 60
+    while workers(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not workers(tmp_path)
+    epochs = len(log.read_text().splitlines())
+    assert 0 < epochs < 400
+    write_suite(tmp_path, recipe={**RECIPE, "epochs": 400}, backbones={"baseline": {}}, tasks={"classify": {"data": "folder:world/images", "limit": 10}})
+    code, out = run(tmp_path)
+    assert code == 0, out
+    assert "continuing after" in (tmp_path / "reports/mini/logs/train-baseline-s0.log").read_text()
+
+
+def workers(folder: Path) -> list[str]:
+    """Command lines of processes at work in this folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "cwd").startswith(str(folder)):
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found

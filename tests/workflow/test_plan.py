@@ -1,0 +1,108 @@
+"""The plan of a suite: what runs, what hangs on what, and when a stamp counts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eval_suite.suite import Suite, load_suite
+from eval_suite.workflow.plan import Plan, make_plan
+
+
+@pytest.fixture
+def make_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Suite]:
+    monkeypatch.chdir(tmp_path)
+
+    def make(**changes: object) -> Suite:
+        content: dict[str, object] = {
+            "name": "mini",
+            "demo": {"out": "world", "size": "tiny"},
+            "seeds": [0, 1],
+            "recipe": {"arch": "resnet14_demo", "data": "folder:world/images"},
+            "backbones": {"baseline": {}, "cutmix": {"regularizers": ["cutmix"]}},
+            "tasks": {"classify": {"data": "folder:world/images"}},
+            **changes,
+        }
+        Path("mini.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        return load_suite("mini.yaml")
+
+    return make
+
+
+def times(plan: Plan) -> dict[str, int]:
+    return {job.name: Path(job.inputs[0]).stat().st_mtime_ns for job in plan.jobs}
+
+
+def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    return {name for name in after if after[name] != before.get(name)}
+
+
+def test_every_cell_is_there_and_hangs_on_its_training(make_suite: Callable[..., Suite]) -> None:
+    plan = make_plan(make_suite(), threads=1)
+    names = [job.name for job in plan.jobs]
+    assert names[0] == "data"
+    assert set(names[1:]) == {
+        f"{verb} {backbone}-s{seed}" for verb in ("train", "classify") for backbone in ("baseline", "cutmix") for seed in (0, 1)
+    }
+    stamps = {job.name: job.stamp for job in plan.jobs}
+    for job in plan.jobs:
+        if job.name.startswith("train"):
+            assert stamps["data"] in job.inputs
+        if job.name.startswith("classify"):
+            assert stamps[job.name.replace("classify", "train")] in job.inputs
+    assert json.loads(plan.file.read_text())["jobs"][0]["name"] == "data"
+    assert json.loads(Path("reports/mini/suite.json").read_text())["backbones"] == ["baseline", "cutmix"]
+
+
+def test_changing_one_recipe_touches_only_its_own_training(make_suite: Callable[..., Suite]) -> None:
+    before = times(make_plan(make_suite(), threads=1))
+    assert changed(before, times(make_plan(make_suite(), threads=4))) == set()
+    altered = make_suite(backbones={"baseline": {}, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
+    assert changed(before, times(make_plan(altered, threads=1))) == {"train cutmix-s0", "train cutmix-s1"}
+
+
+def test_changing_a_task_leaves_the_trainings_alone(make_suite: Callable[..., Suite]) -> None:
+    before = times(make_plan(make_suite(), threads=1))
+    altered = make_suite(tasks={"classify": {"data": "folder:world/images", "limit": 5}})
+    assert {name.split()[0] for name in changed(before, times(make_plan(altered, threads=1)))} == {"classify"}
+
+
+def test_a_backbone_taken_as_it_is_needs_no_training(make_suite: Callable[..., Suite]) -> None:
+    suite = make_suite(backbones={"pretrained": {"source": "timm:resnet18.a1_in1k", "mean": [0.5, 0.5, 0.5]}})
+    plan = make_plan(suite, threads=1)
+    assert not [job for job in plan.jobs if job.name.startswith("train")]
+    specification = json.loads(Path(plan.jobs[1].inputs[0]).read_text())
+    assert specification["source"][0] == "timm:resnet18.a1_in1k"
+
+
+@pytest.mark.parametrize("product", ["missing", "failed", "unreadable"])
+def test_a_stamp_without_a_usable_product_does_not_count(
+    make_suite: Callable[..., Suite], product: str
+) -> None:
+    plan = make_plan(make_suite(), threads=1)
+    job = next(job for job in plan.jobs if job.name == "classify cutmix-s0")
+    stamp, record = Path(job.stamp), Path(job.product)
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    stamp.touch()
+    if product == "unreadable":
+        record.write_text("{}")
+    if product == "failed":
+        from eval_suite.core.runtime import RuntimeOptions
+        from eval_suite.core.store import Cell
+        from eval_suite.evaluation import task_named, write_failed
+
+        task = task_named("classify")
+        write_failed(
+            task,
+            task.options(data="folder:world"),
+            cell=Cell("mini", "cutmix", 0),
+            runtime=RuntimeOptions(),
+            type_name="Error",
+            message="no luck",
+        )
+        assert record.is_file()
+    make_plan(make_suite(), threads=1)
+    assert not stamp.exists()
