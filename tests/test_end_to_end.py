@@ -136,7 +136,7 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
 
 
 def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path: Path) -> None:
-    write_suite(tmp_path, recipe={**RECIPE, "epochs": 400})
+    write_suite(tmp_path, recipe={**RECIPE, "epochs": 150})
     process = start(tmp_path)
     log = tmp_path / "checkpoints/mini/baseline-s0/log.jsonl"
     deadline = time.monotonic() + 120
@@ -152,8 +152,8 @@ def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path:
         time.sleep(0.2)
     assert not workers(tmp_path)
     epochs = len(log.read_text().splitlines())
-    assert 0 < epochs < 400
-    write_suite(tmp_path, recipe={**RECIPE, "epochs": 400}, backbones={"baseline": {}}, tasks={"classify": {"data": "folder:world/images", "limit": 10}})
+    assert 0 < epochs < 150
+    write_suite(tmp_path, recipe={**RECIPE, "epochs": 150}, backbones={"baseline": {}}, tasks={"classify": {"data": "folder:world/images", "limit": 10}})
     code, out = run(tmp_path)
     assert code == 0, out
     assert "continuing after" in (tmp_path / "reports/mini/logs/train-baseline-s0.log").read_text()

@@ -75,6 +75,6 @@ def default_name(text: str) -> tuple[str, int | None]:
         return spec.weights.stem, None
     if spec.kind == "checkpoint":
         folder = Path(spec.name).resolve().name
-        name, dash, seed = folder.rpartition("-s")
-        return (name, int(seed)) if dash and seed.isdigit() else (folder, None)
+        name, _, seed = folder.rpartition("-s")
+        return (name, int(seed)) if name and seed.isdigit() else (folder, None)
     return (spec.name if spec.tag is None else f"{spec.name}-{spec.tag}"), None

@@ -66,7 +66,9 @@ class RuntimeOptions(BaseModel):
 
 
 def derive_seed(*keys: int) -> int:
-    """A 63-bit seed from any tuple of whole numbers; different tuples give unrelated seeds.
+    """A 63-bit seed from a tuple of whole numbers; tuples of one length give unrelated seeds.
+
+    The last number names the purpose and is not 0, since trailing zeros would not count.
 
     Every random decision of a run is drawn from a generator seeded by where it is made (seed, epoch, step,
     purpose), so a resumed run needs no generator state to continue as the uninterrupted one would.

@@ -12,23 +12,19 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
 
-from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import load_state, save_checkpoint, save_state, state_sha256
 from eval_suite.backbones.inference import predict_logits
-from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.errors import DivergenceError
-from eval_suite.core.records import BackboneCard, LoadReport
+from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import exclusive, read_card
-from eval_suite.data.augment import AUGMENTATIONS
-from eval_suite.data.images import ImageIndex, open_images
-from eval_suite.data.loading import EvaluationTransform, ImageBatches, TrainingBatches
 from eval_suite.training.history import Row, best_row, write_log
+from eval_suite.training.preparation import Rank, initial_backbone, training_data
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import regularise
 
-_INITIALISATION, _STEP = 1, 2
+_STEP = 0x57E9
 _CHECK_EVERY_STEPS = 50
 
 
@@ -94,7 +90,6 @@ class _Run:
         report: Callable[[str], None],
     ) -> None:
         self.recipe, self.seed, self.folder, self.report = recipe, seed, folder, report
-        self.runtime, self.strict = runtime, strict
         torch.backends.cudnn.benchmark = device.type == "cuda"
         # Accelerate keeps one state per process; another training in this process may choose another precision.
         AcceleratorState._reset_state()
@@ -102,14 +97,18 @@ class _Run:
             cpu=device.type == "cpu", mixed_precision="bf16" if recipe.precision == "bf16" else "no"
         )
         self.device = self.accelerator.device
-        train_index = open_images(recipe.data, "train", purpose="train")
-        self.classes = train_index.classes
+        self.backbone = initial_backbone(recipe, name=name, seed=seed, folder=folder)
+        rank = Rank(self.accelerator.process_index, self.accelerator.num_processes)
+        self.data = training_data(
+            recipe,
+            self.backbone.card,
+            seed=seed,
+            runtime=runtime,
+            device=self.device,
+            strict=strict,
+            rank=rank,
+        )
         self.regularizers = recipe.ordered_regularizers()
-        self.backbone = self._build(name)
-        self.batches = self._training_batches(train_index)
-        validation_index = open_images(recipe.data, recipe.validation_split)
-        self.validation = self._validation_batches(validation_index)
-        self.validated_on = f"{validation_index.spec} {validation_index.split}"
         memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.backbone.to(self.device, memory_format=memory)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(
@@ -139,56 +138,13 @@ class _Run:
         self.accelerator.wait_for_everyone()
         return Trained(card, self.folder, resumed_from, already_done=False)
 
-    def _build(self, name: str) -> Backbone:
-        recipe = self.recipe
-        torch.manual_seed(derive_seed(self.seed, _INITIALISATION))
-        net = build_net(recipe.arch, len(self.classes), recipe.arch_options)
-        given = {"input_size": recipe.input_size, "mean": recipe.mean, "std": recipe.std}
-        settings = {**native_config(recipe.arch, net), **{k: v for k, v in given.items() if v is not None}}
-        card = BackboneCard(
-            name=name,
-            source=str(self.folder),
-            arch=recipe.arch,
-            arch_options=recipe.arch_options,
-            classes=self.classes,
-            load=LoadReport(notes=["trained by this suite from random initialisation"]),
-            recipe=recipe.model_dump(mode="json"),
-            **settings,
-        )
-        return finish(net, card)
-
-    def _training_batches(self, index: ImageIndex) -> TrainingBatches:
-        return TrainingBatches(
-            index,
-            AUGMENTATIONS[self.recipe.augmentation],
-            size=self.backbone.card.input_size,
-            batch_size=self.recipe.batch_size,
-            seed=self.seed,
-            device=self.device,
-            workers=self.runtime.workers,
-            strict=self.strict,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
-        )
-
-    def _validation_batches(self, index: ImageIndex) -> ImageBatches:
-        card = self.backbone.card
-        return ImageBatches(
-            index,
-            EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
-            batch_size=self.runtime.batch_size,
-            device=self.device,
-            workers=self.runtime.workers,
-            strict=self.strict,
-        )
-
     def _train_epoch(self) -> None:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.learning_rate(self.epoch)
         begin = saved = time.monotonic()
         total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
-        for batch in self.batches.epoch(self.epoch, self.step):
+        for batch in self.data.train.epoch(self.epoch, self.step):
             loss = self._train_step(batch.images, batch.labels)
             total += loss.double() * len(batch.labels)
             self.seen += len(batch.labels)
@@ -206,13 +162,13 @@ class _Run:
     def _train_step(self, images: Tensor, labels: Tensor) -> Tensor:
         # Seeding every step by its place lets a resumed run draw what the uninterrupted one would have drawn,
         # also in layers that use torch's global generator (dropout, stochastic depth).
-        key = derive_seed(self.seed, _STEP, self.epoch, self.step)
+        key = derive_seed(self.seed, self.epoch, self.step, _STEP)
         torch.manual_seed(key)
         images, targets = regularise(
             self.regularizers,
             images,
             labels,
-            len(self.classes),
+            len(self.backbone.card.classes),
             torch.Generator().manual_seed(key),
             self.fill,
         )
@@ -227,7 +183,7 @@ class _Run:
     def _end_epoch(self) -> None:
         begin = time.monotonic()
         self.model.eval()
-        found = predict_logits(self.backbone, self.validation, precision=self.recipe.precision)
+        found = predict_logits(self.backbone, self.data.validation, precision=self.recipe.precision)
         errors = [1.0 - float(topk_correct(found.logits, found.labels, k).mean()) for k in (1, 5)]
         row = Row(
             epoch=self.epoch + 1,
@@ -307,9 +263,9 @@ class _Run:
             "last": last._asdict(),
             "best": best._asdict(),
             "history": [row._asdict() for row in self.rows],
-            "validation": self.validated_on,
+            "validation": self.data.validated_on,
             "seconds": round(sum(row.seconds for row in self.rows), 1),
-            "unreadable": sorted(self.batches.failed),
+            "unreadable": sorted(self.data.train.failed),
         }
         return self.backbone.card.model_copy(
             update={"weights_sha256": state_sha256(self._kept_weights()), "training": training}

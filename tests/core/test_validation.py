@@ -84,7 +84,7 @@ def test_one_error_lists_them_all() -> None:
     with pytest.raises(InputError) as caught:
         require_no_problems("f.yaml", ["a: b", "c: d"])
     assert str(caught.value) == "f.yaml has 2 problems:\n  a: b\n  c: d"
-    with pytest.raises(InputError, match="^f.yaml has 1 problem:\n  a: b$"):
+    with pytest.raises(InputError, match=r"^f\.yaml has 1 problem:\n  a: b$"):
         require_no_problems("f.yaml", ["a: b"])
 
 

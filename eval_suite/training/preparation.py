@@ -1,0 +1,91 @@
+"""What a training run starts from: the initial backbone and the batches it sees."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.sources import build_net, finish, native_config
+from eval_suite.core.records import BackboneCard, LoadReport
+from eval_suite.core.runtime import RuntimeOptions, derive_seed
+from eval_suite.data.augment import AUGMENTATIONS
+from eval_suite.data.images import open_images
+from eval_suite.data.loading import EvaluationTransform, ImageBatches, TrainingBatches
+from eval_suite.training.recipe import Recipe
+
+_INITIALISATION = 0x1217
+
+
+class Rank(NamedTuple):
+    """Which of how many processes this is."""
+
+    number: int
+    world: int
+
+
+class TrainingData(NamedTuple):
+    """Training batches and the images each epoch is judged on, with a name for the latter."""
+
+    train: TrainingBatches
+    validation: ImageBatches
+    validated_on: str
+
+
+def initial_backbone(recipe: Recipe, *, name: str, seed: int, folder: Path) -> Backbone:
+    """A recipe's network at its random initialisation, with the classes of its training images.
+
+    Raises:
+        InputError: if data or architecture cannot be had.
+    """
+    classes = open_images(recipe.data, "train", purpose="train").classes
+    torch.manual_seed(derive_seed(seed, 0, 0, _INITIALISATION))
+    net = build_net(recipe.arch, len(classes), recipe.arch_options)
+    given = {"input_size": recipe.input_size, "mean": recipe.mean, "std": recipe.std}
+    settings = {**native_config(recipe.arch, net), **{k: v for k, v in given.items() if v is not None}}
+    card = BackboneCard(
+        name=name,
+        source=str(folder),
+        arch=recipe.arch,
+        arch_options=recipe.arch_options,
+        classes=classes,
+        load=LoadReport(notes=["trained by this suite from random initialisation"]),
+        recipe=recipe.model_dump(mode="json"),
+        **settings,
+    )
+    return finish(net, card)
+
+
+def training_data(
+    recipe: Recipe,
+    card: BackboneCard,
+    *,
+    seed: int,
+    runtime: RuntimeOptions,
+    device: torch.device,
+    strict: bool,
+    rank: Rank,
+) -> TrainingData:
+    """A recipe's batches, at the input size of the backbone's card."""
+    train = TrainingBatches(
+        open_images(recipe.data, "train", purpose="train"),
+        AUGMENTATIONS[recipe.augmentation],
+        size=card.input_size,
+        batch_size=recipe.batch_size,
+        seed=seed,
+        device=device,
+        workers=runtime.workers,
+        strict=strict,
+        rank=rank.number,
+        world=rank.world,
+    )
+    index = open_images(recipe.data, recipe.validation_split)
+    validation = ImageBatches(
+        index,
+        EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+        batch_size=runtime.batch_size,
+        device=device,
+        workers=runtime.workers,
+        strict=strict,
+    )
+    return TrainingData(train, validation, f"{index.spec} {index.split}")

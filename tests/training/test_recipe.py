@@ -1,0 +1,199 @@
+"""The recipe: the authors' schedules, the order of regularizers, and what is refused."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from eval_suite.core.validation import problems
+from eval_suite.training.history import Row, best_row, write_log
+from eval_suite.training.recipe import PRESETS, Recipe
+
+
+def recipe(**changes: Any) -> Recipe:
+    return Recipe.model_validate({"arch": "resnet20_cifar", "data": "cifar10:x", **changes})
+
+
+def told(**changes: Any) -> list[str]:
+    with pytest.raises(ValidationError) as caught:
+        recipe(**changes)
+    return problems(caught.value, Recipe)
+
+
+def test_the_cifar_schedule_is_the_authors() -> None:
+    chosen = recipe(preset="cifar")
+    assert (chosen.epochs, chosen.batch_size, chosen.lr, chosen.weight_decay) == (300, 64, 0.25, 1e-4)
+    assert (chosen.momentum, chosen.nesterov, chosen.input_size) == (0.9, True, (32, 32))
+    for epoch in range(300):
+        # train.py, adjust_learning_rate: args.lr * (0.1 ** (epoch // (epochs * 0.5))) * (0.1 ** (epoch // (epochs * 0.75)))
+        official = 0.25 * (0.1 ** (epoch // (300 * 0.5))) * (0.1 ** (epoch // (300 * 0.75)))
+        assert chosen.learning_rate(epoch) == pytest.approx(official, rel=1e-12)
+    changes = [e for e in range(1, 300) if chosen.learning_rate(e) != chosen.learning_rate(e - 1)]
+    assert changes == [150, 225]
+
+
+@pytest.mark.parametrize("preset", ["imagenet", "imagenet-jitter"])
+def test_the_imagenet_schedule_is_the_authors(preset: str) -> None:
+    chosen = recipe(preset=preset)
+    assert (chosen.epochs, chosen.batch_size, chosen.lr, chosen.weight_decay) == (300, 256, 0.1, 1e-4)
+    assert chosen.input_size == (224, 224)
+    assert chosen.augmentation == preset
+    for epoch in range(300):
+        # train.py, adjust_learning_rate: args.lr * (0.1 ** (epoch // 75)) for 300 epochs
+        assert chosen.learning_rate(epoch) == pytest.approx(0.1 * 0.1 ** (epoch // 75), rel=1e-12)
+    changes = [e for e in range(1, 300) if chosen.learning_rate(e) != chosen.learning_rate(e - 1)]
+    assert changes == [75, 150, 225]
+
+
+def test_the_authors_normalisation() -> None:
+    chosen = recipe(preset="cifar")
+    assert chosen.mean is not None
+    assert chosen.std is not None
+    assert [round(255 * value, 6) for value in (*chosen.mean, *chosen.std)] == [
+        125.3,
+        123,
+        113.9,
+        63,
+        62.1,
+        66.7,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "rates"),
+    [
+        ({"epochs": 4, "lr": 1.0}, [1, 1, 0.1, 0.01]),
+        ({"epochs": 4, "lr": 1.0, "milestones": []}, [1, 1, 1, 1]),
+        ({"epochs": 4, "lr": 1.0, "milestones": [0.25], "gamma": 0.5}, [1, 0.5, 0.5, 0.5]),
+        ({"epochs": 1, "lr": 1.0}, [0.1]),
+    ],
+)
+def test_the_learning_rate_of_other_lengths(changes: dict[str, Any], rates: list[float]) -> None:
+    chosen = recipe(**changes)
+    assert [chosen.learning_rate(epoch) for epoch in range(chosen.epochs)] == pytest.approx(rates)
+
+
+def test_a_field_given_beside_a_preset_wins() -> None:
+    chosen = recipe(preset="cifar", epochs=30, lr=0.1, milestones=[0.9])
+    assert (chosen.epochs, chosen.lr, chosen.milestones, chosen.batch_size) == (30, 0.1, [0.9], 64)
+    assert PRESETS["cifar"]["milestones"] == [0.5, 0.75]
+    chosen.milestones.append(0.95)
+    assert recipe(preset="cifar").milestones == [0.5, 0.75]
+
+
+def test_erasing_comes_before_mixing_whatever_the_order() -> None:
+    one = recipe(regularizers=[{"cutmix": {"prob": 0.5}}, {"cutout": {"size": 8}}])
+    other = recipe(regularizers=["cutout", "cutmix"])
+    assert [r.name for r in one.ordered_regularizers()] == ["cutout", "cutmix"]
+    assert [r.name for r in other.ordered_regularizers()] == ["cutout", "cutmix"]
+    cutout, cutmix = one.ordered_regularizers()
+    assert (cutout.size, cutmix.prob, cutmix.alpha) == (8, 0.5, 1.0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("entry", ["cutmix", {"cutmix": {}}, {"cutmix": None}, {"cutmix": {"alpha": 1.0}}])
+def test_a_regularizer_is_a_name_or_a_name_with_options(entry: Any) -> None:
+    (chosen,) = recipe(regularizers=[entry]).ordered_regularizers()
+    assert (chosen.name, chosen.alpha, chosen.prob) == ("cutmix", 1.0, 1.0)  # type: ignore[attr-defined]
+
+
+def test_a_recipe_comes_back_from_its_own_json() -> None:
+    chosen = recipe(preset="cifar", regularizers=["cutout", {"cutmix": {"prob": 0.5}}])
+    content = json.loads(json.dumps(chosen.model_dump(mode="json")))
+    assert content["regularizers"][1] == {"cutmix": {"alpha": 1.0, "prob": 0.5, "correct_lam": True}}
+    again = Recipe.model_validate(content)
+    assert again == chosen
+    assert again.digest() == chosen.digest()
+
+
+def test_the_digest_is_over_what_decides_the_weights() -> None:
+    base = recipe(preset="cifar")
+    spelt_out = recipe(**PRESETS["cifar"])
+    assert base.digest() == spelt_out.digest() == recipe(preset="cifar", save_minutes=1).digest()
+    changed = [
+        recipe(preset="cifar", **change)
+        for change in (
+            {"lr": 0.2},
+            {"epochs": 299},
+            {"regularizers": ["cutmix"]},
+            {"regularizers": [{"cutmix": {"prob": 0.5}}]},
+            {"regularizers": ["mixup"]},
+            {"arch_options": {"blocks": 2}},
+            {"milestones": [0.5]},
+            {"data": "cifar10:y"},
+            {"keep": "best"},
+            {"nesterov": False},
+        )
+    ]
+    assert len({base.digest(), *(other.digest() for other in changed)}) == 1 + len(changed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"lr": 0}, "lr: Input should be greater than 0, found 0"),
+        ({"momentum": 1}, "momentum: Input should be less than 1, found 1"),
+        ({"milestones": [0.7, 0.5]}, "milestones must rise, found [0.7, 0.5]"),
+        ({"milestones": [0.5, 0.5]}, "milestones must rise, found [0.5, 0.5]"),
+        ({"milestones": [0.5, 1.0]}, "milestones.1: Input should be less than 1, found 1.0"),
+        ({"std": [1, 1, 1]}, "give both mean and std, or neither"),
+        ({"mean": [0, 0, 0], "std": [1, 0, 1]}, "std must be above 0, found (1.0, 0.0, 1.0)"),
+        ({"input_size": [4, 32]}, "input_size.0: Input should be greater than or equal to 8, found 4"),
+        ({"epocs": 3}, "epocs: unknown key; did you mean 'epochs'?"),
+        (
+            {"preset": "cifra"},
+            "preset: Input should be 'cifar', 'imagenet' or 'imagenet-jitter', found 'cifra'",
+        ),
+        (
+            {"regularizers": ["mixup", "cutmix"]},
+            "only one regularizer may mix a batch, found mixup and cutmix",
+        ),
+        ({"regularizers": ["cutmxi"]}, "regularizers.0.cutmxi: unknown key; did you mean 'cutmix'?"),
+        (
+            {"regularizers": ["cutout", {"cutmix": {"prob": 2}}]},
+            "regularizers.1.cutmix.prob: Input should be less than or equal to 1, found 2",
+        ),
+        (
+            {"regularizers": [{"cutmix": {"probb": 1}}]},
+            "regularizers.0.cutmix.probb: unknown key; did you mean 'prob'?",
+        ),
+        (
+            {"regularizers": [{"cutmix": {"zzz": 1}}]},
+            "regularizers.0.cutmix.zzz: unknown key; known: alpha, correct_lam, prob",
+        ),
+    ],
+)
+def test_a_problem_names_its_key(changes: dict[str, Any], line: str) -> None:
+    (found,) = told(**changes)
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize("entry", [{}, {"cutmix": {}, "mixup": {}}])
+def test_an_item_holds_exactly_one_regularizer(entry: Any) -> None:
+    (found,) = told(regularizers=[entry])
+    assert found.startswith(
+        "regularizers.0: expected one regularizer per item, as in '- cutmix: {alpha: 1.0}'"
+    )
+
+
+def test_several_problems_are_told_together() -> None:
+    assert len(told(lr=-1, epochs=0, regularizers=["x", {"cutmix": {"alpha": 0}}])) == 4
+
+
+def test_the_best_epoch_is_the_last_of_the_lowest_error(tmp_path: Any) -> None:
+    rows = [Row(i + 1, 0.1, 1.0, error, 0.0, 1.0) for i, error in enumerate([0.5, 0.3, 0.4, 0.3, 0.6])]
+    assert best_row(rows).epoch == 4
+    assert best_row(rows[:1]).epoch == 1
+    write_log(tmp_path / "log.jsonl", rows)
+    lines = (tmp_path / "log.jsonl").read_text().splitlines()
+    assert [Row(**json.loads(line)) for line in lines] == rows
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_log(tmp_path / "log.jsonl", [rows[0]._replace(train_loss=float("nan"))])
+    assert (tmp_path / "log.jsonl").read_text().splitlines() == lines
+
+
+def test_a_recipe_is_validated_without_torch() -> None:
+    code = "import eval_suite.training.recipe, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
