@@ -129,7 +129,10 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
     record = json.loads((tmp_path / "reports/mini/results/wild-s0/classify.json").read_text())
     assert record["status"] == "failed"
     assert record["error"]["type"] == "DivergenceError"
-    assert json.loads((tmp_path / "reports/mini/results/cutmix-s0/classify.json").read_text())["status"] == "complete"
+    assert (
+        json.loads((tmp_path / "reports/mini/results/cutmix-s0/classify.json").read_text())["status"]
+        == "complete"
+    )
     page = (tmp_path / "reports/mini/index.html").read_text()
     assert "the loss stopped being finite" in page
     assert planned(tmp_path) == {"train wild-s0", "classify wild-s0"}
@@ -153,7 +156,12 @@ def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path:
     assert not workers(tmp_path)
     epochs = len(log.read_text().splitlines())
     assert 0 < epochs < 150
-    write_suite(tmp_path, recipe={**RECIPE, "epochs": 150}, backbones={"baseline": {}}, tasks={"classify": {"data": "folder:world/images", "limit": 10}})
+    write_suite(
+        tmp_path,
+        recipe={**RECIPE, "epochs": 150},
+        backbones={"baseline": {}},
+        tasks={"classify": {"data": "folder:world/images", "limit": 10}},
+    )
     code, out = run(tmp_path)
     assert code == 0, out
     assert "continuing after" in (tmp_path / "reports/mini/logs/train-baseline-s0.log").read_text()

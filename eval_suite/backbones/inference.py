@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.data.loading import Batch
+from eval_suite.core.records import BackboneCard
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.data.images import ImageIndex
+from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches
 
 
 class Logits(NamedTuple):
@@ -44,6 +47,25 @@ def predict_logits(
         return Logits(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64))
     return Logits(
         torch.cat(logits).cpu().numpy(), torch.cat(labels).cpu().numpy(), torch.cat(index).cpu().numpy()
+    )
+
+
+def evaluation_batches(
+    index: ImageIndex,
+    card: BackboneCard,
+    *,
+    runtime: RuntimeOptions,
+    device: torch.device,
+    strict: bool = False,
+) -> ImageBatches:
+    """Every image of a set, resized and cropped as a backbone's card says."""
+    return ImageBatches(
+        index,
+        EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+        batch_size=runtime.batch_size,
+        device=device,
+        workers=runtime.workers,
+        strict=strict,
     )
 
 

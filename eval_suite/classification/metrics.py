@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_softmax
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
@@ -28,7 +27,7 @@ def negative_log_likelihood(logits: Logits, labels: Labels) -> NDArray[np.float6
     Returns:
         (n,) in nats, at least 0.
     """
-    return -log_softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    return -_log_softmax(logits)[np.arange(len(labels)), labels]
 
 
 def confidence_and_correctness(
@@ -39,7 +38,7 @@ def confidence_and_correctness(
     Returns:
         (n,) in [1/classes, 1] and (n,) booleans; of tied classes the first counts as predicted.
     """
-    log_probability = log_softmax(logits.astype(np.float64), axis=1)
+    log_probability = _log_softmax(logits)
     predicted = log_probability.argmax(axis=1)
     return np.exp(log_probability.max(axis=1)), predicted == labels
 
@@ -82,6 +81,13 @@ def per_class_correct(correct: NDArray[np.bool_], labels: Labels, classes: int) 
     """Counts per class: (classes, 2) of correct items and of all items."""
     total = np.bincount(labels, minlength=classes)
     return np.stack([np.bincount(labels[correct], minlength=classes), total], axis=1)
+
+
+def _log_softmax(logits: Logits) -> NDArray[np.float64]:
+    from scipy.special import log_softmax  # slow to import, and help does not need it
+
+    result: NDArray[np.float64] = log_softmax(logits.astype(np.float64), axis=1)
+    return result
 
 
 def _bin_of(confidence: NDArray[np.floating], bins: int) -> NDArray[np.intp]:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from eval_suite.classification import metrics
 from eval_suite.classification.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.core.errors import EvalSuiteError, InputError
-from eval_suite.core.records import Curve, DataInfo, Metric, Paper
+from eval_suite.core.papers import CUTMIX
+from eval_suite.core.records import Curve, DataInfo, Metric
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.core.statistics import bootstrap_interval, bootstrap_mean, topk_correct, wilson_interval
 from eval_suite.core.task import Score, Task, TaskOptions
@@ -33,35 +34,22 @@ class ClassifyTask(Task):
     name = "classify"
     version = 1
     title = "Classification"
-    paper = Paper(
-        title="On Calibration of Modern Neural Networks",
-        venue="ICML",
-        year=2017,
-        url="https://arxiv.org/abs/1706.04599",
-    )
+    paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = ClassifyOptions
 
     def predict(
         self, backbone: "Backbone", options: TaskOptions, runtime: RuntimeOptions, folder: Path
     ) -> Path:
         """Write the logits of every readable image to ``predictions.npz``."""
-        from eval_suite.backbones.inference import place, predict_logits
+        from eval_suite.backbones.inference import evaluation_batches, place, predict_logits
         from eval_suite.backbones.sources import require_classes
-        from eval_suite.data.loading import EvaluationTransform, ImageBatches
 
         everything = open_images(options.data, options.split)
         index = everything.subset(options.limit)
         require_classes(backbone.card, everything.classes, options.data)
         device = runtime.resolve_device()
         card = backbone.card
-        batches = ImageBatches(
-            index,
-            EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
-            batch_size=runtime.batch_size,
-            device=device,
-            workers=runtime.workers,
-            strict=options.strict,
-        )
+        batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
         shown = progress(batches, len(batches), f"{self.name} {card.name}")
         found = predict_logits(place(backbone, device), shown, precision=runtime.precision)
         if not len(found.labels):

@@ -6,7 +6,6 @@ from pydantic import BaseModel, ConfigDict
 from tyro.conf import Positional
 
 from eval_suite.commands.parsing import parse
-from eval_suite.report.render import build_report
 
 
 class ReportCommand(BaseModel):
@@ -23,6 +22,8 @@ class ReportCommand(BaseModel):
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     command = parse(ReportCommand, "report", arguments)
+    from eval_suite.report.render import build_report
+
     paths = build_report(command.folder, command.baseline)
     print(f"written: {paths.index} and {len(paths.tables)} tables in {command.folder / 'tables'}")
     print(paths.headline)

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 _RESAMPLE_BUDGET = 20_000_000
 
@@ -48,6 +47,8 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
     """
     if not (n >= 1 and 0 <= successes <= n):
         raise ValueError(f"expected 0 <= successes <= n and n >= 1, found {successes} of {n}")
+    from scipy.special import ndtri  # slow to import, and neither help nor the report needs it
+
     z = float(ndtri(0.5 + confidence / 2))
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)

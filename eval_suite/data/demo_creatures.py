@@ -15,12 +15,12 @@ from eval_suite.data.demo_anatomy import FORMS, Form, body_points
 from eval_suite.data.demo_drawing import MARKS, Brush, Colour, Field, colour, disc, ellipse, repeat
 
 # How hard the world is. Everything that decides it stands here.
-FORM_AGREES = 0.65  # chance that the body form is the class's own; each form belongs to two classes
-PALETTE_AGREES = 0.50  # weakest on purpose: colour is what a network learns first, and it would end the race
-TEXTURE_AGREES = 0.65  # each texture belongs to two classes
+FORM_AGREES = 0.85  # chance that the body form is the class's own; each form belongs to two classes
+PALETTE_AGREES = 0.65  # weakest on purpose: colour is what a network learns first, and it would end the race
+TEXTURE_AGREES = 0.80  # each texture belongs to two classes
 MARK_RADIUS = (
-    0.105,
-    0.125,
+    0.12,
+    0.14,
 )  # share of the creature's length: 3 pixels across on the smallest, 11 on the largest
 COLOUR_JITTER = 0.05  # per channel: individuals differ, yet a ruby stays a ruby
 SIDE_SHARE = (
@@ -31,7 +31,7 @@ TURN = 0.45  # radians to either side: heads move about, and no mark is found by
 EDGE_SHARE = 0.25  # nearest the creature's middle comes to a border, over its length: 60 % stay visible
 LIGHT = (0.72, 1.18)  # gain of a whole picture
 CLUTTER = (7, 15)  # plants and stones per 64 x 64 pixels
-FALSE_MARKS = (1, 4)  # blossoms per picture that wear a mark's shape and colour but sit on no head
+FALSE_MARKS = (0, 2)  # blossoms per picture that wear a mark's shape and colour but sit on no head
 
 
 class Kind(NamedTuple):

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import torch
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.inference import evaluation_batches
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import open_images
-from eval_suite.data.loading import EvaluationTransform, ImageBatches, TrainingBatches
+from eval_suite.data.loading import ImageBatches, TrainingBatches
 from eval_suite.training.recipe import Recipe
 
 _INITIALISATION = 0x1217
@@ -80,12 +81,5 @@ def training_data(
         world=rank.world,
     )
     index = open_images(recipe.data, recipe.validation_split)
-    validation = ImageBatches(
-        index,
-        EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
-        batch_size=runtime.batch_size,
-        device=device,
-        workers=runtime.workers,
-        strict=strict,
-    )
+    validation = evaluation_batches(index, card, runtime=runtime, device=device, strict=strict)
     return TrainingData(train, validation, f"{index.spec} {index.split}")

@@ -70,7 +70,9 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
             # The next life trains to the next state, so every saved state is resumed from once.
             assert lives < 100
     steps = 3 * (60 // 16)
-    assert lives == 1 + 1 + steps + 3  # the fresh state, every step, every epoch's end, and the finishing life
+    assert (
+        lives == 1 + 1 + steps + 3
+    )  # the fresh state, every step, every epoch's end, and the finishing life
     assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
     ours, theirs = whole.card.training, broken.card.training
     assert ours is not None
@@ -110,7 +112,13 @@ def test_a_run_killed_by_the_system_ends_bit_identical(tiny_recipe: MakeRecipe, 
         "train(Recipe(**json.loads(sys.argv[1])), name='net', seed=0, folder=Path(sys.argv[2]),\n"
         "      runtime=RuntimeOptions(device='cpu', workers=0, threads=1))\n"
     )
-    call = [sys.executable, "-c", script, json.dumps(recipe.model_dump(mode="json")), str(tmp_path / "killed")]
+    call = [
+        sys.executable,
+        "-c",
+        script,
+        json.dumps(recipe.model_dump(mode="json")),
+        str(tmp_path / "killed"),
+    ]
     process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("epoch 1/4")

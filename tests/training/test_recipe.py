@@ -68,12 +68,21 @@ def test_the_authors_normalisation() -> None:
         ({"epochs": 4, "lr": 1.0}, [1, 1, 0.1, 0.01]),
         ({"epochs": 4, "lr": 1.0, "milestones": []}, [1, 1, 1, 1]),
         ({"epochs": 4, "lr": 1.0, "milestones": [0.25], "gamma": 0.5}, [1, 0.5, 0.5, 0.5]),
-        ({"epochs": 1, "lr": 1.0}, [0.1]),
+        ({"epochs": 1, "lr": 1.0}, [1]),
     ],
 )
 def test_the_learning_rate_of_other_lengths(changes: dict[str, Any], rates: list[float]) -> None:
     chosen = recipe(**changes)
     assert [chosen.learning_rate(epoch) for epoch in range(chosen.epochs)] == pytest.approx(rates)
+
+
+def test_a_schedule_whose_milestones_are_whole_epochs_is_the_authors_at_any_length() -> None:
+    for epochs in range(4, 121, 4):
+        chosen = recipe(preset="cifar", epochs=epochs)
+        for epoch in range(epochs):
+            official = 0.25 * (0.1 ** (epoch // (epochs * 0.5))) * (0.1 ** (epoch // (epochs * 0.75)))
+            assert chosen.learning_rate(epoch) == pytest.approx(official, rel=1e-12), (epoch, epochs)
+    assert recipe(epochs=100, milestones=[0.55]).learning_rate(55) == pytest.approx(0.01)
 
 
 def test_a_field_given_beside_a_preset_wins() -> None:

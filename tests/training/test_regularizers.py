@@ -315,8 +315,8 @@ def erased_fraction(size: int, length: int) -> float:
 
 @pytest.mark.parametrize(("size", "height", "width"), [(16, 32, 32), (9, 20, 31), (112, 32, 24)])
 def test_the_erased_share_is_that_over_all_centres(size: int, height: int, width: int) -> None:
-    before = torch.ones(4000, 1, height, width)
-    images = Cutout(size=size).apply(before, one_hot(1), Context(seeded(4), torch.zeros(1))).images
+    before = torch.ones(4000, 3, height, width)
+    images = Cutout(size=size).apply(before, one_hot(1), context(4, (0.0, 0.0, 0.0))).images
     expected = erased_fraction(size, height) * erased_fraction(size, width)
     shares = (images == 0).double().mean((1, 2, 3))
     error = float(shares.std()) / math.sqrt(4000)

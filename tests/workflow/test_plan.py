@@ -44,7 +44,10 @@ def test_every_cell_is_there_and_hangs_on_its_training(make_suite: Callable[...,
     names = [job.name for job in plan.jobs]
     assert names[0] == "data"
     assert set(names[1:]) == {
-        f"{verb} {backbone}-s{seed}" for verb in ("train", "classify") for backbone in ("baseline", "cutmix") for seed in (0, 1)
+        f"{verb} {backbone}-s{seed}"
+        for verb in ("train", "classify")
+        for backbone in ("baseline", "cutmix")
+        for seed in (0, 1)
     }
     stamps = {job.name: job.stamp for job in plan.jobs}
     for job in plan.jobs:

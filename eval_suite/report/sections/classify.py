@@ -1,6 +1,6 @@
 """Classification: errors, likelihood and calibration on the evaluation split."""
 
-from eval_suite.core.records import Paper
+from eval_suite.core.papers import CUTMIX
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.sections.section import Chart, Section, curve_chart
 
@@ -23,13 +23,7 @@ SECTION = Section(
         "wrong when its label is not among the k highest scores, ties counting against the backbone. "
         "Calibration compares the highest softmax probability with the accuracy in 15 bins of equal width."
     ),
-    paper=Paper(
-        title="CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features",
-        venue="ICCV",
-        year=2019,
-        url="https://arxiv.org/abs/1905.04899",
-        code="https://github.com/clovaai/CutMix-PyTorch",
-    ),
+    paper=CUTMIX,
     headline=(_TOP1, _TOP5, _ECE),
     metrics=(_TOP1, _TOP5, "NLL", _ECE, "Mean per-class accuracy"),
     charts=_charts,

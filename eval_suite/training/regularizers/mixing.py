@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Paper
 from eval_suite.training.regularizers.base import Context, Mixed, beta, integers, permutation, uniform
 
@@ -73,13 +74,7 @@ class CutMix:
 
     name: ClassVar[str] = "cutmix"
     stage: ClassVar[Literal["erase", "mix"]] = "mix"
-    paper: ClassVar[Paper] = Paper(
-        title="CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features",
-        venue="ICCV",
-        year=2019,
-        url="https://arxiv.org/abs/1905.04899",
-        code="https://github.com/clovaai/CutMix-PyTorch",
-    )
+    paper: ClassVar[Paper] = CUTMIX
 
     def apply(self, images: "Tensor", targets: "Tensor", context: Context) -> Mixed:
         """Mix a batch (N, 3, H, W) with itself in another order; the images are overwritten."""

@@ -1,0 +1,324 @@
+"""The command line as a user meets it: exit codes, one-line errors, and what each verb leaves."""
+
+import json
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from eval_suite import cli as entry
+from eval_suite.commands import data as data_commands
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.evaluation import TASKS
+from eval_suite.training.loop import train
+
+Cli = Callable[..., Any]
+FACTORY = Path(__file__).parent / "backbones" / "akamaster_resnet20.py"
+CPU = ("--device", "cpu", "--workers", "0", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def images(demo_world: Path) -> str:
+    return f"folder:{demo_world / 'images'}"
+
+
+@pytest.fixture(scope="module")
+def trained(demo_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished checkpoint folder of the tiny demo world."""
+    from eval_suite.training.recipe import Recipe
+
+    recipe = Recipe.model_validate(
+        {
+            "arch": "resnet14_demo",
+            "arch_options": {"blocks": 1, "channels": [4, 8, 16]},
+            "data": f"folder:{demo_world / 'images'}",
+            "input_size": [64, 64],
+            "epochs": 1,
+            "batch_size": 20,
+        }
+    )
+    folder = tmp_path_factory.mktemp("checkpoints") / "net-s3"
+    runtime = RuntimeOptions(device="cpu", workers=0, threads=1)
+    train(recipe, name="net", seed=3, folder=folder, runtime=runtime, report=lambda _line: None)
+    return folder
+
+
+def complaint(said: Any, code: int = 2) -> str:
+    """The one line of an error that is no crash."""
+    assert said.code == code, said
+    lines = said.err.strip().splitlines()
+    assert lines[-1].startswith("error: "), said.err
+    assert "Traceback" not in said.err
+    return str(lines[-1])
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
+    script = (
+        "import sys; from eval_suite.cli import main; code = main(['--help'])\n"
+        "heavy = {'torch', 'pydantic', 'numpy', 'tyro'} & set(sys.modules); sys.exit(code or bool(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for verb in entry.VERBS:
+        assert f"\n  {verb} " in done.stdout
+
+
+@pytest.mark.parametrize("verb", sorted(entry.VERBS))
+def test_help_of_a_verb_leaves_torch_alone(verb: str) -> None:
+    script = (
+        "import sys; from eval_suite.cli import main\n"
+        "try: code = main(sys.argv[1:])\nexcept SystemExit as stop: code = stop.code\n"
+        "sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, verb, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: eval-suite" in done.stdout
+
+
+def test_every_task_is_a_verb() -> None:
+    assert set(entry.TASK_VERBS) == set(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["clasify"], "unknown command 'clasify'. Did you mean 'classify'?"),
+        (["data", "chek"], "unknown data command 'chek'. Did you mean 'check'?"),
+        (["list", "regularisers"], "Did you mean 'regularizers'?"),
+        (["run", "demmo"], "unknown suite 'demmo'. Did you mean 'demo'?"),
+        (["run", "absent.yaml"], "expected a suite file at absent.yaml"),
+        (["score", "clasify", "--predictions", "x.npz"], "unknown task 'clasify'. Did you mean 'classify'?"),
+        (["score", "classify", "--predictions", "x.npz"], "expected a predictions file at x.npz, found none"),
+        (["train"], "expected either --suite SUITE --backbone NAME or --recipe FILE"),
+        (["train", "--suite", "demo", "--backbone", "cutmx"], "Did you mean 'cutmix'?"),
+        (["train", "--recipe", "absent.yaml"], "cannot read absent.yaml"),
+        (["report", "absent"], "absent"),
+    ],
+)
+def test_wrong_words_end_in_one_line_and_code_2(cli: Cli, words: list[str], expected: str) -> None:
+    assert expected in complaint(cli(*words))
+    assert list(Path().iterdir()) == []
+
+
+def test_wrong_flags_end_with_code_2(cli: Cli) -> None:
+    said = cli("classify", "--backbone", "timm:resnet18", "--data", "folder:x", "--bach-size", "3")
+    assert said.code == 2
+    assert "--batch-size" in said.err
+    assert cli("classify", "--backbone", "x", "--data", "folder:x", "--batch-size", "0").code == 2
+
+
+def test_classify_a_checkpoint_folder_and_score_its_file(cli: Cli, trained: Path, images: str) -> None:
+    said = cli("classify", "--backbone", trained, "--data", images, *CPU)
+    assert said.code == 0, said.err
+    path = Path("reports/single/results/net-s3/classify.json")
+    assert said.out.startswith("net-s3  Top-1 error ")
+    assert str(path) in said.out
+    record = json.loads(path.read_text())
+    assert record["status"] == "complete"
+    assert record["run"]["command"].startswith("eval-suite")
+    scored = cli(
+        "score",
+        "classify",
+        "--predictions",
+        path.parent / "classify/predictions.npz",
+        "--json-file",
+        "m.json",
+    )
+    assert scored.code == 0
+    assert json.loads(Path("m.json").read_text()) == record["metrics"]
+    reported = cli("report", "reports/single")
+    assert reported.code == 0, reported.err
+    assert Path("reports/single/index.html").is_file()
+
+
+def test_limit_announces_itself_and_marks_the_record(cli: Cli, trained: Path, images: str) -> None:
+    said = cli("classify", "--backbone", trained, "--data", images, "--limit", 7, *CPU)
+    assert "partial: scored 7 of 30 items" in said.err
+    record = json.loads(Path("reports/single/results/net-s3/classify.json").read_text())
+    assert (record["status"], record["data"]["n_scored"], record["data"]["n_available"]) == ("partial", 7, 30)
+
+
+def test_a_truncated_image_is_counted_or_stops_with_strict(cli: Cli, trained: Path, demo_world: Path) -> None:
+    shutil.copytree(demo_world / "images", "images")
+    broken = sorted(Path("images/val").glob("*/*"))[3]
+    broken.write_bytes(broken.read_bytes()[:300])
+    said = cli("classify", "--backbone", trained, "--data", "folder:images", *CPU)
+    assert said.code == 0
+    assert broken.name in said.err
+    record = json.loads(Path("reports/single/results/net-s3/classify.json").read_text())
+    assert record["status"] == "partial"
+    assert record["data"]["n_failed"] == 1
+    assert record["data"]["failed"] == [str(broken.relative_to("images"))]
+    before = Path("reports/single/results/net-s3/classify.json").read_bytes()
+    line = complaint(cli("classify", "--backbone", trained, "--data", "folder:images", "--strict", *CPU))
+    assert broken.name in line
+    assert Path("reports/single/results/net-s3/classify.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("backbone", "expected"),
+    [
+        ("checkpoints/absent", "no backbone at 'checkpoints/absent'"),
+        ("timm:resnet5", "unknown timm architecture 'resnet5'. Did you mean 'resnet50'?"),
+        ("torchvision:resnet_18@w.pth", "Did you mean 'resnet18'?"),
+        ("timm:resnet18@absent.pth", "expected a weights file at absent.pth"),
+        (f"{FACTORY}:resnet21", "Did you mean 'resnet20'?"),
+        ("absent.py:make", "expected a Python file at absent.py"),
+    ],
+)
+def test_wrong_backbones_leave_nothing_behind(cli: Cli, images: str, backbone: str, expected: str) -> None:
+    assert expected in complaint(cli("classify", "--backbone", backbone, "--data", images, *CPU))
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ("folder:absent", "absent"),
+        ("foldr:x", "unknown data kind 'foldr'. Did you mean 'folder'?"),
+        ("images", "expected data as KIND:PATH"),
+    ],
+)
+def test_wrong_data_leaves_nothing_behind(cli: Cli, trained: Path, data: str, expected: str) -> None:
+    assert expected in complaint(cli("classify", "--backbone", trained, "--data", data, *CPU))
+    assert list(Path().iterdir()) == []
+
+
+def test_empty_data_folder(cli: Cli, trained: Path) -> None:
+    Path("empty").mkdir()
+    complaint(cli("classify", "--backbone", trained, "--data", "folder:empty", *CPU))
+
+
+def test_class_folders_that_differ_between_splits_are_named(
+    cli: Cli, trained: Path, demo_world: Path
+) -> None:
+    shutil.copytree(demo_world / "images", "images")
+    shutil.rmtree("images/val/ruby-newt")
+    line = complaint(cli("classify", "--backbone", trained, "--data", "folder:images", *CPU))
+    assert "ruby-newt" in line
+
+
+def test_a_backbone_of_other_classes_is_refused(cli: Cli, trained: Path, demo_world: Path) -> None:
+    shutil.copytree(demo_world / "images", "images")
+    for split in ("train", "val"):
+        Path(f"images/{split}/ruby-newt").rename(f"images/{split}/emerald-newt")
+    line = complaint(cli("classify", "--backbone", trained, "--data", "folder:images", *CPU))
+    assert "differ in their classes" in line
+    assert "emerald-newt" in line
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Path.touch, (Path("exploded"),)
+
+
+@pytest.mark.parametrize("as_torch_file", [True, False])
+def test_weights_that_would_run_code_are_refused(cli: Cli, images: str, as_torch_file: bool) -> None:
+    if as_torch_file:
+        torch.save({"state_dict": Bomb()}, "bomb.pth")
+    else:
+        Path("bomb.pth").write_bytes(pickle.dumps(Bomb(), protocol=2))
+    line = complaint(cli("classify", "--backbone", f"{FACTORY}:resnet20@bomb.pth", "--data", images, *CPU))
+    assert "refused" in line
+    assert not Path("exploded").exists()
+
+
+def test_weights_that_do_not_fit_are_listed(cli: Cli, images: str) -> None:
+    torch.save({"conv1.weight": torch.zeros(16, 3, 3, 3), "extra": torch.zeros(1)}, "few.pth")
+    line = complaint(cli("classify", "--backbone", f"{FACTORY}:resnet20@few.pth", "--data", images, *CPU))
+    assert "missing: bn1.weight" in line
+    assert "left over in the file: extra" in line
+
+
+def test_a_faulty_suite_names_all_its_problems(cli: Cli) -> None:
+    suite = {
+        "name": "bad",
+        "recipe": {"arch": "resnet14_demo", "data": "folder:x", "lr": -1},
+        "backbones": {"a": {"epoch": 3}, "b": {"regularizers": [{"cutmix": {"prob": 2}}]}},
+        "tasks": {"clasify": {}},
+        "sedes": [0],
+    }
+    Path("bad.yaml").write_text(yaml.safe_dump(suite))
+    said = cli("run", "bad.yaml")
+    assert said.code == 2
+    for expected in (
+        "sedes: unknown key; did you mean 'seeds'?",
+        "recipe.lr: Input should be greater than 0, found -1",
+        "backbones.a.epoch: unknown key; did you mean 'epochs'?",
+        "backbones.b.regularizers.0.cutmix.prob: Input should be less than or equal to 1, found 2",
+        "tasks.clasify: unknown task; did you mean 'classify'?",
+    ):
+        assert expected in said.err
+    assert said.err.count("recipe.lr") == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["bad.yaml"]
+
+
+def test_an_output_that_cannot_be_written(cli: Cli, trained: Path, images: str) -> None:
+    Path("reports").write_text("a file where the folder should be")
+    line = complaint(cli("classify", "--backbone", trained, "--data", images, *CPU), code=1)
+    assert "cannot write" in line
+
+
+def test_score_takes_predictions_made_elsewhere(cli: Cli, demo_world: Path, images: str) -> None:
+    from eval_suite.data.images import open_images
+
+    index = open_images(images)
+    logits = np.eye(len(index.classes), dtype=np.float32)[index.labels]
+    logits[:3] = np.roll(logits[:3], 1, axis=1)
+    np.savez("theirs.npz", logits=logits, ids=np.asarray(index.ids))
+    said = cli("score", "classify", "--predictions", "theirs.npz", "--truth", images)
+    assert said.code == 0, said.err
+    assert "Top-1 error: 0.100000 fraction" in said.out
+    assert "give the ground truth as --truth" in complaint(
+        cli("score", "classify", "--predictions", "theirs.npz")
+    )
+
+
+def test_data_demo_and_check(cli: Cli) -> None:
+    assert cli("data", "demo", "--out", "world", "--size", "tiny").code == 0
+    said = cli("data", "check", "folder:world/images")
+    assert said.code == 0, said.err
+    assert "train" in said.out
+    broken = sorted(Path("world/images/val").glob("*/*"))[0]
+    broken.write_bytes(b"")
+    said = cli("data", "check", "folder:world/images")
+    assert said.code == 1
+    assert broken.name in said.out
+    assert "Did you mean 'small'?" in complaint(cli("data", "demo", "--out", "other", "--size", "smal"))
+
+
+def test_lists(cli: Cli) -> None:
+    said = cli("list", "tasks", "regularizers", "suites")
+    assert said.code == 0
+    for word in ("classify", "cutmix", "mixup", "cutout", "demo"):
+        assert word in said.out
+    said = cli("list", "architectures", "--filter", "resnet14_demo")
+    assert said.out.split() == ["timm:resnet14_demo"]
+
+
+def test_an_unexpected_error_is_one_line_with_a_way_to_see_more(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(_arguments: list[str]) -> int:
+        raise RuntimeError("broken\ninside")
+
+    monkeypatch.setattr(data_commands, "main", crash)
+    assert complaint(cli("data", "demo"), code=1) == (
+        "error: RuntimeError: broken inside (set EVAL_SUITE_TRACEBACK=1 to see where)"
+    )
+    monkeypatch.setenv("EVAL_SUITE_TRACEBACK", "1")
+    with pytest.raises(RuntimeError):
+        cli("data", "demo")
