@@ -69,10 +69,12 @@ def waiter(device: str) -> Callable[[], object]:
     return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
-def options(description: str | None, repeats: int, *, device: bool = True) -> argparse.ArgumentParser:
-    """The flags the benchmarks share."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--repeats", type=int, default=repeats, help="measured rounds (default %(default)s)")
+def options(description: str | None, repeats: int | None, *, device: bool = True) -> argparse.ArgumentParser:
+    """The flags the benchmarks share; ``repeats`` is their default, None where it depends on other flags."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=repeats, help="measured rounds")
     if device:
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
         parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")

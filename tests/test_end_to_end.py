@@ -74,14 +74,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def done(finished: Path, tmp_path: Path) -> Path:
-    """A finished suite of one's own; its recorded paths are absolute, so it is moved to where it was made."""
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy, copy_function=shutil.copy2)
-    write_suite(copy)
-    shutil.rmtree(copy / "reports/mini/.run")
-    code, out = run(copy)
-    assert code == 0, out
-    return copy
+    """A finished suite of one's own; file times, on which the graph hangs, are kept."""
+    return Path(shutil.copytree(finished, tmp_path / "copy", copy_function=shutil.copy2))
 
 
 def test_everything_a_user_expects_is_there(finished: Path) -> None:

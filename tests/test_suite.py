@@ -167,13 +167,14 @@ def test_a_problem_between_keys_names_the_backbone(tmp_path: Path) -> None:
     assert lines[1].startswith("backbones.b: give both mean and std, or neither")
 
 
-@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "-x", "a b", "a\nb", "..", "x\x00"])
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".hidden", "-x", "a b", "..", "x\x00"])
 def test_names_stay_inside_their_folder(name: str, tmp_path: Path) -> None:
     for line in told(tmp_path, name=name) + told(tmp_path, backbones={name: None}):
         assert "expected letters, digits and . _ + - only (it names a folder)" in line
-    if "\n" not in name:
-        assert told(tmp_path, backbones={"ok": None, name: None})[0].startswith(f"backbones.{name}: expected")
-        assert told(tmp_path, name=name)[0].startswith("name: expected")
+    assert told(tmp_path, backbones={"ok": None, name: None})[0].startswith(f"backbones.{name}: expected")
+    assert told(tmp_path, name=name)[0].startswith("name: expected")
+    with pytest.raises(InputError, match=r"name: expected letters"):
+        load(tmp_path, name="a\nb")
 
 
 def test_good_names_are_kept(tmp_path: Path) -> None:
@@ -200,7 +201,7 @@ def test_wrong_shapes_are_told(tmp_path: Path) -> None:
 def test_a_missing_name_is_told(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({key: value for key, value in content().items() if key != "name"}))
-    with pytest.raises(InputError, match="has 1 problem:\n  name: Field required$"):
+    with pytest.raises(InputError, match=r"has 1 problem:\n  name: Field required$"):
         load_suite(str(path))
 
 

@@ -12,7 +12,13 @@ from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Curve, DataInfo, Metric
 from eval_suite.core.runtime import RuntimeOptions, progress
-from eval_suite.core.statistics import bootstrap_interval, bootstrap_mean, topk_correct, wilson_interval
+from eval_suite.core.statistics import (
+    Interval,
+    bootstrap_mean,
+    bootstrap_normal,
+    topk_correct,
+    wilson_interval,
+)
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import open_images
 
@@ -201,11 +207,12 @@ def _metrics(
             value=metrics.expected_calibration_error(confidence, correct, BINS),
             higher_is_better=False,
             n=n,
-            interval=bootstrap_interval(
+            interval=bootstrap_normal(
                 lambda chosen: metrics.expected_calibration_error(confidence[chosen], correct[chosen], BINS),
                 n,
+                bounds=Interval(0.0, 1.0),
             ),
-            method="percentile bootstrap over items",
+            method="normal approximation with the bootstrap's standard error",
         )
     )
     # Counted as the top-1 error is, where ties count against the model.

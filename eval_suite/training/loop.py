@@ -1,8 +1,10 @@
 """The training loop: deterministic in (recipe, seed), resumable at any moment."""
 
 import math
+import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,11 +70,14 @@ def train(
         InputError: if data, architecture or recipe do not fit together.
     """
     device = runtime.resolve_device()
-    with exclusive(folder, "training"):
+    # Of the processes torchrun starts, the first alone holds the folder, writes and speaks.
+    first = int(os.environ.get("RANK", "0")) == 0
+    with exclusive(folder, "training") if first else nullcontext():
         done = _finished(folder, recipe, seed)
         if done is not None:
             return Trained(done, folder, recipe.epochs, already_done=True)
-        return _Run(recipe, name, seed, folder, runtime, device, strict, report).run()
+        say = report if first else _silent
+        return _Run(recipe, name, seed, folder, runtime, device, strict, say).run()
 
 
 class _Run:
@@ -270,6 +275,10 @@ class _Run:
         return self.backbone.card.model_copy(
             update={"weights_sha256": state_sha256(self._kept_weights()), "training": training}
         )
+
+
+def _silent(_line: str) -> None:
+    pass
 
 
 def _finished(folder: Path, recipe: Recipe, seed: int) -> BackboneCard | None:

@@ -231,6 +231,7 @@ def test_the_hash_knows_values_names_types_and_shapes_but_not_order() -> None:
         {**state, "a": state["a"] + 1e-6},
         {**state, "a": state["a"].view(3, 2)},
         {**state, "b": torch.ones(2, dtype=torch.float64)},
+        {**state, "b": torch.ones(2).view(torch.int32)},
         {**state, "n": torch.tensor(4)},
         {**state, "e": torch.zeros(0, 1)},
         {"c" if key == "b" else key: value for key, value in state.items()},

@@ -12,8 +12,8 @@ from sklearn.metrics import top_k_accuracy_score
 from eval_suite.core.statistics import (
     Interval,
     PairedDifference,
-    bootstrap_interval,
     bootstrap_mean,
+    bootstrap_normal,
     paired_difference,
     topk_correct,
     wilson_interval,
@@ -165,16 +165,30 @@ def test_bootstrap_mean_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -
     assert bootstrap_mean(values, resamples=101) == pytest.approx(whole, abs=1e-15)
 
 
-def test_bootstrap_interval_of_any_statistic_agrees_with_scipy() -> None:
+def test_bootstrap_normal_has_the_standard_error_of_scipy_around_the_value() -> None:
     values = np.random.default_rng(0).exponential(1.0, 300)
-    found = bootstrap_interval(lambda chosen: float(np.median(values[chosen])), 300, resamples=3000)
+    everywhere = Interval(-np.inf, np.inf)
+
+    def median(chosen: np.ndarray) -> float:
+        return float(np.median(values[chosen]))
+
+    found = bootstrap_normal(median, 300, bounds=everywhere, resamples=3000)
     reference = stats.bootstrap(
         (values,), np.median, method="percentile", n_resamples=3000, rng=np.random.default_rng(1)
     )
-    tolerance = 5 * 0.05 * reference.standard_error
-    assert found == pytest.approx(tuple(reference.confidence_interval), abs=tolerance)
-    wider = bootstrap_interval(lambda chosen: float(np.median(values[chosen])), 300, confidence=0.999)
-    assert wider.low < found.low < found.high < wider.high
+    assert (found.low + found.high) / 2 == pytest.approx(np.median(values))
+    assert (found.high - found.low) / (2 * 1.959964) == pytest.approx(reference.standard_error, rel=0.1)
+    assert bootstrap_normal(median, 300, bounds=Interval(0.6, 0.65), resamples=300).high == 0.65
+
+
+def test_bootstrap_normal_covers_a_biased_statistic_that_percentiles_miss() -> None:
+    noise = np.random.default_rng(0).normal(size=400)
+
+    def magnitude_of_mean(chosen: np.ndarray) -> float:
+        return abs(float(noise[chosen].mean() - noise.mean()))
+
+    low, high = bootstrap_normal(magnitude_of_mean, 400, bounds=Interval(0.0, np.inf))
+    assert low == 0.0 < high
 
 
 def test_topk_by_hand() -> None:

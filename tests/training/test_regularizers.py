@@ -121,6 +121,20 @@ def test_cutmix_pairs_by_a_permutation() -> None:
             assert len(set(partners)) == len(partners)
 
 
+@pytest.mark.parametrize(("height", "width"), [(8, 40), (40, 8)])
+def test_boxes_lie_all_over_an_image_that_is_not_square(height: int, width: int) -> None:
+    pasted, n = torch.zeros(height, width), 600
+    for seed in range(n):
+        images, _ = CutMix().apply(constant_images(8, height, width), one_hot(8), context(seed))
+        pasted += (images[:, 0] != torch.arange(1.0, 9).view(8, 1, 1)).any(0)
+    share = pasted / n
+    assert share.min() > 0.08
+    # Mirror images are equally likely; the halves differ by less than five standard errors (sd of a half's share: 0.3).
+    for axis in (0, 1):
+        near, far = share.chunk(2, axis)
+        assert near.mean().item() == pytest.approx(far.mean().item(), abs=5 * 0.3 * math.sqrt(2 / n))
+
+
 def test_pixels_outside_the_box_are_untouched_and_inside_are_the_partners() -> None:
     generator = seeded(9)
     before = torch.rand(8, 3, 21, 34, generator=generator)

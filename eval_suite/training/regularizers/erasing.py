@@ -41,12 +41,12 @@ class Cutout:
         rows = self._inside(height, n, context, images)
         columns = self._inside(width, n, context, images)
         hole = (rows[:, :, None] & columns[:, None, :]).unsqueeze(1)
-        fill = context.fill.to(images).view(1, 3, 1, 1)
+        fill = context.fill.to(images, non_blocking=True).view(1, 3, 1, 1)
         return Mixed(images.where(~hole, fill), targets)
 
     def _inside(self, length: int, n: int, context: Context, like: "Tensor") -> "Tensor":
         import torch
 
-        centre = integers(length, n, context.generator).to(like.device)[:, None]
+        centre = integers(length, n, context.generator).to(like.device, non_blocking=True)[:, None]
         at = torch.arange(length, device=like.device)[None, :]
         return (at >= centre - self.size // 2) & (at < centre + self.size // 2)

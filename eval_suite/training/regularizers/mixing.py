@@ -81,7 +81,7 @@ class CutMix:
         if uniform(context.generator) >= self.prob:
             return Mixed(images, targets)
         lam = beta(self.alpha, context.generator)
-        order = permutation(len(images), context.generator).to(images.device)
+        order = permutation(len(images), context.generator).to(images.device, non_blocking=True)
         height, width = images.shape[-2:]
         centre_x = int(integers(width, 1, context.generator))
         centre_y = int(integers(height, 1, context.generator))
@@ -120,7 +120,7 @@ class Mixup:
         if uniform(context.generator) >= self.prob:
             return Mixed(images, targets)
         lam = beta(self.alpha, context.generator)
-        order = permutation(len(images), context.generator).to(images.device)
+        order = permutation(len(images), context.generator).to(images.device, non_blocking=True)
         return Mixed(images[order].lerp_(images, lam), _mix_targets(targets, order, lam))
 
 
