@@ -71,7 +71,7 @@ check() {
     say "check: lint";             "$bin/ruff" check . && "$bin/ruff" format --check .
     say "check: types";            "$bin/mypy"
     say "check: import contracts"; "$bin/lint-imports"
-    say "check: tests";            "$bin/pytest" "$@"
+    say "check: tests";            "$bin/pytest" -n auto --maxprocesses 4 "$@"
 }
 
 case "${1:-}" in

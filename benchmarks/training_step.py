@@ -7,6 +7,7 @@ steadier figure.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from accelerate import Accelerator
 from timing import options, ratios, report, spread, take_turns, waiter
 from torch import Tensor
 
+from eval_suite.backbones.inference import place
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
@@ -40,7 +42,6 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments = parser.parse_args()
     device = RuntimeOptions(device=arguments.device, threads=arguments.threads).resolve_device()
-    torch.backends.cudnn.benchmark = device.type == "cuda"
     print(
         f"training step, batch {BATCH}, {device.type}, {torch.get_num_threads()} threads, {arguments.precision}"
     )
@@ -62,7 +63,7 @@ def measure(size: int, device: torch.device, precision: str, repeats: int) -> No
     print(f"{arch} at {size} px, {repeats} rounds", flush=True)
     whole, alone = (
         take_turns(
-            {name: lambda step=step, chosen=chosen: step(chosen) for name, chosen in variants.items()},
+            {name: partial(step, chosen) for name, chosen in variants.items()},
             repeats,
             finish=waiter(device.type),
         )
@@ -87,7 +88,7 @@ def make_steps(arch: str, size: int, device: torch.device, precision: str) -> St
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
     )
-    backbone = finish(net, card).to(device, memory_format=torch.channels_last)
+    backbone = place(finish(net, card), device)
     sgd = torch.optim.SGD(backbone.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
     model, optimizer = accelerator.prepare(backbone, sgd)
     model.train()

@@ -13,36 +13,21 @@ from typing import Any
 import pytest
 import yaml
 
+from eval_suite.suite import bundled_suites
+
 pytestmark = pytest.mark.long
 
-RECIPE = {
-    "arch": "resnet14_demo",
-    "arch_options": {"blocks": 1, "channels": [4, 8, 16]},
-    "data": "folder:world/images",
-    "augmentation": "cifar",
-    "input_size": [64, 64],
-    "epochs": 2,
-    "batch_size": 20,
-    "lr": 0.05,
-}
-BACKBONES: dict[str, Any] = {"baseline": {}, "cutmix": {"regularizers": ["cutmix"]}}
+SMOKE: dict[str, Any] = yaml.safe_load(bundled_suites()["smoke"].read_text())
+RECIPE, BACKBONES = SMOKE["recipe"], SMOKE["backbones"]
 
 
 def write_suite(folder: Path, **changes: Any) -> None:
-    content = {
-        "name": "mini",
-        "demo": {"out": "world", "size": "tiny"},
-        "recipe": RECIPE,
-        "backbones": BACKBONES,
-        "tasks": {"classify": {"data": "folder:world/images"}},
-        **changes,
-    }
-    (folder / "mini.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    (folder / "mine.yaml").write_text(yaml.safe_dump({**SMOKE, **changes}, sort_keys=False))
 
 
 def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "eval_suite", "run", "mini.yaml", "--jobs", "2", *words],
+        [sys.executable, "-m", "eval_suite", "run", "mine.yaml", "--jobs", "2", *words],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -68,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_suite(folder)
     code, out = run(folder)
     assert code == 0, out
-    assert "report: reports/mini/index.html" in out.splitlines()[-1]
+    assert "report: reports/smoke/index.html" in out.splitlines()[-1]
     return folder
 
 
@@ -80,17 +65,17 @@ def done(finished: Path, tmp_path: Path) -> Path:
 
 def test_everything_a_user_expects_is_there(finished: Path) -> None:
     for backbone in BACKBONES:
-        record = json.loads((finished / f"reports/mini/results/{backbone}-s0/classify.json").read_text())
+        record = json.loads((finished / f"reports/smoke/results/{backbone}-s0/classify.json").read_text())
         assert record["status"] == "complete"
         assert record["data"]["n_scored"] == record["data"]["n_available"] == 30
-        assert (finished / f"checkpoints/mini/{backbone}-s0/model.safetensors").is_file()
-    page = (finished / "reports/mini/index.html").read_text()
+        assert (finished / f"checkpoints/smoke/{backbone}-s0/model.safetensors").is_file()
+    page = (finished / "reports/smoke/index.html").read_text()
     assert "cutmix" in page
     assert "Top-1 error" in page
 
 
 def test_a_second_run_does_nothing(finished: Path) -> None:
-    index = finished / "reports/mini/index.html"
+    index = finished / "reports/smoke/index.html"
     before = index.stat().st_mtime_ns
     code, out = run(finished)
     assert code == 0
@@ -102,7 +87,7 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
 def test_changing_one_recipe_runs_only_what_hangs_on_it(done: Path) -> None:
     write_suite(done, backbones={**BACKBONES, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
     assert planned(done) == {"train cutmix-s0", "classify cutmix-s0"}
-    other = done / "checkpoints/mini/baseline-s0/model.safetensors"
+    other = done / "checkpoints/smoke/baseline-s0/model.safetensors"
     before = other.stat().st_mtime_ns
     code, out = run(done)
     assert code == 0, out
@@ -111,7 +96,7 @@ def test_changing_one_recipe_runs_only_what_hangs_on_it(done: Path) -> None:
 
 
 def test_removing_a_record_makes_it_again(done: Path) -> None:
-    (done / "reports/mini/results/cutmix-s0/classify.json").unlink()
+    (done / "reports/smoke/results/cutmix-s0/classify.json").unlink()
     assert planned(done) == {"classify cutmix-s0"}
 
 
@@ -120,14 +105,14 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
     code, out = run(tmp_path)
     assert code == 1
     assert "failed: train wild-s0: error: the loss stopped being finite" in out
-    record = json.loads((tmp_path / "reports/mini/results/wild-s0/classify.json").read_text())
+    record = json.loads((tmp_path / "reports/smoke/results/wild-s0/classify.json").read_text())
     assert record["status"] == "failed"
     assert record["error"]["type"] == "DivergenceError"
     assert (
-        json.loads((tmp_path / "reports/mini/results/cutmix-s0/classify.json").read_text())["status"]
+        json.loads((tmp_path / "reports/smoke/results/cutmix-s0/classify.json").read_text())["status"]
         == "complete"
     )
-    page = (tmp_path / "reports/mini/index.html").read_text()
+    page = (tmp_path / "reports/smoke/index.html").read_text()
     assert "the loss stopped being finite" in page
     assert planned(tmp_path) == {"train wild-s0", "classify wild-s0"}
 
@@ -135,7 +120,7 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
 def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path: Path) -> None:
     write_suite(tmp_path, recipe={**RECIPE, "epochs": 150})
     process = start(tmp_path)
-    log = tmp_path / "checkpoints/mini/baseline-s0/log.jsonl"
+    log = tmp_path / "checkpoints/smoke/baseline-s0/log.jsonl"
     deadline = time.monotonic() + 120
     while not (log.is_file() and log.read_text()) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -154,11 +139,11 @@ def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path:
         tmp_path,
         recipe={**RECIPE, "epochs": 150},
         backbones={"baseline": {}},
-        tasks={"classify": {"data": "folder:world/images", "limit": 10}},
+        tasks={"classify": {"data": "folder:data/smoke/images", "limit": 10}},
     )
     code, out = run(tmp_path)
     assert code == 0, out
-    assert "continuing after" in (tmp_path / "reports/mini/logs/train-baseline-s0.log").read_text()
+    assert "continuing after" in (tmp_path / "reports/smoke/logs/train-baseline-s0.log").read_text()
 
 
 def workers(folder: Path) -> list[str]:

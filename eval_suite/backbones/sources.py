@@ -240,12 +240,15 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, image_size: tuple[i
     assert module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     sys.modules[module_spec.name] = module  # dataclasses look their module up there
+    sys.path.insert(0, str(spec.module.resolve().parent))  # its own imports of files beside it
     try:
         module_spec.loader.exec_module(module)
     except Exception as error:
         raise EvalSuiteError(
             f"{spec.module} cannot be imported: {type(error).__name__}: {first_line(error)}"
         ) from error
+    finally:
+        sys.path.pop(0)
     factory = getattr(module, spec.name, None)
     if not callable(factory):
         callables = [

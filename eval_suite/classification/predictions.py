@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,6 +72,9 @@ def read_predictions(path: Path) -> Predictions:
         )
     labels = arrays.get("labels")
     ids = [str(item) for item in arrays["ids"]] if "ids" in arrays else []
+    if len(set(ids)) != len(ids):
+        twice = next(item for item, count in Counter(ids).items() if count > 1)
+        raise InputError(f"expected each id once in {path}, found '{twice}' more than once")
     for name, found in (
         ("ids", len(ids) if "ids" in arrays else None),
         ("labels", None if labels is None else len(labels)),

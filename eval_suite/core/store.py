@@ -6,6 +6,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
 from eval_suite.core.records import BackboneCard, Result
 
+_ORPHANS_END_SECONDS = 20.0
 _Model = TypeVar("_Model", Result, BackboneCard)
 
 
@@ -141,18 +143,43 @@ def exclusive(folder: Path, purpose: str) -> Iterator[None]:
     except OSError as error:
         raise EvalSuiteError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
-            raise BusyError(
-                f"{folder} is in use: process {holder} is already {purpose} there; wait for it or stop it"
-            ) from None
+        _hold(stream, folder, purpose)
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
         yield
+
+
+def _hold(stream: IO[str], folder: Path, purpose: str) -> None:
+    """Lock an open file; the children of a holder that was killed may keep its lock for a moment."""
+    deadline = time.monotonic() + _ORPHANS_END_SECONDS
+    while True:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            stream.seek(0)
+            holder = stream.read().strip()
+            if not holder.isdigit() or _alive(int(holder)) or time.monotonic() > deadline:
+                raise BusyError(
+                    f"{folder} is in use: process {holder or 'unknown'} is already {purpose} there; "
+                    "wait for it or stop it"
+                ) from None
+            time.sleep(0.2)
+        except OSError as error:
+            raise EvalSuiteError(
+                f"cannot lock {folder}: {error.strerror}; choose a folder on a file system with locks"
+            ) from error
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def sha256_file(path: Path) -> str:

@@ -106,13 +106,13 @@ class Recipe(BaseModel):
     """Passes over the training images."""
     batch_size: int = Field(default=64, ge=1)
     """Images per step over all processes."""
-    lr: float = Field(default=0.1, gt=0)
+    lr: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     """Initial learning rate of SGD."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD."""
     nesterov: bool = True
     """Nesterov's form of the momentum."""
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """L2 penalty on all parameters."""
     milestones: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.5, 0.75])
     """Shares of the epochs after which the learning rate is multiplied by gamma."""
@@ -160,8 +160,8 @@ class Recipe(BaseModel):
         return sorted(chosen, key=lambda regularizer: regularizer.stage != "erase")
 
     def learning_rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0: lr * gamma for every milestone behind it, never in the first."""
-        passed = sum(epoch >= max(1, round(share * self.epochs)) for share in self.milestones)
+        """The learning rate of an epoch, counted from 0: lr * gamma for every milestone behind it."""
+        passed = sum(epoch >= share * self.epochs - 1e-9 for share in self.milestones)
         return self.lr * self.gamma**passed
 
     def digest(self) -> str:

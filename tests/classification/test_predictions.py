@@ -146,3 +146,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EvalSuiteError, match="cannot write"):
         write_predictions(tmp_path / "file" / "p.npz", predictions())
+
+
+def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "twice.npz", logits=np.zeros((2, 3), np.float32), ids=np.array(["a", "a"]))
+    with pytest.raises(InputError, match="found 'a' more than once"):
+        read_predictions(tmp_path / "twice.npz")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from fake_suite import FakeSuite, errors
+
+from tests.report.fake_suite import FakeSuite, errors
 
 
 @pytest.fixture

@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from fake_suite import FakeSuite, errors
 
 from eval_suite.core.errors import InputError
 from eval_suite.report.collate import Key, collate
+from tests.report.fake_suite import FakeSuite, errors
 
 
 def test_order_is_the_suites(four: FakeSuite) -> None:

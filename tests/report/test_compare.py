@@ -3,13 +3,13 @@ from statistics import stdev
 
 import numpy as np
 import pytest
-from fake_suite import ECE, TOP1, FakeSuite, errors
 
 from eval_suite.core.statistics import paired_difference
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import Column, TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.sections import SECTIONS
+from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
 
 
 def column(suite: FakeSuite, metric: str = TOP1) -> Column:

@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fake_suite import TOP1, FakeSuite, errors
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Curve, Example, Metric
 from eval_suite.report import pictures
 from eval_suite.report.render import build_report
+from tests.report.fake_suite import TOP1, FakeSuite, errors
 
 _VOID = {"meta", "img", "input", "br", "link"}
 

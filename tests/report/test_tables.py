@@ -2,13 +2,13 @@ import csv
 from pathlib import Path
 
 import pytest
-from fake_suite import ECE, TOP1, FakeSuite, errors
 
 from eval_suite.core.errors import InputError
 from eval_suite.report.published import PUBLISHED
 from eval_suite.report.render import build_report
 from eval_suite.report.tables import Cell, Table, latex_text, markdown_text
 from eval_suite.report.wording import duration, listed, moment, number, signed
+from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
 
 
 def rows(path: Path) -> list[dict[str, str]]:

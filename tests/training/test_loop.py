@@ -183,7 +183,7 @@ def test_what_lies_in_the_folder_afterwards(tiny_recipe: MakeRecipe, tmp_path: P
     assert visible == ["card.json", "log.jsonl", "model.safetensors"]
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert [row["lr"] for row in rows] == pytest.approx([0.05, 0.05, 0.0005])
+    assert [row["lr"] for row in rows] == pytest.approx([0.05, 0.05, 0.005])
     card = read_card(tmp_path)
     assert card == trained.card
     assert card.recipe == recipe.model_dump(mode="json")

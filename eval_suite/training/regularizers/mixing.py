@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _STRICT = ConfigDict(extra="forbid")
-Alpha = Annotated[float, Field(gt=0)]
+Alpha = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
