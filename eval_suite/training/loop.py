@@ -81,7 +81,7 @@ def train(
 
 
 class _Run:
-    """One training run; ``self.state`` is what is saved and restored, everything else follows from the recipe."""
+    """One training run. What `_save` writes is all that the recipe and the seed do not already decide."""
 
     def __init__(
         self,
@@ -155,13 +155,14 @@ class _Run:
             self.seen += len(batch.labels)
             self.step += 1
             now = time.monotonic()
-            if self.step % _CHECK_EVERY_STEPS == 0 or now - saved > 60 * self.recipe.save_minutes:
-                self._require_finite(total)
             if now - saved > 60 * self.recipe.save_minutes:
+                self._require_good(total)
                 self.loss_sum, self.seconds = float(total), self.seconds + now - begin
                 self._save()
                 begin = saved = now
-        self._require_finite(total)
+            elif self.step % _CHECK_EVERY_STEPS == 0:
+                self._require_finite(total)
+        self._require_good(total)
         self.loss_sum, self.seconds = float(total), self.seconds + time.monotonic() - begin
 
     def _train_step(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -209,10 +210,18 @@ class _Run:
         )
 
     def _require_finite(self, total: Tensor) -> None:
-        if math.isfinite(float(total)):
-            return
-        raise DivergenceError(
-            f"the loss stopped being finite in epoch {self.epoch + 1} by step {self.step} "
+        if not math.isfinite(float(total)):
+            raise self._diverged("the loss")
+
+    def _require_good(self, total: Tensor) -> None:
+        """Before a state is saved: a finite loss can still be followed by a step to infinity."""
+        self._require_finite(total)
+        if not all(bool(value.isfinite().all()) for value in self.backbone.state_dict().values()):
+            raise self._diverged("a weight")
+
+    def _diverged(self, what: str) -> DivergenceError:
+        return DivergenceError(
+            f"{what} stopped being finite in epoch {self.epoch + 1} by step {self.step} "
             f"(lr {self.recipe.learning_rate(self.epoch):g}); the last good state, after {len(self.rows)} epochs, is "
             f"kept in {self.folder}; lower the learning rate or check the data"
         )

@@ -228,3 +228,14 @@ def test_bf16_and_the_contiguous_layout_train_too(tiny_recipe: MakeRecipe, tmp_p
     assert all(value.dtype != torch.bfloat16 for value in load_file(tmp_path / "model.safetensors").values())
     assert trained.card.recipe is not None
     assert trained.card.recipe["precision"] == "bf16"
+
+
+def test_a_finite_loss_before_a_step_to_infinity_is_no_good_state(
+    tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    # One step an epoch: its loss is that of the untouched network, and finite.
+    with pytest.raises(DivergenceError, match="a weight stopped being finite in epoch 1 by step 1"):
+        run(tiny_recipe(lr=1e38, weight_decay=1e30, batch_size=60, augmentation="none"), tmp_path)
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert (state["epoch"], state["step"]) == (0, 0)
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
