@@ -52,7 +52,7 @@ setup() {
 
 install() {
     # Every file is checked against the hashes of the lock; the project itself is installed in place.
-    VIRTUAL_ENV=.venv "${UV[@]}" pip sync --require-hashes requirements.lock >.venv/setup.log 2>&1
+    VIRTUAL_ENV=.venv "${UV[@]}" pip sync --compile-bytecode --require-hashes requirements.lock >.venv/setup.log 2>&1
     VIRTUAL_ENV=.venv "${UV[@]}" pip install --no-deps --editable . >>.venv/setup.log 2>&1
 }
 
