@@ -38,10 +38,12 @@ setup() {
     install &
     local pid=$!
     trap 'kill $pid 2>/dev/null || true' EXIT
+    local next=$((SECONDS + 30))
     while kill -0 "$pid" 2>/dev/null; do
         sleep 1
-        if [ $(((SECONDS - begin) % 30)) -eq 29 ] && kill -0 "$pid" 2>/dev/null; then
+        if [ "$SECONDS" -ge "$next" ]; then
             say "setup: $((SECONDS - begin)) s: $(doing)"
+            next=$((SECONDS + 30))
         fi
     done
     trap - EXIT

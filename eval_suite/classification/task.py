@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.classification import metrics
+from eval_suite.classification.pictures import examples, write_pictures
 from eval_suite.classification.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.papers import CUTMIX
@@ -46,7 +47,7 @@ class ClassifyTask(Task):
     def predict(
         self, backbone: "Backbone", options: TaskOptions, runtime: RuntimeOptions, folder: Path
     ) -> Path:
-        """Write the logits of every readable image to ``predictions.npz``."""
+        """Write the logits of every readable image to ``predictions.npz``, and a few images to show."""
         from eval_suite.backbones.inference import evaluation_batches, place, predict_logits
         from eval_suite.backbones.sources import require_classes
 
@@ -81,6 +82,7 @@ class ClassifyTask(Task):
                 },
             ),
         )
+        write_pictures(index, found.positions, folder)
         return path
 
     def score(
@@ -91,10 +93,13 @@ class ClassifyTask(Task):
         split = options.split if options else None
         labels, classes, data = _truth(found, predictions, truth, split)
         confidence, correct = metrics.confidence_and_correctness(found.logits, labels)
+        predicted = found.logits.argmax(axis=1)
+        shown = examples(folder, found.ids, labels, predicted, confidence, classes) if folder else []
         return Score(
             metrics=_metrics(found.logits, labels, classes, confidence, correct),
             data=data,
             curves=[_reliability_curve(confidence, correct)],
+            examples=shown,
             ids=found.ids,
             outcomes=_outcomes(found.logits, labels),
         )
