@@ -61,12 +61,12 @@ class SuiteBackbone(NamedTuple):
 
 
 class Suite(NamedTuple):
-    """A validated suite. ``baseline`` is one of ``backbones``; order is the file's."""
+    """A validated suite. ``given`` is how it was asked for; ``baseline`` is one of ``backbones``; order is the file's."""
 
     name: str
     title: str
     description: str
-    path: Path
+    given: str
     demo: DemoData | None
     baseline: str
     seeds: list[int]
@@ -147,7 +147,7 @@ def load_suite(text: str) -> Suite:
         name=frame.name,
         title=frame.title or frame.name,
         description=frame.description,
-        path=path,
+        given=text,
         demo=frame.demo,
         baseline=frame.baseline or next(iter(backbones)),
         seeds=list(dict.fromkeys(frame.seeds)),

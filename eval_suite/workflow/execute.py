@@ -37,7 +37,7 @@ def jobs_to_run(plan: Plan) -> list[Job]:
     )
     if done.returncode != 0:
         raise EvalSuiteError(
-            f"Snakemake refuses the graph of {plan.suite.path}: {done.stderr.strip()[-400:]}"
+            f"Snakemake refuses the graph of {plan.suite.given}: {done.stderr.strip()[-400:]}"
         )
     header, *rows = (line.split("\t") for line in done.stdout.splitlines() if "\t" in line)
     stamp, plan_column = header.index("output_file"), header.index("plan")

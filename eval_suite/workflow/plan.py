@@ -64,7 +64,7 @@ def make_plan(suite: Suite, threads: int) -> Plan:
     for cell in suite.cells():
         needs = world
         backbone = suite.backbones[cell.backbone]
-        call = ["--suite", str(suite.path), "--backbone", cell.backbone, "--seed", str(cell.seed)]
+        call = ["--suite", suite.given, "--backbone", cell.backbone, "--seed", str(cell.seed)]
         if backbone.recipe is not None:
             decisive = {"recipe": backbone.recipe.model_dump(mode="json"), "seed": cell.seed}
             job = maker.job(
