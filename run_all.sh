@@ -42,7 +42,7 @@ setup() {
     while kill -0 "$pid" 2>/dev/null; do
         sleep 1
         if [ "$SECONDS" -ge "$next" ]; then
-            say "setup: $((SECONDS - begin)) s: $(doing)"
+            say "setup: $((SECONDS - begin)) s, still installing"
             next=$((SECONDS + 30))
         fi
     done
@@ -56,16 +56,6 @@ install() {
     # Every file is checked against the hashes of the lock; the project itself is installed in place.
     VIRTUAL_ENV=.venv "${UV[@]}" pip sync --compile-bytecode --require-hashes requirements.lock >.venv/setup.log 2>&1
     VIRTUAL_ENV=.venv "${UV[@]}" pip install --no-deps --editable . >>.venv/setup.log 2>&1
-}
-
-doing() {
-    local compiling
-    compiling=$(pgrep -f 'cc1plus|cicc' 2>/dev/null | wc -l)
-    if [ "$compiling" -gt 0 ]; then
-        echo "compiling mmcv's operators (once; the result is kept in uv's cache)"
-    else
-        echo "fetching and unpacking packages"
-    fi
 }
 
 check() {

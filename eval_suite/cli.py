@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        _complain("stopped by the user; the same command continues where it left off")
+        _complain("stopped by the user; start the same command again, it keeps what is finished")
         return 130
     except BrokenPipeError:
         # The reader of our output has gone; there is nobody left to tell.
@@ -80,7 +80,7 @@ def _help() -> str:
         f"{verbs}\n\n"
         "a first run:   eval-suite run demo\n"
         "your own:      eval-suite classify --backbone model.py:factory@weights.pth --data cifar10:PATH\n"
-        "exit codes:    0 done, 1 something failed, 2 wrong usage or input"
+        "exit codes:    0 done, 1 something failed, 2 wrong usage or input, 130 stopped by the user"
     )
 
 

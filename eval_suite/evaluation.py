@@ -13,7 +13,7 @@ from eval_suite.classification.task import ClassifyTask
 from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.records import BackboneCard, ErrorInfo, Files, LoadReport, Metric, Result, TaskInfo
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
-from eval_suite.core.store import Cell, atomic_write, exclusive, write_record
+from eval_suite.core.store import Cell, atomic_write, exclusive, read_record, write_record
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
 
@@ -80,11 +80,16 @@ def evaluate(
         run = run_info(clock, device, runtime.precision, cell.seed)
         return Result(status=status, task=info, backbone=card, run=run, **content)
 
+    if not expected:
+        _require_replaceable(path, source, options)
     with exclusive(folder, f"evaluating {task.name}"):
         try:
             with clock.stage("load"):
                 backbone = _load(cell, source, backbone_options, options)
             card = backbone.card
+            if not expected:
+                for line in _how_loaded(card, backbone_options):
+                    warn(line)
             with clock.stage("fit"):
                 backbone = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
             with clock.stage("predict"):
@@ -167,6 +172,38 @@ def _load(cell: Cell, source: str, flags: BackboneOptions, options: TaskOptions)
         num_classes=len(index.classes),
         image_size=_image_size(index),
     )
+
+
+def _require_replaceable(path: Path, source: str, options: TaskOptions) -> None:
+    """A single evaluation may repeat a record, but not silently take the place of another or of a whole one."""
+    try:
+        old = read_record(path)
+    except InputError:
+        return
+    if old.status == "failed" or old.data is None:
+        return
+    same = (old.backbone.source, old.task.options["data"]) == (source, options.data)
+    if same and (options.limit is None or old.task.options["limit"] is not None):
+        return
+    what = f"{old.backbone.source} on {old.data.n_scored:,} items of {old.task.options['data']}"
+    raise InputError(f"{path} holds the record of {what}; keep it with another --name or --out, or remove it")
+
+
+def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
+    """What a user should know who sees a surprising number: what was assumed, and how images are prepared."""
+    height, width = card.input_size
+
+    def triple(values: tuple[float, float, float]) -> str:
+        return " ".join(f"{value:.3f}" for value in values)
+
+    assumed = (
+        " (ImageNet's, assumed: see --mean, --std)" if given.mean is None and ".py:" in card.source else ""
+    )
+    return [
+        *(f"note: {note}" for note in card.load.notes),
+        f"input {height}x{width}, {card.interpolation}, centre crop of {card.crop_fraction:g} unless images have that "
+        f"size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
+    ]
 
 
 def _image_size(index: ImageIndex) -> tuple[int, int] | None:

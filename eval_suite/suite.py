@@ -87,8 +87,12 @@ class Suite(NamedTuple):
         return Cell(self.name, backbone, seed)
 
     def cells(self) -> list[Cell]:
-        """Every backbone at every seed."""
-        return [self.cell(backbone, seed) for backbone in self.backbones for seed in self.seeds]
+        """Every trained backbone at every seed, and once each one that is taken as it is."""
+        return [
+            self.cell(name, seed)
+            for name, backbone in self.backbones.items()
+            for seed in (self.seeds if backbone.recipe is not None else self.seeds[:1])
+        ]
 
     def task_options(self, task: str) -> TaskOptions:
         """Options of a task.
@@ -108,6 +112,7 @@ class Suite(NamedTuple):
             "description": self.description,
             "baseline": self.baseline,
             "backbones": list(self.backbones),
+            "taken_as_they_are": [name for name, row in self.backbones.items() if row.recipe is None],
             "seeds": self.seeds,
             "tasks": list(self.tasks),
         }

@@ -19,6 +19,7 @@ from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import read_card
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation"}
 _AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -47,26 +48,35 @@ def build_net(arch: str, num_classes: int, options: dict[str, Any] | None = None
     Raises:
         InputError: if the name is unknown (nearest match given) or an option is not accepted.
     """
+    require_architecture(arch)
     library, _, name = arch.rpartition(":")
-    if library not in ("", "timm", "torchvision"):
-        raise unknown_name("library of architectures", library, ("timm", "torchvision"))
     options = dict(options or {})
     try:
         if library == "torchvision":
-            _require_known(name, "torchvision")
             if name in _AUXILIARY_HEADS:
                 options = {"aux_logits": False, "init_weights": True, **options}
             net: nn.Module = torchvision.models.get_model(
                 name, weights=None, num_classes=num_classes, **options
             )
         else:
-            _require_known(name, "timm")
             net = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
     except TypeError as error:
         raise InputError(
             f"architecture '{arch}' does not accept its options {options}: {first_line(error)}"
         ) from None
     return net
+
+
+def require_architecture(arch: str) -> None:
+    """Check that a recipe's architecture exists.
+
+    Raises:
+        InputError: if it does not; the message gives the nearest.
+    """
+    library, _, name = arch.rpartition(":")
+    if library not in ("", "timm", "torchvision"):
+        raise unknown_name("library of architectures", library, ("timm", "torchvision"))
+    _require_known(name, library or "timm")
 
 
 def native_config(arch: str, net: nn.Module) -> dict[str, Any]:
@@ -117,7 +127,7 @@ def load_backbone(
         loaded = _from_factory(spec, classes, image_size)
     settings = {
         **loaded.defaults,
-        **options.model_dump(include={"mean", "std", "input_size"}, exclude_none=True),
+        **options.model_dump(include=_SETTINGS, exclude_none=True),
     }
     card = BackboneCard(
         name=name,
@@ -175,7 +185,7 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
     card = read_card(folder)
     net = build_net(card.arch, len(card.classes), card.arch_options)
     report = load_weights(net, folder / "model.safetensors")
-    overrides = options.model_dump(include={"mean", "std", "input_size", "feature_layer"}, exclude_none=True)
+    overrides = options.model_dump(include=_SETTINGS | {"feature_layer"}, exclude_none=True)
     expected = card.weights_sha256
     backbone = finish(
         net, card.model_copy(update={"name": name, "source": str(folder), "load": report, **overrides})

@@ -1,13 +1,31 @@
 """The grammar of ``--backbone`` and the flags that go with it (no torch, so help stays fast)."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eval_suite.core.errors import InputError
 
 _GRAMMAR = "a checkpoint folder, timm:NAME[@FILE], torchvision:NAME[/WEIGHTS][@FILE] or path/to/model.py:FACTORY[@FILE]"
+
+
+def _in_unit_range(values: tuple[float, float, float]) -> tuple[float, float, float]:
+    if not all(0 <= value <= 1 for value in values):
+        raise ValueError(
+            f"expected values of images in [0, 1], found {values}; divide those of 0..255 by 255"
+        )
+    return values
+
+
+def _above_zero(values: tuple[float, float, float]) -> tuple[float, float, float]:
+    if min(values) <= 0:
+        raise ValueError(f"expected values above 0, found {values}")
+    return _in_unit_range(values)
+
+
+ChannelMeans = Annotated[tuple[float, float, float], AfterValidator(_in_unit_range)]
+ChannelStds = Annotated[tuple[float, float, float], AfterValidator(_above_zero)]
 
 
 class SourceSpec(NamedTuple):
@@ -29,12 +47,16 @@ class BackboneOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    mean: tuple[float, float, float] | None = None
+    mean: ChannelMeans | None = None
     """Mean per channel that the network was trained with, images in [0, 1]."""
-    std: tuple[float, float, float] | None = None
+    std: ChannelStds | None = None
     """Standard deviation per channel that the network was trained with, images in [0, 1]."""
     input_size: tuple[int, int] | None = None
     """Height and width of the network's input."""
+    crop_fraction: float | None = Field(default=None, gt=0, le=1)
+    """Share of an image's side that the centre crop keeps; images already of the input's size are left whole."""
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    """How images are resized."""
     num_classes: int | None = Field(default=None, ge=1)
     """Outputs of the last layer; by default the number of classes of the data."""
     feature_layer: str | None = None

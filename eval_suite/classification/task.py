@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 BINS = 15
 ECE = f"ECE ({BINS} equal-width bins)"
 _FAILED_NAMED = 100
+_ITEMS_TO_DRAW = 10
 
 
 class ClassifyOptions(TaskOptions):
@@ -257,7 +258,8 @@ def _share(name: str, count: int, n: int, *, higher_is_better: bool, subset: str
 def _reliability_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:
     bins = metrics.reliability(confidence, correct, BINS)
     centres = (np.arange(BINS) + 0.5) / BINS
-    filled = bins.items > 0
+    # A bin of one or two items says 0 or 1; drawn, it would make the surest network look the worst.
+    filled = bins.items >= max(1, min(_ITEMS_TO_DRAW, len(correct) // 100))
     return Curve(
         name="Reliability diagram",
         x=[float(x) for x in np.where(filled, bins.confidence, centres)],

@@ -26,11 +26,11 @@ class TaskCommand(BaseModel):
     suite: str | None = None
     """Suite file, or the name of a bundled one; it gives data and options."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the backbone in the suite."""
+    """Seed of the backbone in the suite; without one, a number to file the record under."""
     name: str | None = None
     """Name of the backbone in records and reports; by default made from its source."""
     out: Path = Path("reports/single")
-    """Folder for the record without a suite."""
+    """Folder for the record without a suite: reports/NAME under the current or another folder."""
     network: tyro.conf.OmitArgPrefixes[BackboneOptions] = Field(default_factory=BackboneOptions)
     """What a weights file does not say."""
     runtime: tyro.conf.OmitArgPrefixes[RuntimeOptions] = Field(default_factory=RuntimeOptions)

@@ -10,6 +10,7 @@ from eval_suite.core.store import exclusive
 from eval_suite.suite import load_suite
 from eval_suite.workflow.execute import Outcome, default_jobs, execute, jobs_to_run, last_line
 from eval_suite.workflow.plan import Plan, make_plan
+from eval_suite.workflow.preflight import require_inputs
 
 
 class RunCommand(BaseModel):
@@ -35,12 +36,19 @@ def main(arguments: list[str]) -> int:
     suite = load_suite(command.suite)
     jobs = command.jobs or default_jobs()
     report = suite.cells()[0].report
+    first_time = not report.exists()
+    if first_time:
+        require_inputs(suite)
     with exclusive(report / ".run", "running this suite"):
         plan = make_plan(suite, command.threads)
+        if not first_time and not all(Path(job.stamp).exists() for job in plan.jobs):
+            require_inputs(suite)
         if command.dry_run:
             return _print_plan(plan)
-        count = f"{len(suite.backbones)} backbones x {len(suite.seeds)} seeds x {len(suite.tasks)} tasks"
-        print(f"suite {suite.name}: {count}, {jobs} jobs at a time; logs in {report / 'logs'}", flush=True)
+        sizes = [("backbone", suite.backbones), ("seed", suite.seeds), ("task", suite.tasks)]
+        count = " x ".join(f"{len(of)} {what}{'s' * (len(of) != 1)}" for what, of in sizes)
+        at_once = f"{jobs} job{'s' * (jobs != 1)} at a time"
+        print(f"suite {suite.name}: {count}, {at_once}; logs in {report / 'logs'}", flush=True)
         outcome = execute(plan, jobs, command.executor, lambda line: print(line, flush=True))
         _print_outcome(outcome)
         index = _report(plan, report)

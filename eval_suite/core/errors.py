@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_LISTED = 12
+
 
 class EvalSuiteError(Exception):
     """Something failed while running; the command ends with exit code 1."""
@@ -35,7 +37,9 @@ def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
     known = sorted(choices)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    listed = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
+    if near and len(known) > _LISTED:
+        return InputError(f"unknown {kind} '{name}'.{hint} There are {len(known):,} in all")
+    listed = ", ".join(known[:_LISTED]) + (f", ... ({len(known):,} in all)" if len(known) > _LISTED else "")
     return InputError(f"unknown {kind} '{name}'.{hint} Known: {listed or 'none'}")
 
 

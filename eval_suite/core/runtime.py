@@ -168,7 +168,7 @@ def _git_state() -> GitState:
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:
-        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain")
+        commit, status = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
     except OSError:
         return GitState(commit=None, dirty=None)
     return GitState(commit=commit, dirty=None if status is None else bool(status))

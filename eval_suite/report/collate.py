@@ -29,6 +29,8 @@ class SuiteInfo(BaseModel):
     description: str = ""
     baseline: str | None = None
     backbones: list[str] = Field(default_factory=list)
+    taken_as_they_are: list[str] = Field(default_factory=list)
+    """Backbones that were not trained here: one set of weights, whatever the seeds of the others."""
     seeds: list[int] = Field(default_factory=list)
     tasks: list[str] = Field(default_factory=list)
     published: str | None = None
@@ -131,7 +133,12 @@ def collate(folder: Path, baseline: str | None = None) -> Collation:
     backbones = _ordered(suite.backbones, {key.backbone for key in paths})
     seeds = _ordered(suite.seeds, {key.seed for key in paths})
     tasks = _ordered(suite.tasks, {key.task for key in paths})
-    expected = {Key(b, s, t) for b in suite.backbones for s in suite.seeds for t in suite.tasks}
+    expected = {
+        Key(b, s, t)
+        for b in suite.backbones
+        for s in (suite.seeds[:1] if b in suite.taken_as_they_are else suite.seeds)
+        for t in suite.tasks
+    }
     entries = {}
     for key in (Key(b, s, t) for t in tasks for b in backbones for s in seeds):
         if key in paths or key in expected:

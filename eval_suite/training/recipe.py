@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_serializer, model_validator
 
+from eval_suite.backbones.spec import ChannelMeans, ChannelStds
 from eval_suite.training.regularizers import REGULARIZERS, Regularizer
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -120,9 +121,9 @@ class Recipe(BaseModel):
     """Factor of the learning rate at a milestone."""
     input_size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
     """Height and width of the network's input; by default the architecture's own."""
-    mean: tuple[float, float, float] | None = None
+    mean: ChannelMeans | None = None
     """Normalisation mean, images in [0, 1]; by default the architecture's own."""
-    std: tuple[float, float, float] | None = None
+    std: ChannelStds | None = None
     """Normalisation standard deviation, images in [0, 1]; by default the architecture's own."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of training; bf16 uses autocast."""
@@ -147,8 +148,6 @@ class Recipe(BaseModel):
             raise ValueError(f"milestones must rise, found {self.milestones}")
         if (self.mean is None) != (self.std is None):
             raise ValueError("give both mean and std, or neither")
-        if self.std is not None and min(self.std) <= 0:
-            raise ValueError(f"std must be above 0, found {self.std}")
         mixing = [entry.regularizer.name for entry in self.regularizers if entry.regularizer.stage == "mix"]
         if len(mixing) > 1:
             raise ValueError(f"only one regularizer may mix a batch, found {' and '.join(mixing)}")

@@ -97,6 +97,7 @@ def _follow(
     process: subprocess.Popen[bytes], waiting: list[Job], begin: float, say: Callable[[str], None]
 ) -> None:
     open_jobs = list(waiting)
+    said: dict[str, str] = {}
     total = len(waiting)
     last = time.monotonic()
     while True:
@@ -111,8 +112,10 @@ def _follow(
             last = time.monotonic()
             for job in open_jobs:
                 log = Path(job.log)
-                if log.is_file() and log.stat().st_mtime >= begin and last_line(log):
-                    say(f"      {job.name}: {last_line(log)}")
+                line = last_line(log) if log.is_file() and log.stat().st_mtime >= begin else ""
+                if line and line != said.get(job.name):
+                    said[job.name] = line
+                    say(f"      {job.name}: {line}")
         time.sleep(_POLL_SECONDS)
 
 

@@ -8,7 +8,10 @@ _TOP1, _TOP5, _ECE = "Top-1 error", "Top-5 error", "ECE (15 equal-width bins)"
 
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
-    caption = "On the diagonal, confidence equals accuracy; below it a backbone is surer than it is right."
+    caption = (
+        "On the diagonal, confidence equals accuracy; below it a backbone is surer than it is right. "
+        "Bins with under 1 % of the images are left out (ten images at most)."
+    )
     reliability = curve_chart(
         comparison, "Reliability diagram", diagonal=True, caption=caption, unit_square=True
     )

@@ -1,0 +1,59 @@
+"""A look at what a suite needs from outside, before hours are spent on the parts that have it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from eval_suite.backbones.spec import parse_source
+from eval_suite.core.errors import InputError
+from eval_suite.core.validation import require_no_problems
+from eval_suite.data.images import parse_spec, splits_of
+from eval_suite.suite import Suite
+
+
+def require_inputs(suite: Suite) -> None:
+    """Check that architectures are known, and that data and weights files are there.
+
+    Data inside the suite's demo world are made by the run itself and not looked for.
+
+    Raises:
+        InputError: listing all that is wrong, each with the path of its key.
+    """
+    lines = []
+    for where, check in _checks(suite):
+        try:
+            check()
+        except InputError as error:
+            lines.append(f"{where}: {error}")
+    require_no_problems(suite.given, list(dict.fromkeys(lines)))
+
+
+def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
+    world = suite.demo.out.resolve() if suite.demo is not None else None
+
+    def data(spec: str) -> None:
+        path = parse_spec(spec).path.resolve()
+        if world is None or not path.is_relative_to(world):
+            splits_of(spec)
+
+    for name, row in suite.backbones.items():
+        where = f"backbones.{name}"
+        if row.recipe is not None:
+            yield f"{where}.arch", lambda arch=row.recipe.arch: _require_architecture(arch)  # type: ignore[misc]
+            yield f"{where}.data", lambda spec=row.recipe.data: data(spec)  # type: ignore[misc]
+        elif row.source is not None:
+            yield f"{where}.source", lambda source=row.source: _require_files(source)  # type: ignore[misc]
+    for name, options in suite.tasks.items():
+        yield f"tasks.{name}.data", lambda spec=options.data: data(spec)  # type: ignore[misc]
+
+
+def _require_architecture(arch: str) -> None:
+    from eval_suite.backbones.sources import require_architecture
+
+    require_architecture(arch)
+
+
+def _require_files(source: str) -> None:
+    spec = parse_source(source)
+    for path in (spec.weights, spec.module):
+        if path is not None and not Path(path).is_file():
+            raise InputError(f"expected a file at {path}, found none")
