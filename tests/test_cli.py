@@ -113,11 +113,24 @@ def test_wrong_words_end_in_one_line_and_code_2(cli: Cli, words: list[str], expe
     assert list(Path().iterdir()) == []
 
 
-def test_wrong_flags_end_with_code_2(cli: Cli) -> None:
-    said = cli("classify", "--backbone", "timm:resnet18", "--data", "folder:x", "--bach-size", "3")
-    assert said.code == 2
-    assert "--batch-size" in said.err
-    assert cli("classify", "--backbone", "x", "--data", "folder:x", "--batch-size", "0").code == 2
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--bach-size", "3"], "Unrecognized options: --bach-size"),
+        (["--batch-size", "0"], "batch_size Input should be greater than or equal to 1"),
+        (["--limit", "0"], "limit Input should be greater than or equal to 1"),
+        (["--mean", "0.5", "0.5"], "--mean"),
+        (["--mean", "123", "117", "104"], "expected values of images in [0, 1], found (123.0, 117.0, 104.0)"),
+        (["--precision", "fp16"], "invalid choice 'fp16'"),
+    ],
+)
+def test_wrong_flags_end_in_one_line_and_code_2(cli: Cli, words: list[str], expected: str) -> None:
+    said = cli("classify", "--backbone", "timm:resnet18", "--data", "folder:x", *words)
+    line = complaint(said)
+    assert expected in line
+    assert line.endswith("(see eval-suite classify --help)")
+    assert len(said.err.strip().splitlines()) == 1
+    assert "pydantic" not in line
 
 
 def test_classify_a_checkpoint_folder_and_score_its_file(cli: Cli, trained: Path, images: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,15 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.statistics import wilson_interval
 from eval_suite.core.store import Cell, exclusive, read_record
 from eval_suite.core.task import Score
-from eval_suite.evaluation import Evaluated, evaluate, headline, score_file, task_named, write_failed
+from eval_suite.evaluation import (
+    Evaluated,
+    _how_loaded,
+    evaluate,
+    headline,
+    score_file,
+    task_named,
+    write_failed,
+)
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 GAIN = 2.0
@@ -105,6 +114,12 @@ def classify(
     )
 
 
+HOW_LOADED = [
+    "note: no weights file named: the weights are those the factory returned",
+    "input 32x32, bilinear, centre crop of 0.875 unless images have that size; mean 0.000 0.000 0.000, std 1.000 1.000 1.000",
+]
+
+
 def by_name(metrics: list[Metric]) -> dict[str, Metric]:
     return {f"{metric.name} {metric.subset}" if metric.subset else metric.name: metric for metric in metrics}
 
@@ -114,7 +129,7 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
     result, path = classify(world, warnings=warnings)
     assert path == world / "out/reports/s/results/colours-s0/classify.json"
     assert read_record(path) == result
-    assert warnings == []
+    assert warnings == HOW_LOADED
     assert (result.status, result.error) == ("complete", None)
     assert (result.task.name, result.task.version) == ("classify", 1)
     assert result.task.options == {
@@ -207,7 +222,7 @@ def test_a_limit_makes_the_record_partial(world: Path) -> None:
     assert result.data is not None
     assert (result.data.n_available, result.data.n_requested, result.data.n_scored) == (12, 5, 5)
     assert result.metrics[0].n == 5
-    assert warnings == ["partial: scored 5 of 12 items (0 could not be read)"]
+    assert warnings == [*HOW_LOADED, "partial: scored 5 of 12 items (0 could not be read)"]
     assert result.task.options["limit"] == 5
     assert classify(world, limit=12).result.status == "complete"
 
@@ -230,7 +245,7 @@ def test_a_truncated_picture_is_counted_and_named(world: Path, capsys: pytest.Ca
     assert data is not None
     assert (data.n_available, data.n_requested, data.n_scored, data.n_failed) == (13, 13, 12, 1)
     assert data.failed == ["val/blue/9.jpg"]
-    assert warnings == ["partial: scored 12 of 13 items (1 could not be read)"]
+    assert warnings == [*HOW_LOADED, "partial: scored 12 of 13 items (1 could not be read)"]
     assert "val/blue/9.jpg" in capsys.readouterr().err
     assert by_name(result.metrics)["Top-1 error"].value == 0.25
     assert read_predictions(path.parent / "classify" / "predictions.npz").failed == ["val/blue/9.jpg"]
@@ -297,7 +312,7 @@ def test_a_checkpoint_is_evaluated_on_its_own_classes_only(world: Path) -> None:
     assert result.backbone.classes == ["blue", "green", "red"]
     source = checkpoint(world / "other", ["blue", "red", "green"])
     with pytest.raises(InputError, match="differ in their classes, first at 1: 'red' and 'green'"):
-        classify(world, source=source)
+        classify(world, source=source, expected=True)
 
 
 def test_a_tampered_checkpoint_is_not_evaluated(world: Path) -> None:
@@ -524,3 +539,25 @@ def test_a_task_that_could_not_start_leaves_a_failed_record(tmp_path: Path) -> N
 )
 def test_the_headline_is_the_first_metric_as_one_line(make: Callable[[], Metric], line: str) -> None:
     assert headline([make()]) == line
+
+
+def test_a_record_is_repeated_but_not_replaced_by_another(world: Path) -> None:
+    _, path = classify(world)
+    classify(world)
+    whole = path.read_bytes()
+    with pytest.raises(InputError, match=r"holds the record of .* on 12 items .*another --name or --out"):
+        classify(world, limit=3)
+    shutil.copy(world / "model.py", world / "copy.py")
+    with pytest.raises(InputError, match="holds the record of"):
+        classify(world, source=f"{world / 'copy.py'}:colours")
+    assert path.read_bytes() == whole
+    classify(world, limit=3, expected=True)
+    classify(world, limit=4)
+    assert classify(world).result.status == "complete"
+
+
+def test_assumed_statistics_are_said(world: Path) -> None:
+    card = classify(world).result.backbone
+    said = _how_loaded(card, BackboneOptions())
+    assert said[-1].endswith("(ImageNet's, assumed: see --mean, --std)")
+    assert "assumed" not in _how_loaded(card, PLAIN)[-1]

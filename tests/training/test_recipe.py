@@ -148,7 +148,7 @@ def test_the_digest_is_over_what_decides_the_weights() -> None:
         ({"milestones": [0.5, 0.5]}, "milestones must rise, found [0.5, 0.5]"),
         ({"milestones": [0.5, 1.0]}, "milestones.1: Input should be less than 1, found 1.0"),
         ({"std": [1, 1, 1]}, "give both mean and std, or neither"),
-        ({"mean": [0, 0, 0], "std": [1, 0, 1]}, "std must be above 0, found (1.0, 0.0, 1.0)"),
+        ({"mean": [0, 0, 0], "std": [1, 0, 1]}, "std: expected values above 0, found (1.0, 0.0, 1.0)"),
         ({"input_size": [4, 32]}, "input_size.0: Input should be greater than or equal to 8, found 4"),
         ({"epocs": 3}, "epocs: unknown key; did you mean 'epochs'?"),
         (

@@ -109,3 +109,11 @@ def test_a_stamp_without_a_usable_product_does_not_count(
         assert record.is_file()
     make_plan(make_suite(), threads=1)
     assert not stamp.exists()
+
+
+def test_what_is_taken_as_it_is_is_evaluated_once_whatever_the_seeds(
+    make_suite: Callable[..., Suite],
+) -> None:
+    suite = make_suite(backbones={"baseline": {}, "theirs": {"source": "timm:resnet18.a1_in1k"}})
+    assert [cell.name for cell in suite.cells()] == ["baseline-s0", "baseline-s1", "theirs-s0"]
+    assert suite.summary()["taken_as_they_are"] == ["theirs"]

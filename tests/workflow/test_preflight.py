@@ -1,0 +1,47 @@
+"""What a suite needs is looked for before anything runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from eval_suite.core.errors import InputError
+from eval_suite.suite import load_suite
+from eval_suite.workflow.preflight import require_inputs
+
+
+def check(folder: Path, **changes: Any) -> None:
+    content = {
+        "name": "mine",
+        "demo": {"out": str(folder / "world"), "size": "tiny"},
+        "recipe": {"arch": "resnet14_demo", "data": f"folder:{folder / 'world' / 'images'}"},
+        "backbones": {"a": {}, "b": {"lr": 0.2}},
+        "tasks": {"classify": {"data": f"folder:{folder / 'world' / 'images'}"}},
+        **changes,
+    }
+    (folder / "mine.yaml").write_text(yaml.safe_dump(content))
+    require_inputs(load_suite(str(folder / "mine.yaml")))
+
+
+def test_the_demo_world_need_not_be_there_yet(tmp_path: Path) -> None:
+    check(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as found:
+        check(
+            tmp_path,
+            recipe={"arch": "resnet14_dmo", "data": "folder:absent"},
+            backbones={"a": {}, "b": {"source": "timm:resnet18@absent.pth"}},
+            tasks={"classify": {"data": "cifar10:absent"}},
+        )
+    lines = str(found.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "backbones.a.arch",
+        "backbones.a.data",
+        "backbones.b.source",
+        "tasks.classify.data",
+    ]
+    assert "Did you mean 'resnet14_demo'?" in lines[0]
