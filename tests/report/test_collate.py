@@ -30,6 +30,22 @@ def test_without_a_baseline_the_first_is_taken(suite: FakeSuite) -> None:
     assert collate(suite.folder).baseline == "cutmix"
 
 
+def test_a_backbone_taken_as_it_is_is_expected_once(suite: FakeSuite) -> None:
+    suite.describe(
+        backbones=["baseline", "theirs"], seeds=[0, 1], tasks=["classify"], taken_as_they_are=["theirs"]
+    )
+    suite.add("baseline", 0)
+    suite.add("baseline", 1)
+    suite.add("theirs", 0)
+    found = collate(suite.folder)
+    assert {(key.backbone, key.seed) for key in found.entries} == {
+        ("baseline", 0),
+        ("baseline", 1),
+        ("theirs", 0),
+    }
+    assert not [notice for notice in found.notices if notice.state == "missing"]
+
+
 def test_every_expected_cell_has_a_state(four: FakeSuite) -> None:
     found = collate(four.folder)
     states = {(key.backbone, key.seed): entry.state for key, entry in found.entries.items()}
