@@ -32,7 +32,7 @@ class Finding(NamedTuple):
     @property
     def line(self) -> str:
         """The finding as one plain line."""
-        who = f"{self.winner} {self.value}. " if self.winner else ""
+        who = f"{self.winner} {self.value}; " if self.winner else ""
         return f"{self.metric}: {who}{self.sentence}"
 
 
