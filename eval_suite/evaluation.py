@@ -74,11 +74,8 @@ def evaluate(
     card = _unloaded(cell.backbone, source)
 
     def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Result:
-        info = TaskInfo(
-            name=task.name, version=task.version, options=options.model_dump(mode="json"), paper=task.paper
-        )
         run = run_info(clock, device, runtime.precision, cell.seed)
-        return Result(status=status, task=info, backbone=card, run=run, **content)
+        return Result(status=status, task=_task_info(task, options), backbone=card, run=run, **content)
 
     if not expected:
         _require_replaceable(path, source, options)
@@ -128,9 +125,7 @@ def write_failed(
     """Leave a ``failed`` record for a task that could not start, e.g. because training its backbone failed."""
     result = Result(
         status="failed",
-        task=TaskInfo(
-            name=task.name, version=task.version, options=options.model_dump(mode="json"), paper=task.paper
-        ),
+        task=_task_info(task, options),
         backbone=_unloaded(cell.backbone, str(cell.checkpoint)),
         data=None,
         run=run_info(Clock(), runtime.device, runtime.precision, cell.seed),
@@ -219,6 +214,12 @@ def _image_size(index: ImageIndex) -> tuple[int, int] | None:
         except (OSError, UnidentifiedImageError):
             continue
     return None
+
+
+def _task_info(task: Task, options: TaskOptions) -> TaskInfo:
+    return TaskInfo(
+        name=task.name, version=task.version, options=options.model_dump(mode="json"), paper=task.paper
+    )
 
 
 def _unloaded(name: str, source: str) -> BackboneCard:

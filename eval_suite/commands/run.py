@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> int:
     suite = load_suite(command.suite)
     jobs = command.jobs or default_jobs()
     report = suite.cells()[0].report
+    # A first run is looked over before it writes anything, a later one only where something is left to do.
     first_time = not report.exists()
     if first_time:
         require_inputs(suite)

@@ -21,6 +21,7 @@ from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import exclusive, read_card
+from eval_suite.data.images import open_images
 from eval_suite.training.history import Row, best_row, write_log
 from eval_suite.training.preparation import Rank, initial_backbone, training_data
 from eval_suite.training.recipe import Recipe
@@ -35,7 +36,6 @@ class Trained(NamedTuple):
 
     card: BackboneCard
     folder: Path
-    resumed_from: int
     already_done: bool
 
 
@@ -75,7 +75,7 @@ def train(
     with exclusive(folder, "training") if first else nullcontext():
         done = _finished(folder, recipe, seed)
         if done is not None:
-            return Trained(done, folder, recipe.epochs, already_done=True)
+            return Trained(done, folder, already_done=True)
         say = report if first else _silent
         return _Run(recipe, name, seed, folder, runtime, device, strict, say).run()
 
@@ -102,10 +102,12 @@ class _Run:
             cpu=device.type == "cpu", mixed_precision="bf16" if recipe.precision == "bf16" else "no"
         )
         self.device = self.accelerator.device
-        self.backbone = initial_backbone(recipe, name=name, seed=seed, folder=folder)
+        images = open_images(recipe.data, "train", purpose="train")
+        self.backbone = initial_backbone(recipe, name=name, seed=seed, folder=folder, classes=images.classes)
         rank = Rank(self.accelerator.process_index, self.accelerator.num_processes)
         self.data = training_data(
             recipe,
+            images,
             self.backbone.card,
             seed=seed,
             runtime=runtime,
@@ -132,7 +134,6 @@ class _Run:
     def run(self) -> Trained:
         if not self._resume():
             self._save()
-        resumed_from = self.epoch
         while self.epoch < self.recipe.epochs:
             self._train_epoch()
             self._end_epoch()
@@ -141,7 +142,7 @@ class _Run:
             save_checkpoint(self.folder, self._kept_weights(), card)
             (self.folder / "state.pt").unlink(missing_ok=True)
         self.accelerator.wait_for_everyone()
-        return Trained(card, self.folder, resumed_from, already_done=False)
+        return Trained(card, self.folder, already_done=False)
 
     def _train_epoch(self) -> None:
         self.model.train()

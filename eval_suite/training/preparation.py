@@ -11,7 +11,7 @@ from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.data.augment import AUGMENTATIONS
-from eval_suite.data.images import open_images
+from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
 from eval_suite.training.recipe import Recipe
 
@@ -33,13 +33,12 @@ class TrainingData(NamedTuple):
     validated_on: str
 
 
-def initial_backbone(recipe: Recipe, *, name: str, seed: int, folder: Path) -> Backbone:
-    """A recipe's network at its random initialisation, with the classes of its training images.
+def initial_backbone(recipe: Recipe, *, name: str, seed: int, folder: Path, classes: list[str]) -> Backbone:
+    """A recipe's network at its random initialisation.
 
     Raises:
-        InputError: if data or architecture cannot be had.
+        InputError: if the architecture cannot be had.
     """
-    classes = open_images(recipe.data, "train", purpose="train").classes
     torch.manual_seed(derive_seed(seed, 0, 0, _INITIALISATION))
     net = build_net(recipe.arch, len(classes), recipe.arch_options)
     given = {"input_size": recipe.input_size, "mean": recipe.mean, "std": recipe.std}
@@ -59,6 +58,7 @@ def initial_backbone(recipe: Recipe, *, name: str, seed: int, folder: Path) -> B
 
 def training_data(
     recipe: Recipe,
+    images: ImageIndex,
     card: BackboneCard,
     *,
     seed: int,
@@ -67,9 +67,9 @@ def training_data(
     strict: bool,
     rank: Rank,
 ) -> TrainingData:
-    """A recipe's batches, at the input size of the backbone's card."""
+    """A recipe's batches of its training images, at the input size of the backbone's card."""
     train = TrainingBatches(
-        open_images(recipe.data, "train", purpose="train"),
+        images,
         AUGMENTATIONS[recipe.augmentation],
         size=card.input_size,
         batch_size=recipe.batch_size,

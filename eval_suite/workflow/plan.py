@@ -51,7 +51,7 @@ def make_plan(suite: Suite, threads: int) -> Plan:
     """
     report = Cell(suite.name, "", 0).report.resolve()
     folder = report / ".run"
-    maker = _Maker(suite, report, folder, threads)
+    maker = _Maker(report, folder, threads)
     jobs: list[Job] = []
     world: list[str] = []
     if suite.demo is not None:
@@ -87,8 +87,8 @@ def make_plan(suite: Suite, threads: int) -> Plan:
 class _Maker:
     """Makes jobs that share a suite's folders."""
 
-    def __init__(self, suite: Suite, report: Path, folder: Path, threads: int) -> None:
-        self.suite, self.report, self.folder, self.threads = suite, report, folder, threads
+    def __init__(self, report: Path, folder: Path, threads: int) -> None:
+        self.report, self.folder, self.threads = report, folder, threads
 
     def job(
         self, name: str, arguments: list[str], hangs_on: dict[str, Any], needs: list[str], product: Path
