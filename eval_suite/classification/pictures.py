@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.records import Example
-from eval_suite.core.store import atomic_write, safe_name
 from eval_suite.data.images import ImageIndex
+from eval_suite.data.pictures import picture_name, save_pictures, spread_evenly
 
 SHOWN = 8
-_LONGEST_SIDE = 160
 
 
 def write_pictures(index: ImageIndex, positions: NDArray[np.int64], folder: Path) -> None:
@@ -23,16 +22,9 @@ def write_pictures(index: ImageIndex, positions: NDArray[np.int64], folder: Path
     """
     from eval_suite.data.decoding import open_item, to_rgb
 
-    chosen = np.unique(np.linspace(0, len(positions) - 1, min(SHOWN, len(positions))).round().astype(int))
-    wanted = {_file(index.ids[positions[i]]): int(positions[i]) for i in chosen}
-    for old in (folder / "examples").glob("*.png"):
-        if old.name not in wanted:
-            old.unlink()
-    for name, position in wanted.items():
-        picture = to_rgb(open_item(index, position))
-        picture.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
-        with atomic_write(folder / "examples" / name, "wb") as stream:
-            picture.save(stream, "PNG")
+    chosen = positions[spread_evenly(len(positions), SHOWN)]
+    pictures = {picture_name(index.ids[i]): to_rgb(open_item(index, int(i))) for i in chosen}
+    save_pictures(folder / "examples", pictures)
 
 
 def examples(
@@ -56,14 +48,10 @@ def examples(
     there = {path.name for path in (folder / "examples").glob("*.png")}
     found = []
     for i, item in enumerate(ids if there else []):
-        name = _file(item)
+        name = picture_name(item)
         if name in there:
             said = f"{classes[predicted[i]]} ({confidence[i]:.0%})"
             right = predicted[i] == labels[i]
             caption = f"✓ {said}" if right else f"✗ {said}, not {classes[labels[i]]}"
             found.append(Example(image=f"{folder.name}/examples/{name}", alt=item, caption=caption))
     return found
-
-
-def _file(item: str) -> str:
-    return f"{safe_name(item)}.png"

@@ -6,12 +6,18 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.classification import metrics
+from eval_suite.classification.metrics import negative_log_likelihood, per_class_correct
 from eval_suite.classification.pictures import examples, write_pictures
 from eval_suite.classification.predictions import Predictions, read_predictions, write_predictions
+from eval_suite.core.calibration import (
+    confidence_and_correctness,
+    expected_calibration_error,
+    reliability,
+)
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.papers import CUTMIX
-from eval_suite.core.records import Curve, DataInfo, Metric
+from eval_suite.core.predictions import About
+from eval_suite.core.records import Curve, Metric
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.core.statistics import (
     Interval,
@@ -28,7 +34,6 @@ if TYPE_CHECKING:
 
 BINS = 15
 ECE = f"ECE ({BINS} equal-width bins)"
-_FAILED_NAMED = 100
 _ITEMS_TO_DRAW = 10
 
 
@@ -74,13 +79,7 @@ class ClassifyTask(Task):
                 ids=[index.ids[i] for i in found.positions],
                 labels=found.labels,
                 classes=index.classes,
-                failed=batches.failed,
-                data={
-                    "name": index.name,
-                    "split": index.split,
-                    "n_available": str(len(everything)),
-                    "sha256": index.sha256(),
-                },
+                about=everything.about(index, batches.failed),
             ),
         )
         write_pictures(index, found.positions, folder)
@@ -92,13 +91,13 @@ class ClassifyTask(Task):
         """Metrics of a predictions file; ``truth`` (KIND:PATH) gives the labels where the file has none."""
         found = read_predictions(predictions)
         split = options.split if options else None
-        labels, classes, data = _truth(found, predictions, truth, split)
-        confidence, correct = metrics.confidence_and_correctness(found.logits, labels)
+        labels, classes, about = _truth(found, predictions, truth, split)
+        confidence, correct = confidence_and_correctness(found.logits, labels)
         predicted = found.logits.argmax(axis=1)
         shown = examples(folder, found.ids, labels, predicted, confidence, classes) if folder else []
         return Score(
             metrics=_metrics(found.logits, labels, classes, confidence, correct),
-            data=data,
+            data=about.info(len(labels)),
             curves=[_reliability_curve(confidence, correct)],
             examples=shown,
             ids=found.ids,
@@ -108,13 +107,14 @@ class ClassifyTask(Task):
 
 def _truth(
     found: Predictions, path: Path, truth: str | None, split: str | None
-) -> tuple[NDArray[np.int64], list[str], DataInfo]:
+) -> tuple[NDArray[np.int64], list[str], About]:
+    about = found.about
     if truth is None:
         if found.labels is None:
             raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
-        labels, classes, data = found.labels, found.classes, dict(found.data)
+        labels, classes = found.labels, found.classes
     else:
-        index = open_images(truth, split or found.data.get("split"))
+        index = open_images(truth, split or (about.split if about.split != "unknown" else None))
         label_of = dict(zip(index.ids, index.labels, strict=True))
         if not found.ids and len(found.logits) != len(index):
             raise InputError(
@@ -125,12 +125,7 @@ def _truth(
         if unknown:
             raise InputError(f"{len(unknown)} ids of {path} are not in {truth}, first: '{unknown[0]}'")
         labels, classes = np.array([label_of[item] for item in ids], np.int64), index.classes
-        data = {
-            "name": index.name,
-            "split": index.split,
-            "n_available": str(len(index)),
-            "sha256": index.sha256(),
-        }
+        about = index.about(index, about.failed)
     outputs = found.logits.shape[1]
     if len(labels) == 0:
         raise InputError(f"{path} holds no items")
@@ -139,18 +134,7 @@ def _truth(
             f"expected labels in 0..{outputs - 1} in {path}, found {labels.min()}..{labels.max()}"
         )
     _require_one_order(found.classes, classes, outputs, path, truth)
-    failed = len(found.failed)
-    info = DataInfo(
-        name=data.get("name", path.stem),
-        split=data.get("split", "unknown"),
-        n_available=int(data.get("n_available", len(labels) + failed)),
-        n_requested=len(labels) + failed,
-        n_scored=len(labels),
-        n_failed=failed,
-        failed=found.failed[:_FAILED_NAMED],
-        sha256=data.get("sha256", ""),
-    )
-    return labels, classes or [str(i) for i in range(outputs)], info
+    return labels, classes or [str(i) for i in range(outputs)], about
 
 
 def _require_one_order(
@@ -171,7 +155,7 @@ def _outcomes(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[st
     return {
         "Top-1 error": (~topk_correct(logits, labels, 1)).astype(np.float64),
         "Top-5 error": (~topk_correct(logits, labels, 5)).astype(np.float64),
-        "NLL": metrics.negative_log_likelihood(logits, labels),
+        "NLL": negative_log_likelihood(logits, labels),
     }
 
 
@@ -210,11 +194,11 @@ def _metrics(
     found.append(
         Metric(
             name=ECE,
-            value=metrics.expected_calibration_error(confidence, correct, BINS),
+            value=expected_calibration_error(confidence, correct, BINS),
             higher_is_better=False,
             n=n,
             interval=bootstrap_normal(
-                lambda chosen: metrics.expected_calibration_error(confidence[chosen], correct[chosen], BINS),
+                lambda chosen: expected_calibration_error(confidence[chosen], correct[chosen], BINS),
                 n,
                 bounds=Interval(0.0, 1.0),
             ),
@@ -226,7 +210,7 @@ def _metrics(
 
 
 def _per_class(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes: list[str]) -> list[Metric]:
-    counts = metrics.per_class_correct(correct, labels, len(classes))
+    counts = per_class_correct(correct, labels, len(classes))
     present = counts[:, 1] > 0
     mean = Metric(
         name="Mean per-class accuracy",
@@ -256,7 +240,7 @@ def _share(name: str, count: int, n: int, *, higher_is_better: bool, subset: str
 
 
 def _reliability_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:
-    bins = metrics.reliability(confidence, correct, BINS)
+    bins = reliability(confidence, correct, BINS)
     centres = (np.arange(BINS) + 0.5) / BINS
     # A bin of one or two items says 0 or 1; drawn, it would make the surest network look the worst.
     filled = bins.items >= max(1, min(_ITEMS_TO_DRAW, len(correct) // 100))

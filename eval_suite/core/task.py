@@ -31,6 +31,10 @@ class TaskOptions(BaseModel):
     strict: bool = False
     """Stop at the first unreadable image instead of counting it."""
 
+    def sources(self) -> dict[str, str]:
+        """Every KIND:PATH of images the task reads, by the option that names it."""
+        return {"data": self.data}
+
 
 @dataclass(frozen=True)
 class Score:

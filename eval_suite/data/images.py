@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.core.predictions import About
 from eval_suite.data.layouts import WITHOUT_SPLITS, Layout, open_cifar, open_folder, open_imagenet
 from eval_suite.data.pickles import CIFAR10, CIFAR100
 
@@ -71,6 +72,10 @@ class ImageIndex:
             paths=None if self.paths is None else [self.paths[i] for i in chosen],
             pixels=None if self.pixels is None else self.pixels[chosen],
         )
+
+    def about(self, evaluated: "ImageIndex", failed: list[str]) -> About:
+        """What a predictions file says of this split when ``evaluated``, all of it or a subset, was predicted on."""
+        return About(self.name, self.split, len(self), evaluated.sha256(), list(failed))
 
     def sha256(self) -> str:
         """Hash of classes, ids and labels, and of the size of every file or of all pixel bytes.

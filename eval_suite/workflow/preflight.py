@@ -43,7 +43,8 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
         elif row.source is not None:
             yield f"{where}.source", lambda source=row.source: _require_files(source)  # type: ignore[misc]
     for name, options in suite.tasks.items():
-        yield f"tasks.{name}.data", lambda spec=options.data: data(spec)  # type: ignore[misc]
+        for option, source in options.sources().items():
+            yield f"tasks.{name}.{option}", lambda spec=source: data(spec)  # type: ignore[misc]
 
 
 def _require_architecture(arch: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from eval_suite.classification.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.predictions import About
 
 
 def predictions(**changes: Any) -> Predictions:
@@ -16,8 +17,7 @@ def predictions(**changes: Any) -> Predictions:
         "ids": ["val/a/1.png", "val/ö/2.png"],
         "labels": np.array([2, 1]),
         "classes": ["a", "ö", "c=d"],
-        "failed": ["val/a/broken.jpg"],
-        "data": {"name": "x", "sha256": "ab=cd"},
+        "about": About("x", "val", 3, "ab=cd", ["val/a/broken.jpg"]),
     }
     return Predictions(**(fields | changes))
 
@@ -31,7 +31,7 @@ def equal(a: Predictions, b: Predictions) -> bool:
 
 @pytest.mark.parametrize(
     "kept",
-    [predictions(), predictions(labels=None), predictions(ids=["a", "b"], classes=[], failed=[], data={})],
+    [predictions(), predictions(labels=None), predictions(ids=["a", "b"], classes=[])],
 )
 def test_what_is_written_is_what_is_read(kept: Predictions, tmp_path: Path) -> None:
     path = tmp_path / "new" / "predictions.npz"
@@ -46,7 +46,8 @@ def test_logits_alone_are_enough(tmp_path: Path) -> None:
     np.savez(tmp_path / "p.npz", logits=np.eye(3))
     found = read_predictions(tmp_path / "p.npz")
     assert found.logits.dtype == np.float32
-    assert (found.ids, found.labels, found.classes, found.failed, found.data) == ([], None, [], [], {})
+    assert (found.ids, found.labels, found.classes) == ([], None, [])
+    assert found.about == About("p", "unknown", 3, "", [])
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.uint8, np.int64])

@@ -17,11 +17,12 @@ from sklearn.metrics import log_loss
 from eval_suite.backbones.checkpoint import save_checkpoint
 from eval_suite.backbones.sources import build_net, finish
 from eval_suite.backbones.spec import BackboneOptions
-from eval_suite.classification.metrics import expected_calibration_error
 from eval_suite.classification.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.classification.task import ECE, ClassifyOptions, ClassifyTask
 from eval_suite.core import runtime
+from eval_suite.core.calibration import expected_calibration_error
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError
+from eval_suite.core.predictions import About
 from eval_suite.core.records import BackboneCard, GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.statistics import wilson_interval
@@ -204,7 +205,7 @@ def test_the_predictions_are_the_logits_of_each_picture(world: Path) -> None:
     assert found.classes == ["blue", "green", "red"]
     assert found.labels is not None
     assert found.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    assert found.data["n_available"] == "12"
+    assert found.about.n_available == 12
 
 
 @pytest.mark.parametrize("batch_size", [1, 12, 100])
@@ -248,7 +249,7 @@ def test_a_truncated_picture_is_counted_and_named(world: Path, capsys: pytest.Ca
     assert warnings == [*HOW_LOADED, "partial: scored 12 of 13 items (1 could not be read)"]
     assert "val/blue/9.jpg" in capsys.readouterr().err
     assert by_name(result.metrics)["Top-1 error"].value == 0.25
-    assert read_predictions(path.parent / "classify" / "predictions.npz").failed == ["val/blue/9.jpg"]
+    assert read_predictions(path.parent / "classify" / "predictions.npz").about.failed == ["val/blue/9.jpg"]
 
 
 def test_strict_stops_at_a_truncated_picture_and_leaves_nothing(world: Path) -> None:
@@ -353,8 +354,7 @@ def saved(path: Path, **changes: Any) -> Path:
         "ids": ["val/red/0.png", "val/blue/1.png", "val/green/2.png"],
         "labels": None,
         "classes": [],
-        "failed": [],
-        "data": {},
+        "about": About("p", "unknown", 3, "", []),
     }
     write_predictions(path / "p.npz", Predictions(**(fields | changes)))
     return path / "p.npz"

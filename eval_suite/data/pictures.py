@@ -1,0 +1,38 @@
+"""A few pictures to show beside the numbers: the same items for every backbone on the same data."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from eval_suite.core.store import atomic_write, safe_name
+
+
+def spread_evenly(n: int, count: int) -> NDArray[np.int64]:
+    """At most ``count`` different places spread evenly over n items, first and last included."""
+    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(np.int64))
+
+
+def picture_name(item: str) -> str:
+    """The file name under which an item's picture lies; equal for every backbone."""
+    return f"{safe_name(item)}.png"
+
+
+def save_pictures(folder: Path, pictures: Mapping[str, Image.Image], longest_side: int = 160) -> None:
+    """Write pictures as PNG into a folder, and remove those of other items that lie there.
+
+    Args:
+        folder: where they go, by convention ``examples/`` in the task's folder.
+        pictures: by file name; those with a longer side are scaled down.
+        longest_side: in pixels.
+    """
+    for old in folder.glob("*.png"):
+        if old.name not in pictures:
+            old.unlink()
+    for name, picture in pictures.items():
+        shown = picture.copy()
+        shown.thumbnail((longest_side, longest_side))
+        with atomic_write(folder / name, "wb") as stream:
+            shown.save(stream, "PNG")

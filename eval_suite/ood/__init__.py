@@ -1,0 +1,1 @@
+"""Out-of-distribution detection: does the backbone know what it does not know?"""

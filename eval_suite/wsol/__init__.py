@@ -1,0 +1,1 @@
+"""Weakly supervised object localisation: does the classifier look at the whole object?"""

@@ -1,0 +1,25 @@
+"""Pictures beside the numbers."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from eval_suite.data.pictures import picture_name, save_pictures, spread_evenly
+
+
+@pytest.mark.parametrize(
+    ("n", "count", "expected"),
+    [(10, 3, [0, 4, 9]), (2, 8, [0, 1]), (1, 8, [0]), (0, 8, []), (9, 9, list(range(9)))],
+)
+def test_places_are_spread_from_first_to_last(n: int, count: int, expected: list[int]) -> None:
+    assert spread_evenly(n, count).tolist() == expected
+
+
+def test_large_pictures_shrink_and_old_ones_go(tmp_path: Path) -> None:
+    (tmp_path / "old.png").touch()
+    name = picture_name("val/a b/1.jpg")
+    save_pictures(tmp_path, {name: Image.new("RGB", (400, 200)), "small.png": Image.new("L", (8, 8))})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.png", "val-a-b-1.jpg.png"]
+    with Image.open(tmp_path / name) as large, Image.open(tmp_path / "small.png") as small:
+        assert (large.size, small.size) == ((160, 80), (8, 8))
