@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -115,22 +115,32 @@ def command_line() -> str:
     return shlex.join(["eval-suite", *arguments])
 
 
-def progress(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
-    """Pass the items on: a bar on a terminal, a line every ten seconds elsewhere."""
+def progress(items: Iterable[Item], total: int, label: str, *, first: int = 0) -> Iterator[Item]:
+    """Pass the items on: a bar on a terminal, elsewhere a line every ten seconds; both tell the time left.
+
+    Args:
+        items: what to pass on.
+        total: their number, with those done before.
+        label: what the work is called.
+        first: how many were done before.
+    """
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track
 
         console = Console(stderr=True)
-        yield from track(items, description=label, total=total, transient=True, console=console)
+        yield from track(
+            items, description=label, total=total, completed=first, transient=True, console=console
+        )
         return
-    last = time.monotonic()
-    for count, item in enumerate(items, start=1):
+    begin = last = time.monotonic()
+    for count, item in enumerate(items, start=first + 1):
         yield item
         now = time.monotonic()
         if now - last >= _LINE_EVERY_SECONDS:
             last = now
-            print(f"{label}: {count} of {total}", file=sys.stderr, flush=True)
+            left = timedelta(seconds=round((now - begin) / (count - first) * (total - count)))
+            print(f"{label}: {count} of {total}, about {left} left", file=sys.stderr, flush=True)
 
 
 def end_with_parent() -> None:

@@ -67,6 +67,8 @@ class FasterRcnnOptions(Schedule):
     """Weight decay of SGD; biases have none."""
     batch_norm: Literal["frozen", "trained"] = "frozen"
     """Whether the backbone's batch normalisation keeps its statistics and weights or goes on learning."""
+    regions: int = Field(default=128, ge=1)
+    """Regions an image that the second stage learns from in a step."""
     short_side: int = Field(default=600, ge=32)
     """Shorter side that images are resized to ..."""
     long_side: int = Field(default=1000, ge=32)
