@@ -43,10 +43,13 @@ def ap_11_points(curve: PrecisionRecall) -> float:
 
     Reference: Everingham et al., IJCV 2010, eq. 1 and 2 (VOC2007 to VOC2009).
     """
-    envelope = _envelope(curve.precision)
-    first = np.searchsorted(curve.recall, _POINTS)
-    reached = first < len(envelope)
-    return float(envelope[first[reached]].sum() / len(_POINTS))
+    return float(envelope_at(curve, _POINTS).mean())
+
+
+def envelope_at(curve: PrecisionRecall, recalls: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolated precision: the highest at each of the recalls (k,) or above; 0 where it is never reached."""
+    envelope = np.append(_envelope(curve.precision), 0.0)
+    return envelope[np.searchsorted(curve.recall, recalls)]
 
 
 def ap_area(curve: PrecisionRecall) -> float:
