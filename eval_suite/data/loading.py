@@ -34,23 +34,25 @@ class EvaluationTransform(NamedTuple):
     """How an image is brought to (height, width) for evaluation.
 
     An image that has the size is left untouched. Any other is resized, with antialiasing, until the centre
-    crop of ``size`` takes ``crop_fraction`` of it, as torchvision's Resize and CenterCrop do.
+    crop of ``size`` takes ``crop_fraction`` of it, as torchvision's Resize and CenterCrop do. With ``stretch`` every
+    image is resized to ``size / crop_fraction`` whatever the ratio of its sides, and the centre cropped.
     """
 
     size: tuple[int, int]
     crop_fraction: float = 0.875
     interpolation: str = "bilinear"
+    stretch: bool = False
 
     def apply(self, image: Image.Image) -> Image.Image:
         """The RGB image of the wanted size."""
         height, width = self.size
         image = to_rgb(image)
-        if image.size == (width, height):
+        if image.size == (width, height) and not (self.stretch and self.crop_fraction < 1):
             return image
         tall, wide = round(height / self.crop_fraction), round(width / self.crop_fraction)
-        if tall * image.width >= wide * image.height:
+        if not self.stretch and tall * image.width >= wide * image.height:
             wide = max(wide, int(tall * image.width / image.height))
-        else:
+        elif not self.stretch:
             tall = max(tall, int(wide * image.height / image.width))
         if (wide, tall) != image.size:
             image = image.resize((wide, tall), INTERPOLATIONS[self.interpolation])
@@ -91,7 +93,8 @@ class ImageBatches:
             raise unknown_name("interpolation", transform.interpolation, INTERPOLATIONS)
         if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
             raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
-        self._source = ImageSource(index, transform.size, device, workers, strict, keep=True)
+        keep = not (transform.stretch and transform.crop_fraction < 1)
+        self._source = ImageSource(index, transform.size, device, workers, strict, keep=keep)
         self._geometry = _Fit(transform)
         self._batch_size = batch_size
         self.failed = self._source.failed
@@ -142,6 +145,7 @@ class TrainingBatches:
                 f"rank in [0, world) and an image for each rank expected: {rank=} {world=} {batch_size=} n={len(index)}"
             )
         keep = augmentation.geometry != "resized_crop"
+        size = augmentation.source_size(size)
         self._source = ImageSource(index, size, device, workers, strict, keep=keep)
         # Asked before training starts, where the set is not in memory and so may have another size.
         found = size if self._source.in_memory else first_size(index)
@@ -179,7 +183,8 @@ class TrainingBatches:
             return _ResizedCrop(self._size, self._seed, epoch)
         if self._augmentation.geometry == "exact":
             return _Exact(self._size)
-        return _Fit(EvaluationTransform(self._size, crop_fraction=1.0))
+        stretch = self._augmentation.geometry == "stretch"
+        return _Fit(EvaluationTransform(self._size, crop_fraction=1.0, stretch=stretch))
 
 
 @dataclass(frozen=True)

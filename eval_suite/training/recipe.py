@@ -99,7 +99,7 @@ class Recipe(BaseModel):
     """Training images as KIND:PATH."""
     validation_split: str | None = None
     """Split for the metrics of each epoch; by default the evaluation split the layout has."""
-    augmentation: Literal["cifar", "imagenet", "imagenet-jitter", "flip", "none"] = "flip"
+    augmentation: Literal["cifar", "imagenet", "imagenet-jitter", "resize-crop", "flip", "none"] = "flip"
     """Geometric and colour augmentation before the regularizers."""
     regularizers: list[RegularizerEntry] = Field(default_factory=list)
     """Each a name, or a name with its hyper-parameters; erasing comes before mixing whatever the order."""
