@@ -19,19 +19,47 @@ _SOLUTION = "LOC_val_solution.csv"
 
 
 class Content(NamedTuple):
-    """What one split holds: ``files`` relative to the set's folder, or ``pixels`` with an id for each."""
+    """What one split holds: an id for each item, and ``pixels`` or ``files`` relative to the set's folder.
+
+    Without either, the ids are the files.
+    """
 
     classes: list[str]
     ids: list[str]
     labels: NDArray[np.int64]
     pixels: NDArray[np.uint8] | None = None
+    files: list[str] | None = None
+
+
+class MaskFiles(NamedTuple):
+    """Masks of one item's instances, and of the region that does not count, if any: paths that lie in the set's folder."""
+
+    instances: list[Path]
+    ignore: Path | None
+
+
+class Located(NamedTuple):
+    """Where the objects of a split's items are, in the order of its `Content`.
+
+    ``boxes`` holds (k, 4) x0 y0 x1 y1 in pixels of the original image for each item; ``sizes`` (n, 2) the images'
+    widths and heights, None where only the image files tell; ``source`` names the file to blame.
+    """
+
+    boxes: list[NDArray[np.float64]]
+    sizes: NDArray[np.int64] | None
+    masks: list[MaskFiles] | None
+    source: Path
 
 
 class Layout(NamedTuple):
-    """The splits a folder holds, each with the function that indexes it, and those to evaluate on by default."""
+    """The splits a folder holds, each with the function that indexes it, and those to evaluate on by default.
+
+    ``locate`` gives the objects' boxes of a split's content, where the layout has any.
+    """
 
     splits: dict[str, Callable[[], Content]]
     evaluate: tuple[str, ...] = ("test", "val", WITHOUT_SPLITS)
+    locate: Callable[[str, Content], Located] | None = None
 
 
 def open_cifar(form: CifarFormat, path: Path) -> Layout:

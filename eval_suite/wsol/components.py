@@ -1,0 +1,124 @@
+"""Boxes around the regions of a score map above a threshold, for every threshold at once.
+
+The rules are those of the evaluation paper's code (Choe et al., CVPR 2020): a map in [0, 1] is cut to 8 bits; a
+threshold keeps the pixels *above* ``int(threshold * maximum)``; OpenCV's `findContours` gives the regions' outlines and
+those of their holes; a box is ``[x, y, min(x + w, W - 1), min(y + h, H - 1)]`` of an outline's bounding rectangle, and
+``[0, 0, 0, 0]`` where nothing is above. So a map has at most 255 different answers, one for each level.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from eval_suite.wsol.component_tree import Regions
+
+LEVELS = 256
+
+
+class LevelBoxes(NamedTuple):
+    """Boxes (k, 4) of one map, each of them there at the levels ``first``..``last`` (k,), both included."""
+
+    boxes: NDArray[np.int32]
+    first: NDArray[np.int32]
+    last: NDArray[np.int32]
+
+
+def to_8bit(score: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """A score map in [0, 1] as whole numbers 0..255, cut towards zero."""
+    return (score * 255).astype(np.uint8)
+
+
+def level_of(thresholds: NDArray[np.float64], map8: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """The level ``int(threshold * maximum)`` of each threshold (t,) on a map."""
+    return (thresholds * np.float64(map8.max())).astype(np.intp)
+
+
+def box_at(map8: NDArray[np.uint8], threshold: float) -> tuple[int, int, int, int]:
+    """The box around the largest region above one threshold.
+
+    Args:
+        map8: (H, W).
+        threshold: share of the map's maximum in [0, 1).
+
+    Returns:
+        x0, y0, x1, y1; zeros where nothing is above.
+    """
+    x0, y0, x1, y1 = _largest_at(map8, int(threshold * np.float64(map8.max()))).tolist()
+    return x0, y0, x1, y1
+
+
+def largest_boxes(map8: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """The box around the region with the largest `cv2.contourArea` at every level: (256, 4).
+
+    The component tree knows each region's area, or bounds of it where the region has holes. Levels at which that does
+    not decide, ties above all, are asked of OpenCV.
+    """
+    from eval_suite.wsol.component_tree import upper_regions
+
+    regions = upper_regions(map8, diagonal=True)
+    winner, unsure = _winners(regions)
+    boxes = np.zeros((LEVELS, 4), np.int32)
+    boxes[winner >= 0] = _cut(regions.boxes, map8)[winner[winner >= 0]]
+    for level in np.flatnonzero(unsure):
+        boxes[level] = _largest_at(map8, int(level))
+    return boxes
+
+
+def all_boxes(map8: NDArray[np.uint8]) -> LevelBoxes:
+    """The boxes around all regions and holes of every level, and ``[0, 0, 0, 0]`` at the levels without any."""
+    from eval_suite.wsol.component_tree import upper_regions
+
+    regions = upper_regions(map8, diagonal=True)
+    # Holes are regions of the complement that do not reach the frame; their outline runs through the pixels around.
+    under = upper_regions(255 - map8, diagonal=False)
+    height, width = map8.shape
+    x0, y0, x1, y1 = under.boxes.T
+    holes = (x0 > 0) & (y0 > 0) & (x1 < width - 1) & (y1 < height - 1)
+    around = under.boxes[holes] + np.array([-1, -1, 1, 1], np.int32)
+    peak = np.int32(map8.max())
+    return LevelBoxes(
+        np.concatenate([_cut(regions.boxes, map8), _cut(around, map8), np.zeros((1, 4), np.int32)]),
+        np.concatenate([regions.first, 254 - under.last[holes], [peak]]).astype(np.int32),
+        np.concatenate([regions.last, 254 - under.first[holes], [LEVELS - 1]]).astype(np.int32),
+    )
+
+
+def _winners(regions: "Regions") -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """For every level the region of largest area (-1 where there is none), and whether that is unsure."""
+    wide = regions.boxes[:, 2] - regions.boxes[:, 0]
+    high = regions.boxes[:, 3] - regions.boxes[:, 1]
+    least = regions.area
+    most = np.where(regions.holes == 0, least, 2 * wide * high)
+    winner = np.full(LEVELS, -1, np.intp)
+    best = np.full(LEVELS, -1, np.int64)
+    for i, (low, high_) in enumerate(zip(regions.first, regions.last, strict=True)):
+        better = best[low : high_ + 1] < least[i]
+        winner[low : high_ + 1][better] = i
+        best[low : high_ + 1][better] = least[i]
+    unsure = np.zeros(LEVELS, np.bool_)
+    for i, (low, high_) in enumerate(zip(regions.first, regions.last, strict=True)):
+        span = slice(low, high_ + 1)
+        unsure[span] |= (winner[span] != i) & (most[i] >= best[span])
+    thin = (winner >= 0) & (best == 0)
+    unsure[thin] |= regions.holes[winner[thin]] > 0
+    return winner, unsure
+
+
+def _largest_at(map8: NDArray[np.uint8], level: int) -> NDArray[np.int32]:
+    import cv2
+
+    _, above = cv2.threshold(map8, level, 255, cv2.THRESH_BINARY)
+    contours: Any = cv2.findContours(above, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
+    if not len(contours):
+        return np.zeros(4, np.int32)
+    x, y, w, h = cv2.boundingRect(max(contours, key=cv2.contourArea))
+    return _cut(np.array([[x, y, x + w - 1, y + h - 1]], np.int32), map8)[0]
+
+
+def _cut(boxes: NDArray[np.int32], map8: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Boxes with both corners inside as the evaluation paper's code writes them."""
+    height, width = map8.shape
+    last = np.array([width - 1, height - 1], np.int32)
+    return np.concatenate([boxes[:, :2], np.minimum(boxes[:, 2:] + 1, last)], axis=1)
