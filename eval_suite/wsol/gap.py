@@ -77,7 +77,7 @@ def has_no_pooled_map(net: nn.Module) -> bool:
 
 def _cut_vgg(net: nn.Module) -> Cut:
     """To conv5_3 with its ReLU; ADL behind pool3, conv4_3 and conv5_3 as its authors have it."""
-    layers = [layer for layer in net.features.children()]  # type: ignore[union-attr,operator]
+    layers = list(net.get_submodule("features").children())
     pools = [place for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
     features = nn.Sequential(*layers[: pools[-1]])
     channels = next(layer.out_channels for layer in reversed(features) if isinstance(layer, nn.Conv2d))
@@ -89,14 +89,16 @@ def _cut_inception(net: nn.Module) -> Cut:
     """To Mixed_6e, padded where the original is not, so that every stride of 2 halves the sides exactly."""
     children = _until(net, _INCEPTION_LAST)
     for name in ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_4a_3x3"):
-        children[name].conv.padding = (1, 1)  # type: ignore[assignment]
-    pools = [name for name, layer in children.items() if isinstance(layer, nn.MaxPool2d)]
-    for name in pools:
-        children[name].padding = 1  # type: ignore[assignment]
+        convolution = children[name].get_submodule("conv")
+        assert isinstance(convolution, nn.Conv2d)
+        convolution.padding = (1, 1)
+    pools = {name: layer for name, layer in children.items() if isinstance(layer, nn.MaxPool2d)}
+    for pool in pools.values():
+        pool.padding = 1
     # Mixed_6a pools inside its forward; a border of zeros below and right pads all its branches.
     padded = {"Mixed_6a": nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), children["Mixed_6a"])}
     guides = ("Mixed_5d", _INCEPTION_LAST)
-    return Cut(_sequence(net, {**children, **padded}), 768, (pools[-1], *guides), guides)
+    return Cut(_sequence(net, {**children, **padded}), 768, ([*pools][-1], *guides), guides)
 
 
 def _until(net: nn.Module, last: str) -> dict[str, nn.Module]:

@@ -25,6 +25,8 @@ class Localiser(NamedTuple):
         feature_layer: layer whose output (N, C, h, w) is pooled and classified by ``head``.
         head: the linear layer.
         body: layer with the last feature map that comes from the backbone's own weights.
+        channels: of that map.
+        classes: outputs of the network.
         new: layers initialised anew.
         attention: layers that ADL stands behind; empty where unknown.
         guides: layers that SPG's side branches start from; empty where unknown.
@@ -35,48 +37,48 @@ class Localiser(NamedTuple):
     feature_layer: str
     head: str
     body: str
+    channels: int
+    classes: int
     new: tuple[str, ...]
     attention: tuple[str, ...]
     guides: tuple[str, ...]
     notes: tuple[str, ...]
 
 
-def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool, seed: int) -> Localiser:
+def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Localiser:
     """Prepare a copy of a backbone for localisation; the backbone itself is left alone.
 
     The last stage of a ResNet gets stride 1 and keeps its weights (``layer4`` for 14x14 maps of 224 pixels). VGG
     becomes VGG-GAP; GoogLeNet and Inception-v3 are cut off alike. Any other network keeps its map, said in a note.
-    The last linear layer is initialised anew.
+    The last linear layer is initialised anew, by torch's global generator.
 
     Args:
         backbone: any classifier that ends in global average pooling and a linear layer, or a VGG.
         classes: outputs of the new last layer.
         enlarge: whether to enlarge the last feature map.
-        seed: of the new layers' weights.
 
     Raises:
         InputError: if there is no such end.
     """
     net = copy.deepcopy(backbone.net)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        kept = cut(net) if enlarge or has_no_pooled_map(net) else None
-        if kept is not None:
-            inside = "features.{}".format
-            return Localiser(
-                GapNet(kept.features, kept.channels, classes),
-                feature_layer="relu",
-                head="fc",
-                body="features",
-                new=("conv6", "fc"),
-                attention=tuple(map(inside, kept.attention)),
-                guides=tuple(map(inside, kept.guides)),
-                notes=(),
-            )
-        head = linear_head(backbone)
-        replace_layer(net, head, nn.Linear(_linear(net, head).in_features, classes))
-        if hasattr(net, "num_classes"):
-            net.num_classes = classes  # type: ignore[assignment]
+    kept = cut(net) if enlarge or has_no_pooled_map(net) else None
+    if kept is not None:
+        inside = "features.{}".format
+        return Localiser(
+            GapNet(kept.features, kept.channels, classes),
+            feature_layer="relu",
+            head="fc",
+            body="features",
+            channels=kept.channels,
+            classes=classes,
+            new=("conv6", "fc"),
+            attention=tuple(map(inside, kept.attention)),
+            guides=tuple(map(inside, kept.guides)),
+            notes=(),
+        )
+    head = linear_head(backbone)
+    channels = _linear(net, head).in_features
+    replace_layer(net, head, nn.Linear(channels, classes))
     assert backbone.card.feature_layer is not None
     stages = _stages(net)
     layer = backbone.card.feature_layer
@@ -86,11 +88,18 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool, seed: int
         feature_layer=layer,
         head=head,
         body=layer,
+        channels=channels,
+        classes=classes,
         new=(head,),
         attention=_residual_attention(net, stages),
         guides=tuple(stages[-3:-1]) if len(stages) > 2 else (),
         notes=notes,
     )
+
+
+def class_weights(net: nn.Module, head: str) -> Tensor:
+    """The weights (classes, C) of a linear layer."""
+    return _linear(net, head).weight
 
 
 def linear_head(backbone: Backbone) -> str:
@@ -223,7 +232,7 @@ def _take_stride_out(stage: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
             module.stride = (1, 1)
         elif any(True for _ in module.parameters()):
-            module.stride = 1  # type: ignore[assignment]  # a block that keeps the number for its shortcut
+            setattr(module, "stride", 1)  # noqa: B010 - a block that keeps the number for its shortcut
         else:
             replace_layer(stage, name, nn.Identity())  # pooling in the shortcut, or against aliasing
 
