@@ -48,13 +48,10 @@ def largest_iou(boxes: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArr
 
 
 def any_iou(found: LevelBoxes, truth: NDArray[np.integer]) -> NDArray[np.float64]:
-    """IoU of the best pair of a box of the level and a ground truth (m, 4), at every level: (256,)."""
-    best = np.zeros(LEVELS)
-    fits = largest_iou(found.boxes, truth)
-    # From the worst on, so that the best is written last.
-    for i in np.argsort(fits, kind="stable"):
-        best[found.first[i] : found.last[i] + 1] = fits[i]
-    return best
+    """IoU of the best pair of a box of the level and a ground truth (m, 4), at every level: (256,); zeros without truth."""
+    from eval_suite.wsol.component_tree import highest
+
+    return highest(found.first, found.last, largest_iou(found.boxes, truth))
 
 
 def best_threshold(correct: NDArray[np.bool_]) -> Best:
