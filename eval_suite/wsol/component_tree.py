@@ -55,7 +55,9 @@ def winners(regions: Regions) -> Winners:
     return Winners(*_winners(regions.first, regions.last, regions.area, most, regions.holes))
 
 
-def highest(first: NDArray[np.int32], last: NDArray[np.int32], values: NDArray[np.float64]) -> NDArray[np.float64]:
+def highest(
+    first: NDArray[np.int32], last: NDArray[np.int32], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """The highest of the values (k,) that are there at each of 256 levels, each at ``first``..``last``; 0 without any."""
     result: NDArray[np.float64] = _highest(first, last, values)
     return result
@@ -96,7 +98,9 @@ def _grow(map8, contacts, area_change, euler_change, lowest, found):  # type: ig
     steps = np.array([-stride - 1, -stride, -stride + 1, 1, stride + 1, stride, stride - 1, -1])
     inside = np.zeros((height + 2) * stride, np.uint8)
     parent = np.empty((height + 2) * stride, np.int32)
-    state = np.empty(((height + 2) * stride, 8), np.int32)  # of a root: x0, y0, x1, y1, area, euler, node, pixels
+    state = np.empty(
+        ((height + 2) * stride, 8), np.int32
+    )  # of a root: x0, y0, x1, y1, area, euler, node, pixels
     changed = np.empty(height * width, np.int32)
     nodes = 0
     for value in range(255, lowest - 1, -1):
