@@ -21,7 +21,7 @@ class LocalisationIndex:
 
     ``sizes`` is (n, 2) width and height of the images that the boxes are given in, zeros where an image cannot be read.
     ``boxes`` holds (k, 4) x0 y0 x1 y1 in pixels of the original image, at least one for each item, unless ``masks``
-    takes their place.
+    takes their place. Both corners belong to a box, so x0 = x1 is a column of pixels.
     """
 
     images: ImageIndex
@@ -56,8 +56,8 @@ def open_localisation(
 ) -> LocalisationIndex:
     """Index one split of an image set with the boxes of its objects.
 
-    A box without area or wholly outside its image is left out, and one that reaches outside kept as it is; either is
-    said in one line.
+    A box without area (x1 < x0) or wholly outside its image is left out, and one that reaches outside kept as it is;
+    either is said in one line.
 
     Args:
         spec: ``KIND:PATH``.
@@ -88,8 +88,8 @@ def _sound_boxes(
     x0, y0, x1, y1 = every.T
     width, height = sizes[owner].T
     unread = width == 0
-    flat = (x1 <= x0) | (y1 <= y0)
-    outside = ~unread & ((x0 >= width) | (y0 >= height) | (x1 <= 0) | (y1 <= 0))
+    flat = (x1 < x0) | (y1 < y0)
+    outside = ~unread & ((x0 >= width) | (y0 >= height) | (x1 < 0) | (y1 < 0))
     over = ~unread & ~flat & ~outside & ((x0 < 0) | (y0 < 0) | (x1 > width) | (y1 > height))
     for wrong, what in (
         (flat, "have no area and are left out"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.layouts import Content, Layout, Located
+from eval_suite.data.layouts import Content, Layout, Located, listing
 from eval_suite.data.metadata import Row, inside, numbers, read_rows, require_files
 
 FOLDER = "CUB_200_2011"
@@ -28,9 +28,8 @@ def open_cub(path: Path) -> Layout:
                 ("test",),
                 partial(_locate, path / folder),
             )
-    listed = ", ".join(sorted(item.name for item in path.iterdir())[:5]) or "an empty folder"
     raise InputError(
-        f"expected images.txt and the other text files of CUB-200-2011 in {path} or its folder {FOLDER}, found {listed}"
+        f"expected images.txt and the other text files of CUB-200-2011 in {path} or its folder {FOLDER}, found {listing(path)}"
     )
 
 
@@ -72,6 +71,10 @@ def _locate(base: Path, split: str, content: Content) -> Located:
     box_of = {}
     for row in read_rows(source, 5, "id x y width height"):
         x, y, width, height = numbers(row, source, row.fields[1:])
+        if width <= 0 or height <= 0:
+            raise InputError(
+                f"expected a width and height above 0 in line {row.number} of {source}, found {width:g} and {height:g}"
+            )
         box_of[row.fields[0]] = [x, y, x + width, y + height]
     boxes = [
         np.array([box_of[key]] if (key := identity_of[name]) in box_of else [], np.float64).reshape(-1, 4)

@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.predictions import About
 from eval_suite.data.cub import open_cub
+from eval_suite.data.ilsvrc import open_ilsvrc
 from eval_suite.data.layouts import WITHOUT_SPLITS, Content, Layout, open_cifar, open_folder, open_imagenet
 from eval_suite.data.pickles import CIFAR10, CIFAR100
+from eval_suite.data.tinyimagenet import open_tinyimagenet
+from eval_suite.data.wsoleval import open_wsoleval
 
 KINDS: dict[str, Callable[[Path], Layout]] = {
     "cifar10": partial(open_cifar, CIFAR10),
     "cifar100": partial(open_cifar, CIFAR100),
     "cub": open_cub,
     "folder": open_folder,
+    "ilsvrc": open_ilsvrc,
     "imagenet": open_imagenet,
+    "tinyimagenet": open_tinyimagenet,
+    "wsoleval": open_wsoleval,
 }
 
 

@@ -1,13 +1,11 @@
 """The connected regions of every threshold of an 8-bit map, in one pass (compiled by numba at first use)."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-
-# The ring around a pixel, clockwise from the upper left: bit i of a ring code is set where neighbour i is inside.
-_RING = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
 
 
 class Regions(NamedTuple):
@@ -24,60 +22,107 @@ class Regions(NamedTuple):
     holes: NDArray[np.int32]
 
 
-def upper_regions(map8: NDArray[np.uint8], *, diagonal: bool) -> Regions:
+class Winners(NamedTuple):
+    """For each of 256 levels the region of largest area, -1 without any, and whether bounds leave that undecided."""
+
+    region: NDArray[np.int32]
+    undecided: NDArray[np.bool_]
+
+
+def upper_regions(map8: NDArray[np.uint8], *, diagonal: bool, lowest: int = 1) -> Regions:
     """All regions of all upper level sets of a map (its max-tree), by union-find over pixels from high to low.
 
     Args:
         map8: (H, W).
-        diagonal: whether pixels that touch at a corner belong together. ``area`` and ``holes`` are right with it only.
+        diagonal: whether pixels that touch at a corner belong together; only then are ``area`` and ``holes`` right.
+        lowest: value at which to stop; levels below ``lowest - 1`` are then not told.
 
     Reference: Najman and Couprie, IEEE TIP 2006.
     """
     found = np.empty((map8.size, 8), np.int32)
-    count = _grow(np.ascontiguousarray(map8), _CONTACTS[int(diagonal)], _AREA, _EULER, found)
+    count = _grow(np.ascontiguousarray(map8), _CONTACTS[int(diagonal)], _AREA, _EULER, max(lowest, 1), found)
     columns = found[:count].T
     return Regions(found[:count, :4], columns[4], columns[5], columns[6], 1 - columns[7])
 
 
-@njit("i8(u1[:,::1], u1[::1], i1[::1], i1[::1], i4[:,::1])", cache=True, nogil=True)
-def _grow(map8, contacts, area_change, euler_change, found):  # type: ignore[no-untyped-def]  # pragma: no cover
+def winners(regions: Regions) -> Winners:
+    """The region of largest outline area at every level.
+
+    Without holes that area is ``area``; with some it lies between ``area`` and that of the box.
+    """
+    sides = regions.boxes[:, 2:] - regions.boxes[:, :2]
+    most = np.where(regions.holes == 0, regions.area, 2 * sides[:, 0] * sides[:, 1])
+    return Winners(*_winners(regions.first, regions.last, regions.area, most, regions.holes))
+
+
+def highest(
+    first: NDArray[np.int32], last: NDArray[np.int32], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The highest of the values (k,) that are there at each of 256 levels, each at ``first``..``last``; 0 without any."""
+    result: NDArray[np.float64] = _highest(first, last, values)
+    return result
+
+
+def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Compile with numba for these types; kept on disk where there is a folder to write to."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            compiled = njit(signature, cache=True, nogil=True)(function)
+        except RuntimeError:  # neither the package's folder nor the user's cache can be written
+            compiled = njit(signature, nogil=True)(function)
+        result: Callable[..., Any] = compiled
+        return result
+
+    return decorate
+
+
+@_compiled("i8(u1[:,::1], i1[:,::1], i1[::1], i1[::1], i8, i4[:,::1])")
+def _grow(map8, contacts, area_change, euler_change, lowest, found):  # type: ignore[no-untyped-def]  # pragma: no cover
     height, width = map8.shape
     stride = width + 2
-    # Pixels in order of falling value, as places in the padded map.
-    start = np.zeros(257, np.int32)
+    # Pixels in order of falling value; coordinates count from 1, inside a frame that belongs to no region.
+    start = np.zeros(257, np.int64)
     for y in range(height):
         for x in range(width):
             start[256 - map8[y, x]] += 1
     for i in range(1, 257):
         start[i] += start[i - 1]
     fill = start.copy()
-    order = np.empty(height * width, np.int32)
+    order = np.empty(height * width, np.int64)
     for y in range(height):
         for x in range(width):
             slot = 255 - map8[y, x]
-            order[fill[slot]] = (y + 1) * stride + x + 1
+            order[fill[slot]] = ((y + 1) << 32) | (x + 1)
             fill[slot] += 1
-    steps = np.array([-stride - 1, -stride, -stride + 1, 1, stride + 1, stride, stride - 1, -1], np.int32)
-    parent = np.full((height + 2) * stride, -1, np.int32)
+    steps = np.array([-stride - 1, -stride, -stride + 1, 1, stride + 1, stride, stride - 1, -1])
+    inside = np.zeros((height + 2) * stride, np.uint8)
+    parent = np.empty((height + 2) * stride, np.int32)
     state = np.empty(
         ((height + 2) * stride, 8), np.int32
     )  # of a root: x0, y0, x1, y1, area, euler, node, pixels
+    changed = np.empty(height * width, np.int32)
     nodes = 0
-    for value in range(255, 0, -1):
-        begin, end = start[255 - value], start[256 - value]
-        for i in range(begin, end):
-            place = order[i]
-            code = 0
-            for k in range(8):
-                if parent[place + steps[k]] >= 0:
-                    code |= 1 << k
-            y, x = place // stride - 1, place % stride - 1
-            meets = contacts[code]
+    for value in range(255, lowest - 1, -1):
+        count = 0
+        for i in range(start[255 - value], start[256 - value]):
+            y, x = order[i] >> 32, order[i] & 0xFFFFFFFF
+            place = y * stride + x
+            above, below = place - stride, place + stride
+            code = (
+                inside[above - 1]
+                | inside[above] << 1
+                | inside[above + 1] << 2
+                | inside[place + 1] << 3
+                | inside[below + 1] << 4
+                | inside[below] << 5
+                | inside[below - 1] << 6
+                | inside[place - 1] << 7
+            )
+            inside[place] = 1
             root = -1
-            for k in range(8):
-                if not meets & (1 << k):
-                    continue
-                other = place + steps[k]
+            for k in range(contacts[code, 0]):
+                other = place + steps[contacts[code, k + 1]]
                 while parent[other] != other:
                     parent[other] = parent[parent[other]]
                     other = parent[other]
@@ -86,6 +131,8 @@ def _grow(map8, contacts, area_change, euler_change, found):  # type: ignore[no-
                 if state[other, 6] >= 0:
                     found[state[other, 6], 4] = value
                     state[other, 6] = -1
+                    changed[count] = other
+                    count += 1
                 if root < 0:
                     root = other
                     continue
@@ -105,6 +152,8 @@ def _grow(map8, contacts, area_change, euler_change, found):  # type: ignore[no-
                 state[root, 1] = state[root, 3] = y
                 state[root, 4] = state[root, 5] = state[root, 7] = 0
                 state[root, 6] = -1
+                changed[count] = root
+                count += 1
             else:
                 state[root, 0] = min(state[root, 0], x)
                 state[root, 1] = min(state[root, 1], y)
@@ -114,34 +163,65 @@ def _grow(map8, contacts, area_change, euler_change, found):  # type: ignore[no-
             state[root, 4] += area_change[code]
             state[root, 5] += euler_change[code]
             state[root, 7] += 1
-        for i in range(begin, end):
-            root = order[i]
-            while parent[root] != root:
-                root = parent[root]
-            if state[root, 6] < 0:
-                state[root, 6] = nodes
-                for k in range(4):
-                    found[nodes, k] = state[root, k]
-                found[nodes, 4] = 0
-                found[nodes, 5] = value - 1
-                found[nodes, 6] = state[root, 4]
-                found[nodes, 7] = state[root, 5]
-                nodes += 1
+        for i in range(count):
+            root = changed[i]
+            if parent[root] != root:
+                continue
+            state[root, 6] = nodes
+            for k in range(4):
+                found[nodes, k] = state[root, k] - 1
+            found[nodes, 4] = lowest - 1
+            found[nodes, 5] = value - 1
+            found[nodes, 6] = state[root, 4]
+            found[nodes, 7] = state[root, 5]
+            nodes += 1
     return nodes
 
 
-def _ring_tables() -> tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.int8]]:
-    """For each ring code: one neighbour of every region that a new pixel joins, and what it adds to area and Euler number.
+@_compiled("Tuple((i4[::1], b1[::1]))(i4[:], i4[:], i4[:], i4[:], i4[:])")
+def _winners(first, last, least, most, holes):  # type: ignore[no-untyped-def]  # pragma: no cover
+    region = np.full(256, -1, np.int32)
+    best = np.full(256, -1, np.int32)
+    for i in range(len(first)):
+        for level in range(first[i], last[i] + 1):
+            if least[i] > best[level]:
+                best[level] = least[i]
+                region[level] = i
+    undecided = np.zeros(256, np.bool_)
+    for i in range(len(first)):
+        for level in range(first[i], last[i] + 1):
+            if region[level] != i:
+                undecided[level] |= most[i] >= best[level]
+            else:
+                # A hole in a region of lines and corners can have an outline of the same area.
+                undecided[level] |= least[i] == 0 and holes[i] > 0
+    return region, undecided
+
+
+@_compiled("f8[::1](i4[:], i4[:], f8[:])")
+def _highest(first, last, values):  # type: ignore[no-untyped-def]  # pragma: no cover
+    best = np.zeros(256)
+    for i in range(len(first)):
+        for level in range(first[i], last[i] + 1):
+            best[level] = max(best[level], values[i])
+    return best
+
+
+def _ring_tables() -> tuple[NDArray[np.int8], NDArray[np.int8], NDArray[np.int8]]:
+    """For each code of the ring around a pixel (bit i: neighbour i, clockwise from the upper left, is inside): one neighbour of every region that a new pixel joins, and what it adds to area and Euler number.
+
+    The first are (2, 256, 5), without and with corner contacts: how many there are, and which.
 
     A 2x2 block adds 2 to twice the area when all four pixels are inside and 1 when three are. The Euler number with
     corner contacts is (blocks of one - blocks of three - 2 diagonal blocks) / 4 (Gray, 1971).
     """
-    contacts = np.zeros((2, 256), np.uint8)
+    contacts = np.zeros((2, 256, 5), np.int8)
     area, euler = np.zeros(256, np.int8), np.zeros(256, np.int8)
     for code in range(256):
         inside = [bool(code >> k & 1) for k in range(8)]
         for diagonal in (False, True):
-            contacts[int(diagonal), code] = _contacts(inside, diagonal)
+            joined = _contacts(inside, diagonal)
+            contacts[int(diagonal), code, : len(joined) + 1] = [len(joined), *joined]
         quarters = 0
         for corner in (0, 2, 4, 6):
             trio = [inside[corner - 1], inside[corner], inside[(corner + 1) % 8]]
@@ -152,8 +232,8 @@ def _ring_tables() -> tuple[NDArray[np.uint8], NDArray[np.int8], NDArray[np.int8
     return contacts, area, euler
 
 
-def _contacts(inside: list[bool], diagonal: bool) -> int:
-    """Bits of one neighbour of each region around a pixel that it touches, as the ring alone joins them."""
+def _contacts(inside: list[bool], diagonal: bool) -> list[int]:
+    """One neighbour of each region around a pixel that it touches, as the ring alone joins them."""
     if diagonal:
         # A side hangs together with the corner before it and, across that corner, with the side before.
         begins = [k for k in range(8) if inside[k] and not inside[k - 1] and not (k % 2 and inside[k - 2])]
@@ -163,7 +243,7 @@ def _contacts(inside: list[bool], diagonal: bool) -> int:
         begins = [k for k in (1, 3, 5, 7) if inside[k] and not (inside[k - 1] and inside[k - 2])]
         whole = all(inside)
     # A closed ring begins nowhere.
-    return sum(1 << k for k in begins) or (1 << 1 if whole else 0)
+    return begins or ([1] if whole else [])
 
 
 def _euler_quarters(trio: list[bool], centre: bool) -> int:

@@ -57,53 +57,65 @@ def largest_boxes(map8: NDArray[np.uint8]) -> NDArray[np.int32]:
     """
     from eval_suite.wsol.component_tree import upper_regions
 
-    regions = upper_regions(map8, diagonal=True)
-    winner, unsure = _winners(regions)
-    boxes = np.zeros((LEVELS, 4), np.int32)
-    boxes[winner >= 0] = _cut(regions.boxes, map8)[winner[winner >= 0]]
-    for level in np.flatnonzero(unsure):
-        boxes[level] = _largest_at(map8, int(level))
-    return boxes
+    return _largest(map8, upper_regions(map8, diagonal=True))
 
 
 def all_boxes(map8: NDArray[np.uint8]) -> LevelBoxes:
     """The boxes around all regions and holes of every level, and ``[0, 0, 0, 0]`` at the levels without any."""
     from eval_suite.wsol.component_tree import upper_regions
 
+    return _all(map8, upper_regions(map8, diagonal=True))
+
+
+def both_boxes(map8: NDArray[np.uint8]) -> tuple[NDArray[np.int32], LevelBoxes]:
+    """What `largest_boxes` and `all_boxes` give, from one component tree."""
+    from eval_suite.wsol.component_tree import upper_regions
+
     regions = upper_regions(map8, diagonal=True)
-    # Holes are regions of the complement that do not reach the frame; their outline runs through the pixels around.
-    under = upper_regions(255 - map8, diagonal=False)
-    height, width = map8.shape
-    x0, y0, x1, y1 = under.boxes.T
-    holes = (x0 > 0) & (y0 > 0) & (x1 < width - 1) & (y1 < height - 1)
-    around = under.boxes[holes] + np.array([-1, -1, 1, 1], np.int32)
-    peak = np.int32(map8.max())
+    return _largest(map8, regions), _all(map8, regions)
+
+
+def _largest(map8: NDArray[np.uint8], regions: "Regions") -> NDArray[np.int32]:
+    from eval_suite.wsol.component_tree import winners
+
+    found = winners(regions)
+    boxes = np.zeros((LEVELS, 4), np.int32)
+    any_region = found.region >= 0
+    boxes[any_region] = _cut(regions.boxes[found.region[any_region]], map8)
+    for level in np.flatnonzero(found.undecided):
+        boxes[level] = _largest_at(map8, int(level))
+    return boxes
+
+
+def _all(map8: NDArray[np.uint8], regions: "Regions") -> LevelBoxes:
+    parts = [regions.boxes]
+    first, last = [regions.first], [regions.last]
+    with_holes = regions.holes > 0
+    if with_holes.any():
+        holes = _holes(map8, int(regions.last[with_holes].max()))
+        parts.append(holes.boxes)
+        first.append(holes.first)
+        last.append(holes.last)
+    boxes = np.concatenate([_cut(np.concatenate(parts), map8), np.zeros((1, 4), np.int32)])
+    nothing_above = np.array([map8.max()], np.int32)
     return LevelBoxes(
-        np.concatenate([_cut(regions.boxes, map8), _cut(around, map8), np.zeros((1, 4), np.int32)]),
-        np.concatenate([regions.first, 254 - under.last[holes], [peak]]).astype(np.int32),
-        np.concatenate([regions.last, 254 - under.first[holes], [LEVELS - 1]]).astype(np.int32),
+        boxes,
+        np.concatenate([*first, nothing_above]),
+        np.concatenate([*last, np.array([LEVELS - 1], np.int32)]),
     )
 
 
-def _winners(regions: "Regions") -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """For every level the region of largest area (-1 where there is none), and whether that is unsure."""
-    wide = regions.boxes[:, 2] - regions.boxes[:, 0]
-    high = regions.boxes[:, 3] - regions.boxes[:, 1]
-    least = regions.area
-    most = np.where(regions.holes == 0, least, 2 * wide * high)
-    winner = np.full(LEVELS, -1, np.intp)
-    best = np.full(LEVELS, -1, np.int64)
-    for i, (low, high_) in enumerate(zip(regions.first, regions.last, strict=True)):
-        better = best[low : high_ + 1] < least[i]
-        winner[low : high_ + 1][better] = i
-        best[low : high_ + 1][better] = least[i]
-    unsure = np.zeros(LEVELS, np.bool_)
-    for i, (low, high_) in enumerate(zip(regions.first, regions.last, strict=True)):
-        span = slice(low, high_ + 1)
-        unsure[span] |= (winner[span] != i) & (most[i] >= best[span])
-    thin = (winner >= 0) & (best == 0)
-    unsure[thin] |= regions.holes[winner[thin]] > 0
-    return winner, unsure
+def _holes(map8: NDArray[np.uint8], highest_level: int) -> LevelBoxes:
+    """Boxes of the holes' outlines: holes are regions of the complement that stay off the frame, seen from outside."""
+    from eval_suite.wsol.component_tree import upper_regions
+
+    # At level t the complement holds the pixels of at most t, which are those above 254 - t of the inverted map.
+    under = upper_regions(255 - map8, diagonal=False, lowest=255 - highest_level)
+    height, width = map8.shape
+    x0, y0, x1, y1 = under.boxes.T
+    inner = (x0 > 0) & (y0 > 0) & (x1 < width - 1) & (y1 < height - 1)
+    around = under.boxes[inner] + np.array([-1, -1, 1, 1], np.int32)
+    return LevelBoxes(around, 254 - under.last[inner], 254 - under.first[inner])
 
 
 def _largest_at(map8: NDArray[np.uint8], level: int) -> NDArray[np.int32]:

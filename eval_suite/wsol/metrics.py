@@ -8,11 +8,23 @@ from numpy.typing import NDArray
 from eval_suite.wsol.components import LEVELS, LevelBoxes
 
 
-class Best(NamedTuple):
-    """The highest accuracy over thresholds, and the place (of the first such) threshold."""
+class BoxFits(NamedTuple):
+    """How well the boxes of n maps fit, at every level of each map.
 
-    accuracy: float
-    place: int
+    ``largest`` (n, 256): whether the box of the largest region has IoU >= 0.5. ``every`` (n, 256, k): whether any
+    box reaches each of k IoUs. ``peaks`` (n,): the maps' 8-bit maxima, which tell the level of a threshold.
+    """
+
+    largest: NDArray[np.bool_]
+    every: NDArray[np.bool_]
+    peaks: NDArray[np.uint8]
+
+
+class Best(NamedTuple):
+    """The first of the thresholds with the highest accuracy, and whether each of n items is correct there."""
+
+    threshold: float
+    correct: NDArray[np.bool_]
 
 
 def threshold_grid(interval: float) -> NDArray[np.float64]:
@@ -42,23 +54,59 @@ def box_iou(boxes: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[n
     return result
 
 
-def largest_iou(boxes: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[np.float64]:
-    """IoU of one box per level (levels, 4) with the ground truth (m, 4) it fits best: (levels,); zeros without truth."""
+def best_iou(boxes: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[np.float64]:
+    """IoU of each box (k, 4) with the ground truth (m, 4) it fits best: (k,); zeros where there is no ground truth."""
     return box_iou(boxes, truth).max(axis=1, initial=0.0)
 
 
-def any_iou(found: LevelBoxes, truth: NDArray[np.integer]) -> NDArray[np.float64]:
+def level_iou(found: LevelBoxes, truth: NDArray[np.integer]) -> NDArray[np.float64]:
     """IoU of the best pair of a box of the level and a ground truth (m, 4), at every level: (256,)."""
-    best = np.zeros(LEVELS)
-    fits = largest_iou(found.boxes, truth)
-    # From the worst on, so that the best is written last.
-    for i in np.argsort(fits, kind="stable"):
-        best[found.first[i] : found.last[i] + 1] = fits[i]
-    return best
+    from eval_suite.wsol.component_tree import highest
+
+    return highest(found.first, found.last, best_iou(found.boxes, truth))
 
 
-def best_threshold(correct: NDArray[np.bool_]) -> Best:
-    """The threshold at which the largest share of items (n, thresholds) is correct."""
-    share = correct.mean(axis=0)
-    place = int(share.argmax())
-    return Best(float(share[place]), place)
+def correct_at(correct: NDArray[np.bool_], peaks: NDArray[np.uint8], threshold: float) -> NDArray[np.bool_]:
+    """Whether each item is correct at one threshold.
+
+    Args:
+        correct: (n, 256) at every level.
+        peaks: (n,) maxima of the maps.
+        threshold: share of the maximum in [0, 1).
+    """
+    levels = (threshold * peaks.astype(np.float64)).astype(np.intp)
+    return correct[np.arange(len(correct)), levels]
+
+
+def accuracy_curve(
+    correct: NDArray[np.bool_], peaks: NDArray[np.uint8], thresholds: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Share of correct items at each threshold.
+
+    Args:
+        correct: (n, 256) at every level.
+        peaks: (n,) maxima of the maps.
+        thresholds: (t,) shares of the maximum in [0, 1).
+    """
+    counts = np.zeros(len(thresholds), np.int64)
+    for peak in np.unique(peaks):
+        per_level = correct[peaks == peak].sum(axis=0)
+        counts += per_level[(thresholds * np.float64(peak)).astype(np.intp)]
+    return counts / len(correct)
+
+
+def best_threshold(
+    correct: NDArray[np.bool_], peaks: NDArray[np.uint8], thresholds: NDArray[np.float64]
+) -> Best:
+    """The threshold at which most items are correct; arguments as of `accuracy_curve`."""
+    threshold = float(thresholds[accuracy_curve(correct, peaks, thresholds).argmax()])
+    return Best(threshold, correct_at(correct, peaks, threshold))
+
+
+def empty_fits(items: int, ious: int) -> BoxFits:
+    """Room for the fits of n maps at k IoUs."""
+    return BoxFits(
+        np.zeros((items, LEVELS), np.bool_),
+        np.zeros((items, LEVELS, ious), np.bool_),
+        np.zeros(items, np.uint8),
+    )

@@ -24,7 +24,7 @@ class Predictions(NamedTuple):
     prediction's.
     """
 
-    maps: NDArray[np.float32]
+    maps: NDArray[np.floating]
     logits: NDArray[np.float32]
     ids: list[str]
     labels: NDArray[np.int64]
@@ -87,7 +87,7 @@ def read_predictions(path: Path) -> Predictions:
                 f"expected {items} {name} in {path}, one for each map, found {len(arrays[name])}"
             )
     return Predictions(
-        maps=maps.astype(np.float32, copy=False),
+        maps=maps if maps.dtype == np.float64 else maps.astype(np.float32),
         logits=logits,
         ids=[str(item) for item in arrays["ids"]],
         labels=labels,
