@@ -7,9 +7,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+_LONGEST_SIDE = 32_000
+
 
 class Regions(NamedTuple):
-    """Regions of the upper level sets {map > t}: each (k,) region exists, unchanged, for t in [first, last].
+    """Regions of level sets: each of k exists, unchanged, at the levels t = ``first``..``last`` (k,).
 
     ``boxes`` (k, 4) x0 y0 x1 y1 with both corners inside. ``area`` (k,) is twice the area of the polygon through
     the centres of a region's outermost pixels, less that of its holes; ``holes`` (k,) is the number of holes.
@@ -29,20 +31,19 @@ class Winners(NamedTuple):
     undecided: NDArray[np.bool_]
 
 
-def upper_regions(map8: NDArray[np.uint8], *, diagonal: bool, lowest: int = 1) -> Regions:
-    """All regions of all upper level sets of a map (its max-tree), by union-find over pixels from high to low.
+def upper_regions(map8: NDArray[np.uint8]) -> Regions:
+    """All regions of all upper level sets {map > t} of an 8-bit map (H, W), t = 0..254, where pixels may touch at corners."""
+    return _regions(map8, framed=False, connectivity=8, lowest=1)
 
-    Args:
-        map8: (H, W).
-        diagonal: whether pixels that touch at a corner belong together; only then are ``area`` and ``holes`` right.
-        lowest: value at which to stop; levels below ``lowest - 1`` are then not told.
 
-    Reference: Najman and Couprie, IEEE TIP 2006.
+def holes(map8: NDArray[np.uint8], highest_level: int) -> Regions:
+    """All regions of all lower level sets {map <= t}, t = 0..highest_level, that touch by their sides and reach no border.
+
+    ``area`` and ``holes`` have no meaning here.
     """
-    found = np.empty((map8.size, 8), np.int32)
-    count = _grow(np.ascontiguousarray(map8), _CONTACTS[int(diagonal)], _AREA, _EULER, max(lowest, 1), found)
-    columns = found[:count].T
-    return Regions(found[:count, :4], columns[4], columns[5], columns[6], 1 - columns[7])
+    # A pixel of at most t is one above 254 - t in the inverted map.
+    found = _regions(255 - map8, framed=True, connectivity=4, lowest=255 - highest_level)
+    return found._replace(first=254 - found.last, last=254 - found.first)
 
 
 def winners(regions: Regions) -> Winners:
@@ -63,6 +64,24 @@ def highest(
     return result
 
 
+def _regions(map8: NDArray[np.uint8], *, framed: bool, connectivity: int, lowest: int) -> Regions:
+    """The max-tree of a map, by union-find over its pixels from high to low (Najman and Couprie, IEEE TIP 2006).
+
+    Args:
+        map8: (H, W), sides below 32,767.
+        framed: whether to leave out what reaches the map's border.
+        connectivity: 4 or 8; the tables of area and Euler number are those of 8.
+        lowest: value, at least 1, at which to stop; levels below ``lowest - 1`` are then not told.
+    """
+    if max(map8.shape) > _LONGEST_SIDE:
+        raise ValueError(f"expected a map with sides of at most {_LONGEST_SIDE}, found {map8.shape}")
+    found = np.empty((map8.size, 8), np.int32)
+    contacts = _CONTACTS[int(connectivity == 8)]
+    count = _grow(np.ascontiguousarray(map8), framed, contacts, _AREA, _EULER, lowest, found)
+    columns = found[:count].T
+    return Regions(found[:count, :4], columns[4], columns[5], columns[6], 1 - columns[7])
+
+
 def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Compile with numba for these types; kept on disk where there is a folder to write to."""
 
@@ -77,50 +96,73 @@ def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
-@_compiled("i8(u1[:,::1], i1[:,::1], i1[::1], i1[::1], i8, i4[:,::1])")
-def _grow(map8, contacts, area_change, euler_change, lowest, found):  # type: ignore[no-untyped-def]  # pragma: no cover
-    height, width = map8.shape
-    stride = width + 2
-    # Pixels in order of falling value; coordinates count from 1, inside a frame that belongs to no region.
+@_compiled("Tuple((i4[::1], i8[::1]))(u1[:,::1])")
+def _falling(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Places y << 16 | x within the frame by falling value, and where in that order each value begins."""
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
     start = np.zeros(257, np.int64)
-    for y in range(height):
-        for x in range(width):
-            start[256 - map8[y, x]] += 1
+    for y in range(1, height + 1):
+        for x in range(1, width + 1):
+            start[256 - padded[y, x]] += 1
     for i in range(1, 257):
         start[i] += start[i - 1]
     fill = start.copy()
-    order = np.empty(height * width, np.int64)
-    for y in range(height):
-        for x in range(width):
-            slot = 255 - map8[y, x]
-            order[fill[slot]] = ((y + 1) << 32) | (x + 1)
+    order = np.empty(height * width, np.int32)
+    for y in range(1, height + 1):
+        for x in range(1, width + 1):
+            slot = 255 - padded[y, x]
+            order[fill[slot]] = y << 16 | x
             fill[slot] += 1
+    return order, start
+
+
+@_compiled("u1[:,::1](u1[:,::1])")
+def _ring_codes(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Which neighbours come before a pixel in that order: bit i for neighbour i, clockwise from the upper left."""
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    codes = np.empty((height + 1, width + 1), np.uint8)
+    for y in range(1, height + 1):
+        for x in range(1, width + 1):
+            own = padded[y, x]
+            codes[y, x] = (
+                np.uint8(padded[y - 1, x - 1] >= own)
+                | np.uint8(padded[y - 1, x] >= own) << 1
+                | np.uint8(padded[y - 1, x + 1] >= own) << 2
+                | np.uint8(padded[y, x + 1] > own) << 3
+                | np.uint8(padded[y + 1, x + 1] > own) << 4
+                | np.uint8(padded[y + 1, x] > own) << 5
+                | np.uint8(padded[y + 1, x - 1] > own) << 6
+                | np.uint8(padded[y, x - 1] >= own) << 7
+            )
+    return codes
+
+
+@_compiled("i8(u1[:,::1], b1, i1[:,::1], i1[::1], i1[::1], i8, i4[:,::1])")
+def _grow(map8, framed, contacts, area_change, euler_change, lowest, found):  # type: ignore[no-untyped-def]  # pragma: no cover
+    height, width = map8.shape
+    stride = width + 2
+    padded = np.zeros((height + 2, stride), np.uint8)
+    padded[1:-1, 1:-1] = map8
+    order, start = _falling(padded)
+    codes = _ring_codes(padded)
     steps = np.array([-stride - 1, -stride, -stride + 1, 1, stride + 1, stride, stride - 1, -1])
-    inside = np.zeros((height + 2) * stride, np.uint8)
     parent = np.empty((height + 2) * stride, np.int32)
     state = np.empty(
         ((height + 2) * stride, 8), np.int32
     )  # of a root: x0, y0, x1, y1, area, euler, node, pixels
+    # Place 0 stands for all that reaches the frame, and takes in whatever it meets.
+    parent[0] = 0
+    state[0, :6] = 0
+    state[0, 6], state[0, 7] = -1, 1 << 30
     changed = np.empty(height * width, np.int32)
     nodes = 0
     for value in range(255, lowest - 1, -1):
         count = 0
         for i in range(start[255 - value], start[256 - value]):
-            y, x = order[i] >> 32, order[i] & 0xFFFFFFFF
+            y, x = order[i] >> 16, order[i] & 0xFFFF
             place = y * stride + x
-            above, below = place - stride, place + stride
-            code = (
-                inside[above - 1]
-                | inside[above] << 1
-                | inside[above + 1] << 2
-                | inside[place + 1] << 3
-                | inside[below + 1] << 4
-                | inside[below] << 5
-                | inside[below - 1] << 6
-                | inside[place - 1] << 7
-            )
-            inside[place] = 1
-            root = -1
+            code = codes[y, x]
+            root = 0 if framed and (x == 1 or y == 1 or x == width or y == height) else -1
             for k in range(contacts[code, 0]):
                 other = place + steps[contacts[code, k + 1]]
                 while parent[other] != other:
@@ -146,6 +188,9 @@ def _grow(map8, contacts, area_change, euler_change, lowest, found):  # type: ig
                 state[root, 4] += state[other, 4]
                 state[root, 5] += state[other, 5]
                 state[root, 7] += state[other, 7]
+            if root == 0:
+                parent[place] = 0
+                continue
             if root < 0:
                 root = place
                 state[root, 0] = state[root, 2] = x
@@ -154,12 +199,11 @@ def _grow(map8, contacts, area_change, euler_change, lowest, found):  # type: ig
                 state[root, 6] = -1
                 changed[count] = root
                 count += 1
-            else:
-                state[root, 0] = min(state[root, 0], x)
-                state[root, 1] = min(state[root, 1], y)
-                state[root, 2] = max(state[root, 2], x)
-                state[root, 3] = max(state[root, 3], y)
             parent[place] = root
+            state[root, 0] = min(state[root, 0], x)
+            state[root, 1] = min(state[root, 1], y)
+            state[root, 2] = max(state[root, 2], x)
+            state[root, 3] = max(state[root, 3], y)
             state[root, 4] += area_change[code]
             state[root, 5] += euler_change[code]
             state[root, 7] += 1

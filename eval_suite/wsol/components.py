@@ -57,21 +57,21 @@ def largest_boxes(map8: NDArray[np.uint8]) -> NDArray[np.int32]:
     """
     from eval_suite.wsol.component_tree import upper_regions
 
-    return _largest(map8, upper_regions(map8, diagonal=True))
+    return _largest(map8, upper_regions(map8))
 
 
 def all_boxes(map8: NDArray[np.uint8]) -> LevelBoxes:
     """The boxes around all regions and holes of every level, and ``[0, 0, 0, 0]`` at the levels without any."""
     from eval_suite.wsol.component_tree import upper_regions
 
-    return _all(map8, upper_regions(map8, diagonal=True))
+    return _all(map8, upper_regions(map8))
 
 
 def both_boxes(map8: NDArray[np.uint8]) -> tuple[NDArray[np.int32], LevelBoxes]:
     """What `largest_boxes` and `all_boxes` give, from one component tree."""
     from eval_suite.wsol.component_tree import upper_regions
 
-    regions = upper_regions(map8, diagonal=True)
+    regions = upper_regions(map8)
     return _largest(map8, regions), _all(map8, regions)
 
 
@@ -88,34 +88,22 @@ def _largest(map8: NDArray[np.uint8], regions: "Regions") -> NDArray[np.int32]:
 
 
 def _all(map8: NDArray[np.uint8], regions: "Regions") -> LevelBoxes:
-    parts = [regions.boxes]
-    first, last = [regions.first], [regions.last]
-    with_holes = regions.holes > 0
-    if with_holes.any():
-        holes = _holes(map8, int(regions.last[with_holes].max()))
-        parts.append(holes.boxes)
-        first.append(holes.first)
-        last.append(holes.last)
-    boxes = np.concatenate([_cut(np.concatenate(parts), map8), np.zeros((1, 4), np.int32)])
-    nothing_above = np.array([map8.max()], np.int32)
+    from eval_suite.wsol.component_tree import holes
+
+    boxes, first, last = [_cut(regions.boxes, map8)], [regions.first], [regions.last]
+    with_holes = regions.last[regions.holes > 0]
+    if len(with_holes):
+        inner = holes(map8, int(with_holes.max()))
+        # The outline of a hole runs through the pixels around it.
+        boxes.append(_cut(inner.boxes + np.array([-1, -1, 1, 1], np.int32), map8))
+        first.append(inner.first)
+        last.append(inner.last)
+    nothing = LevelBoxes(*(np.array(x, np.int32) for x in ([[0] * 4], [map8.max()], [LEVELS - 1])))
     return LevelBoxes(
-        boxes,
-        np.concatenate([*first, nothing_above]),
-        np.concatenate([*last, np.array([LEVELS - 1], np.int32)]),
+        np.concatenate([*boxes, nothing.boxes]),
+        np.concatenate([*first, nothing.first]),
+        np.concatenate([*last, nothing.last]),
     )
-
-
-def _holes(map8: NDArray[np.uint8], highest_level: int) -> LevelBoxes:
-    """Boxes of the holes' outlines: holes are regions of the complement that stay off the frame, seen from outside."""
-    from eval_suite.wsol.component_tree import upper_regions
-
-    # At level t the complement holds the pixels of at most t, which are those above 254 - t of the inverted map.
-    under = upper_regions(255 - map8, diagonal=False, lowest=255 - highest_level)
-    height, width = map8.shape
-    x0, y0, x1, y1 = under.boxes.T
-    inner = (x0 > 0) & (y0 > 0) & (x1 < width - 1) & (y1 < height - 1)
-    around = under.boxes[inner] + np.array([-1, -1, 1, 1], np.int32)
-    return LevelBoxes(around, 254 - under.last[inner], 254 - under.first[inner])
 
 
 def _largest_at(map8: NDArray[np.uint8], level: int) -> NDArray[np.int32]:
