@@ -180,7 +180,7 @@ class WsolOptions(TaskOptions):
     """Test images: paper resizes to 8/7 of the input's sides and crops the centre, evaluation-paper resizes to the input's sides; neither keeps the ratio of the sides."""
     sigma: float = Field(default=0.15, gt=0, lt=1)
     """Fixed threshold of the boxes, as a share of a map's maximum."""
-    interval: float = Field(default=0.001, gt=0, lt=1)
+    interval: float = Field(default=0.001, ge=0.0001, le=0.5)
     """Step between the thresholds tried for the threshold-free metrics."""
     fit: FitOptions = Field(default_factory=FitOptions)
     """Fine-tuning before prediction."""

@@ -22,7 +22,7 @@ from eval_suite.training.regularizers.mixing import cutmix_box
 from eval_suite.wsol.components import box_at, to_8bit
 from eval_suite.wsol.geometry import Transform, boxes_through, score_map
 from eval_suite.wsol.maps import Extractor
-from eval_suite.wsol.metrics import largest_iou
+from eval_suite.wsol.metrics import best_iou
 from eval_suite.wsol.predictions import Predictions
 
 SHOWN = 8
@@ -93,7 +93,7 @@ def examples(folder: Path, found: Predictions, truth: LocalisationIndex, sigma: 
             at = place[item]
             boxes = boxes_through(truth.boxes[at], tuple(truth.sizes[at]), found.transform)
             map8 = to_8bit(score_map(found.maps[i], found.transform.size))
-            fit = largest_iou(np.array([box_at(map8, sigma)]), boxes)[0]
+            fit = best_iou(np.array([box_at(map8, sigma)]), boxes)[0]
             shown.append(
                 Example(image=f"{folder.name}/examples/{name}", alt=item, caption=_said(found, i, fit))
             )
