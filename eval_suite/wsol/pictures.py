@@ -30,7 +30,7 @@ _TILE = 160
 _ROW_TILE = 120
 _GAP = 4
 _RED, _GREEN, _WHITE = (230, 20, 20), (30, 220, 60), (255, 255, 255)
-_CUTMIX_LAM = 0.6
+_CUTMIX_LAM = 0.5
 _MIXED = {
     "originals": "both images and their own class",
     "mixup": "Mixup (half of each)",
@@ -124,7 +124,7 @@ def choose_pair(labels: NDArray[np.integer]) -> Pair | None:
 def mixed_images(first: Tensor, second: Tensor, fill: tuple[float, float, float]) -> dict[str, Tensor]:
     """Two images (3, H, W) in [0, 1] mixed by the arithmetic of each regularizer, with fixed shares and places."""
     _, height, width = first.shape
-    box = cutmix_box(height, width, _CUTMIX_LAM, width // 2, height // 2)
+    box = cutmix_box(height, width, _CUTMIX_LAM, 3 * width // 4, height // 2)
     inside = (slice(None), slice(box.y0, box.y1), slice(box.x0, box.x1))
     cutmix, cutout = first.clone(), first.clone()
     cutmix[inside] = second[inside]

@@ -172,9 +172,7 @@ def test_a_stage_whose_stride_cannot_be_taken_out_stays_as_it_is() -> None:
 @pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "vgg11", "convnext_atto", "vit_tiny_patch16_224"])
 def test_a_network_without_average_and_linear_layer_is_refused(arch: str) -> None:
     size = 224 if arch.startswith("vit") else 64
-    with pytest.raises(
-        InputError, match="does not end in global average pooling and one linear layer"
-    ):
+    with pytest.raises(InputError, match="does not end in global average pooling and one linear layer"):
         linear_head(backbone(arch, size, **LIGHT.get(arch, {})))
 
 

@@ -2,5 +2,6 @@
 
 from eval_suite.report.sections.classify import SECTION as CLASSIFY
 from eval_suite.report.sections.section import Section
+from eval_suite.report.sections.wsol import SECTION as WSOL
 
-SECTIONS: dict[str, Section] = {"classify": CLASSIFY}
+SECTIONS: dict[str, Section] = {"classify": CLASSIFY, "wsol": WSOL}
