@@ -29,6 +29,7 @@ SHOWN = 8
 _TILE = 160
 _ROW_TILE = 120
 _GAP = 4
+_COLOURS = 96
 _RED, _GREEN, _WHITE = (230, 20, 20), (30, 220, 60), (255, 255, 255)
 _CUTMIX_LAM = 0.5
 _MIXED = {
@@ -80,7 +81,11 @@ def write_pictures(
     if pair is not None:
         images = [found.transform.apply(to_rgb(open_item(truth.images, place[found.ids[i]]))) for i in pair]
         pictures.update(_mixed_rows(extract, images, found.labels[list(pair)], found.transform, fill, device))
-    save_pictures(folder / "examples", pictures, longest_side=4 * (_ROW_TILE + _GAP))
+    # A palette keeps the report small; the colours of a map are few.
+    reduced = {
+        name: picture.quantize(_COLOURS, dither=Image.Dither.NONE) for name, picture in pictures.items()
+    }
+    save_pictures(folder / "examples", reduced, longest_side=4 * (_ROW_TILE + _GAP))
 
 
 def examples(folder: Path, found: Predictions, truth: LocalisationIndex, sigma: float) -> list[Example]:
