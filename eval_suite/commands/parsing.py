@@ -46,7 +46,9 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = N
         if not stop.code:
             raise
         raise InputError(f"{_one_line(said.getvalue())} (see eval-suite {verb} --help)") from None
-    except ValidationError as error:  # of options as a whole, which tyro does not word where they have no prefix
+    except (
+        ValidationError
+    ) as error:  # of options as a whole, which tyro does not word where they have no prefix
         raise InputError(f"{'; '.join(problems(error, kind))} (see eval-suite {verb} --help)") from None
 
 

@@ -50,7 +50,7 @@ def fit(
         DivergenceError: if the loss stops being finite.
     """
     method = make_method(options.method.chosen)
-    classes = open_images(options.data, "train", purpose="train").classes
+    classes = open_images(options.data, purpose="train").classes
     recipe = fit_recipe(backbone.card, options, runtime, method.regularizers())
     with _seeded(derive_seed(seed, 0, 0, _NEW_LAYERS)):
         localiser = method.prepare(make_localiser(backbone, len(classes), enlarge=options.fit.enlarge))
