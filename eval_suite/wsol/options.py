@@ -111,7 +111,7 @@ class FitOptions(BaseModel):
     preset: Literal["none", "custom", "paper-cub", "paper-cub-vgg", "paper-imagenet"] = "none"
     """none takes the classifier as it is; the paper's are those of the CutMix paper, appendix B; custom is short."""
     enlarge: bool = True
-    """Take the stride out of a ResNet's last stage, cut VGG, GoogLeNet and Inception-v3 off at stride 16."""
+    """Enlarge the last map: no stride in a ResNet's last stage, GoogLeNet and Inception-v3 cut off at stride 16; else it is kept."""
     epochs: int | None = Field(default=None, ge=1)
     """Passes over the training images."""
     batch_size: int | None = Field(default=None, ge=1)

@@ -95,10 +95,7 @@ def examples(folder: Path, found: Predictions, truth: LocalisationIndex, sigma: 
     shown = []
     for i, item in enumerate(found.ids if there else []):
         if (name := picture_name(item)) in there:
-            at = place[item]
-            boxes = boxes_through(truth.boxes[at], tuple(truth.sizes[at]), found.transform)
-            map8 = to_8bit(score_map(found.maps[i], found.transform.size))
-            fit = best_iou(np.array([box_at(map8, sigma)]), boxes)[0]
+            fit = None if truth.masks is not None else _fit(found, i, truth, place[item], sigma)
             shown.append(
                 Example(image=f"{folder.name}/examples/{name}", alt=item, caption=_said(found, i, fit))
             )
@@ -200,11 +197,17 @@ def _row(tiles: list[Image.Image]) -> Image.Image:
     return row
 
 
-def _said(found: Predictions, i: int, fit: float) -> str:
-    text = f"IoU {fit:.2f}"
-    if not (found.classes and found.logits.shape[1]):
-        return text
-    predicted, label = int(found.logits[i].argmax()), int(found.labels[i])
-    if predicted == label:
-        return f"✓ {found.classes[label]}, {text}"
-    return f"✗ {found.classes[predicted]}, not {found.classes[label]}, {text}"
+def _fit(found: Predictions, i: int, truth: LocalisationIndex, at: int, sigma: float) -> float:
+    """IoU of an item's box at a threshold with the ground truth it fits best."""
+    map8 = to_8bit(score_map(found.maps[i], found.transform.size))
+    boxes = boxes_through(truth.boxes[at], tuple(truth.sizes[at]), found.transform)
+    return float(best_iou(np.array([box_at(map8, sigma)]), boxes)[0])
+
+
+def _said(found: Predictions, i: int, fit: float | None) -> str:
+    text = [] if fit is None else [f"IoU {fit:.2f}"]
+    if found.classes and found.logits.shape[1] and len(found.labels):
+        predicted, label = int(found.logits[i].argmax()), int(found.labels[i])
+        own = found.classes[label]
+        text.insert(0, f"✓ {own}" if predicted == label else f"✗ {found.classes[predicted]}, not {own}")
+    return ", ".join(text)

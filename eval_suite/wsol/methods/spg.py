@@ -106,9 +106,11 @@ class Guided(Objective):
         self._settings = settings
         self._layers = tuple(f"trunk.{name}" for name in localiser.guides)
         early, late = self._channels()
-        self.early, self.late = _side(early), _side(late)
-        self.shared = nn.Sequential(_side(_SIDE_CHANNELS), nn.Conv2d(_SIDE_CHANNELS, 1, 1))
-        self.last = nn.Sequential(_side(width_of(localiser.channels)), nn.Conv2d(_SIDE_CHANNELS, 1, 1))
+        last = width_of(localiser.channels)
+        width = min(_SIDE_CHANNELS, last)  # less than the paper's on narrow networks
+        self.early, self.late = _convolution(early, width), _convolution(late, width)
+        self.shared = nn.Sequential(_convolution(width, width), nn.Conv2d(width, 1, 1))
+        self.last = nn.Sequential(_convolution(last, width), nn.Conv2d(width, 1, 1))
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """The loss, a scalar."""
@@ -143,5 +145,5 @@ class Guided(Objective):
         return early, late
 
 
-def _side(channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(channels, _SIDE_CHANNELS, 3, padding=1), nn.ReLU())
+def _convolution(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.ReLU())
