@@ -10,7 +10,7 @@ import numpy as np
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import progress
-from eval_suite.data.boxes import WITH_BOXES, LocalisationIndex, open_localisation
+from eval_suite.data.boxes import WITH_BOXES, open_localisation
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.images import ImageIndex, open_images, parse_spec, splits_of
 
@@ -58,11 +58,9 @@ def check_data(spec: str, workers: int = 2) -> CheckReport:
         lines += _describe(index, looks)
         ok = ok and not any(look.problem for look in looks)
         if kind in WITH_BOXES and split != "train":
-            try:
-                lines += _boxes(open_localisation(spec, split, warn=lambda line: lines.append(f"  {line}")))
-            except InputError as error:
-                lines.append(f"  error: {error}")
-                ok = False
+            boxes = _look_at_boxes(spec, split)
+            lines += boxes.lines
+            ok = ok and boxes.ok
         # The first of equal images stands for all of them.
         seen[split] = {
             look.digest: name for look, name in zip(looks[::-1], index.ids[::-1], strict=True) if look.digest
@@ -111,11 +109,18 @@ def _describe(index: ImageIndex, looks: list[_Look]) -> list[str]:
     return lines
 
 
-def _boxes(found: LocalisationIndex) -> list[str]:
+def _look_at_boxes(spec: str, split: str) -> CheckReport:
+    lines: list[str] = []
+    try:
+        found = open_localisation(spec, split, warn=lines.append)
+    except InputError as error:
+        return CheckReport([*(f"  {line}" for line in lines), f"  error: {error}"], ok=False)
     if found.masks is not None:
-        return [f"  masks: {sum(len(files.instances) for files in found.masks):,}"]
-    counts = np.array([len(boxes) for boxes in found.boxes])
-    return [f"  boxes: {counts.sum():,}, {counts.min()} to {counts.max()} an image"]
+        lines.append(f"masks: {sum(len(files.instances) for files in found.masks):,}")
+    else:
+        counts = np.array([len(boxes) for boxes in found.boxes])
+        lines.append(f"boxes: {counts.sum():,}, {counts.min()} to {counts.max()} an image")
+    return CheckReport([f"  {line}" for line in lines], ok=True)
 
 
 def _sizes(sizes: Counter[tuple[int, int]]) -> str:
