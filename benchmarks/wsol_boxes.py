@@ -58,10 +58,8 @@ def ours(case: Case, rule: str, thresholds: NDArray[np.float64]) -> NDArray[np.b
     """Correctness (thresholds, IoUs) by the component tree."""
     score, truth = case
     map8 = to_8bit(score)
-    if rule == "largest":
-        fits = best_iou(largest_boxes(map8), truth)
-    else:
-        fits = level_iou(all_boxes(map8), truth)
+    largest = rule == "largest"
+    fits = best_iou(largest_boxes(map8), truth) if largest else level_iou(all_boxes(map8), truth)
     return fits[level_of(thresholds, map8), None] >= limits(rule)
 
 
