@@ -7,7 +7,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from eval_suite.wsol.rings import ring_tables
+
 _LONGEST_SIDE = 32_000
+_CONTACTS, _AREA, _EULER = ring_tables()
 
 
 class Regions(NamedTuple):
@@ -68,16 +71,23 @@ def _regions(map8: NDArray[np.uint8], *, framed: bool, connectivity: int, lowest
     """The max-tree of a map, by union-find over its pixels from high to low (Najman and Couprie, IEEE TIP 2006).
 
     Args:
-        map8: (H, W), sides below 32,767.
+        map8: (H, W), sides of at most 32,000.
         framed: whether to leave out what reaches the map's border.
         connectivity: 4 or 8; the tables of area and Euler number are those of 8.
         lowest: value, at least 1, at which to stop; levels below ``lowest - 1`` are then not told.
     """
     if max(map8.shape) > _LONGEST_SIDE:
         raise ValueError(f"expected a map with sides of at most {_LONGEST_SIDE}, found {map8.shape}")
-    found = np.empty((map8.size, 8), np.int32)
+    height, width = map8.shape
+    padded = np.zeros((height + 2, width + 2), np.uint8)
+    padded[1:-1, 1:-1] = map8
+    stride = width + 2
+    ring = np.array([-stride - 1, -stride, -stride + 1, 1, stride + 1, stride, stride - 1, -1])
+    # Unsigned, as are all places: numba asks of every signed index whether it counts from the end.
+    steps = ring.astype(np.uint64)
     contacts = _CONTACTS[int(connectivity == 8)]
-    count = _grow(np.ascontiguousarray(map8), framed, contacts, _AREA, _EULER, lowest, found)
+    found = np.empty((map8.size, 8), np.int32)
+    count = _grow(padded, steps, framed, contacts, _AREA, _EULER, lowest, found)
     columns = found[:count].T
     return Regions(found[:count, :4], columns[4], columns[5], columns[6], 1 - columns[7])
 
@@ -96,9 +106,9 @@ def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
-@_compiled("Tuple((i4[::1], i8[::1]))(u1[:,::1])")
+@_compiled("Tuple((u4[::1], i8[::1]))(u1[:,::1])")
 def _falling(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Places y << 16 | x within the frame by falling value, and where in that order each value begins."""
+    """Places x | y << 16 within the frame by falling value, and where in that order each value begins."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     start = np.zeros(257, np.int64)
     for y in range(1, height + 1):
@@ -107,7 +117,7 @@ def _falling(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
     for i in range(1, 257):
         start[i] += start[i - 1]
     fill = start.copy()
-    order = np.empty(height * width, np.int32)
+    order = np.empty(height * width, np.uint32)
     for y in range(1, height + 1):
         for x in range(1, width + 1):
             slot = 255 - padded[y, x]
@@ -137,48 +147,53 @@ def _ring_codes(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
     return codes
 
 
-@_compiled("i8(u1[:,::1], b1, i1[:,::1], i1[::1], i1[::1], i8, i4[:,::1])")
-def _grow(map8, framed, contacts, area_change, euler_change, lowest, found):  # type: ignore[no-untyped-def]  # pragma: no cover
-    height, width = map8.shape
-    stride = width + 2
-    padded = np.zeros((height + 2, stride), np.uint8)
-    padded[1:-1, 1:-1] = map8
+@_compiled("i8(u1[:,::1], u8[::1], b1, u1[:,::1], i1[::1], i1[::1], i8, i4[:,::1])")
+def _grow(padded, steps, framed, contacts, area_change, euler_change, lowest, found):  # type: ignore[no-untyped-def]  # pragma: no cover
+    height, width = padded.shape[0] - 2, padded.shape[1] - 2
+    wide = np.uint64(width + 2)
     order, start = _falling(padded)
     codes = _ring_codes(padded)
-    steps = np.array([-stride - 1, -stride, -stride + 1, 1, stride + 1, stride, stride - 1, -1])
-    parent = np.empty((height + 2) * stride, np.int32)
-    state = np.empty(
-        ((height + 2) * stride, 8), np.int32
-    )  # of a root: x0, y0, x1, y1, area, euler, node, pixels
+    parent = np.empty(padded.size, np.uint32)
+    state = np.empty((padded.size, 8), np.int32)  # of a root: x0, y0, x1, y1, area, euler, node
     # Place 0 stands for all that reaches the frame, and takes in whatever it meets.
     parent[0] = 0
-    state[0, :6] = 0
-    state[0, 6], state[0, 7] = -1, 1 << 30
-    changed = np.empty(height * width, np.int32)
+    state[0, 4], state[0, 6] = 1 << 30, -1
+    changed = np.empty(height * width, np.uint32)
     nodes = 0
     for value in range(255, lowest - 1, -1):
         count = 0
         for i in range(start[255 - value], start[256 - value]):
-            y, x = order[i] >> 16, order[i] & 0xFFFF
-            place = y * stride + x
-            code = codes[y, x]
-            root = 0 if framed and (x == 1 or y == 1 or x == width or y == height) else -1
+            packed = order[i]
+            ux, uy = np.uint64(packed & np.uint32(0xFFFF)), np.uint64(packed >> np.uint32(16))
+            x, y = np.int32(ux), np.int32(uy)
+            place = uy * wide + ux
+            code = codes[uy, ux]
+            root = np.uint32(place)
+            met = False
+            if framed and (x == 1 or y == 1 or x == width or y == height):
+                root = np.uint32(0)
+                met = True
             for k in range(contacts[code, 0]):
-                other = place + steps[contacts[code, k + 1]]
-                while parent[other] != other:
-                    parent[other] = parent[parent[other]]
-                    other = parent[other]
-                if other == root:
+                other = np.uint32(place + steps[contacts[code, k + 1]])
+                above = parent[other]
+                while above != other:
+                    higher = parent[above]
+                    parent[other] = higher
+                    other = higher
+                    above = parent[other]
+                if met and other == root:
                     continue
-                if state[other, 6] >= 0:
-                    found[state[other, 6], 4] = value
+                node = state[other, 6]
+                if node >= 0:
+                    found[node, 4] = value
                     state[other, 6] = -1
                     changed[count] = other
                     count += 1
-                if root < 0:
+                if not met:
                     root = other
+                    met = True
                     continue
-                if state[other, 7] > state[root, 7]:
+                if state[other, 4] > state[root, 4]:
                     root, other = other, root
                 parent[other] = root
                 state[root, 0] = min(state[root, 0], state[other, 0])
@@ -187,26 +202,29 @@ def _grow(map8, framed, contacts, area_change, euler_change, lowest, found):  # 
                 state[root, 3] = max(state[root, 3], state[other, 3])
                 state[root, 4] += state[other, 4]
                 state[root, 5] += state[other, 5]
-                state[root, 7] += state[other, 7]
-            if root == 0:
-                parent[place] = 0
-                continue
-            if root < 0:
-                root = place
+            parent[place] = root
+            if not met:
                 state[root, 0] = state[root, 2] = x
                 state[root, 1] = state[root, 3] = y
-                state[root, 4] = state[root, 5] = state[root, 7] = 0
+                state[root, 4] = 0
+                state[root, 5] = 1
                 state[root, 6] = -1
                 changed[count] = root
                 count += 1
-            parent[place] = root
-            state[root, 0] = min(state[root, 0], x)
-            state[root, 1] = min(state[root, 1], y)
-            state[root, 2] = max(state[root, 2], x)
-            state[root, 3] = max(state[root, 3], y)
+                continue
+            if root == 0:
+                continue
+            if x < state[root, 0]:
+                state[root, 0] = x
+            if y < state[root, 1]:
+                state[root, 1] = y
+            if x > state[root, 2]:
+                state[root, 2] = x
+            if y > state[root, 3]:
+                state[root, 3] = y
             state[root, 4] += area_change[code]
-            state[root, 5] += euler_change[code]
-            state[root, 7] += 1
+            if euler_change[code] != 0:
+                state[root, 5] += euler_change[code]
         for i in range(count):
             root = changed[i]
             if parent[root] != root:
@@ -249,53 +267,3 @@ def _highest(first, last, values):  # type: ignore[no-untyped-def]  # pragma: no
         for level in range(first[i], last[i] + 1):
             best[level] = max(best[level], values[i])
     return best
-
-
-def _ring_tables() -> tuple[NDArray[np.int8], NDArray[np.int8], NDArray[np.int8]]:
-    """For each code of the ring around a pixel (bit i: neighbour i, clockwise from the upper left, is inside): one neighbour of every region that a new pixel joins, and what it adds to area and Euler number.
-
-    The first are (2, 256, 5), without and with corner contacts: how many there are, and which.
-
-    A 2x2 block adds 2 to twice the area when all four pixels are inside and 1 when three are. The Euler number with
-    corner contacts is (blocks of one - blocks of three - 2 diagonal blocks) / 4 (Gray, 1971).
-    """
-    contacts = np.zeros((2, 256, 5), np.int8)
-    area, euler = np.zeros(256, np.int8), np.zeros(256, np.int8)
-    for code in range(256):
-        inside = [bool(code >> k & 1) for k in range(8)]
-        for diagonal in (False, True):
-            joined = _contacts(inside, diagonal)
-            contacts[int(diagonal), code, : len(joined) + 1] = [len(joined), *joined]
-        quarters = 0
-        for corner in (0, 2, 4, 6):
-            trio = [inside[corner - 1], inside[corner], inside[(corner + 1) % 8]]
-            area[code] += (0, 0, 1, 1)[sum(trio)]
-            before, after = _euler_quarters(trio, False), _euler_quarters(trio, True)
-            quarters += after - before
-        euler[code] = quarters // 4
-    return contacts, area, euler
-
-
-def _contacts(inside: list[bool], diagonal: bool) -> list[int]:
-    """One neighbour of each region around a pixel that it touches, as the ring alone joins them."""
-    if diagonal:
-        # A side hangs together with the corner before it and, across that corner, with the side before.
-        begins = [k for k in range(8) if inside[k] and not inside[k - 1] and not (k % 2 and inside[k - 2])]
-        whole = inside[1]
-    else:
-        # Only sides touch the centre, and two of them hang together through the corner between them.
-        begins = [k for k in (1, 3, 5, 7) if inside[k] and not (inside[k - 1] and inside[k - 2])]
-        whole = all(inside)
-    # A closed ring begins nowhere.
-    return begins or ([1] if whole else [])
-
-
-def _euler_quarters(trio: list[bool], centre: bool) -> int:
-    count = sum(trio) + centre
-    if count == 2:
-        diagonal = (centre and trio[1]) or (not centre and trio[0] and trio[2])
-        return -2 if diagonal else 0
-    return (0, 1, 0, -1, 0)[count]
-
-
-_CONTACTS, _AREA, _EULER = _ring_tables()

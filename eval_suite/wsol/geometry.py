@@ -1,10 +1,12 @@
 """Where a box of the original image lies in the network's input, and a class activation map at that size."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Transform(NamedTuple):
@@ -28,12 +30,14 @@ class Transform(NamedTuple):
         (tall, wide), (height, width) = self.resized, self.size
         return round((tall - height) / 2), round((wide - width) / 2)
 
-    def apply(self, image: Image.Image) -> Image.Image:
+    def apply(self, image: "Image") -> "Image":
         """An image brought to ``size``, bilinear with antialiasing."""
+        from PIL.Image import Resampling  # slow to import, and help does not need it
+
         tall, wide = self.resized
         top, left = self.corner
         if image.size != (wide, tall):
-            image = image.resize((wide, tall), Image.Resampling.BILINEAR)
+            image = image.resize((wide, tall), Resampling.BILINEAR)
         return image.crop((left, top, left + self.size[1], top + self.size[0]))
 
 

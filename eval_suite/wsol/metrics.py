@@ -44,13 +44,14 @@ def box_iou(boxes: NDArray[np.integer], truth: NDArray[np.integer]) -> NDArray[n
 
     Reference: Choe et al., CVPR 2020.
     """
-    a, b = boxes[:, None, :].astype(np.int64), truth[None, :, :].astype(np.int64)
-    low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
-    both = (high - low + 1).clip(0).prod(axis=-1)
-    own = (a[..., 2:] - a[..., :2] + 1).prod(axis=-1)
-    other = (b[..., 2:] - b[..., :2] + 1).prod(axis=-1)
-    union = own + other - both
-    result: NDArray[np.float64] = both / np.maximum(union, 1)
+    # Truth by boxes, so that numpy's inner loops run over the many.
+    ax0, ay0, ax1, ay1 = np.ascontiguousarray(boxes.T, np.int64)[:, None, :]
+    bx0, by0, bx1, by1 = np.ascontiguousarray(truth.T, np.int64)[:, :, None]
+    wide = (np.minimum(ax1, bx1) - np.maximum(ax0, bx0) + 1).clip(0)
+    high = (np.minimum(ay1, by1) - np.maximum(ay0, by0) + 1).clip(0)
+    both = wide * high
+    union = (ax1 - ax0 + 1) * (ay1 - ay0 + 1) + (bx1 - bx0 + 1) * (by1 - by0 + 1) - both
+    result: NDArray[np.float64] = (both / np.maximum(union, 1)).T
     return result
 
 

@@ -1,7 +1,7 @@
 """From maps, logits and ground truth to the metrics of localisation."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -204,8 +204,8 @@ def _classified(logits: NDArray[np.float32], labels: NDArray[np.int64], reason: 
 def _in_threads(work: Callable[[range], None], items: int, label: str) -> None:
     chunks = [range(start, min(start + _CHUNK, items)) for start in range(0, items, _CHUNK)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        done: Iterable[None] = pool.map(work, chunks)
-        for _ in progress(done, len(chunks), label):
+        finished = zip(chunks, pool.map(work, chunks), strict=True)
+        for _ in progress((item for chunk, _ in finished for item in chunk), items, label):
             pass
 
 
