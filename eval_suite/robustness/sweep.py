@@ -1,0 +1,251 @@
+"""Running a backbone over perturbed images: each image is decoded once per pass and perturbed on the device."""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.inference import autocast
+from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.runtime import RuntimeOptions, derive_seed
+from eval_suite.data.images import ImageIndex
+from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches
+from eval_suite.robustness.attacks import fgsm, input_gradient, pgd, random_starts
+from eval_suite.robustness.corruptions import Corrupted, CorruptedImages
+from eval_suite.robustness.in_between import cutmix_between, mixup_between
+from eval_suite.robustness.occlusion import KINDS, hole_sides, occlude
+from eval_suite.robustness.options import RobustnessOptions, expand_corruptions, fraction
+
+_START = 0xA77AC4
+
+
+class Classifier:
+    """A network that answers with one class per image, and remembers whether it ever gave NaN or infinity.
+
+    Args:
+        model: images (B, 3, H, W) in [0, 1] → logits (B, classes).
+        precision: 'fp32', or 'bf16' for autocast.
+        device: where the model is.
+    """
+
+    def __init__(self, model: Callable[[Tensor], Tensor], precision: str, device: torch.device) -> None:
+        self.model, self.precision = model, precision
+        self._unusable = torch.zeros((), dtype=torch.bool, device=device)
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor, accepted: Tensor) -> Tensor:
+        """The predicted class (B,) of images (B, 3, H, W); see `choose` for ``accepted`` (B, k)."""
+        with autocast(images.device, self.precision):
+            logits = self.model(images)
+        return self.choose(logits.float(), accepted)
+
+    def choose(self, logits: Tensor, accepted: Tensor) -> Tensor:
+        """The class (B,) with the highest of (B, classes) logits; ties go against the accepted classes (B, k).
+
+        So a constant output earns nothing, as in the classify task.
+        """
+        self._unusable |= ~torch.isfinite(logits).all()
+        own = logits.gather(1, accepted)
+        others = logits.scatter(1, accepted, -torch.inf)
+        rival, rival_class = others.max(1)
+        best, place = own.max(1)
+        return torch.where(best > rival, accepted.gather(1, place[:, None])[:, 0], rival_class)
+
+    @property
+    def usable(self) -> bool:
+        """Whether every logit so far was a finite number; waits for the device."""
+        return not bool(self._unusable)
+
+
+class Setting(NamedTuple):
+    """How the images of a set are perturbed: the task's options, resolved for one backbone.
+
+    ``grids`` holds the (points,) strengths by family, ``versions`` the (corruption, severity) pairs, and ``fill``
+    (1, 3, 1, 1) the colour of covered pixels.
+    """
+
+    index: ImageIndex  # type: ignore[assignment]  # hides tuple.index, which a setting has no use for
+    options: RobustnessOptions
+    grids: dict[str, NDArray[np.float64]]
+    versions: list[tuple[str, int]]
+    fill: Tensor
+    transform: EvaluationTransform
+    batch_size: int
+    workers: int
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        backbone: Backbone,
+        index: ImageIndex,
+        options: RobustnessOptions,
+        runtime: RuntimeOptions,
+        device: torch.device,
+    ) -> "Setting":
+        """The setting for a backbone that is on its device already."""
+        card = backbone.card
+        side = card.input_size[0]
+        holes = hole_sides(side, options.occlusion_sizes) / side
+        mean = backbone.mean.detach()
+        return cls(
+            index=index,
+            options=options,
+            grids={
+                "fgsm": np.array([fraction(text) for text in options.fgsm_epsilons]),
+                "pgd": np.array([fraction(text) for text in options.pgd_epsilons]),
+                **{f"{kind}_occlusion": holes for kind in KINDS},
+                "mixup": np.array(options.mixup_lambdas),
+                "cutmix": hole_sides(side, options.cutmix_sizes) / side,
+            },
+            versions=[(n, s) for n in expand_corruptions(options.corruptions) for s in options.severities],
+            fill=mean if options.occlusion_fill == "mean" else torch.zeros_like(mean),
+            transform=EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+            batch_size=runtime.batch_size,
+            workers=runtime.workers,
+            device=device,
+        )
+
+    def corrupted(
+        self, positions: NDArray[np.int64], versions: list[tuple[str, int]] | None = None
+    ) -> CorruptedImages:
+        """Images at (n,) positions in every version, or in those given."""
+        return CorruptedImages(
+            self.index,
+            positions,
+            versions or self.versions,
+            self.transform,
+            batch_size=self.batch_size,
+            device=self.device,
+            workers=self.workers,
+        )
+
+
+class Swept(NamedTuple):
+    """What a pass over the images found: (n,) positions, labels, clean predictions, and (n, points) by family."""
+
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    clean: NDArray[np.int64]
+    no_gradient: NDArray[np.bool_] | None
+    families: dict[str, NDArray[np.int64]]
+
+
+def sweep_images(classify: Classifier, batches: Iterable[Batch], setting: Setting) -> Swept:
+    """Clean, attacked and occluded predictions in one pass over the images."""
+    options, rows = setting.options, _Rows()
+    for batch in batches:
+        images = batch.images.contiguous(memory_format=torch.channels_last)
+        accepted = batch.labels[:, None]
+        rows.add("positions", batch.index)
+        rows.add("labels", batch.labels)
+        if options.fgsm_epsilons:
+            gradient = input_gradient(classify.model, images, batch.labels, precision=classify.precision)
+            rows.add("clean", classify.choose(gradient.logits, accepted))
+            rows.add("no_gradient", (gradient.of_images == 0).flatten(1).all(1))
+            attacked = (fgsm(images, gradient.of_images, float(epsilon)) for epsilon in setting.grids["fgsm"])
+            rows.add("fgsm", _each(classify, attacked, accepted))
+        else:
+            rows.add("clean", classify(images, accepted))
+        if options.pgd_epsilons:
+            names = [setting.index.ids[position] for position in batch.index.tolist()]
+            rows.add("pgd", _pgd(classify, images, batch.labels, names, options))
+        for kind in KINDS if options.occlusion_sizes else ():
+            name = f"{kind}_occlusion"
+            covered = (occlude(images, float(share), kind, setting.fill) for share in setting.grids[name])
+            rows.add(name, _each(classify, covered, accepted))
+    arrays = rows.arrays()
+    positions, labels, clean = (arrays.pop(name) for name in ("positions", "labels", "clean"))
+    without = arrays.pop("no_gradient", None)
+    return Swept(positions, labels, clean, None if without is None else without.astype(bool), arrays)
+
+
+def pair_batches(batches: ImageBatches, positions: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
+    """Batches of pairs: B first images, then their B second ones; ``positions`` is (m, 2)."""
+    chunks = [chunk.T.reshape(-1) for chunk in torch.from_numpy(positions).split(batch_size)]
+    for chunk, batch in zip(chunks, batches.at(chunks), strict=False):
+        if len(batch.labels) != len(chunk):
+            raise EvalSuiteError(
+                "some images could be read once, but not a second time; check with: eval-suite data check"
+            )
+        yield batch
+
+
+def sweep_pairs(
+    classify: Classifier, batches: Iterable[Batch], setting: Setting
+) -> dict[str, NDArray[np.int64]]:
+    """Predictions (pairs, points) on in-between samples of batches as `pair_batches` makes them."""
+    rows = _Rows()
+    for batch in batches:
+        images = batch.images.contiguous(memory_format=torch.channels_last)
+        first, second = images.chunk(2)
+        accepted = torch.stack(batch.labels.chunk(2), dim=1)
+        for name, mix in (("mixup", mixup_between), ("cutmix", cutmix_between)):
+            if len(setting.grids[name]):
+                mixed = (mix(first, second, float(share)) for share in setting.grids[name])
+                rows.add(name, _each(classify, mixed, accepted))
+    return rows.arrays()
+
+
+def sweep_corrupted(
+    classify: Classifier, batches: Iterable[Corrupted], labels: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Predictions (n, versions) on corrupted images."""
+    rows = _Rows()
+    for images, at in batches:
+        count, versions = images.shape[:2]
+        flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        own = torch.from_numpy(labels[at.numpy()]).to(images.device).repeat_interleave(versions)
+        rows.add("versions", classify(flat, own[:, None]).view(count, versions))
+    return rows.arrays()["versions"]
+
+
+def _pgd(
+    classify: Classifier, images: Tensor, labels: Tensor, names: list[str], options: RobustnessOptions
+) -> Tensor:
+    """Predictions (B, ε) under the strongest restart: one that fools the network, if any does."""
+    found = []
+    for text, step_size in zip(options.pgd_epsilons, options.step_sizes(), strict=True):
+        predicted = labels
+        for restart in range(options.pgd_restarts):
+            seeds = [
+                derive_seed(zlib.crc32(name.encode("utf-8", "surrogateescape")), restart, _START)
+                for name in names
+            ]
+            start = random_starts(images.shape[1:], seeds).to(images.device)
+            attacked = pgd(
+                classify.model,
+                images,
+                labels,
+                epsilon=fraction(text),
+                step_size=step_size,
+                steps=options.pgd_steps,
+                start=start,
+                precision=classify.precision,
+            )
+            said = classify(attacked, labels[:, None])
+            predicted = torch.where(predicted == labels, said, predicted)
+        found.append(predicted)
+    return torch.stack(found, dim=1)
+
+
+def _each(classify: Classifier, versions: Iterator[Tensor], accepted: Tensor) -> Tensor:
+    return torch.stack([classify(images, accepted) for images in versions], dim=1)
+
+
+class _Rows:
+    """Results by name, left on the device batch by batch and fetched together at the end."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Tensor]] = {}
+
+    def add(self, name: str, part: Tensor) -> None:
+        self._parts.setdefault(name, []).append(part)
+
+    def arrays(self) -> dict[str, NDArray[np.int64]]:
+        return {name: torch.cat(parts).cpu().numpy() for name, parts in self._parts.items()}
