@@ -128,6 +128,7 @@ def _none_or_two(count: int) -> int:
     return count
 
 
+Loss = Literal["log-odds", "cross-entropy"]
 Epsilon = Annotated[str, BeforeValidator(_as_text), AfterValidator(_checked_epsilon)]
 Epsilons = Annotated[list[Epsilon], AfterValidator(_ascending_epsilons)]
 Step = Annotated[Epsilon, AfterValidator(_above_zero)]
@@ -150,6 +151,8 @@ class RobustnessOptions(TaskOptions):
     """Length of one step of PGD in pixel units; by default 2.5 ε / steps."""
     pgd_restarts: int = Field(default=1, ge=1)
     """Random starts of PGD; an image counts as fooled when one of them fools."""
+    attack_loss: Loss = "log-odds"
+    """What the attacks raise: log-odds point where cross entropy does, also where float32 rounds the label's probability to 1; cross-entropy is plain float32, as in other tools."""
     occlusion_sizes: Sizes = 15
     """Hole sizes from nothing to the whole side, evenly spaced (15: every 16 pixels at 224)."""
     occlusion_fill: Literal["mean", "black"] = "mean"

@@ -11,17 +11,8 @@ from eval_suite.core.predictions import About, about_in, read_arrays, require_ar
 
 ITEM_FAMILIES = ("fgsm", "pgd", "centre_occlusion", "boundary_occlusion")
 PAIR_FAMILIES = ("mixup", "cutmix")
-_LISTS = (
-    "labels",
-    "ids",
-    "classes",
-    "failed",
-    "data",
-    "clean",
-    "corruption_names",
-    "severities",
-    "no_gradient",
-)
+NOTES = ("no_gradient", "saturated")
+_LISTS = ("labels", "ids", "classes", "failed", "data", "clean", "corruption_names", "severities", *NOTES)
 
 
 class Family(NamedTuple):
@@ -45,8 +36,9 @@ class Corruptions(NamedTuple):
 class Predictions(NamedTuple):
     """Class indices; ``labels`` (n,) where the file carries them, and every part that was run.
 
-    ``no_gradient`` (n,) tells the images whose input gradient is zero everywhere, ``pairs`` (m, 2) the items of each
-    in-between sample, ``settings`` how PGD stepped and what covered pixels show.
+    ``notes`` are (n,) booleans: ``no_gradient`` where the input gradient is zero everywhere, ``saturated`` where float32
+    rounds the label's probability to 1. ``pairs`` (m, 2) are the items of each in-between sample, ``settings`` tell how
+    the attacks went and what covered pixels show.
     """
 
     ids: list[str]
@@ -56,7 +48,7 @@ class Predictions(NamedTuple):
     clean: NDArray[np.integer]
     families: dict[str, Family]
     pairs: NDArray[np.int64]
-    no_gradient: NDArray[np.bool_] | None
+    notes: dict[str, NDArray[np.bool_]]
     corruptions: Corruptions | None
     settings: dict[str, str]
 
@@ -78,8 +70,7 @@ def write_predictions(path: Path, found: Predictions) -> None:
         arrays[f"{name}_grid"] = family.grid
     if any(name in found.families for name in PAIR_FAMILIES):
         arrays["pairs"] = found.pairs
-    if found.no_gradient is not None:
-        arrays["no_gradient"] = found.no_gradient
+    arrays |= found.notes
     if found.corruptions is not None:
         arrays["corruption"] = found.corruptions.predicted.astype(kind)
         arrays["corruption_names"] = np.asarray(found.corruptions.names, dtype=str)
@@ -98,7 +89,7 @@ def read_predictions(path: Path) -> Predictions:
     n = len(clean)
     if n == 0:
         raise InputError(f"{path} holds no items")
-    for name in ("ids", "labels", "no_gradient"):
+    for name in ("ids", "labels", *NOTES):
         if name in arrays:
             _require_rows(arrays[name], name, n, path)
     labels = (
@@ -121,7 +112,7 @@ def read_predictions(path: Path) -> Predictions:
         clean=clean,
         families=families,
         pairs=pairs,
-        no_gradient=arrays["no_gradient"].astype(bool) if "no_gradient" in arrays else None,
+        notes={name: arrays[name].astype(bool) for name in NOTES if name in arrays},
         corruptions=_corruptions(arrays, n, path) if "corruption" in arrays else None,
         settings=dict(str(item).partition("=")[::2] for item in arrays.get("settings", [])),
     )

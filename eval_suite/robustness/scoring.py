@@ -12,7 +12,10 @@ from eval_suite.robustness.options import epsilon_name
 from eval_suite.robustness.predictions import Corruptions, Family, Predictions
 
 CLEAN = "Top-1 error (clean)"
-NO_GRADIENT = "Images without gradient (share)"
+NOTE_NAMES = {
+    "no_gradient": "Images without input gradient (share)",
+    "saturated": "Images with the label's probability rounded to 1 (float32, share)",
+}
 CORRUPTION_ERROR, VERSION_ERROR = "Corruption error", "Top-1 error under corruption"
 _MASKED_FROM, _WEAKER_FROM = 0.01, 0.01
 _BOOTSTRAP = "percentile bootstrap over items"
@@ -30,11 +33,17 @@ class Findings(NamedTuple):
 def doubts(found: Predictions, labels: NDArray[np.int64]) -> list[str]:
     """What speaks against trusting the attacks, one line each: images without gradient, PGD weaker than FGSM."""
     lines = []
-    n, without = len(labels), 0 if found.no_gradient is None else int(found.no_gradient.sum())
+    n, none = len(labels), np.zeros(0, bool)
+    without, flat = (int(found.notes.get(note, none).sum()) for note in ("no_gradient", "saturated"))
     if without >= _MASKED_FROM * n:
         lines.append(
             f"{without:,} of {n:,} images have no input gradient at all, so FGSM and PGD cannot change them; "
             "such masked gradients look like robustness and are none"
+        )
+    if found.settings.get("attack_loss") == "cross-entropy" and flat >= _MASKED_FROM * n:
+        lines.append(
+            f"the float32 cross entropy of {flat:,} of {n:,} images is flat, so the attacks partly miss their direction; "
+            "--attack-loss log-odds has it"
         )
     own = labels[:, None]
     errors = {
@@ -122,11 +131,20 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> Findings:
     own = labels[:, None]
     into = _Collector()
     clean = in_none_of(found.clean, own)
+    loss = ", float32 cross entropy" if found.settings.get("attack_loss") == "cross-entropy" else ""
     if "fgsm" in found.families:
-        _attack(into, "FGSM", found.families["fgsm"], own, clean, [""] * len(found.families["fgsm"].grid))
+        family = found.families["fgsm"]
+        _attack(into, "FGSM", family, own, clean, [loss] * len(family.grid))
     if "pgd" in found.families:
         family = found.families["pgd"]
-        _attack(into, "PGD", family, own, clean, _pgd_variants(found.settings, family.grid))
+        _attack(
+            into,
+            "PGD",
+            family,
+            own,
+            clean,
+            [f"{variant}{loss}" for variant in _pgd_variants(found.settings, family.grid)],
+        )
     fill = found.settings.get("occlusion_fill", "")
     for kind in ("centre", "boundary"):
         if f"{kind}_occlusion" in found.families:
@@ -144,8 +162,9 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> Findings:
     if found.corruptions is not None:
         _corruption(into, found.corruptions, own, clean)
     into.share(CLEAN, clean)
-    if found.no_gradient is not None:
-        into.share(NO_GRADIENT, found.no_gradient)
+    for note, name in NOTE_NAMES.items():
+        if note in found.notes:
+            into.share(name, found.notes[note])
     return Findings([*into.whole, *into.points], into.curves, into.outcomes)
 
 
@@ -161,9 +180,9 @@ def _attack(
     for column, (epsilon, variant) in enumerate(zip(family.grid, variants, strict=True)):
         into.share(f"Top-1 error under {title} (ε={epsilon_name(epsilon)}{variant})", wrong[:, column])
     if len(family.grid) > 1:
-        at_zero = family.grid[0] > 0
-        grid = np.concatenate([[0.0] * at_zero, family.grid])
-        errors = np.concatenate([clean[:, None][:, : int(at_zero)], wrong], axis=1)
+        grid, errors = family.grid, wrong
+        if grid[0] > 0:
+            grid, errors = np.append(0.0, grid), np.column_stack([clean, wrong])
         into.curve(f"Top-1 error under {title}", grid, errors, "ε")
 
 
@@ -232,14 +251,8 @@ def _corruption(
     for column, name in enumerate(found.names):
         for row, severity in enumerate(found.severities):
             into.share(VERSION_ERROR, wrong[:, column, row], f"{name}, severity {severity}")
-    by_severity = wrong.mean(axis=1)
-    errors = np.concatenate([clean[:, None], by_severity], axis=1)
-    into.curve(
-        "Mean corruption error",
-        np.concatenate([[0.0], np.asarray(found.severities, np.float64)]),
-        errors,
-        "severity (0: clean)",
-    )
+    errors = np.column_stack([clean, wrong.mean(axis=1)])
+    into.curve("Mean corruption error", np.append(0.0, found.severities), errors, "severity (0: clean)")
 
 
 def _severities(values: list[int]) -> str:

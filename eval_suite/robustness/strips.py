@@ -49,7 +49,8 @@ def write_strips(
         if "fgsm" in found.families:
             epsilon = float(grids["fgsm"][-1])
             label = torch.tensor([swept.labels[row]], device=image.device)
-            attacked = fgsm(image, input_gradient(network, image, label).of_images, epsilon)
+            gradient = input_gradient(network, image, label, loss=setting.options.attack_loss)
+            attacked = fgsm(image, gradient.of_images, epsilon)
             enhanced = (attacked - image) / (2 * max(epsilon, 1e-6)) + 0.5
             pictures[strip_name("fgsm", item)] = strip([image, enhanced, attacked])
         for kind in KINDS:

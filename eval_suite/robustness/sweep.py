@@ -15,11 +15,12 @@ from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches
-from eval_suite.robustness.attacks import fgsm, input_gradient, pgd, random_starts
+from eval_suite.robustness.attacks import fgsm, input_gradient, pgd, random_starts, saturated
 from eval_suite.robustness.corruptions import Corrupted, CorruptedImages
 from eval_suite.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.robustness.occlusion import KINDS, hole_sides, occlude
 from eval_suite.robustness.options import RobustnessOptions, expand_corruptions, fraction
+from eval_suite.robustness.predictions import NOTES
 
 _START = 0xA77AC4
 
@@ -127,12 +128,12 @@ class Setting(NamedTuple):
 
 
 class Swept(NamedTuple):
-    """What a pass over the images found: (n,) positions, labels, clean predictions, and (n, points) by family."""
+    """What a pass over the images found: (n,) positions, labels, clean predictions and notes; (n, points) by family."""
 
     positions: NDArray[np.int64]
     labels: NDArray[np.int64]
     clean: NDArray[np.int64]
-    no_gradient: NDArray[np.bool_] | None
+    notes: dict[str, NDArray[np.bool_]]
     families: dict[str, NDArray[np.int64]]
 
 
@@ -145,8 +146,11 @@ def sweep_images(classify: Classifier, batches: Iterable[Batch], setting: Settin
         rows.add("positions", batch.index)
         rows.add("labels", batch.labels)
         if options.fgsm_epsilons:
-            gradient = input_gradient(classify.model, images, batch.labels, precision=classify.precision)
+            gradient = input_gradient(
+                classify.model, images, batch.labels, loss=options.attack_loss, precision=classify.precision
+            )
             rows.add("clean", classify.choose(gradient.logits, accepted))
+            rows.add("saturated", saturated(gradient.logits, batch.labels))
             rows.add("no_gradient", (gradient.of_images == 0).flatten(1).all(1))
             attacked = (fgsm(images, gradient.of_images, float(epsilon)) for epsilon in setting.grids["fgsm"])
             rows.add("fgsm", _each(classify, attacked, accepted))
@@ -161,8 +165,8 @@ def sweep_images(classify: Classifier, batches: Iterable[Batch], setting: Settin
             rows.add(name, _each(classify, covered, accepted))
     arrays = rows.arrays()
     positions, labels, clean = (arrays.pop(name) for name in ("positions", "labels", "clean"))
-    without = arrays.pop("no_gradient", None)
-    return Swept(positions, labels, clean, None if without is None else without.astype(bool), arrays)
+    notes = {name: arrays.pop(name).astype(bool) for name in NOTES if name in arrays}
+    return Swept(positions, labels, clean, notes, arrays)
 
 
 def pair_batches(batches: ImageBatches, positions: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
@@ -226,6 +230,7 @@ def _pgd(
                 step_size=step_size,
                 steps=options.pgd_steps,
                 start=start,
+                loss=options.attack_loss,
                 precision=classify.precision,
             )
             said = classify(attacked, labels[:, None])

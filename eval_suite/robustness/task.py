@@ -105,7 +105,7 @@ class RobustnessTask(Task):
                 clean=swept.clean,
                 families={name: Family(families[name], setting.grids[name]) for name in families},
                 pairs=pairs,
-                no_gradient=swept.no_gradient,
+                notes=swept.notes,
                 corruptions=corruptions,
                 settings=_settings(options),
             )
@@ -142,6 +142,11 @@ def _require_possible(size: tuple[int, int], index: ImageIndex, options: Robustn
             f"in-between samples need images of at least two classes, found only {names or 'none'} in split "
             f"'{index.split}' of {index.spec}; leave them out with --pairs-per-image 0"
         )
+    if len(index.classes) < 2 and (options.fgsm_epsilons or options.pgd_epsilons):
+        raise InputError(
+            f"attacks need a backbone of at least two classes, found one in {index.spec}; leave them out with "
+            "--fgsm-epsilons and --pgd-epsilons without values"
+        )
     if options.corruptions:
         from eval_suite.robustness.corruptions import require_large_enough
 
@@ -150,6 +155,7 @@ def _require_possible(size: tuple[int, int], index: ImageIndex, options: Robustn
 
 def _settings(options: RobustnessOptions) -> dict[str, str]:
     return {
+        "attack_loss": options.attack_loss,
         "pgd_steps": str(options.pgd_steps),
         "pgd_step_sizes": " ".join(epsilon_name(size) for size in options.step_sizes()),
         "pgd_restarts": str(options.pgd_restarts),
