@@ -32,7 +32,7 @@ def draw_pairs(labels: NDArray[np.integer], per_item: int) -> NDArray[np.int64]:
     _, first, inverse, size = np.unique(
         labels[order], return_index=True, return_inverse=True, return_counts=True
     )
-    if len(size) < 2 and n:
+    if len(size) < 2 and per_item:
         raise ValueError("expected items of at least two classes, found one")
     block = np.empty(n, np.int64)
     block[order] = inverse

@@ -51,7 +51,7 @@ def epsilon_name(value: float) -> str:
 def odd_epsilons(texts: Sequence[str]) -> list[str]:
     """What to say of each ε that is allowed but hardly meant, as one line each."""
     lines = []
-    for text in texts:
+    for text in dict.fromkeys(texts):
         value = fraction(text)
         if value == 1:
             lines.append("ε = 1 lets every pixel take any value; did you mean 1/255?")

@@ -92,6 +92,9 @@ def read_predictions(path: Path) -> Predictions:
     for name in ("ids", "labels", *NOTES):
         if name in arrays:
             _require_rows(arrays[name], name, n, path)
+    for name in ("clean", "labels", *ITEM_FAMILIES, *PAIR_FAMILIES, "corruption"):
+        if name in arrays:
+            _require_classes(arrays, name, path)
     labels = (
         require_array(arrays, "labels", path, kinds="iu", axes="items").astype(np.int64)
         if "labels" in arrays
@@ -161,3 +164,11 @@ def _corruptions(arrays: dict[str, NDArray[Any]], n: int, path: Path) -> Corrupt
 def _require_rows(array: NDArray[Any], name: str, rows: int, path: Path) -> None:
     if len(array) != rows:
         raise InputError(f"expected {rows} rows in '{name}' of {path}, found {len(array)}")
+
+
+def _require_classes(arrays: dict[str, NDArray[Any]], name: str, path: Path) -> None:
+    held, array = len(arrays.get("classes", [])), arrays[name]
+    if held and array.size and array.dtype.kind in "iu" and not (array.min() >= 0 and array.max() < held):
+        raise InputError(
+            f"expected classes 0..{held - 1} in '{name}' of {path}, found {array.min()}..{array.max()}"
+        )

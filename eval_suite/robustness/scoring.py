@@ -18,6 +18,7 @@ NOTE_NAMES = {
 }
 CORRUPTION_ERROR, VERSION_ERROR = "Corruption error", "Top-1 error under corruption"
 _MASKED_FROM, _WEAKER_FROM = 0.01, 0.01
+_PAPERS_EPSILON = "8/255"
 _BOOTSTRAP = "percentile bootstrap over items"
 _OVER_SIDE, _OVER_LAMBDA = "hole side / image side", "λ, share of the first image"
 
@@ -177,8 +178,10 @@ def _attack(
     variants: list[str],
 ) -> None:
     wrong = in_none_of(family.predicted, own)
-    for column, (epsilon, variant) in enumerate(zip(family.grid, variants, strict=True)):
-        into.share(f"Top-1 error under {title} (ε={epsilon_name(epsilon)}{variant})", wrong[:, column])
+    names = [epsilon_name(epsilon) for epsilon in family.grid]
+    # The paper's ε comes first, as the number to quote.
+    for column in sorted(range(len(names)), key=lambda column: names[column] != _PAPERS_EPSILON):
+        into.share(f"Top-1 error under {title} (ε={names[column]}{variants[column]})", wrong[:, column])
     if len(family.grid) > 1:
         grid, errors = family.grid, wrong
         if grid[0] > 0:
@@ -200,7 +203,7 @@ def _occlusion(into: _Collector, kind: str, family: Family, own: NDArray[np.int6
     filled = f", {fill} fill" if fill else ""
     areas = wrong @ trapezoid_weights(family.grid)
     title = f"{kind.capitalize()} occlusion error"
-    into.mean(f"{title} ({_area('side', family.grid)}{filled})", areas, areas, "trapezoid rule")
+    into.mean(f"{title} ({_area('hole side', family.grid)}{filled})", areas, areas, "trapezoid rule")
     into.curve(f"{title}", family.grid, wrong, _OVER_SIDE)
     for column, share in enumerate(family.grid):
         into.share(f"Top-1 error under {kind} occlusion", wrong[:, column], f"hole side {share:.4g}")
@@ -218,7 +221,7 @@ def _in_between(
 ) -> None:
     wrong = in_none_of(family.predicted, both)
     areas = wrong @ trapezoid_weights(family.grid)
-    over = _area("λ" if x_name == "λ" else "side", family.grid)
+    over = _area("λ" if x_name == "λ" else "hole side", family.grid)
     per_item = mean_per_item(areas, owner, items)
     into.mean(
         f"In-between error, {title} ({over})", areas, per_item, "neither class predicted; trapezoid rule"

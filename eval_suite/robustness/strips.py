@@ -16,7 +16,8 @@ from eval_suite.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.robustness.occlusion import KINDS, occlude
 from eval_suite.robustness.pictures import PANELS, shown_items, shown_points, strip_name
 from eval_suite.robustness.predictions import Predictions
-from eval_suite.robustness.sweep import Setting, Swept
+from eval_suite.robustness.setting import Setting
+from eval_suite.robustness.sweep import Swept
 
 _PANEL_SIDE, _GAP = 112, 4
 

@@ -1,7 +1,7 @@
 """Running a backbone over perturbed images: each image is decoded once per pass and perturbed on the device."""
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,18 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import EvalSuiteError
-from eval_suite.core.runtime import RuntimeOptions, derive_seed
-from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches
+from eval_suite.core.runtime import derive_seed, progress
+from eval_suite.data.loading import ImageBatches
 from eval_suite.robustness.attacks import fgsm, input_gradient, pgd, random_starts, saturated
-from eval_suite.robustness.corruptions import Corrupted, CorruptedImages
 from eval_suite.robustness.in_between import cutmix_between, mixup_between
-from eval_suite.robustness.occlusion import KINDS, hole_sides, occlude
-from eval_suite.robustness.options import RobustnessOptions, expand_corruptions, fraction
-from eval_suite.robustness.predictions import NOTES
+from eval_suite.robustness.occlusion import KINDS, occlude
+from eval_suite.robustness.options import RobustnessOptions, fraction
+from eval_suite.robustness.predictions import NOTES, Corruptions
+from eval_suite.robustness.setting import Setting
 
 _START = 0xA77AC4
 
@@ -63,70 +61,6 @@ class Classifier:
         return not bool(self._unusable)
 
 
-class Setting(NamedTuple):
-    """How the images of a set are perturbed: the task's options, resolved for one backbone.
-
-    ``grids`` holds the (points,) strengths by family, ``versions`` the (corruption, severity) pairs, and ``fill``
-    (1, 3, 1, 1) the colour of covered pixels.
-    """
-
-    index: ImageIndex  # type: ignore[assignment]  # hides tuple.index, which a setting has no use for
-    options: RobustnessOptions
-    grids: dict[str, NDArray[np.float64]]
-    versions: list[tuple[str, int]]
-    fill: Tensor
-    transform: EvaluationTransform
-    batch_size: int
-    workers: int
-    device: torch.device
-
-    @classmethod
-    def of(
-        cls,
-        backbone: Backbone,
-        index: ImageIndex,
-        options: RobustnessOptions,
-        runtime: RuntimeOptions,
-        device: torch.device,
-    ) -> "Setting":
-        """The setting for a backbone that is on its device already."""
-        card = backbone.card
-        side = card.input_size[0]
-        holes = hole_sides(side, options.occlusion_sizes) / side
-        mean = backbone.mean.detach()
-        return cls(
-            index=index,
-            options=options,
-            grids={
-                "fgsm": np.array([fraction(text) for text in options.fgsm_epsilons]),
-                "pgd": np.array([fraction(text) for text in options.pgd_epsilons]),
-                **{f"{kind}_occlusion": holes for kind in KINDS},
-                "mixup": np.array(options.mixup_lambdas),
-                "cutmix": hole_sides(side, options.cutmix_sizes) / side,
-            },
-            versions=[(n, s) for n in expand_corruptions(options.corruptions) for s in options.severities],
-            fill=mean if options.occlusion_fill == "mean" else torch.zeros_like(mean),
-            transform=EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
-            batch_size=runtime.batch_size,
-            workers=runtime.workers,
-            device=device,
-        )
-
-    def corrupted(
-        self, positions: NDArray[np.int64], versions: list[tuple[str, int]] | None = None
-    ) -> CorruptedImages:
-        """Images at (n,) positions in every version, or in those given."""
-        return CorruptedImages(
-            self.index,
-            positions,
-            versions or self.versions,
-            self.transform,
-            batch_size=self.batch_size,
-            device=self.device,
-            workers=self.workers,
-        )
-
-
 class Swept(NamedTuple):
     """What a pass over the images found: (n,) positions, labels, clean predictions and notes; (n, points) by family."""
 
@@ -137,10 +71,10 @@ class Swept(NamedTuple):
     families: dict[str, NDArray[np.int64]]
 
 
-def sweep_images(classify: Classifier, batches: Iterable[Batch], setting: Setting) -> Swept:
+def sweep_images(classify: Classifier, batches: ImageBatches, setting: Setting) -> Swept:
     """Clean, attacked and occluded predictions in one pass over the images."""
     options, rows = setting.options, _Rows()
-    for batch in batches:
+    for batch in progress(batches, len(batches), setting.label):
         images = batch.images.contiguous(memory_format=torch.channels_last)
         accepted = batch.labels[:, None]
         rows.add("positions", batch.index)
@@ -169,23 +103,25 @@ def sweep_images(classify: Classifier, batches: Iterable[Batch], setting: Settin
     return Swept(positions, labels, clean, notes, arrays)
 
 
-def pair_batches(batches: ImageBatches, positions: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
-    """Batches of pairs: B first images, then their B second ones; ``positions`` is (m, 2)."""
-    chunks = [chunk.T.reshape(-1) for chunk in torch.from_numpy(positions).split(batch_size)]
-    for chunk, batch in zip(chunks, batches.at(chunks), strict=False):
+def sweep_pairs(
+    classify: Classifier, batches: ImageBatches, positions: NDArray[np.int64], setting: Setting
+) -> dict[str, NDArray[np.int64]]:
+    """Predictions (pairs, points) on in-between samples of the images at (pairs, 2) positions.
+
+    Each pair is decoded once and mixed on the device at every point of the grids.
+
+    Raises:
+        EvalSuiteError: if an image can no longer be read.
+    """
+    # B first images, then their B second ones.
+    chunks = [chunk.T.reshape(-1) for chunk in torch.from_numpy(positions).split(setting.batch_size)]
+    rows = _Rows()
+    read = progress(batches.at(chunks), len(chunks), f"{setting.label} (pairs)")
+    for chunk, batch in zip(chunks, read, strict=False):
         if len(batch.labels) != len(chunk):
             raise EvalSuiteError(
                 "some images could be read once, but not a second time; check with: eval-suite data check"
             )
-        yield batch
-
-
-def sweep_pairs(
-    classify: Classifier, batches: Iterable[Batch], setting: Setting
-) -> dict[str, NDArray[np.int64]]:
-    """Predictions (pairs, points) on in-between samples of batches as `pair_batches` makes them."""
-    rows = _Rows()
-    for batch in batches:
         images = batch.images.contiguous(memory_format=torch.channels_last)
         first, second = images.chunk(2)
         accepted = torch.stack(batch.labels.chunk(2), dim=1)
@@ -196,17 +132,17 @@ def sweep_pairs(
     return rows.arrays()
 
 
-def sweep_corrupted(
-    classify: Classifier, batches: Iterable[Corrupted], labels: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Predictions (n, versions) on corrupted images."""
-    rows = _Rows()
-    for images, at in batches:
+def sweep_corrupted(classify: Classifier, swept: Swept, setting: Setting) -> Corruptions:
+    """Predictions on the images of a sweep under every corruption and severity."""
+    batches, rows = setting.corrupted(swept.positions), _Rows()
+    for images, at in progress(batches, len(batches), f"{setting.label} (corruptions)"):
         count, versions = images.shape[:2]
         flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        own = torch.from_numpy(labels[at.numpy()]).to(images.device).repeat_interleave(versions)
-        rows.add("versions", classify(flat, own[:, None]).view(count, versions))
-    return rows.arrays()["versions"]
+        own = torch.from_numpy(swept.labels[at.numpy()]).to(images.device).repeat_interleave(versions)
+        rows.add("predicted", classify(flat, own[:, None]).view(count, versions))
+    names, severities = setting.corruptions, setting.options.severities
+    predicted = rows.arrays()["predicted"].reshape(-1, len(names), len(severities))
+    return Corruptions(predicted, names, severities)
 
 
 def _pgd(

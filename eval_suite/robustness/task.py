@@ -10,18 +10,16 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.predictions import About
-from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.robustness.options import (
     RobustnessOptions,
     epsilon_name,
-    expand_corruptions,
     odd_epsilons,
 )
 from eval_suite.robustness.pictures import examples
 from eval_suite.robustness.predictions import (
-    Corruptions,
     Family,
     Predictions,
     read_predictions,
@@ -50,15 +48,9 @@ class RobustnessTask(Task):
         from eval_suite.backbones.sources import require_classes
         from eval_suite.robustness.attacks import frozen
         from eval_suite.robustness.in_between import draw_pairs
+        from eval_suite.robustness.setting import Setting
         from eval_suite.robustness.strips import write_strips
-        from eval_suite.robustness.sweep import (
-            Classifier,
-            Setting,
-            pair_batches,
-            sweep_corrupted,
-            sweep_images,
-            sweep_pairs,
-        )
+        from eval_suite.robustness.sweep import Classifier, sweep_corrupted, sweep_images, sweep_pairs
 
         everything = open_images(options.data, options.split)
         index = everything.subset(options.limit)
@@ -73,26 +65,13 @@ class RobustnessTask(Task):
         setting = Setting.of(network, index, options, runtime, device)
         with frozen(network):
             classify = Classifier(network, runtime.precision, device)
-            shown = progress(batches, len(batches), f"{self.name} {card.name}")
-            swept = sweep_images(classify, shown, setting)
+            swept = sweep_images(classify, batches, setting)
+            _require_pairs(swept.labels, index, options)  # those that could be read
             pairs = draw_pairs(swept.labels, options.pairs())
             families = dict(swept.families)
             if len(pairs):
-                chunks = pair_batches(batches, swept.positions[pairs], runtime.batch_size)
-                shown = progress(
-                    chunks, -(-len(pairs) // runtime.batch_size), f"{self.name} {card.name} (pairs)"
-                )
-                families |= sweep_pairs(classify, shown, setting)
-            corruptions = None
-            if setting.versions:
-                corrupted = setting.corrupted(swept.positions)
-                label = f"{self.name} {card.name} (corruptions)"
-                predicted = sweep_corrupted(
-                    classify, progress(corrupted, len(corrupted), label), swept.labels
-                )
-                names = expand_corruptions(options.corruptions)
-                shape = (len(swept.labels), len(names), len(options.severities))
-                corruptions = Corruptions(predicted.reshape(shape), names, options.severities)
+                families |= sweep_pairs(classify, batches, swept.positions[pairs], setting)
+            corruptions = sweep_corrupted(classify, swept, setting) if setting.corruptions else None
             if not classify.usable:
                 raise EvalSuiteError(
                     f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
@@ -135,13 +114,7 @@ class RobustnessTask(Task):
 
 def _require_possible(size: tuple[int, int], index: ImageIndex, options: RobustnessOptions) -> None:
     """Refuse before anything is computed what cannot be done on these images."""
-    held = np.unique(index.labels)
-    if options.pairs() and len(held) < 2:
-        names = ", ".join(f"'{index.classes[label]}'" for label in held)
-        raise InputError(
-            f"in-between samples need images of at least two classes, found only {names or 'none'} in split "
-            f"'{index.split}' of {index.spec}; leave them out with --pairs-per-image 0"
-        )
+    _require_pairs(index.labels, index, options)
     if len(index.classes) < 2 and (options.fgsm_epsilons or options.pgd_epsilons):
         raise InputError(
             f"attacks need a backbone of at least two classes, found one in {index.spec}; leave them out with "
@@ -151,6 +124,16 @@ def _require_possible(size: tuple[int, int], index: ImageIndex, options: Robustn
         from eval_suite.robustness.corruptions import require_large_enough
 
         require_large_enough(size)
+
+
+def _require_pairs(labels: NDArray[np.int64], index: ImageIndex, options: RobustnessOptions) -> None:
+    held = np.unique(labels)
+    if options.pairs() and len(held) < 2:
+        names = ", ".join(f"'{index.classes[label]}'" for label in held)
+        raise InputError(
+            f"in-between samples need images of at least two classes, found only {names or 'none'} in split "
+            f"'{index.split}' of {index.spec}; leave them out with --pairs-per-image 0"
+        )
 
 
 def _settings(options: RobustnessOptions) -> dict[str, str]:
