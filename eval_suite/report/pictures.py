@@ -1,6 +1,7 @@
 """Example pictures: the same picture for every backbone in one row, inlined within a budget."""
 
 import base64
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,12 +17,13 @@ _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture ready to be set into the page."""
+    """A picture ready to be set into the page; ``wide`` is a strip of several."""
 
     source: str
     alt: str
     caption: str
     size: int
+    wide: bool
 
 
 @dataclass
@@ -93,4 +95,14 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
         collation.notices.append(Notice("warning", entry.key.where, f"example picture: {error}"))
         return None
     encoded = base64.b64encode(content).decode("ascii")
-    return Picture(f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded))
+    return Picture(
+        f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded), _wide(content)
+    )
+
+
+def _wide(content: bytes) -> bool:
+    """Whether a PNG, whose header says its width and height, is at least twice as wide as high."""
+    if not content.startswith(b"\x89PNG") or len(content) < 24:
+        return False
+    width, height = struct.unpack(">II", content[16:24])
+    return bool(width >= 2 * height)

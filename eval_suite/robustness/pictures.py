@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from eval_suite.core.records import Example
 from eval_suite.data.pictures import picture_name, spread_evenly
-from eval_suite.robustness.predictions import Predictions
+from eval_suite.robustness.options import epsilon_name
+from eval_suite.robustness.predictions import ITEM_FAMILIES, PAIR_FAMILIES, Predictions
 
+CORRUPTION = "corruption"
 SHOWN = 2
 PANELS = 3
 
@@ -34,50 +36,47 @@ def examples(
 ) -> list[Example]:
     """The strips that lie in a task's folder, each with what the backbone said of its panels."""
     there = {path.name for path in (folder / "examples").glob("*.png")}
-    listed = []
-
-    def add(family: str, row: int, alt: str, caption: str) -> None:
-        name = strip_name(family, found.ids[row])
-        if name in there:
-            listed.append(
-                Example(
-                    image=f"{folder.name}/examples/{name}", alt=f"{found.ids[row]}: {alt}", caption=caption
-                )
-            )
-
     rows = [int(row) for row in shown_items(len(labels))] if there and found.ids else []
-    for family in ("fgsm", "centre_occlusion", "boundary_occlusion", "mixup", "cutmix", "corruption"):
+    listed = []
+    for family in (*ITEM_FAMILIES, *PAIR_FAMILIES, CORRUPTION):
         for row in rows:
-            own = [int(labels[row])]
-            if family == "fgsm" and family in found.families:
-                said = [int(found.clean[row]), int(found.families[family].predicted[row, -1])]
-                words = _words(said, own, classes)
-                add(
-                    family,
-                    row,
-                    "image, perturbation enhanced, image under FGSM",
-                    f"{words[0]} → under FGSM {words[1]}",
+            name = strip_name(family, found.ids[row])
+            if name in there:
+                alt, caption = _told(family, found, row, labels, classes)
+                listed.append(
+                    Example(
+                        image=f"{folder.name}/examples/{name}",
+                        alt=f"{found.ids[row]}: {alt}",
+                        caption=caption,
+                    )
                 )
-            elif family == "corruption" and found.corruptions is not None:
-                names = found.corruptions.names
-                chosen = shown_points(len(names))
-                words = _words(found.corruptions.predicted[row, chosen, -1], own, classes)
-                told = [
-                    f"{names[i].replace('_', ' ')}: {word}" for i, word in zip(chosen, words, strict=True)
-                ]
-                add(family, row, "corrupted at the highest severity", "; ".join(told))
-            elif family in ("mixup", "cutmix") and family in found.families:
-                pair = int(np.flatnonzero(found.pairs[:, 0] == row)[0])
-                both = [int(labels[item]) for item in found.pairs[pair]]
-                title = f"{classes[both[0]]} + {classes[both[1]]}"
-                chosen = shown_points(len(found.families[family].grid))
-                words = _words(found.families[family].predicted[pair, chosen], both, classes)
-                add(family, row, f"in-between samples ({family})", f"{title}: {', '.join(words)}")
-            elif family.endswith("_occlusion") and family in found.families:
-                chosen = shown_points(len(found.families[family].grid))
-                words = _words(found.families[family].predicted[row, chosen], own, classes)
-                add(family, row, f"{family.replace('_', ' ')}, three sizes", ", ".join(words))
     return listed
+
+
+def _told(
+    family: str, found: Predictions, row: int, labels: NDArray[np.int64], classes: list[str]
+) -> tuple[str, str]:
+    """What a strip shows, and what was predicted for it."""
+    own = [int(labels[row])]
+    if family == CORRUPTION and found.corruptions is not None:
+        kinds = shown_points(len(found.corruptions.names))
+        words = _words(found.corruptions.predicted[row, kinds, -1], own, classes)
+        names = [found.corruptions.names[kind].replace("_", " ") for kind in kinds]
+        pairs = zip(names, words, strict=True)
+        return "corrupted at the highest severity", "; ".join(f"{name}: {word}" for name, word in pairs)
+    predicted, grid = found.families[family]
+    if family == "fgsm":
+        before, after = _words([found.clean[row], predicted[row, -1]], own, classes)
+        caption = f"{before} → {after} under FGSM (ε={epsilon_name(grid[-1])})"
+        return "image, perturbation enhanced, image under FGSM", caption
+    points = shown_points(len(grid))
+    if family in PAIR_FAMILIES:
+        pair = int(np.flatnonzero(found.pairs[:, 0] == row)[0])
+        both = [int(labels[item]) for item in found.pairs[pair]]
+        title = " + ".join(classes[label] for label in both)
+        words = _words(predicted[pair, points], both, classes)
+        return f"in-between samples ({family})", f"{title}: {', '.join(words)}"
+    return f"{family.replace('_', ' ')}", ", ".join(_words(predicted[row, points], own, classes))
 
 
 def _words(predicted: Sequence[int] | NDArray[np.integer], right: list[int], classes: list[str]) -> list[str]:

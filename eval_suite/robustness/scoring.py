@@ -186,7 +186,7 @@ def _attack(
         grid, errors = family.grid, wrong
         if grid[0] > 0:
             grid, errors = np.append(0.0, grid), np.column_stack([clean, wrong])
-        into.curve(f"Top-1 error under {title}", grid, errors, "ε")
+        into.curve(f"Top-1 error under {title}", grid, errors, "ε (images in [0, 1])")
 
 
 def _pgd_variants(settings: dict[str, str], grid: NDArray[np.float64]) -> list[str]:

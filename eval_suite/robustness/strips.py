@@ -14,7 +14,7 @@ from eval_suite.data.pictures import save_pictures
 from eval_suite.robustness.attacks import fgsm, input_gradient
 from eval_suite.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.robustness.occlusion import KINDS, occlude
-from eval_suite.robustness.pictures import PANELS, shown_items, shown_points, strip_name
+from eval_suite.robustness.pictures import CORRUPTION, PANELS, shown_items, shown_points, strip_name
 from eval_suite.robustness.predictions import Predictions
 from eval_suite.robustness.setting import Setting
 from eval_suite.robustness.sweep import Swept
@@ -73,7 +73,7 @@ def write_strips(
         strongest = [(found.corruptions.names[kind], found.corruptions.severities[-1]) for kind in kinds]
         for images, at in setting.corrupted(positions[rows], strongest):
             for own, row in zip(images, rows[at.numpy()], strict=True):
-                pictures[strip_name("corruption", found.ids[row])] = strip(list(own[:, None]))
+                pictures[strip_name(CORRUPTION, found.ids[row])] = strip(list(own[:, None]))
     save_pictures(folder / "examples", pictures, longest_side=PANELS * (_PANEL_SIDE + _GAP))
 
 

@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import re
+import struct
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -294,3 +295,15 @@ def test_the_report_never_imports_torch() -> None:
 def test_top1_is_the_first_headline(suite: FakeSuite) -> None:
     suite.add("baseline")
     assert build_report(suite.folder).headline.startswith(TOP1)
+
+
+def test_wide_pictures_are_shown_wide(suite: FakeSuite) -> None:
+    example = suite.picture("baseline", "strip.png")
+    suite.add("baseline", examples=[example])
+    page = build_report(suite.folder).index.read_text()
+    assert '<figure class="wide">' not in page
+    path = suite.folder / "results" / "baseline-s0" / "classify" / "strip.png"
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 48, 24)
+    path.write_bytes(content)
+    assert '<figure class="wide">' in build_report(suite.folder).index.read_text()

@@ -210,7 +210,8 @@ def test_the_same_strips_whatever_the_backbone(world: Path) -> None:
     first = result.examples[0]
     assert first.alt.endswith("image, perturbation enhanced, image under FGSM")
     assert first.caption.startswith("✓ ")
-    assert "under FGSM ✗" in first.caption
+    assert first.caption.endswith("under FGSM (ε=153/255)")
+    assert " → ✗ " in first.caption
 
 
 def test_a_constant_output_earns_nothing_and_has_no_gradient(
