@@ -18,7 +18,9 @@ from eval_suite.suite import bundled_suites
 pytestmark = pytest.mark.long
 
 SMOKE: dict[str, Any] = yaml.safe_load(bundled_suites()["smoke"].read_text())
-RECIPE, BACKBONES = SMOKE["recipe"], SMOKE["backbones"]
+RECIPE, BACKBONES, TASKS = SMOKE["recipe"], SMOKE["backbones"], SMOKE["tasks"]
+# The demo world, and for each backbone its training and every task.
+JOBS = 1 + len(BACKBONES) * (1 + len(TASKS))
 
 
 def write_suite(folder: Path, **changes: Any) -> None:
@@ -79,19 +81,19 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
     before = index.stat().st_mtime_ns
     code, out = run(finished)
     assert code == 0
-    assert "0 done, 5 were up to date" in out
+    assert f"0 done, {JOBS} were up to date" in out
     assert index.stat().st_mtime_ns == before
     assert planned(finished) == set()
 
 
 def test_changing_one_recipe_runs_only_what_hangs_on_it(done: Path) -> None:
     write_suite(done, backbones={**BACKBONES, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
-    assert planned(done) == {"train cutmix-s0", "classify cutmix-s0"}
+    assert planned(done) == {"train cutmix-s0", *(f"{task} cutmix-s0" for task in TASKS)}
     other = done / "checkpoints/smoke/baseline-s0/model.safetensors"
     before = other.stat().st_mtime_ns
     code, out = run(done)
     assert code == 0, out
-    assert "2 done, 3 were up to date" in out
+    assert f"{1 + len(TASKS)} done, {JOBS - 1 - len(TASKS)} were up to date" in out
     assert other.stat().st_mtime_ns == before
 
 
@@ -114,7 +116,7 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
     )
     page = (tmp_path / "reports/smoke/index.html").read_text()
     assert "the loss stopped being finite" in page
-    assert planned(tmp_path) == {"train wild-s0", "classify wild-s0"}
+    assert planned(tmp_path) == {"train wild-s0", *(f"{task} wild-s0" for task in TASKS)}
 
 
 def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path: Path) -> None:
