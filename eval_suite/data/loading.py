@@ -4,7 +4,7 @@ A set of small images is decoded once and kept in memory, on the GPU where there
 worker processes that hand over uint8 pixels of the final size. Colour work and flips happen batched on the device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -106,12 +106,15 @@ class ImageBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass over the set."""
-        positions = torch.arange(len(self._source.index)).split(self._batch_size)
+        yield from self.at(torch.arange(len(self._source.index)).split(self._batch_size))
+        if len(self.failed) == len(self._source.index):
+            raise self._source.nothing_readable()
+
+    def at(self, positions: Iterable[Tensor]) -> Iterator[Batch]:
+        """Batches of given positions (B,), in any order and also repeatedly; unreadable ones are left out."""
         for _, kept, pixels in self._source.read(list(positions), self._geometry):
             if len(kept):
                 yield Batch(to_unit_range(pixels), self._source.labels_of(kept), kept)
-        if len(self.failed) == len(self._source.index):
-            raise self._source.nothing_readable()
 
 
 class TrainingBatches:
