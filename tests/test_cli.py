@@ -118,7 +118,7 @@ def test_wrong_words_end_in_one_line_and_code_2(cli: Cli, words: list[str], expe
     [
         (["--bach-size", "3"], "Unrecognized options: --bach-size"),
         (["--batch-size", "0"], "batch_size Input should be greater than or equal to 1"),
-        (["--limit", "0"], "limit Input should be greater than or equal to 1"),
+        (["--limit", "0"], "limit: Input should be greater than or equal to 1"),
         (["--mean", "0.5", "0.5"], "--mean"),
         (["--mean", "123", "117", "104"], "expected values of images in [0, 1], found (123.0, 117.0, 104.0)"),
         (["--precision", "fp16"], "invalid choice 'fp16'"),

@@ -57,11 +57,12 @@ def evaluation_batches(
     runtime: RuntimeOptions,
     device: torch.device,
     strict: bool = False,
+    transform: EvaluationTransform | None = None,
 ) -> ImageBatches:
-    """Every image of a set, resized and cropped as a backbone's card says."""
+    """Every image of a set, resized and cropped as a backbone's card says, or by the transform of a protocol."""
     return ImageBatches(
         index,
-        EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+        transform or EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
         batch_size=runtime.batch_size,
         device=device,
         workers=runtime.workers,

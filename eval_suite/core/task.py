@@ -23,7 +23,7 @@ class TaskOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     data: str
-    """Images to evaluate on, as KIND:PATH (cifar10, cifar100, folder, imagenet)."""
+    """Images to evaluate on, as KIND:PATH (cifar10, cifar100, cub, folder, ilsvrc, imagenet, tinyimagenet, wsoleval)."""
     split: str | None = None
     """Split to evaluate on; by default the evaluation split the layout has (test or val)."""
     limit: int | None = Field(default=None, ge=1)

@@ -19,11 +19,13 @@ _EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.583
 class Decisions(NamedTuple):
     """What was drawn for each of B images; None where the augmentation draws nothing.
 
-    ``offsets`` (B, 2) top and left of the crop in the padded image, ``flip`` (B,) bool, ``jitter`` (B, 3) strengths
+    ``offsets`` (B, 2) top and left of the crop in the padded image, ``place`` (B, 2) those of the crop in the larger
+    image as shares of the room it has, in [0, 1), ``flip`` (B,) bool, ``jitter`` (B, 3) strengths
     of brightness, contrast and saturation, ``order`` (B, 3) their order, ``lighting`` (B, 3) weights of the components.
     """
 
     offsets: Tensor | None = None
+    place: Tensor | None = None
     flip: Tensor | None = None
     jitter: Tensor | None = None
     order: Tensor | None = None
@@ -39,11 +41,13 @@ class Augmentation:
     """What happens to a training image.
 
     ``geometry`` says how an image meets the wanted size: ``exact`` must have it already, ``fit`` resizes the short
-    side and crops the centre, ``resized_crop`` takes a random part. Then follow zero ``padding`` with a random crop,
-    a random horizontal ``flip``, colour ``jitter`` and PCA ``lighting``.
+    side and crops the centre, ``resized_crop`` takes a random part, ``stretch`` resizes both sides, whatever their
+    ratio, so that the size is ``share`` of them. Then follow a random crop of that share, zero ``padding`` with a
+    random crop, a random horizontal ``flip``, colour ``jitter`` and PCA ``lighting``.
     """
 
-    geometry: Literal["exact", "fit", "resized_crop"]
+    geometry: Literal["exact", "fit", "resized_crop", "stretch"]
+    share: float = 1.0
     padding: int = 0
     flip: bool = True
     jitter: float = 0.0
@@ -54,22 +58,29 @@ class Augmentation:
         jitter, order = _draw_jitter(count, self.jitter, generator) if self.jitter else (None, None)
         return Decisions(
             offsets=_draw_offsets(count, self.padding, generator) if self.padding else None,
+            place=torch.rand(count, 2, generator=generator) if self.share < 1 else None,
             flip=_draw_flip(count, generator) if self.flip else None,
             jitter=jitter,
             order=order,
             lighting=_draw_lighting(count, self.lighting, generator) if self.lighting else None,
         )
 
+    def source_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) that images are to have before `apply` brings them to ``size``."""
+        return round(size[0] / self.share), round(size[1] / self.share)
+
     def apply(self, images: Tensor, decisions: Decisions) -> Tensor:
         """Augment a batch.
 
         Args:
-            images: (B, 3, H, W) uint8, on any device.
+            images: (B, 3, H, W) uint8, on any device, of the `source_size`.
             decisions: what `draw` gave for these B images.
 
         Returns:
-            (B, 3, H, W) float in [0, 1]; jitter and lighting may leave that range, as in the reference code.
+            (B, 3, H, W), or the share of it that is cropped, float in [0, 1]; jitter and lighting may leave that range, as in the reference code.
         """
+        if decisions.place is not None:
+            images = _crop_share(images, self.share, decisions.place)
         if decisions.offsets is not None:
             images = _crop(images, self.padding, decisions.offsets)
         if decisions.flip is not None:
@@ -88,6 +99,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "imagenet": Augmentation("resized_crop"),
     "imagenet-jitter": Augmentation("resized_crop", jitter=0.4, lighting=0.1),
     "none": Augmentation("fit", flip=False),
+    "resize-crop": Augmentation("stretch", share=0.875),
 }
 
 
@@ -212,6 +224,15 @@ def _crop(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
     starts = torch.arange(count) * area + offsets[:, 0] * wide + offsets[:, 1]
     shifted = windows.index_select(0, starts.to(images.device))
     return shifted.view(count, channels, tall, wide)[:, :, :height, :width]
+
+
+def _crop_share(images: Tensor, share: float, place: Tensor) -> Tensor:
+    """The crops are read out of all windows at once, which are views."""
+    height, width = (round(side * share) for side in images.shape[2:])
+    room = torch.tensor([images.shape[2] - height + 1, images.shape[3] - width + 1])
+    top, left = (place * room).long().to(images.device).unbind(1)
+    windows = images.unfold(2, height, 1).unfold(3, width, 1)
+    return windows[torch.arange(len(images), device=images.device), :, top, left]
 
 
 def _flip(images: Tensor, flip: Tensor) -> Tensor:

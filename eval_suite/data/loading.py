@@ -4,7 +4,7 @@ A set of small images is decoded once and kept in memory, on the GPU where there
 worker processes that hand over uint8 pixels of the final size. Colour work and flips happen batched on the device.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -34,23 +34,25 @@ class EvaluationTransform(NamedTuple):
     """How an image is brought to (height, width) for evaluation.
 
     An image that has the size is left untouched. Any other is resized, with antialiasing, until the centre
-    crop of ``size`` takes ``crop_fraction`` of it, as torchvision's Resize and CenterCrop do.
+    crop of ``size`` takes ``crop_fraction`` of it, as torchvision's Resize and CenterCrop do. With ``stretch`` every
+    image is resized to ``size / crop_fraction`` whatever the ratio of its sides, and the centre cropped.
     """
 
     size: tuple[int, int]
     crop_fraction: float = 0.875
     interpolation: str = "bilinear"
+    stretch: bool = False
 
     def apply(self, image: Image.Image) -> Image.Image:
         """The RGB image of the wanted size."""
         height, width = self.size
         image = to_rgb(image)
-        if image.size == (width, height):
+        if image.size == (width, height) and not (self.stretch and self.crop_fraction < 1):
             return image
         tall, wide = round(height / self.crop_fraction), round(width / self.crop_fraction)
-        if tall * image.width >= wide * image.height:
+        if not self.stretch and tall * image.width >= wide * image.height:
             wide = max(wide, int(tall * image.width / image.height))
-        else:
+        elif not self.stretch:
             tall = max(tall, int(wide * image.height / image.width))
         if (wide, tall) != image.size:
             image = image.resize((wide, tall), INTERPOLATIONS[self.interpolation])
@@ -91,7 +93,8 @@ class ImageBatches:
             raise unknown_name("interpolation", transform.interpolation, INTERPOLATIONS)
         if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
             raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
-        self._source = ImageSource(index, transform.size, device, workers, strict, keep=True)
+        keep = not (transform.stretch and transform.crop_fraction < 1)
+        self._source = ImageSource(index, transform.size, device, workers, strict, keep=keep)
         self._geometry = _Fit(transform)
         self._batch_size = batch_size
         self.failed = self._source.failed
@@ -103,12 +106,15 @@ class ImageBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass over the set."""
-        positions = torch.arange(len(self._source.index)).split(self._batch_size)
+        yield from self.at(torch.arange(len(self._source.index)).split(self._batch_size))
+        if len(self.failed) == len(self._source.index):
+            raise self._source.nothing_readable()
+
+    def at(self, positions: Iterable[Tensor]) -> Iterator[Batch]:
+        """Batches of given positions (B,), in any order and also repeatedly; unreadable ones are left out."""
         for _, kept, pixels in self._source.read(list(positions), self._geometry):
             if len(kept):
                 yield Batch(to_unit_range(pixels), self._source.labels_of(kept), kept)
-        if len(self.failed) == len(self._source.index):
-            raise self._source.nothing_readable()
 
 
 class TrainingBatches:
@@ -142,6 +148,7 @@ class TrainingBatches:
                 f"rank in [0, world) and an image for each rank expected: {rank=} {world=} {batch_size=} n={len(index)}"
             )
         keep = augmentation.geometry != "resized_crop"
+        size = augmentation.source_size(size)
         self._source = ImageSource(index, size, device, workers, strict, keep=keep)
         # Asked before training starts, where the set is not in memory and so may have another size.
         found = size if self._source.in_memory else first_size(index)
@@ -179,7 +186,8 @@ class TrainingBatches:
             return _ResizedCrop(self._size, self._seed, epoch)
         if self._augmentation.geometry == "exact":
             return _Exact(self._size)
-        return _Fit(EvaluationTransform(self._size, crop_fraction=1.0))
+        stretch = self._augmentation.geometry == "stretch"
+        return _Fit(EvaluationTransform(self._size, crop_fraction=1.0, stretch=stretch))
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,8 @@ def _details(comparison: TaskComparison) -> Iterator[_Fact]:
         for entry in collation.cells(comparison.task, backbone):
             record = entry.record
             digest = record.data.sha256 if record and record.data else None
-            metrics = record.metrics if record else []
+            scored = comparison.records[backbone].get(entry.key.seed)
+            metrics = scored.metrics if scored else []
             for metric in metrics:
                 yield [backbone, entry.key.seed, entry.state, *_detail(metric), digest]
             if not metrics:

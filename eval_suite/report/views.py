@@ -17,6 +17,8 @@ from eval_suite.report.palette import Style
 from eval_suite.report.pictures import PictureRow
 from eval_suite.report.sections.section import Chart, Section, Series
 
+_MOST_DIFFERENCES = 8
+
 
 class SubsetView(NamedTuple):
     """One metric on every subset: (subset, items, cells by backbone)."""
@@ -114,7 +116,7 @@ def _charts(
 ) -> list[ChartView]:
     try:
         wanted = [
-            *_difference_charts(section, columns, comparison.collation.baseline),
+            *_difference_charts(section, comparison, columns),
             *section.charts(comparison),
         ]
         return [
@@ -128,12 +130,17 @@ def _charts(
         return []
 
 
-def _difference_charts(section: Section, columns: list[Column], baseline: str) -> list[Chart]:
+def _difference_charts(section: Section, comparison: TaskComparison, columns: list[Column]) -> list[Chart]:
+    baseline = comparison.collation.baseline
     tested = [
         c
         for c in columns
         if c.unit == wording.RATE and any(x.delta and x.delta.interval for x in c.cells.values())
     ]
+    if len(tested) > _MOST_DIFFERENCES:
+        # More would be too small to read; the table has them all.
+        headline = {c.metric for c in headline_columns(section, comparison)}
+        tested = [c for c in tested if c.metric in headline]
     if not tested:
         return []
     series = []

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import Tensor
@@ -20,10 +19,11 @@ from eval_suite.core.errors import DivergenceError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.core.statistics import topk_correct
-from eval_suite.core.store import exclusive, read_card
+from eval_suite.core.store import exclusive
 from eval_suite.data.images import open_images
 from eval_suite.training.history import Row, best_row, write_log
-from eval_suite.training.preparation import Rank, initial_backbone, training_data
+from eval_suite.training.objective import Start
+from eval_suite.training.preparation import Rank, digest_of, finished, initial_start, training_data
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import regularise
 
@@ -48,6 +48,7 @@ def train(
     runtime: RuntimeOptions,
     strict: bool = False,
     report: Callable[[str], None] = print,
+    start: Start | None = None,
 ) -> Trained:
     """Train a backbone, or continue where a stopped run left off.
 
@@ -63,6 +64,7 @@ def train(
         runtime: device, workers and threads; the recipe decides precision and batch size of training.
         strict: stop at the first unreadable image.
         report: receives a line per epoch.
+        start: what to train instead of the recipe's architecture at random initialisation.
 
     Raises:
         DivergenceError: if the loss stops being finite; the last good state stays.
@@ -73,11 +75,12 @@ def train(
     # Of the processes torchrun starts, the first alone holds the folder, writes and speaks.
     first = int(os.environ.get("RANK", "0")) == 0
     with exclusive(folder, "training") if first else nullcontext():
-        done = _finished(folder, recipe, seed)
+        digest = digest_of(recipe, start)
+        done = finished(folder, digest, seed)
         if done is not None:
             return Trained(done, folder, already_done=True)
         say = report if first else _silent
-        return _Run(recipe, name, seed, folder, runtime, device, strict, say).run()
+        return _Run(recipe, name, seed, folder, runtime, device, strict, say, start, digest).run()
 
 
 class _Run:
@@ -93,8 +96,11 @@ class _Run:
         device: torch.device,
         strict: bool,
         report: Callable[[str], None],
+        start: Start | None,
+        digest: str,
     ) -> None:
         self.recipe, self.seed, self.folder, self.report = recipe, seed, folder, report
+        self.digest = digest
         torch.backends.cudnn.benchmark = device.type == "cuda"
         # Accelerate keeps one state per process; another training in this process may choose another precision.
         AcceleratorState._reset_state()
@@ -103,7 +109,8 @@ class _Run:
         )
         self.device = self.accelerator.device
         images = open_images(recipe.data, "train", purpose="train")
-        self.backbone = initial_backbone(recipe, name=name, seed=seed, folder=folder, classes=images.classes)
+        start = start or initial_start(recipe, name=name, seed=seed, folder=folder, classes=images.classes)
+        self.objective, self.backbone = start.objective, start.objective.backbone
         rank = Rank(self.accelerator.process_index, self.accelerator.num_processes)
         self.data = training_data(
             recipe,
@@ -117,15 +124,15 @@ class _Run:
         )
         self.regularizers = recipe.ordered_regularizers()
         memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.backbone.to(self.device, memory_format=memory)  # type: ignore[call-overload]
+        self.objective.to(self.device, memory_format=memory)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(
-            self.backbone.parameters(),
+            start.parameter_groups(),
             lr=recipe.lr,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov and recipe.momentum > 0,
             weight_decay=recipe.weight_decay,
         )
-        self.model, self.optimizer = self.accelerator.prepare(self.backbone, optimizer)
+        self.model, self.optimizer = self.accelerator.prepare(self.objective, optimizer)
         self.fill = torch.tensor(self.backbone.card.mean)
         self.rows: list[Row] = []
         self.best_model: dict[str, Tensor] | None = None
@@ -147,7 +154,7 @@ class _Run:
     def _train_epoch(self) -> None:
         self.model.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate(self.epoch)
+            group["lr"] = group["factor"] * self.recipe.learning_rate(self.epoch)
         begin = saved = time.monotonic()
         total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
         for batch in self.data.train.epoch(self.epoch, self.step):
@@ -181,7 +188,7 @@ class _Run:
         )
         if self.recipe.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        loss = F.cross_entropy(self.model(images).float(), targets)
+        loss: Tensor = self.model(images, targets)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.optimizer.step()
@@ -217,7 +224,7 @@ class _Run:
     def _require_good(self, total: Tensor) -> None:
         """Before a state is saved: a finite loss can still be followed by a step to infinity."""
         self._require_finite(total)
-        if not all(bool(value.isfinite().all()) for value in self.backbone.state_dict().values()):
+        if not all(bool(value.isfinite().all()) for value in self.objective.state_dict().values()):
             raise self._diverged("a weight")
 
     def _diverged(self, what: str) -> DivergenceError:
@@ -231,9 +238,9 @@ class _Run:
         if not self.accelerator.is_main_process:
             return
         state = {
-            "digest": self.recipe.digest(),
+            "digest": self.digest,
             "seed": self.seed,
-            "model": self.backbone.state_dict(),
+            "model": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
@@ -250,12 +257,12 @@ class _Run:
         state = load_state(self.folder / "state.pt")
         if state is None:
             return False
-        if (state["digest"], state["seed"]) != (self.recipe.digest(), self.seed):
+        if (state["digest"], state["seed"]) != (self.digest, self.seed):
             self.report(
                 f"the unfinished run in {self.folder} followed another recipe: starting from the beginning"
             )
             return False
-        self.backbone.load_state_dict(state["model"])
+        self.objective.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
@@ -272,7 +279,7 @@ class _Run:
         last, best = self.rows[-1], best_row(self.rows)
         training = {
             "seed": self.seed,
-            "digest": self.recipe.digest(),
+            "digest": self.digest,
             "epochs": self.recipe.epochs,
             "kept": self.recipe.keep,
             "last": last._asdict(),
@@ -289,12 +296,3 @@ class _Run:
 
 def _silent(_line: str) -> None:
     pass
-
-
-def _finished(folder: Path, recipe: Recipe, seed: int) -> BackboneCard | None:
-    if not (folder / "card.json").is_file():
-        return None
-    card = read_card(folder)
-    trained = card.training or {}
-    same = (trained.get("digest"), trained.get("seed")) == (recipe.digest(), seed)
-    return card if same and (folder / "model.safetensors").is_file() else None

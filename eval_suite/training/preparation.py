@@ -1,18 +1,20 @@
 """What a training run starts from: the initial backbone and the batches it sees."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import evaluation_batches
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
+from eval_suite.core.store import read_card
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
+from eval_suite.training.objective import Objective, Start
 from eval_suite.training.recipe import Recipe
 
 _INITIALISATION = 0x1217
@@ -33,8 +35,24 @@ class TrainingData(NamedTuple):
     validated_on: str
 
 
-def initial_backbone(recipe: Recipe, *, name: str, seed: int, folder: Path, classes: list[str]) -> Backbone:
-    """A recipe's network at its random initialisation.
+def digest_of(recipe: Recipe, start: Start | None) -> str:
+    """SHA-256 over all that decides the weights beside the seed."""
+    own = recipe.digest()
+    return own if start is None else hashlib.sha256(f"{own} {start.identity}".encode()).hexdigest()
+
+
+def finished(folder: Path, digest: str, seed: int) -> BackboneCard | None:
+    """The card of the run of that digest and seed, where it lies finished in a folder."""
+    if not (folder / "card.json").is_file():
+        return None
+    card = read_card(folder)
+    trained = card.training or {}
+    same = (trained.get("digest"), trained.get("seed")) == (digest, seed)
+    return card if same and (folder / "model.safetensors").is_file() else None
+
+
+def initial_start(recipe: Recipe, *, name: str, seed: int, folder: Path, classes: list[str]) -> Start:
+    """A recipe's network at its random initialisation, to be trained under cross entropy.
 
     Raises:
         InputError: if the architecture cannot be had.
@@ -53,7 +71,7 @@ def initial_backbone(recipe: Recipe, *, name: str, seed: int, folder: Path, clas
         recipe=recipe.model_dump(mode="json"),
         **settings,
     )
-    return finish(net, card)
+    return Start(Objective(finish(net, card)), identity="")
 
 
 def training_data(

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval_suite.backbones.spec import ChannelMeans, ChannelStds
+from eval_suite.core.entries import Entry, entry_type
 from eval_suite.training.regularizers import REGULARIZERS, Regularizer
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -41,46 +41,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-class _EntryBase(BaseModel):
-    """One item of a recipe's list: a name, or a name with its hyper-parameters."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, entry: Any) -> Any:
-        if isinstance(entry, str):
-            return {entry: {}}
-        if isinstance(entry, Mapping):
-            return {name: {} if options is None else options for name, options in entry.items()}
-        return entry
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("expected one regularizer per item, as in '- cutmix: {alpha: 1.0}'")
-        return self
-
-    @model_serializer
-    def _only_the_chosen(self) -> dict[str, Any]:
-        chosen: Any = self.regularizer
-        return {chosen.name: asdict(chosen)}
-
-    @property
-    def regularizer(self) -> Regularizer:
-        """The one that is set."""
-        chosen: Regularizer = getattr(self, next(iter(self.model_fields_set)))
-        return chosen
-
-
 if TYPE_CHECKING:
-    RegularizerEntry = _EntryBase
+    RegularizerEntry = Entry
 else:
-    # One optional field per regularizer, so that an error names the whole path to the offending key.
-    RegularizerEntry = create_model(
+    RegularizerEntry = entry_type(
         "RegularizerEntry",
-        __base__=_EntryBase,
-        **{name: (kind | None, None) for name, kind in REGULARIZERS.items()},
+        "expected one regularizer per item, as in '- cutmix: {alpha: 1.0}'",
+        REGULARIZERS,
     )
 
 
@@ -99,7 +66,7 @@ class Recipe(BaseModel):
     """Training images as KIND:PATH."""
     validation_split: str | None = None
     """Split for the metrics of each epoch; by default the evaluation split the layout has."""
-    augmentation: Literal["cifar", "imagenet", "imagenet-jitter", "flip", "none"] = "flip"
+    augmentation: Literal["cifar", "imagenet", "imagenet-jitter", "resize-crop", "flip", "none"] = "flip"
     """Geometric and colour augmentation before the regularizers."""
     regularizers: list[RegularizerEntry] = Field(default_factory=list)
     """Each a name, or a name with its hyper-parameters; erasing comes before mixing whatever the order."""
@@ -148,14 +115,14 @@ class Recipe(BaseModel):
             raise ValueError(f"milestones must rise, found {self.milestones}")
         if (self.mean is None) != (self.std is None):
             raise ValueError("give both mean and std, or neither")
-        mixing = [entry.regularizer.name for entry in self.regularizers if entry.regularizer.stage == "mix"]
+        mixing = [entry.chosen.name for entry in self.regularizers if entry.chosen.stage == "mix"]
         if len(mixing) > 1:
             raise ValueError(f"only one regularizer may mix a batch, found {' and '.join(mixing)}")
         return self
 
     def ordered_regularizers(self) -> list[Regularizer]:
         """The regularizers in the order they are applied: erasing, then mixing."""
-        chosen = [entry.regularizer for entry in self.regularizers]
+        chosen = [entry.chosen for entry in self.regularizers]
         return sorted(chosen, key=lambda regularizer: regularizer.stage != "erase")
 
     def learning_rate(self, epoch: int) -> float:

@@ -72,6 +72,33 @@ def test_a_crop_shows_the_image_or_the_black_border(
         assert len(shown) >= max(0, height - padding) * max(0, width - padding)
 
 
+def test_a_crop_of_a_share_equals_the_loop_over_images() -> None:
+    augmentation = AUGMENTATIONS["resize-crop"]
+    assert augmentation.source_size((224, 224)) == (256, 256)
+    assert augmentation.source_size((64, 32)) == (73, 37)
+    drawn = augmentation.draw(400, seeded(1))
+    assert drawn.place is not None
+    assert drawn.flip is not None
+    images = pictures(400, 16, 8)
+    result = augmentation.apply(images, drawn)
+    corners = set()
+    for image, place, flip, found in zip(images, drawn.place, drawn.flip, result, strict=True):
+        top, left = int(place[0] * 3), int(place[1] * 2)
+        corners.add((top, left))
+        part = image[:, top : top + 14, left : left + 7]
+        assert torch.equal(found, to_unit_range(part.flip(2) if flip else part))
+    assert corners == {(top, left) for top in range(3) for left in range(2)}
+
+
+@given(side=st.integers(8, 600))
+@settings(deadline=None)
+def test_the_source_is_cropped_to_the_size_that_was_asked_for(side: int) -> None:
+    augmentation = AUGMENTATIONS["resize-crop"]
+    tall, _ = augmentation.source_size((side, side))
+    images = torch.zeros(1, 1, tall, tall, dtype=torch.uint8)
+    assert augmentation.apply(images, augmentation.draw(1, seeded())).shape == (1, 1, side, side)
+
+
 def test_the_input_is_left_alone() -> None:
     images = pictures(8)
     before = images.clone()

@@ -128,6 +128,25 @@ def test_a_wanted_size_that_is_not_square_is_covered_without_distortion() -> Non
     assert EvaluationTransform((16, 24)).apply(image := noise(1, 16, 24)) is image
 
 
+@pytest.mark.parametrize(("share", "resized"), [(0.875, 256), (1.0, 224)])
+def test_stretching_is_torchvisions_resize_to_both_sides(share: float, resized: int) -> None:
+    for height, width in [(90, 300), (224, 224), (256, 300)]:
+        image = noise(0, height, width)
+        found = EvaluationTransform((224, 224), share, stretch=True).apply(image)
+        expected = Compose([Resize((resized, resized)), CenterCrop(224)])(image)
+        assert torch.equal(pil_to_tensor(found), pil_to_tensor(expected))
+
+
+def test_small_images_that_are_to_be_stretched_and_cropped_are_not_served_as_they_are(tmp_path: Path) -> None:
+    index = folder(tmp_path, [(14, 14)] * 3)
+    transform = EvaluationTransform((14, 14), 0.875, stretch=True)
+    batches = ImageBatches(index, transform, batch_size=3, device=CPU, workers=0)
+    assert not batches.in_memory
+    expected = [pil_to_tensor(transform.apply(noise(i, 14, 14))).float() / 255 for i in range(3)]
+    assert torch.equal(joined(list(batches)).images, torch.stack(expected))
+    assert not torch.equal(expected[0], stored(index, 0))
+
+
 def test_wrong_options_are_refused(tmp_path: Path) -> None:
     index = folder(tmp_path, [(8, 8)] * 3)
     with pytest.raises(InputError, match=r"unknown interpolation 'bilinaer'. Did you mean 'bilinear'"):
@@ -348,3 +367,17 @@ def test_every_colour_mode_becomes_rgb(mode: str, value: Any, suffix: str) -> No
     assert result.mode == "RGB"
     expected = 255 if mode == "1" else 100
     assert np.abs(np.asarray(result).astype(int) - expected).max() <= 1
+
+
+def test_given_positions_are_read_in_any_order_and_repeatedly(demo_world: Path) -> None:
+    index = open_images(f"folder:{demo_world / 'images'}", "val")
+    for size in ((64, 64), (48, 48)):  # in memory, and decoded
+        batches = ImageBatches(
+            index, EvaluationTransform(size), batch_size=8, device=torch.device("cpu"), workers=0
+        )
+        whole = torch.cat([batch.images for batch in batches])
+        positions = [torch.tensor([5, 2, 5]), torch.tensor([29])]
+        found = list(batches.at(positions))
+        assert [batch.index.tolist() for batch in found] == [[5, 2, 5], [29]]
+        assert torch.equal(found[0].images, whole[[5, 2, 5]])
+        assert found[1].labels.tolist() == [index.labels[29]]

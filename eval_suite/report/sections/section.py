@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from eval_suite.core.records import Curve, Paper, Result
-from eval_suite.report.compare import TaskComparison
+from eval_suite.report.compare import Derive, TaskComparison
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class Section:
     """How the report shows one task.
 
     ``protocol`` says in two sentences what was done. ``headline`` metrics stand in the overview, ``metrics`` in the
-    section's table; empty means every metric the records hold. ``charts`` makes the charts from the comparison.
+    section's table; empty means every metric the records hold. A headline that ends in * stands for the first metric
+    whose name begins so. ``charts`` makes the charts from the comparison, ``derive`` metrics that take several records.
     """
 
     task: str
@@ -52,6 +53,7 @@ class Section:
     headline: tuple[str, ...]
     metrics: tuple[str, ...]
     charts: Callable[[TaskComparison], list[Chart]]
+    derive: Derive | None = None
 
 
 def curve_chart(

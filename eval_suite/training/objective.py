@@ -1,0 +1,63 @@
+"""What a step minimises, and what a run starts from: the seam for trainings that are more than cross entropy."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from eval_suite.backbones.backbone import Backbone
+
+
+class Objective(nn.Module):
+    """The loss of a step: cross entropy of the backbone's logits, unless a subclass says otherwise.
+
+    It is a module around the backbone, so that distributed training sees a single call. Modules that a subclass adds
+    are trained, saved and resumed with the backbone; the checkpoint holds the backbone alone.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1], augmented and regularised.
+            targets: labels (N,), or soft targets (N, classes).
+        """
+        return F.cross_entropy(self.backbone(images).float(), targets)
+
+
+class Start(NamedTuple):
+    """What a run trains in place of a recipe's network at random initialisation.
+
+    ``identity`` tells it from every other start: it joins the recipe's digest, by which work on disk is continued or
+    reused. ``rates`` are factors of the learning rate by the beginning of a parameter's name in the objective, such
+    as ``{"backbone.net.fc.": 10.0}``; the rest have 1.
+    """
+
+    objective: Objective
+    identity: str
+    rates: Mapping[str, float] = {}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The optimiser's groups, each with its ``factor``.
+
+        Raises:
+            ValueError: if no parameter's name begins as one of ``rates`` says.
+        """
+        factors = list(self._factors())
+        return [
+            {"params": [parameter for parameter, own in factors if own == factor], "factor": factor}
+            for factor in dict.fromkeys(own for _, own in factors)
+        ]
+
+    def _factors(self) -> Iterator[tuple[nn.Parameter, float]]:
+        parameters = dict(self.objective.named_parameters())
+        unused = [start for start in self.rates if not any(name.startswith(start) for name in parameters)]
+        if unused:
+            raise ValueError(f"no parameter begins with {unused[0]!r}")
+        for name, parameter in parameters.items():
+            yield parameter, next((f for start, f in self.rates.items() if name.startswith(start)), 1.0)

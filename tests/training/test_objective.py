@@ -1,0 +1,132 @@
+"""The seam for other trainings: another start, other losses, rates of their own; with the guarantees of the loop."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.store import sha256_file
+from eval_suite.training import loop
+from eval_suite.training.loop import Trained, train
+from eval_suite.training.objective import Objective, Start
+from eval_suite.training.preparation import initial_start
+from eval_suite.training.recipe import Recipe
+
+MakeRecipe = Callable[..., Recipe]
+CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
+CLASSES = [str(i) for i in range(10)]
+
+
+class Killed(BaseException):
+    """Stands for the moment a process ends: nothing of ours catches it."""
+
+
+class WithProjection(Objective):
+    """Cross entropy of noisy logits plus that of a second classifier, a module of the objective's own."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self.second = nn.Linear(16, 10)
+
+    def forward(self, images: Tensor, targets: Tensor) -> Tensor:
+        found = self.backbone.predict(images)
+        noisy = found.logits + 0.1 * torch.randn(10)
+        return F.cross_entropy(noisy, targets) + F.cross_entropy(
+            self.second(found.features.mean((2, 3))), targets
+        )
+
+
+def given(recipe: Recipe, folder: Path) -> Backbone:
+    return initial_start(recipe, name="given", seed=7, folder=folder, classes=CLASSES).objective.backbone
+
+
+def run(recipe: Recipe, folder: Path, start: Start) -> Trained:
+    return train(
+        recipe, name="net", seed=0, folder=folder, runtime=CPU, report=lambda _line: None, start=start
+    )
+
+
+def weights(folder: Path) -> str:
+    return sha256_file(folder / "model.safetensors")
+
+
+def test_the_run_starts_from_the_backbone_it_is_given(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(epochs=1, lr=1e-12)
+    backbone = given(recipe, tmp_path)
+    before = {key: value.clone() for key, value in backbone.net.named_parameters()}
+    card = run(recipe, tmp_path / "a", Start(Objective(backbone), identity="a")).card
+    after = load_file(tmp_path / "a" / "model.safetensors")
+    assert all(torch.allclose(after[key], value, atol=1e-6) for key, value in before.items())
+    assert card.name == "given"
+
+
+def test_rates_multiply_the_learning_rate_of_the_parameters_they_name(
+    tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(epochs=1)
+    backbone = given(recipe, tmp_path)
+    before = {key: value.clone() for key, value in backbone.net.named_parameters()}
+    run(recipe, tmp_path / "a", Start(Objective(backbone), "a", {"backbone.net.fc.": 0.0}))
+    after = load_file(tmp_path / "a" / "model.safetensors")
+    unchanged = {key for key, value in before.items() if torch.equal(after[key], value)}
+    assert unchanged == {"fc.weight", "fc.bias"}
+
+
+def test_groups_hold_every_parameter_once(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    objective = WithProjection(given(tiny_recipe(), tmp_path))
+    groups = Start(objective, "", {"second.": 10.0, "backbone.net.fc.": 10.0}).parameter_groups()
+    assert [group["factor"] for group in groups] == [1.0, 10.0]
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in objective.parameters()}
+    assert len(groups[1]["params"]) == 4
+    with pytest.raises(ValueError, match="no parameter begins"):
+        Start(objective, "", {"third.": 10.0}).parameter_groups()
+
+
+def test_the_checkpoint_holds_the_backbone_alone(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(epochs=1)
+    backbone = given(recipe, tmp_path)
+    run(recipe, tmp_path / "a", Start(WithProjection(backbone), "a"))
+    assert set(load_file(tmp_path / "a" / "model.safetensors")) == set(backbone.net.state_dict())
+
+
+def test_another_identity_is_another_training(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(epochs=1)
+
+    def fit(identity: str) -> bool:
+        return run(recipe, tmp_path / "a", Start(Objective(given(recipe, tmp_path)), identity)).already_done
+
+    assert [fit("one"), fit("one"), fit("two"), fit("two")] == [False, True, False, True]
+
+
+def test_resuming_after_every_saved_state_ends_bit_identical(
+    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe(regularizers=["cutmix"], save_minutes=1e-9, epochs=2)
+
+    def start() -> Start:
+        torch.manual_seed(5)
+        return Start(WithProjection(given(recipe, tmp_path)), "a", {"backbone.net.fc.": 10.0})
+
+    run(recipe, tmp_path / "whole", start())
+    real_save, lives = loop.save_state, 0
+
+    def save_and_die(path: Path, state: dict[str, object]) -> None:
+        real_save(path, state)
+        raise Killed
+
+    monkeypatch.setattr(loop, "save_state", save_and_die)
+    while True:
+        lives += 1
+        try:
+            run(recipe, tmp_path / "broken", start())
+            break
+        except Killed:
+            assert lives < 100
+    assert lives == 1 + 1 + 2 * (60 // 16) + 2
+    assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
