@@ -16,13 +16,19 @@ from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
 from eval_suite.core.store import Cell, atomic_write, exclusive, read_record, write_record
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.detection.task import DetectTask
 from eval_suite.robustness.task import RobustnessTask
 from eval_suite.wsol.task import WsolTask
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
-TASKS: dict[str, type[Task]] = {"classify": ClassifyTask, "wsol": WsolTask, "robustness": RobustnessTask}
+TASKS: dict[str, type[Task]] = {
+    "classify": ClassifyTask,
+    "wsol": WsolTask,
+    "detect": DetectTask,
+    "robustness": RobustnessTask,
+}
 
 
 class Evaluated(NamedTuple):
@@ -84,15 +90,15 @@ def evaluate(
     with exclusive(folder, f"evaluating {task.name}"):
         try:
             with clock.stage("load"):
-                backbone = _load(cell, source, backbone_options, options)
+                backbone = _load(cell, source, backbone_options, task, options)
             card = backbone.card
             if not expected:
                 for line in _how_loaded(card, backbone_options):
                     warn(line)
             with clock.stage("fit"):
-                backbone = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+                model = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
             with clock.stage("predict"):
-                predictions = task.predict(backbone, options, runtime, folder)
+                predictions = task.predict(model, options, runtime, folder)
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
                 outcomes = _write_outcomes(folder, score)
@@ -158,9 +164,11 @@ def headline(result_metrics: list[Metric]) -> str:
     return f"{first.name} {shown(first.value)}{interval} (n = {first.n:,})"
 
 
-def _load(cell: Cell, source: str, flags: BackboneOptions, options: TaskOptions) -> "Backbone":
+def _load(cell: Cell, source: str, flags: BackboneOptions, task: Task, options: TaskOptions) -> "Backbone":
     from eval_suite.backbones.sources import load_backbone
 
+    if not task.answers_in_classes:
+        return load_backbone(source, name=cell.backbone, options=flags)
     index = open_images(options.data, options.split)
     return load_backbone(
         source,

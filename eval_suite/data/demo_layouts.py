@@ -120,12 +120,12 @@ def write_voc(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
             if split == "trainval":
                 sets |= {"train": slice(0, None, 2), "val": slice(1, None, 2)}
             for set_name, part in sets.items():
-                folder = root / year / "ImageSets" / "Main"
-                _write_lines(folder / f"{set_name}.txt", names[part])
+                lists = root / year / "ImageSets" / "Main"
+                _write_lines(lists / f"{set_name}.txt", names[part])
                 for label in CLASSES:
                     presence = [_presence(label, inhabitants) for inhabitants in shown[part]]
                     lines = [f"{name} {mark:2d}" for name, mark in zip(names[part], presence, strict=True)]
-                    _write_lines(folder / f"{label}_{set_name}.txt", lines)
+                    _write_lines(lists / f"{label}_{set_name}.txt", lines)
             counts[f"{year}/{split}"] = count
     return counts
 

@@ -17,10 +17,28 @@ from eval_suite.core.predictions import About
 from eval_suite.data.images import ImageIndex
 
 KIND = "voc"
-CLASSES = (
-    "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person pottedplant "
-    "sheep sofa train tvmonitor"
-).split()
+CLASSES = [
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+]
 JOINED = "+"
 _SETS = ("trainval", "train", "val", "test")
 _EVALUATE = ("test", "val")
@@ -160,6 +178,18 @@ def voc_splits(spec: str) -> list[str]:
     return _splits(_devkit(spec))
 
 
+def voc_path(spec: str) -> Path:
+    """The folder of ``voc:PATH``.
+
+    Raises:
+        InputError: if the text is none.
+    """
+    kind, colon, text = spec.partition(":")
+    if kind != KIND or not colon or not text:
+        raise InputError(f"expected boxes as {KIND}:PATH, found '{spec}'")
+    return Path(text).expanduser()
+
+
 class _Object(NamedTuple):
     box: tuple[float, float, float, float]
     label: int
@@ -181,10 +211,7 @@ class _SafeBuilder(ElementTree.TreeBuilder):
 
 
 def _devkit(spec: str) -> Path:
-    kind, colon, text = spec.partition(":")
-    if kind != KIND or not colon or not text:
-        raise InputError(f"expected boxes as {KIND}:PATH, found '{spec}'")
-    path = Path(text).expanduser()
+    path = voc_path(spec)
     for root in (path, path / "VOCdevkit"):
         if any(root.glob("VOC*/ImageSets/Main")):
             return root
@@ -241,7 +268,9 @@ def _members(root: Path, splits: list[str]) -> Iterator[tuple[str, str]]:
         for stem in stems:
             _require_plain(stem, file)
             if (year, stem) in seen:
-                raise InputError(f"expected each image once in {JOINED.join(splits)}, found '{stem}' twice ({file})")
+                raise InputError(
+                    f"expected each image once in {JOINED.join(splits)}, found '{stem}' twice ({file})"
+                )
             seen.add((year, stem))
             yield year, stem
 
@@ -264,19 +293,21 @@ def _parse(file: Path) -> ElementTree.Element:
         parser.feed(file.read_bytes())
         root: ElementTree.Element = parser.close()
     except FileNotFoundError:
-        raise InputError(f"expected an annotation at {file}, found none; every image of a split needs one") from None
+        raise InputError(
+            f"expected an annotation at {file}, found none; every image of a split needs one"
+        ) from None
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror or first_line(error)}") from None
     except ElementTree.ParseError as error:
         raise InputError(f"expected XML in {file}, found: {first_line(error)}") from None
     except InputError as error:
-        raise InputError(f"refused {file}: it holds {error}; VOC's annotations have none, remove it") from None
+        raise InputError(
+            f"refused {file}: it holds {error}; VOC's annotations have none, remove it"
+        ) from None
     return root
 
 
-def _object(
-    node: ElementTree.Element, size: tuple[int, int], number: dict[str, int], file: Path
-) -> _Object:
+def _object(node: ElementTree.Element, size: tuple[int, int], number: dict[str, int], file: Path) -> _Object:
     name = (node.findtext("name") or "").strip()
     if name not in number:
         raise InputError(f"{file}: {unknown_name('class', name, number)}")
@@ -304,7 +335,9 @@ def _value(node: ElementTree.Element, path: str, file: Path) -> float:
 
 def _require_plain(name: str, file: Path) -> None:
     if Path(name).name != name or name in (".", "..") or "\\" in name or "\0" in name:
-        raise InputError(f"refused {file}: '{name[:60]}' is no plain file name and could leave the data's folder")
+        raise InputError(
+            f"refused {file}: '{name[:60]}' is no plain file name and could leave the data's folder"
+        )
 
 
 def _require_image(path: Path, size: tuple[int, int], file: Path) -> None:

@@ -24,7 +24,7 @@ def coco_precision(detections: Detections, index: VocIndex) -> CocoPrecision | N
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    class Evaluation(COCOeval):  # type: ignore[misc]
+    class Evaluation(COCOeval):
         """COCOeval reads no 'ignore' from annotations: it overwrites it by 'iscrowd', whose overlap is another one."""
 
         def _prepare(self) -> None:
@@ -54,7 +54,11 @@ def coco_precision(detections: Detections, index: VocIndex) -> CocoPrecision | N
 
 def _annotations(index: VocIndex) -> list[dict[str, Any]]:
     rows = zip(
-        index.image.tolist(), index.labels.tolist(), index.boxes.tolist(), index.difficult.tolist(), strict=True
+        index.image.tolist(),
+        index.labels.tolist(),
+        index.boxes.tolist(),
+        index.difficult.tolist(),
+        strict=True,
     )
     return [
         {**_row(number, image, label, box), "iscrowd": 0, "difficult": int(difficult)}

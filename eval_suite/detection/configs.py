@@ -8,7 +8,11 @@ from typing import Any, NamedTuple
 from eval_suite.core.records import BackboneCard
 from eval_suite.detection.options import FasterRcnnOptions, SsdOptions
 
-_SSD_FIRST, _SSD_FROM, _SSD_TO = 0.1, 0.2, 0.88  # sides of the smallest anchors, as shares of the input's side
+_SSD_FIRST, _SSD_FROM, _SSD_TO = (
+    0.1,
+    0.2,
+    0.88,
+)  # sides of the smallest anchors, as shares of the input's side
 _FPN_CHANNELS = 256
 _RPN_CHANNELS = 512
 ROI_SIDE = 7
@@ -22,7 +26,9 @@ class Level(NamedTuple):
     stride: int
 
 
-def ssd_config(levels: list[Level], classes: int, card: BackboneCard, options: SsdOptions, *, fpn: bool) -> Config:
+def ssd_config(
+    levels: list[Level], classes: int, card: BackboneCard, options: SsdOptions, *, fpn: bool
+) -> Config:
     """SSD, whose extra layers halve the last map until one place is left.
 
     With the maps of a ResNet-50's layer2 and layer3 and an input of 300 pixels these are the published maps (38, 19,
@@ -74,7 +80,10 @@ def ssd_config(levels: list[Level], classes: int, card: BackboneCard, options: S
                 "type": "SSDAnchorGenerator",
                 "scale_major": False,
                 "strides": strides,
-                "ratios": [[2] if i in (0, len(strides) - 1, len(strides) - 2) else [2, 3] for i in range(len(strides))],
+                "ratios": [
+                    [2] if i in (0, len(strides) - 1, len(strides) - 2) else [2, 3]
+                    for i in range(len(strides))
+                ],
                 "min_sizes": [share * side for share in shares[:-1]],
                 "max_sizes": [share * side for share in shares[1:]],
             },
@@ -119,7 +128,12 @@ def faster_rcnn_config(
         anchors = {"scales": [8, 16, 32], "strides": [stride]}
         neck, channels, rois = None, levels[0].channels, [stride]
         side = max(1, -(-ROI_SIDE // head.stride))
-        box_head: Config = {"type": "BBoxHead", "with_avg_pool": True, "roi_feat_size": side, "in_channels": head.channels}
+        box_head: Config = {
+            "type": "BBoxHead",
+            "with_avg_pool": True,
+            "roi_feat_size": side,
+            "in_channels": head.channels,
+        }
     else:
         count = 5 if levels[-1].stride >= 32 else len(levels)
         strides = [levels[0].stride * 2**i for i in range(count)]

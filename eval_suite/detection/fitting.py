@@ -149,7 +149,7 @@ def prepare(
 def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float) -> Any:
     from mmengine.hooks import Hook
 
-    class Watch(Hook):  # type: ignore[misc]
+    class Watch(Hook):
         """Seeds every step by its number, shows progress, checks the loss, and saves the state in time."""
 
         priority = "VERY_LOW"
@@ -194,7 +194,11 @@ def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float)
                 good = all(bool(value.isfinite().all()) for value in runner.model.state_dict().values())
                 found = "" if good else "a weight"
             if found:
-                kept = f"the last good state is kept in {folder}" if (folder / _STATE).is_file() else "no state was saved yet"
+                kept = (
+                    f"the last good state is kept in {folder}"
+                    if (folder / _STATE).is_file()
+                    else "no state was saved yet"
+                )
                 raise DivergenceError(
                     f"{found} stopped being finite by step {runner.iter + 1} of {steps} ({label}); {kept}; "
                     "lower the learning rate or check the boxes"
@@ -202,7 +206,9 @@ def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float)
 
         def _save(self, runner: Any) -> None:
             # The loop counts a step after its hooks, so a state holds the step it was taken in.
-            runner.save_checkpoint(str(folder), "saving.pth", save_optimizer=True, save_param_scheduler=True, by_epoch=False)
+            runner.save_checkpoint(
+                str(folder), "saving.pth", save_optimizer=True, save_param_scheduler=True, by_epoch=False
+            )
             if runner.rank == 0:
                 os.replace(folder / "saving.pth", folder / _STATE)
 

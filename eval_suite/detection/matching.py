@@ -20,6 +20,10 @@ class Detections(NamedTuple):
     boxes: NDArray[np.float64]
     scores: NDArray[np.float64]
 
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.integer]) -> "Detections":
+        """Some of them, by a mask or by their places."""
+        return Detections(self.image[chosen], self.labels[chosen], self.boxes[chosen], self.scores[chosen])
+
 
 class Objects(NamedTuple):
     """Boxes that are there: as `Detections`, with ``difficult`` (m,) for those that neither count nor harm."""

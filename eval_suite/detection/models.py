@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +27,6 @@ class Detector(NamedTuple):
 
     model: nn.Module
     loaded: str
-
-
 
 
 def build_detector(
@@ -129,14 +127,14 @@ def _assembled(
     tail: Tail | None,
     frozen_norm: bool,
     frozen_stride: int,
-) -> nn.Module:
+) -> Any:
     from mmdet.registry import MODELS
     from mmengine.config import ConfigDict
 
     given = "backbone" in config
     # A network that is there already is no config; it takes the place of a small one.
     stand_in: Config = {} if given else {"backbone": {"type": "ResNet", "depth": 18, "base_channels": 8}}
-    model: nn.Module = MODELS.build(ConfigDict({**config, **stand_in}))
+    model = MODELS.build(ConfigDict({**config, **stand_in}))
     if not given:
         names = [part.name for part in taps]
         model.backbone = Trunk(net, parts, names, frozen_norm=frozen_norm, frozen_stride=frozen_stride)
@@ -145,7 +143,7 @@ def _assembled(
     return model
 
 
-def _load(model: nn.Module, net: nn.Module, tail_names: list[str]) -> str:
+def _load(model: Any, net: nn.Module, tail_names: list[str]) -> str:
     """Load the classifier's weights into the detector's backbone and head, and see that each one arrived.
 
     Raises:
@@ -163,11 +161,17 @@ def _load(model: nn.Module, net: nn.Module, tail_names: list[str]) -> str:
             source[f"roi_head.shared_head.{key}"] = f"{names[part]}.{rest}"
     own = model.state_dict()
     missing = [
-        key for key, origin in source.items() if origin not in theirs or theirs[origin].shape != own[key].shape
+        key
+        for key, origin in source.items()
+        if origin not in theirs or theirs[origin].shape != own[key].shape
     ]
     if not missing:
         model.load_state_dict({key: theirs[origin] for key, origin in source.items()}, strict=False)
-        missing = [key for key, origin in source.items() if not torch.equal(model.state_dict()[key], theirs[origin].cpu())]
+        missing = [
+            key
+            for key, origin in source.items()
+            if not torch.equal(model.state_dict()[key], theirs[origin].cpu())
+        ]
     if missing:
         shown = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
         raise EvalSuiteError(

@@ -44,7 +44,7 @@ def load_openmmlab() -> None:
     try:
         with quiet():
             import mmdet.datasets
-            import mmdet.models
+            import mmdet.models  # noqa: F401 - imported for what it registers
             from mmdet.models.dense_heads import SSDHead
             from mmengine.registry import DefaultScope
     except ImportError as error:
@@ -76,7 +76,7 @@ def make_runner(work: Path, **settings: Any) -> Any:
     """MMEngine's Runner, silent and with its files in a folder of ours."""
     from mmengine.runner import Runner
 
-    class QuietRunner(Runner):  # type: ignore[misc]
+    class QuietRunner(Runner):
         """Logs to its file only."""
 
         def build_logger(self, *arguments: Any, **keywords: Any) -> Any:

@@ -50,6 +50,8 @@ class SsdOptions(Schedule):
 
     input_size: tuple[int, int] = (300, 300)
     """Height and width that images are brought to."""
+    augmentation: Literal["published", "flip"] = "published"
+    """Published: colours, zoom out, crop by overlap, flip; made for hundreds of epochs, a short schedule learns from flips alone."""
     l2_norm: bool = True
     """Scale the finest map to norm 20 at each place, as the original does."""
 

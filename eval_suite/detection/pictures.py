@@ -36,8 +36,7 @@ def write_examples(
     chosen = spread_evenly(len(index), SHOWN)
     opened = {int(i): _opened(index, int(i)) for i in chosen}
     for detector, found in detections.items():
-        sure = found.scores >= SURE
-        kept = Detections(*(part[sure] for part in found))
+        kept = found.select(found.scores >= SURE)
         for i, image in opened.items():
             if image is None:
                 continue
@@ -64,11 +63,16 @@ def _opened(index: VocIndex, position: int) -> Image.Image | None:
 def _pair(image: Image.Image, index: VocIndex, position: int, sure: Detections) -> tuple[Image.Image, str]:
     """The two halves, and in words how many objects were found."""
     only = index.select(np.array([position]))
-    mine = sure.image == position
-    here = Detections(np.zeros(int(mine.sum()), np.int64), *(part[mine] for part in sure[1:]))
-    order = np.lexsort((-here.scores, here.labels))  # as `rank` has them
-    here = Detections(*(part[order] for part in here))
-    ranking = rank(here, objects_of(only)._replace(difficult=np.zeros(len(only.boxes), bool)), 1, len(index.classes), plus_one=True)
+    here = sure.select(sure.image == position)
+    here = here.select(np.lexsort((-here.scores, here.labels)))  # the order `rank` puts them in
+    here = here._replace(image=np.zeros_like(here.image))
+    ranking = rank(
+        here,
+        objects_of(only)._replace(difficult=np.zeros(len(only.boxes), bool)),
+        1,
+        len(index.classes),
+        plus_one=True,
+    )
     scale = _SIDE / max(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     left, right = (image.resize(size, Image.Resampling.BICUBIC) for _ in range(2))

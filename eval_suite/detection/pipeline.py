@@ -18,7 +18,9 @@ _ORDER, _DRAW = 0xDE7E01, 0xDE7E02
 _META = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
 
 
-def training_transforms(detector: str, options: DetectOptions, fill: tuple[float, ...]) -> list[dict[str, Any]]:
+def training_transforms(
+    detector: str, options: DetectOptions, fill: tuple[float, ...]
+) -> list[dict[str, Any]]:
     """The published augmentation of a detector.
 
     Args:
@@ -28,7 +30,7 @@ def training_transforms(detector: str, options: DetectOptions, fill: tuple[float
 
     Reference: Liu et al., SSD, sec. 2.2 and 3.6 (colours, zoom out, crop by overlap, flip); Ren et al. (flip).
     """
-    if not detector.startswith("ssd"):
+    if not detector.startswith("ssd") or options.ssd.augmentation == "flip":
         return [_resize(detector, options), {"type": "RandomFlip", "prob": 0.5}, _pack()]
     return [
         {

@@ -79,7 +79,10 @@ def predict_detector(
         raise InputError(f"none of the {len(index)} images of {index.spec} ({index.split}) could be read")
     if failed:
         name, reason = next(iter(failed.items()))
-        print(f"warning: {len(failed):,} of {len(index):,} images cannot be read, first: {name} ({reason})", file=sys.stderr)
+        print(
+            f"warning: {len(failed):,} of {len(index):,} images cannot be read, first: {name} ({reason})",
+            file=sys.stderr,
+        )
     return Predicted(_gathered(found), list(failed))
 
 

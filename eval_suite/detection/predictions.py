@@ -38,7 +38,9 @@ def write_detections(path: Path, index: VocIndex, detections: Detections) -> Non
     scores = detections.scores.round(_SCORE_DIGITS).tolist()
     places = zip(detections.image.tolist(), detections.labels.tolist(), boxes, scores, strict=True)
     rows = (
-        json.dumps({"image_id": keys[i], "category_id": label + 1, "bbox": box, "score": score}, allow_nan=False)
+        json.dumps(
+            {"image_id": keys[i], "category_id": label + 1, "bbox": box, "score": score}, allow_nan=False
+        )
         for i, label, box, score in places
     )
     with atomic_write(path) as stream:
@@ -57,7 +59,11 @@ def write_run(folder: Path, about: About, evaluated: VocIndex, failed: Iterable[
     categories = [{"id": i, "name": name} for i, name in enumerate(evaluated.classes, start=1)]
     write_json(
         folder / IMAGES,
-        {"info": {"description": "images predicted on", **about._asdict()}, "images": images, "categories": categories},
+        {
+            "info": {"description": "images predicted on", **about._asdict()},
+            "images": images,
+            "categories": categories,
+        },
     )
 
 
@@ -90,10 +96,14 @@ def read_detections(path: Path, index: VocIndex) -> Detections:
     """
     content = _read_json(path)
     if not isinstance(content, list) or not all(isinstance(entry, Mapping) for entry in content):
-        raise InputError(f"expected COCO's results, a list of objects, in {path}, found {type(content).__name__}")
+        raise InputError(
+            f"expected COCO's results, a list of objects, in {path}, found {type(content).__name__}"
+        )
     image = _places(content, "image_id", _known_images(index), path, f"{index.spec} ({index.split})")
     category = {i: i - 1 for i in range(1, len(index.classes) + 1)}
-    labels = _places(content, "category_id", category, path, f"1..{len(index.classes)}, the classes of {index.spec}")
+    labels = _places(
+        content, "category_id", category, path, f"1..{len(index.classes)}, the classes of {index.spec}"
+    )
     boxes = _numbers(content, "bbox", (4,), path)
     scores = _numbers(content, "score", (), path)
     if len(boxes) and boxes[:, 2:].min() < 0:
@@ -146,7 +156,9 @@ def _places(
     content: list[Mapping[str, Any]], key: str, known: Mapping[Any, int], path: Path, where: str
 ) -> Any:
     found = [entry.get(key) for entry in content]
-    usable = [value if isinstance(value, int | str) and not isinstance(value, bool) else None for value in found]
+    usable = [
+        value if isinstance(value, int | str) and not isinstance(value, bool) else None for value in found
+    ]
     places = [known.get(value, -1) for value in usable]
     strange = list(dict.fromkeys(repr(v) for v, place in zip(found, places, strict=True) if place < 0))
     if strange:
@@ -167,7 +179,9 @@ def _numbers(content: list[Mapping[str, Any]], key: str, shape: tuple[int, ...],
         return array
     bad = next(i for i, entry in enumerate(content) if not _is_numbers(entry.get(key), shape))
     wanted = f"{shape[0]} finite numbers" if shape else "a finite number"
-    raise InputError(f"expected {wanted} as '{key}' in {path}, found {content[bad].get(key)!r} in entry {bad}")
+    raise InputError(
+        f"expected {wanted} as '{key}' in {path}, found {content[bad].get(key)!r} in entry {bad}"
+    )
 
 
 def _is_numbers(value: Any, shape: tuple[int, ...]) -> bool:

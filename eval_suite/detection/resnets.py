@@ -23,7 +23,12 @@ def own_resnet(net: nn.Module, *, stages: int, out: tuple[int, ...]) -> dict[str
     config = _described(net)
     if config is None:
         return None
-    config |= {"num_stages": stages, "strides": (1, 2, 2, 2)[:stages], "dilations": (1,) * stages, "out_indices": out}
+    config |= {
+        "num_stages": stages,
+        "strides": (1, 2, 2, 2)[:stages],
+        "dilations": (1,) * stages,
+        "out_indices": out,
+    }
     from mmdet.registry import MODELS
 
     twin = MODELS.build({**config, "norm_cfg": {"type": "BN"}})
@@ -40,10 +45,14 @@ def _described(net: nn.Module) -> dict[str, Any] | None:
         return None
     first = layers[0][0]  # type: ignore[index]
     bottleneck = hasattr(first, "conv3")
-    depth = _DEPTHS.get(tuple(len(layer) for layer in layers))  # type: ignore[misc,arg-type]
+    depth = _DEPTHS.get(tuple(len(layer) for layer in layers))  # type: ignore[arg-type]
     if depth == 50 and not bottleneck:
         depth = 34
-    if depth is None or bottleneck != (depth >= 50) or not isinstance(getattr(first, "conv2", None), nn.Conv2d):
+    if (
+        depth is None
+        or bottleneck != (depth >= 50)
+        or not isinstance(getattr(first, "conv2", None), nn.Conv2d)
+    ):
         return None
     groups = first.conv2.groups
     if groups == 1:
@@ -65,4 +74,7 @@ def _same_maps(net: nn.Module, twin: nn.Module, layers: list[str]) -> bool:
         handle.remove()
     twin.eval()  # which gives nothing back in MMDetection's networks
     maps = twin(image)
-    return all(torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max())) for a, b in zip(kept, maps, strict=True))
+    return all(
+        torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max()))
+        for a, b in zip(kept, maps, strict=True)
+    )

@@ -20,7 +20,6 @@ from eval_suite.detection.metrics import (
 )
 
 CONVENTIONS = {"+1": True, "no +1": False}
-MAP_11, MAP_AREA = "mAP (VOC07 11-point, +1)", "mAP (area, +1)"
 CURVE = "precision-recall"
 _RECALLS = np.linspace(0, 1, 101)
 _RESAMPLES = 200
@@ -49,9 +48,13 @@ def score_detector(detections: Detections, index: VocIndex, title: str = "") -> 
         words: rank(detections, objects, len(index), len(index.classes), plus_one=plus_one)
         for words, plus_one in CONVENTIONS.items()
     }
+    # The first metric is the one the paper's code for the detector prints.
+    conventions = sorted(
+        CONVENTIONS, key=lambda words: words != ("no +1" if title.startswith("SSD") else "+1")
+    )
     metrics = [
         _mean_ap(prefix, variant, words, rankings[words], len(index))
-        for words in CONVENTIONS
+        for words in conventions
         for variant in VARIANTS
     ]
     metrics += _coco(prefix, detections, index)
@@ -68,7 +71,11 @@ def score_detector(detections: Detections, index: VocIndex, title: str = "") -> 
         for variant, measure in VARIANTS.items()
         for label in present
     ]
-    outcomes = {f"{prefix}{MAP_AREA}": image_influence(ranking)} if len(present) else {}
+    outcomes = {
+        f"{prefix}mAP (area, {words})": image_influence(own)
+        for words, own in rankings.items()
+        if len(present)
+    }
     return DetectorScore(metrics, _curves(prefix, ranking, index.classes), outcomes)
 
 
@@ -81,11 +88,10 @@ def _mean_ap(prefix: str, variant: str, words: str, ranking: Ranking, images: in
     name = f"{prefix}mAP ({variant}, {words})"
     if not len(classes_with_objects(ranking)):
         return Metric(name=name, value=None, higher_is_better=True, n=images, reason=_NOTHING)
-    interval, method = None, None
-    if words == "+1" and variant == "area":
+    if variant == "area":
         interval = bootstrap_mean(image_influence(ranking))
         method = "percentile bootstrap over images, each with its influence on the AP"
-    elif words == "+1":
+    else:
 
         def resampled(chosen: NDArray[np.intp]) -> float:
             return mean_ap(ranking, variant, np.bincount(chosen, minlength=images))

@@ -78,7 +78,9 @@ def parts_of(net: nn.Module, last: str) -> list[Part]:
     for call in chosen:
         # To the nearest power of two: convolutions without padding give slightly smaller maps.
         stride = 2 ** round(math.log2(_PROBE_SIDE / call.output.shape[-1]))
-        found.append(Part(call.name, stride, call.output.shape[1], before is not None and call.given is before))
+        found.append(
+            Part(call.name, stride, call.output.shape[1], before is not None and call.given is before)
+        )
         before = call.output
     return found
 
@@ -165,12 +167,15 @@ class Trunk(Cut):
         """Put nothing in the place of layers that no image passes on its way to the last tap."""
         used: set[nn.Module] = set()
         handles = [
-            module.register_forward_pre_hook(lambda own, _inputs: used.add(own)) for module in self.net.modules()
+            module.register_forward_pre_hook(lambda own, _inputs: used.add(own))
+            for module in self.net.modules()
         ]
         self.eval()(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
         for handle in handles:
             handle.remove()
-        idle = [name for name, module in self.net.named_modules() if name and used.isdisjoint(module.modules())]
+        idle = [
+            name for name, module in self.net.named_modules() if name and used.isdisjoint(module.modules())
+        ]
         for name in idle:
             if name.rpartition(".")[0] not in idle:
                 self.net.set_submodule(name, nn.Identity())

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from eval_suite.backbones.backbone import Backbone
-    from eval_suite.detection.matching import Detections
 
 _PREDICTIONS = "predictions"
 
@@ -38,9 +37,7 @@ class DetectTask(Task):
     title = "Detection"
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = DetectOptions
-
-    def classes(self, options: TaskOptions) -> None:
-        """The backbone keeps its own classes: a detector has no use for them."""
+    answers_in_classes = False
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
@@ -98,7 +95,9 @@ class DetectTask(Task):
 
         spec = truth or options.data
         if not spec:
-            raise InputError(f"{predictions} holds detections only; give the ground truth as --truth voc:PATH")
+            raise InputError(
+                f"{predictions} holds detections only; give the ground truth as --truth voc:PATH"
+            )
         index = open_voc(spec, options.split)
         index, about, files = _scope(predictions, index)
         found = {name: read_detections(path, index) for name, path in files.items()}
@@ -129,7 +128,9 @@ def _scope(predictions: Path, index: VocIndex) -> tuple[VocIndex, About, dict[st
             f"{len(strange):,} images of {predictions} are not in {index.spec} ({index.split}), first: '{strange[0]}'; "
             "name the split they are of with --split"
         )
-    files = {name: predictions / f"{name}.json" for name in TITLES if (predictions / f"{name}.json").is_file()}
+    files = {
+        name: predictions / f"{name}.json" for name in TITLES if (predictions / f"{name}.json").is_file()
+    }
     if not files:
         raise InputError(f"expected {', '.join(TITLES)} as .json in {predictions}, found none of them")
     return index.select(np.array([place[item] for item in run.ids])), run.about, files

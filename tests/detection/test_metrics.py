@@ -57,10 +57,13 @@ def textbook_ap(world: World, label: int, *, points: bool, plus_one: bool) -> fl
     hits = np.cumsum(outcomes)
     recall, precision = hits / total, hits / np.arange(1, len(hits) + 1)
     if points:
-        return sum(
-            max((p for p, r in zip(precision, recall, strict=True) if r >= t), default=0.0)
-            for t in np.arange(0.0, 1.1, 0.1)
-        ) / 11
+        return (
+            sum(
+                max((p for p, r in zip(precision, recall, strict=True) if r >= t), default=0.0)
+                for t in np.arange(0.0, 1.1, 0.1)
+            )
+            / 11
+        )
     area, last = 0.0, 0.0
     for k, r in enumerate(recall):
         area += (r - last) * max(precision[k:])
@@ -123,9 +126,7 @@ def test_a_case_worked_by_hand() -> None:
         np.array([0, 1]), np.array([0, 0]), np.array([[0, 0, 9, 9], [0, 0, 9, 9]], float), np.zeros(2, bool)
     )
     boxes = np.array([[0, 0, 9, 9], [20, 20, 29, 29], [0, 0, 9, 8], [0, 0, 9, 9]], float)
-    detections = Detections(
-        np.array([0, 0, 0, 1]), np.zeros(4, int), boxes, np.array([0.9, 0.8, 0.7, 0.6])
-    )
+    detections = Detections(np.array([0, 0, 0, 1]), np.zeros(4, int), boxes, np.array([0.9, 0.8, 0.7, 0.6]))
     ranking = rank(detections, objects, 2, 1, plus_one=False)
     assert ranking.hit.tolist() == [True, False, False, True]
     curve = precision_recall(ranking, 0)

@@ -30,6 +30,9 @@ def random_world(seed: int, images: int = 30, classes: int = 4, per_image: int =
     order = np.argsort(objects.image[near], kind="stable")
     scores = rng.permutation(len(near)).astype(np.float32) / len(near)
     detections = Detections(
-        objects.image[near][order], labels[order], moved[order].astype(np.float64), scores[order].astype(np.float64)
+        objects.image[near][order],
+        labels[order],
+        moved[order].astype(np.float64),
+        scores[order].astype(np.float64),
     )
     return World(detections, objects, images, classes)

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Curve, Example, Metric
