@@ -117,7 +117,7 @@ class TestRefused:
             open_with(devkit, annotation(box=(value, 3, 20, 15)))  # type: ignore[arg-type]
 
     def test_unknown_classes(self, devkit: Path) -> None:
-        with pytest.raises(InputError, match="unknown class 'hose'. Did you mean 'horse'"):
+        with pytest.raises(InputError, match=r"unknown class 'hose'\. Did you mean 'horse'"):
             open_with(devkit, annotation(name="hose"))
 
     def test_a_missing_image(self, devkit: Path) -> None:
