@@ -127,6 +127,20 @@ def evaluate(
     return Evaluated(result, path)
 
 
+def follow(
+    task: Task,
+    options: TaskOptions,
+    *,
+    cell: Cell,
+    source: str,
+    backbone_options: BackboneOptions,
+    runtime: RuntimeOptions,
+) -> None:
+    """What the processes of a group other than the first do: fine-tune along; the first writes and evaluates alone."""
+    backbone = _load(cell, source, backbone_options, task, options)
+    task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+
+
 def write_failed(
     task: Task, options: TaskOptions, *, cell: Cell, runtime: RuntimeOptions, type_name: str, message: str
 ) -> Path:

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from eval_suite.core.errors import DivergenceError
-from eval_suite.core.runtime import RuntimeOptions, derive_seed, progress
+from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, process_rank, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.voc import VocIndex
-from eval_suite.detection.openmmlab import make_runner, quiet, use_device
+from eval_suite.detection.openmmlab import make_runner, quiet
 from eval_suite.detection.options import TITLES, DetectOptions
 from eval_suite.detection.pipeline import BoxData, training_loader, training_transforms, without_difficult
 
@@ -24,6 +24,7 @@ _STEP = 0xDE7E57
 _CHECK_EVERY_STEPS = 20
 _WARM_FROM = 1e-3
 _STATE, _WEIGHTS, _FITTED = "state.pth", "model.safetensors", "fitted.json"
+_STARTED = "started.json"
 
 
 class Fitted(NamedTuple):
@@ -71,11 +72,13 @@ def fit_detector(
         model.load_state_dict(load_file(folder / _WEIGHTS))
         return Fitted(model, float(done["loss"]))
     state = folder / _STATE
-    if _read(folder / "started.json").get("digest") != digest:
+    resume = _read(folder / _STARTED).get("digest") == digest and state.is_file()
+    if process_rank() == 0 and not resume:
+        # In this order, so that another process of the group comes to the same decision whenever it looks.
         state.unlink(missing_ok=True)
-        write_json(folder / "started.json", {"digest": digest})
+        write_json(folder / _STARTED, {"digest": digest})
     runner, watch = prepare(
-        model, detector, index, options, runtime, mean=mean, seed=seed, folder=folder, resume=state.is_file()
+        model, detector, index, options, runtime, mean=mean, seed=seed, folder=folder, resume=resume
     )
     with quiet():
         runner.train()
@@ -100,11 +103,10 @@ def prepare(
 ) -> Any:
     """The Runner, ready to train, and the hook that watches it."""
     device = runtime.resolve_device()
-    use_device(device)
     torch.backends.cudnn.benchmark = False  # images come in many sizes
     schedule = options.schedule(detector)
     steps = schedule.iterations
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = process_count()
     fill = tuple(255 * value for value in mean)
     data = BoxData(without_difficult(index), training_transforms(detector, options, fill), seed)
     workers = 0 if device.type == "cpu" and runtime.threads == 1 else runtime.workers
@@ -131,6 +133,7 @@ def prepare(
     with quiet():
         runner = make_runner(
             folder / "work",
+            device,
             model=model,
             train_dataloader=training_loader(data, max(1, schedule.batch_size // world), workers),
             train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
@@ -141,7 +144,7 @@ def prepare(
             load_from=str(folder / _STATE) if resume else None,
             resume=resume,
             randomness={"seed": derive_seed(seed, 0, _STEP) & 0x7FFFFFFF},
-            env_cfg={"dist_cfg": {"backend": "nccl" if device.type == "cuda" else "gloo"}, "mp_cfg": {}},
+            env_cfg={"dist_cfg": {"backend": "nccl"}},
         )
     return runner, watch
 
@@ -246,6 +249,6 @@ def _finish(folder: Path, model: nn.Module, facts: dict[str, Any]) -> None:
     with atomic_write(folder / _WEIGHTS, "wb") as stream:
         stream.write(save(state))
     write_json(folder / _FITTED, facts)
-    for name in (_STATE, "started.json"):
+    for name in (_STATE, _STARTED):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "work", ignore_errors=True)

@@ -7,7 +7,7 @@ What is mended, each until upstream does it (tests/detection/test_openmmlab.py t
 2. Importing mmdet prints "Could not import OneDL. Skipping OneDL datasets." and warns of ``torch.jit.script`` for each
    of some seventy functions of its dependencies.
 3. MMEngine picks the device when it is imported and the Runner asks nobody else, so a CPU cannot be chosen where
-   there is a GPU.
+   there is a GPU; and several processes together always want one each.
 4. The Runner speaks to the console, describes the machine with the help of a compiler, and dumps an empty config.
 """
 
@@ -58,13 +58,6 @@ def load_openmmlab() -> None:
     DefaultScope.get_instance("eval_suite", scope_name="mmdet")
 
 
-def use_device(device: torch.device) -> None:
-    """Let MMEngine compute where the user chose."""
-    import mmengine.device.utils
-
-    mmengine.device.utils.DEVICE = device.type
-
-
 def launcher() -> str:
     """How this process was started, in the words of the Runner: ``pytorch`` (torchrun), ``slurm`` (srun) or ``none``."""
     if "LOCAL_RANK" in os.environ:
@@ -72,9 +65,16 @@ def launcher() -> str:
     return "slurm" if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 else "none"
 
 
-def make_runner(work: Path, **settings: Any) -> Any:
-    """MMEngine's Runner, silent and with its files in a folder of ours."""
+def make_runner(work: Path, device: torch.device, **settings: Any) -> Any:
+    """MMEngine's Runner, silent, on our device, and with its files in a folder of ours."""
+    import mmengine.device.utils
+    from mmengine.model import MMDistributedDataParallel
     from mmengine.runner import Runner
+
+    mmengine.device.utils.DEVICE = device.type
+    together_without_gpu = launcher() != "none" and device.type == "cpu"
+    if together_without_gpu and not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo")
 
     class QuietRunner(Runner):
         """Logs to its file only."""
@@ -85,6 +85,11 @@ def make_runner(work: Path, **settings: Any) -> Any:
                 if not isinstance(handler, logging.FileHandler):
                     logger.removeHandler(handler)
             return logger
+
+        def wrap_model(self, wrapper: Any, model: Any) -> Any:
+            if together_without_gpu:
+                return MMDistributedDataParallel(model, broadcast_buffers=False)
+            return super().wrap_model(wrapper, model)
 
         def _log_env(self, _env: Any) -> None:
             """The record holds what there is to know of the machine."""

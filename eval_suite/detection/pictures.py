@@ -12,7 +12,7 @@ from eval_suite.data.voc import VocIndex
 from eval_suite.detection.matching import Detections, rank
 from eval_suite.detection.scoring import objects_of
 
-SHOWN = 6
+SHOWN = 4
 SURE = 0.3
 _SIDE = 240
 _GAP = 6

@@ -71,11 +71,8 @@ def score_detector(detections: Detections, index: VocIndex, title: str = "") -> 
         for variant, measure in VARIANTS.items()
         for label in present
     ]
-    outcomes = {
-        f"{prefix}mAP (area, {words})": image_influence(own)
-        for words, own in rankings.items()
-        if len(present)
-    }
+    first = conventions[0]
+    outcomes = {f"{prefix}mAP (area, {first})": image_influence(rankings[first])} if len(present) else {}
     return DetectorScore(metrics, _curves(prefix, ranking, index.classes), outcomes)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from eval_suite.detection.openmmlab import launcher, load_openmmlab, use_device
+from eval_suite.detection.openmmlab import launcher, load_openmmlab, make_runner
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -35,12 +35,13 @@ def test_our_import_is_quiet() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_device_is_the_users() -> None:
+def test_the_device_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load_openmmlab()
-    from mmengine.device import get_device
+    import mmengine.device.utils
 
-    use_device(torch.device("cpu"))
-    assert get_device() == "cpu"
+    monkeypatch.setattr(mmengine.device.utils, "DEVICE", "cuda")
+    runner = make_runner(tmp_path, torch.device("cpu"), model=torch.nn.Linear(1, 1))
+    assert next(runner.model.parameters()).device.type == "cpu"
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,10 @@ SECTION = Section(
         "smoothly."
     ),
     paper=CUTMIX,
-    headline=(
-        *(f"{detector} mAP (VOC07 11-point, no +1)" for detector in _DETECTORS[:2]),
-        *(f"{detector} mAP (VOC07 11-point, +1)" for detector in _DETECTORS[2:]),
+    headline=tuple(
+        f"{detector} mAP ({variant}, {'no +1' if detector.startswith('SSD') else '+1'})"
+        for detector in _DETECTORS
+        for variant in ("area", "VOC07 11-point")
     ),
     metrics=tuple(f"{detector} {name}" for detector in _DETECTORS for name in _MAPS),
     charts=_charts,
