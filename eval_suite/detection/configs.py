@@ -146,6 +146,7 @@ def faster_rcnn_config(
             "fc_out_channels": 1024,
             "roi_feat_size": ROI_SIDE,
         }
+    smallest = anchors["scales"][0] * anchors["strides"][0]
     return {
         "type": "FasterRCNN",
         "data_preprocessor": _preprocessor(card, divisor=32),
@@ -180,7 +181,8 @@ def faster_rcnn_config(
             "rpn": {
                 "assigner": _assigner(0.7, 0.3, 0.3) | {"match_low_quality": True},
                 "sampler": _sampler(256, 0.5, add_truth=False),
-                "allowed_border": 0,
+                # Anchors that leave the image are not learnt from, unless hardly any would be left.
+                "allowed_border": 0 if options.short_side >= 2 * smallest else -1,
                 "pos_weight": -1,
                 "debug": False,
             },

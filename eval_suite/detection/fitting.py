@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
-from eval_suite.core.errors import DivergenceError
+from eval_suite.core.errors import DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, process_rank, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.voc import VocIndex
@@ -80,8 +80,16 @@ def fit_detector(
     runner, watch = prepare(
         model, detector, index, options, runtime, mean=mean, seed=seed, folder=folder, resume=resume
     )
-    with quiet():
-        runner.train()
+    try:
+        with quiet():
+            runner.train()
+    except ValueError as error:
+        if "no valid anchor" not in str(error):
+            raise
+        raise InputError(
+            f"an image of {index.spec} is so narrow that no anchor of {TITLES[detector]} fits into it at "
+            f"--faster-rcnn.long-side {options.faster_rcnn.long_side}; remove it, or raise that number"
+        ) from None
     trained: nn.Module = getattr(runner.model, "module", runner.model)
     watch.require_good(runner)
     if runner.rank == 0:

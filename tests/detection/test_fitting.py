@@ -139,3 +139,13 @@ def test_the_papers_schedules(tiny_backbone: Backbone, images: VocIndex, tmp_pat
     assert runner_of("ssd", tiny_backbone, images, scaled, tmp_path / "c").param_schedulers[1][
         "milestones"
     ] == [400, 500]
+
+
+def test_an_image_too_narrow_for_any_anchor_is_said_in_one_line(
+    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+) -> None:
+    options = small_options()
+    wide = options.faster_rcnn.model_copy(update={"short_side": 300, "long_side": 24})
+    options = options.model_copy(update={"faster_rcnn": wide})
+    with pytest.raises(InputError, match=r"no anchor of Faster R-CNN C4 fits .* --faster-rcnn\.long-side 24"):
+        fit("faster-rcnn-c4", tiny_backbone, images, options, tmp_path)
