@@ -129,10 +129,13 @@ def _charts(
 
 
 def _difference_charts(section: Section, columns: list[Column], baseline: str) -> list[Chart]:
+    # The table shows every metric; a chart of more than those the section names would be too wide to read.
     tested = [
         c
         for c in columns
-        if c.unit == wording.RATE and any(x.delta and x.delta.interval for x in c.cells.values())
+        if c.unit == wording.RATE
+        and (not section.metrics or c.metric in section.metrics)
+        and any(x.delta and x.delta.interval for x in c.cells.values())
     ]
     if not tested:
         return []

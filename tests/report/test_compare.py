@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from statistics import stdev
 
 import numpy as np
@@ -9,6 +10,7 @@ from eval_suite.report.collate import collate
 from eval_suite.report.compare import Column, TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.sections import SECTIONS
+from eval_suite.report.views import _difference_charts
 from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
 
 
@@ -185,3 +187,15 @@ def test_equal_values_share_the_first_place(suite: FakeSuite) -> None:
     suite.add("mixup", wrong=errors(0.2))
     assert [name for name, cell in column(suite).cells.items() if cell.best] == ["cutmix", "mixup"]
     assert "The same value as mixup." in told(suite)
+
+
+def test_the_difference_chart_shows_the_metrics_that_a_section_names(four: FakeSuite) -> None:
+    comparison = TaskComparison(collate(four.folder), "classify")
+    columns = [found for name in comparison.metric_names if (found := comparison.column(name))]
+
+    def shown(metrics: tuple[str, ...]) -> list[str]:
+        (chart,) = _difference_charts(replace(SECTIONS["classify"], metrics=metrics), columns, "baseline")
+        return chart.categories
+
+    assert shown((TOP1,)) == [f"{TOP1} ↓"]
+    assert len(shown(())) > 1

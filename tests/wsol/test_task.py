@@ -17,6 +17,8 @@ from eval_suite.core.records import GitState, Result
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell
 from eval_suite.evaluation import evaluate
+from eval_suite.report.published import PUBLISHED
+from eval_suite.report.sections.wsol import _CURVES, SECTION
 from eval_suite.wsol.options import WsolOptions
 from eval_suite.wsol.predictions import read_predictions
 from eval_suite.wsol.task import WsolTask
@@ -69,6 +71,14 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
     assert [curve.name for curve in result.curves][:1] == ["Top-1 Loc over σ"]
     assert result.data is not None
     assert (result.data.name, result.data.split, result.data.n_scored) == ("birds", "test", 12)
+
+
+def test_what_the_report_shows_is_what_the_record_holds(world: Path) -> None:
+    result = localise(world)
+    names = {metric.name for metric in result.metrics}
+    assert {*SECTION.headline, *SECTION.metrics} <= names
+    assert {p.metric for p in PUBLISHED if p.task == "wsol"} <= names
+    assert set(_CURVES) <= {curve.name for curve in result.curves}
 
 
 def test_the_predictions_are_the_maps_of_each_pictures_class(world: Path) -> None:
