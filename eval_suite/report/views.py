@@ -132,10 +132,13 @@ def _charts(
 
 def _difference_charts(section: Section, comparison: TaskComparison, columns: list[Column]) -> list[Chart]:
     baseline = comparison.collation.baseline
+    # The table shows every metric; a chart of more than those the section names would be too wide to read.
     tested = [
         c
         for c in columns
-        if c.unit == wording.RATE and any(x.delta and x.delta.interval for x in c.cells.values())
+        if c.unit == wording.RATE
+        and (not section.metrics or c.metric in section.metrics)
+        and any(x.delta and x.delta.interval for x in c.cells.values())
     ]
     if len(tested) > _MOST_DIFFERENCES:
         # More would be too small to read; the table has them all.
