@@ -68,7 +68,7 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
     """
     with matplotlib.rc_context(_SETTINGS):
         square = chart.limits is not None
-        wide = max(4.4, 1.1 + 0.75 * len(chart.categories)) if chart.categories else 4.4
+        wide = max(4.4, 1.1 + len(chart.categories)) if chart.categories else 4.4
         figure = Figure(figsize=(3.6, 3.4) if square else (wide, 2.9), layout="constrained")
         axes = figure.add_subplot()
         if chart.diagonal:
