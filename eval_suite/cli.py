@@ -13,6 +13,7 @@ from eval_suite.core.errors import EvalSuiteError, first_line, unknown_name
 
 TASK_VERBS = {
     "classify": "top-1/top-5 error, likelihood, calibration, per-class accuracy",
+    "ood": "out-of-distribution detection: TNR at 95 % TPR, AUROC, detection accuracy by outlier set",
 }
 VERBS = {
     "train": "train a backbone from a recipe, or continue a stopped training",

@@ -13,7 +13,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches
+from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches, Prepare
 
 
 class Logits(NamedTuple):
@@ -57,8 +57,9 @@ def evaluation_batches(
     runtime: RuntimeOptions,
     device: torch.device,
     strict: bool = False,
+    prepare: Prepare | None = None,
 ) -> ImageBatches:
-    """Every image of a set, resized and cropped as a backbone's card says."""
+    """Every image of a set, prepared where it is to be, then resized and cropped as a backbone's card says."""
     return ImageBatches(
         index,
         EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
@@ -66,6 +67,7 @@ def evaluation_batches(
         device=device,
         workers=runtime.workers,
         strict=strict,
+        prepare=prepare,
     )
 
 

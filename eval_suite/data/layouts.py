@@ -57,7 +57,7 @@ def open_cifar(form: CifarFormat, path: Path) -> Layout:
     advice = f"unpack it: tar -xzf {archive} -C {path}" if archive.is_file() else "check the path"
     raise InputError(
         f"expected {form.folder}/ (the python version) or train/ and test/ with {form.classes} class folders in "
-        f"{path}, found {form.archive if archive.is_file() else _listing(path)}; {advice}"
+        f"{path}, found {form.archive if archive.is_file() else listing(path)}; {advice}"
     )
 
 
@@ -73,7 +73,7 @@ def open_folder(path: Path) -> Layout:
     classes = _folders(path)
     if not classes:
         raise InputError(
-            f"expected images in PATH/{{train,val,test}}/<class>/ or PATH/<class>/ of {path}, found {_listing(path)}"
+            f"expected images in PATH/{{train,val,test}}/<class>/ or PATH/<class>/ of {path}, found {listing(path)}"
         )
     return Layout({WITHOUT_SPLITS: partial(_folder_content, path, "", classes)})
 
@@ -86,7 +86,7 @@ def open_imagenet(path: Path) -> Layout:
     """
     splits = [name for name in ("train", "val") if (path / name).is_dir()]
     if not splits:
-        raise InputError(f"expected train/<wnid>/ or val/ in {path}, found {_listing(path)}; check the path")
+        raise InputError(f"expected train/<wnid>/ or val/ in {path}, found {listing(path)}; check the path")
     if "val" in splits and not _folders(path / "val"):
         classes = _folders(path / "train") if "train" in splits else None
         flat: dict[str, Callable[[], Content]] = {"val": partial(_flat_validation, path, classes)}
@@ -94,6 +94,26 @@ def open_imagenet(path: Path) -> Layout:
             return Layout(flat)
         return Layout(_class_folders(path, ["train"], classes, ()).splits | flat)
     return _class_folders(path, splits, _common_classes(path, splits), ("val",))
+
+
+def image_files(top: Path | str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Image files below a folder, relative to it; hidden ones and links back to a parent are left out."""
+    real = os.path.realpath(top)
+    if real in above:
+        return
+    with os.scandir(top) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from image_files(entry.path, f"{prefix}{entry.name}/", (*above, real))
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                yield prefix + entry.name
+
+
+def listing(path: Path) -> str:
+    """What lies in a folder, in a few words."""
+    return _some(sorted(os.listdir(path))) or "an empty folder"
 
 
 def _cifar_content(form: CifarFormat, folder: Path, split: str) -> Content:
@@ -115,7 +135,7 @@ def _common_classes(path: Path, splits: list[str]) -> list[str]:
     held = {split: set(_folders(path / split)) for split in splits}
     every = set().union(*held.values())
     if not every:
-        raise InputError(f"expected class folders in {path / splits[0]}, found {_listing(path / splits[0])}")
+        raise InputError(f"expected class folders in {path / splits[0]}, found {listing(path / splits[0])}")
     missing = [
         f"{split} lacks {_some(sorted(every - classes))}"
         for split, classes in held.items()
@@ -130,7 +150,7 @@ def _common_classes(path: Path, splits: list[str]) -> list[str]:
 
 def _folder_content(path: Path, split: str, classes: list[str]) -> Content:
     top = path / split
-    per_class = [sorted(_image_files(top / name)) for name in classes]
+    per_class = [sorted(image_files(top / name)) for name in classes]
     empty = [name for name, files in zip(classes, per_class, strict=True) if not files]
     if empty:
         raise InputError(
@@ -153,12 +173,12 @@ def _flat_validation(path: Path, classes: list[str] | None) -> Content:
     if table is None:
         raise InputError(
             f"expected val/<wnid>/ folders in {path}, or images directly in val/ and {_SOLUTION} beside it, "
-            f"found {_listing(path / 'val')} and no {_SOLUTION}"
+            f"found {listing(path / 'val')} and no {_SOLUTION}"
         )
     with table.open(newline="", encoding="utf-8") as stream:
         rows = {row[0]: row[1].split() for row in csv.reader(stream) if len(row) == 2 and row[1].strip()}
     rows.pop("ImageId", None)
-    files = sorted(_image_files(path / "val"))
+    files = sorted(image_files(path / "val"))
     unlabelled = [file for file in files if Path(file).stem not in rows]
     if not files or unlabelled:
         found = f"none for {_some(unlabelled)}" if files else "no image"
@@ -176,25 +196,6 @@ def _flat_validation(path: Path, classes: list[str] | None) -> Content:
 def _folders(path: Path) -> list[str]:
     with os.scandir(path) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _image_files(top: Path | str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Image files below a folder, relative to it; hidden ones and links back to a parent are left out."""
-    real = os.path.realpath(top)
-    if real in above:
-        return
-    with os.scandir(top) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _image_files(entry.path, f"{prefix}{entry.name}/", (*above, real))
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                yield prefix + entry.name
-
-
-def _listing(path: Path) -> str:
-    return _some(sorted(os.listdir(path))) or "an empty folder"
 
 
 def _some(names: list[str]) -> str:

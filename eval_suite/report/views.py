@@ -83,7 +83,11 @@ def task_view(
         data=_data(comparison),
         options=yaml.safe_dump(record.task.options, sort_keys=False, allow_unicode=True) if record else "",
         matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
-        subsets=[_subset_view(comparison, name, listed) for name, listed in comparison.subset_names.items()],
+        subsets=[
+            _subset_view(comparison, name, listed)
+            for name, listed in comparison.subset_names.items()
+            if name in section.metrics or not section.only_listed
+        ],
         charts=_charts(section, comparison, columns, styles, key),
         pictures=pictures,
     )

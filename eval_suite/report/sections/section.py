@@ -42,7 +42,8 @@ class Section:
     """How the report shows one task.
 
     ``protocol`` says in two sentences what was done. ``headline`` metrics stand in the overview, ``metrics`` in the
-    section's table; empty means every metric the records hold. ``charts`` makes the charts from the comparison.
+    section's table, followed by whatever else the records hold unless ``only_listed``: the rest is then in the tables'
+    files. ``charts`` makes the charts from the comparison.
     """
 
     task: str
@@ -52,6 +53,7 @@ class Section:
     headline: tuple[str, ...]
     metrics: tuple[str, ...]
     charts: Callable[[TaskComparison], list[Chart]]
+    only_listed: bool = False
 
 
 def curve_chart(
@@ -61,6 +63,7 @@ def curve_chart(
     diagonal: bool = False,
     caption: str = "",
     unit_square: bool = False,
+    percent: bool = False,
 ) -> Chart | None:
     """One recorded curve as a chart with a line per backbone, at the first seed that has it."""
     found: dict[str, Curve] = {}
@@ -75,7 +78,14 @@ def curve_chart(
     series = [Series(backbone, curve.x, curve.y) for backbone, curve in found.items()]
     limits = (0.0, 1.0) if unit_square else None
     return Chart(
-        name, any_curve.x_label, any_curve.y_label, series, caption, diagonal=diagonal, limits=limits
+        name,
+        any_curve.x_label,
+        any_curve.y_label,
+        series,
+        caption,
+        diagonal=diagonal,
+        limits=limits,
+        percent=percent,
     )
 
 
