@@ -109,12 +109,12 @@ def detection_from_counts(known_above: Counts, outliers_above: Counts) -> Detect
     precision_in = known[..., 1:] / np.maximum(total[..., 1:], 1)
     precision_out = (m - outliers[..., :-1]) / np.maximum(n + m - total[..., :-1], 1)
     return Detection(
-        tnr=1 - _at(outliers, accepting) / m[..., 0],
+        tnr=(m[..., 0] - _at(outliers, accepting)) / m[..., 0],
         auroc=pairs / (2 * n[..., 0] * m[..., 0]),
         accuracy=0.5 + 0.5 * gap.max(axis=-1),
         aupr_in=np.einsum("...g,...g->...", known_here, precision_in) / n[..., 0],
         aupr_out=np.einsum("...g,...g->...", outliers_here, precision_out) / m[..., 0],
-        fpr_outliers_positive=1 - _at(known, rejecting) / n[..., 0],
+        fpr_outliers_positive=(n[..., 0] - _at(known, rejecting)) / n[..., 0],
     )
 
 
