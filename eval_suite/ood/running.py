@@ -74,6 +74,7 @@ def run_sets(backbone: Backbone, options: "OodOptions", runtime: RuntimeOptions)
             noise=isinstance(each, NoiseSet),
             about=each.about(found.failed),
         )
+    require_enough(len(inside.ids), {name: len(each.ids) for name, each in outliers.items()}, options.data)
     predictions = Predictions(
         ids=inside.ids,
         scores=inside.scores,
