@@ -14,6 +14,7 @@ from eval_suite.ood.predictions import Predictions
 from eval_suite.ood.scores import MAX_SOFTMAX
 
 SHOWN = 2
+"""Pictures of a set of images; one is enough of noise."""
 KNOWN = "in-distribution"
 
 
@@ -29,6 +30,8 @@ class Pictures:
         ids: list[str],
         positions: NDArray[np.int64],
         picture: Callable[[int], Image.Image],
+        *,
+        count: int = SHOWN,
     ) -> None:
         """Keep a few pictures of one set.
 
@@ -37,8 +40,9 @@ class Pictures:
             ids: ids of all its items.
             positions: (n,) places of those that could be read.
             picture: the picture at a place.
+            count: how many.
         """
-        for place in positions[spread_evenly(len(positions), SHOWN)]:
+        for place in positions[spread_evenly(len(positions), count)]:
             self._pictures[_file_name(name, ids[place])] = picture(int(place))
 
     def save(self, folder: Path) -> None:
@@ -75,9 +79,10 @@ def examples(folder: Path, found: Predictions) -> list[Example]:
 def _items(found: Predictions) -> Iterator[tuple[str, str, float, int]]:
     assert found.logits is not None
     taken = found.logits.argmax(axis=1)
-    yield from zip([KNOWN] * len(found.ids), found.ids, found.scores[MAX_SOFTMAX], taken, strict=True)
+    if found.ids:
+        yield from zip([KNOWN] * len(found.ids), found.ids, found.scores[MAX_SOFTMAX], taken, strict=True)
     for name, each in found.outliers.items():
-        if each.predicted is not None:
+        if each.ids and each.predicted is not None:
             names = [name] * len(each.ids)
             yield from zip(names, each.ids, each.scores[MAX_SOFTMAX], each.predicted, strict=True)
 

@@ -49,12 +49,13 @@ class Predictions(NamedTuple):
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a predictions file (``.npz`` without pickled objects), atomically."""
     arrays: dict[str, NDArray[Any]] = {
-        "ids": np.asarray(predictions.ids, dtype=str),
         "classes": np.asarray(predictions.classes, dtype=str),
         "noise": np.asarray([name for name, each in predictions.outliers.items() if each.noise], dtype=str),
         "settings": np.asarray([f"{key}={value}" for key, value in predictions.settings.items()], dtype=str),
         **predictions.about.arrays(),
     }
+    if predictions.ids:
+        arrays["ids"] = np.asarray(predictions.ids, dtype=str)
     for key, values in (("logits", predictions.logits), ("labels", predictions.labels)):
         if values is not None:
             arrays[key] = values
@@ -63,7 +64,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         prefix = f"{_OUTLIERS}{name}/"
         arrays |= {f"{prefix}{score}": values for score, values in each.scores.items()}
         arrays |= {f"{prefix}{key}": values for key, values in each.about.arrays().items()}
-        arrays[f"{prefix}ids"] = np.asarray(each.ids, dtype=str)
+        if each.ids:
+            arrays[f"{prefix}ids"] = np.asarray(each.ids, dtype=str)
         if each.predicted is not None:
             arrays[f"{prefix}predicted"] = each.predicted
     write_arrays(path, arrays)

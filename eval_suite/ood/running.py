@@ -16,7 +16,7 @@ from eval_suite.data.outliers import parse_all_outliers
 from eval_suite.ood.confidences import Confidence, FitOptions, TrainingFeatures, make_confidences
 from eval_suite.ood.features import Outputs, last_layer, run_over
 from eval_suite.ood.odin import EPSILONS, TEMPERATURES, OdinSettings, tuned
-from eval_suite.ood.pictures import KNOWN, Pictures
+from eval_suite.ood.pictures import KNOWN, SHOWN, Pictures
 from eval_suite.ood.predictions import Outliers, Predictions, Scores
 from eval_suite.ood.scores import ODIN, SCORES
 from eval_suite.ood.scoring import require_enough
@@ -122,7 +122,8 @@ class _Runner:
         if not len(found.positions):
             raise InputError(f"expected readable images in '{each.name}', found none; look at them")
         self._require_finite(found.logits, each.name)
-        self.pictures.add(each.name, each.ids, found.positions, each.picture)
+        count = 1 if isinstance(each, NoiseSet) else SHOWN
+        self.pictures.add(each.name, each.ids, found.positions, each.picture, count=count)
         scores = {name: score(found.logits, found.features) for name, score in self._confidences.items()}
         if found.odin is not None:
             scores[ODIN] = found.odin

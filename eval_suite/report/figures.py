@@ -21,7 +21,7 @@ _AXIS, _INK = "#8c8c8c", "#5c5c5c"
 _PAGE_COLOURS = {_AXIS: f"var(--axis, {_AXIS})", _INK: f"var(--muted, {_INK})", **PAGE_COLOURS}
 _SERIES = "series-"
 _LONGEST_WITH_MARKERS = 40
-_TICK_CHARACTERS = 15
+_TICK_CHARACTERS = 14
 _PIXELS_PER_POINT = 4 / 3
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -68,7 +68,7 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
     """
     with matplotlib.rc_context(_SETTINGS):
         square = chart.limits is not None
-        wide = max(4.4, 1.1 + 0.75 * len(chart.categories)) if chart.categories else 4.4
+        wide = max(4.4, 1.1 + 0.95 * len(chart.categories)) if chart.categories else 4.4
         figure = Figure(figsize=(3.6, 3.4) if square else (wide, 2.9), layout="constrained")
         axes = figure.add_subplot()
         if chart.diagonal:

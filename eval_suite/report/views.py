@@ -46,6 +46,7 @@ class TaskView:
     data: str
     options: str
     matrix: MatrixView
+    only_listed: bool
     subsets: list[SubsetView]
     charts: list[ChartView]
     pictures: list[PictureRow]
@@ -83,6 +84,7 @@ def task_view(
         data=_data(comparison),
         options=yaml.safe_dump(record.task.options, sort_keys=False, allow_unicode=True) if record else "",
         matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
+        only_listed=section.only_listed,
         subsets=[
             _subset_view(comparison, name, listed)
             for name, listed in comparison.subset_names.items()

@@ -59,11 +59,10 @@ SECTION = Section(
     task="ood",
     title="Out-of-distribution detection",
     protocol=(
-        "A backbone's confidence in an image, by default its highest softmax probability, is to tell images of the evaluation "
-        "split from those of outlier sets; TNR@TPR95 is the share of outliers rejected where 95 % of the known images are "
-        "accepted, detection accuracy the best mean of both rates, and values are means over the outlier sets. "
-        "Differences of AUROC are tested over the known images with the outliers as they are; the other rates are no "
-        "means over images, so their differences stay untested and their intervals come from resampling both."
+        "A backbone's confidence is to tell images of the evaluation split from outliers: TNR@TPR95 is the share of outliers "
+        "rejected where 95 % of the known images are accepted, detection accuracy the best mean of the two rates; values are "
+        "means over the outlier sets. Differences of AUROC are tested over the known images, for these outliers; the other "
+        "rates are no means over images, so their differences stay untested."
     ),
     paper=CUTMIX,
     headline=_HEADLINE,
