@@ -3,7 +3,8 @@
 Arrays: ``known/<score>`` (n,) and ``outliers/<set>/<score>`` (m,), of which at least one score and one set; all else
 may be missing in files made elsewhere. ``ids`` (n,), ``logits`` (n, classes), ``labels`` (n,) and ``classes`` tell of
 the in-distribution items; ``outliers/<set>/ids`` and ``outliers/<set>/predicted`` (m,) of outliers and the classes
-they were taken for; ``noise`` names the sets that are noise; ``settings`` holds ``key=value`` texts.
+they were taken for; ``noise`` names the sets that are noise; ``settings`` holds ``key=value`` texts, of
+which those keyed by a score say how it was set or fitted.
 """
 
 from collections.abc import Mapping

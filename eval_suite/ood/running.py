@@ -108,7 +108,8 @@ class _Runner:
             index = open_images(options.data, options.fit_split).subset(options.fit_limit)
             self._layer = last_layer(self.backbone)
             training = self._fit(index, self._layer)
-            self.settings["fitted_to"] = f"{len(training.features)} images of '{index.split}'"
+            fitted_to = f"fitted to {len(training.features)} images of '{index.split}'"
+            self.settings |= {name: fitted_to for name in options.scores if SCORES[name].fitted}
         fitting = FitOptions(options.knn_k, options.react_percentile, options.vim_dimension)
         self._confidences = make_confidences(options.scores, training, fitting)
         if ODIN in options.scores:
@@ -119,8 +120,6 @@ class _Runner:
         batches = each.batches(self.place)
         shown = progress(batches, len(batches), f"ood {self.backbone.card.name}, {each.name}")
         found = run_over(self.backbone, shown, layer=self._layer, odin=self._odin, precision=self.precision)
-        if not len(found.positions):
-            raise InputError(f"expected readable images in '{each.name}', found none; look at them")
         self._require_finite(found.logits, each.name)
         count = 1 if isinstance(each, NoiseSet) else SHOWN
         self.pictures.add(each.name, each.ids, found.positions, each.picture, count=count)
@@ -156,7 +155,7 @@ class _Runner:
             how = (
                 f"chosen on the first {self.options.skip_first} images of every set, which are not evaluated"
             )
-        self.settings["odin"] = f"temperature {found.temperature:g}, epsilon {found.epsilon:g}, {how}"
+        self.settings[ODIN] = f"temperature {found.temperature:g}, epsilon {found.epsilon:g}, {how}"
         return found
 
     def _require_finite(self, values: torch.Tensor, where: str) -> None:

@@ -69,8 +69,9 @@ def detection_metrics(found: Predictions) -> list[Metric]:
     metrics: list[Metric] = []
     for score in found.scores:
         sets = {name: _measure(found, draws, name, score) for name in found.outliers}
+        note = found.settings.get(score, "")
         for metric in _REPORTED:
-            metrics += _rows(sets, _natural(found), metric, score)
+            metrics += _rows(sets, _natural(found), metric, score, note)
         if score == MAX_SOFTMAX and found.logits is not None:
             metrics += _reference_rows(found, found.logits.shape[1])
     return metrics
@@ -149,17 +150,20 @@ def _running(counts: NDArray[np.uint16]) -> NDArray[np.int64]:
     return total
 
 
-def _rows(sets: dict[str, _Measured], natural: list[str], metric: str, score: str) -> Iterator[Metric]:
-    yield _row(metric, metric_name(metric, score), list(sets.values()))
+def _rows(
+    sets: dict[str, _Measured], natural: list[str], metric: str, score: str, note: str
+) -> Iterator[Metric]:
+    name = metric_name(metric, score)
+    yield _row(metric, name, list(sets.values()), note)
     if natural:
-        chosen = [sets[name] for name in natural]
-        yield _row(metric, metric_name(metric, score, without_noise=True), chosen)
-    for name, each in sets.items():
-        yield _row(metric, metric_name(metric, score), [each], subset=name)
+        chosen = [sets[each] for each in natural]
+        yield _row(metric, metric_name(metric, score, without_noise=True), chosen, note)
+    for subset, each in sets.items():
+        yield _row(metric, name, [each], note, subset)
 
 
-def _row(metric: str, name: str, sets: list[_Measured], subset: str | None = None) -> Metric:
-    """The mean of a metric over some sets, or its value on one."""
+def _row(metric: str, name: str, sets: list[_Measured], note: str, subset: str | None = None) -> Metric:
+    """The mean of a metric over some sets, or its value on one; the note on the score goes to the method."""
     n = sets[0].known + sum(each.outliers for each in sets)
     if metric == FPR and (few := [each.outliers for each in sets if each.outliers < FEWEST_KNOWN]):
         reason = f"{few[0]} outliers are too few to find the threshold that rejects 95 % of them"
@@ -186,7 +190,7 @@ def _row(metric: str, name: str, sets: list[_Measured], subset: str | None = Non
         higher_is_better=metric != FPR,
         n=n,
         interval=(low, high),
-        method=over + method,
+        method=over + method + (f"; score: {note}" if note else ""),
         subset=subset,
     )
 

@@ -108,7 +108,7 @@ def test_the_record_of_every_score(ood: Callable[..., Evaluated], demo_world: Pa
     assert saved.settings == {
         "outlier_seed": "0",
         "skip_first": "0",
-        "fitted_to": "60 images of 'train'",
+        **dict.fromkeys(("mahalanobis", "knn", "react", "vim"), "fitted to 60 images of 'train'"),
         "odin": "temperature 1000, epsilon 0.0014, as given",
     }
     assert saved.outliers["uniform"].noise
@@ -126,6 +126,11 @@ def test_the_record_of_every_score(ood: Callable[..., Evaluated], demo_world: Pa
         saved.outliers["uniform"].scores["max-logit"], logits.double().amax(dim=1), rtol=1e-4, atol=1e-5
     )
     assert saved.outliers["uniform"].ids[:2] == ["uniform-00000", "uniform-00001"]
+    for title, said in (
+        ("ODIN", "score: temperature 1000, epsilon 0.0014"),
+        ("ViM", "score: fitted to 60 images"),
+    ):
+        assert said in (find(result.metrics, f"AUROC, {title}", "textures").method or "")
     again = score_file(OodTask(), path.parent / "ood" / "predictions.npz", None, None)
     assert again.metrics == result.metrics
     assert again.data == result.data
@@ -207,7 +212,10 @@ def test_unreadable_outliers_are_counted_and_named(
         ([], "expected at least one outlier set, found none; give e.g. --outliers"),
         (["folder:absent"], "expected a folder with outliers at absent, found no such folder"),
         (["{tmp}/empty"], r"expected images \(.*found an empty folder"),
-        (["{tmp}/unreadable"], "no image in split 'all' of .*unreadable can be read"),
+        (
+            ["{tmp}/unreadable"],
+            r"no image in split 'all' of .*unreadable can be read, first: 0\.jpg \(not an image\)",
+        ),
         (["{tmp}/few"], "expected at least 5 images of outlier set 'few' .* found 3"),
         (["{tmp}/few-readable"], "expected at least 5 images of outlier set 'few-readable' .* found 4"),
         (["{world}/images/val"], "found 30 of 30 with the same pixels; choose another set"),
@@ -310,6 +318,8 @@ def test_wrong_flags_end_in_one_line(
     assert said.code == 2
     assert len(said.err.strip().splitlines()) == 1
     assert expected in said.err
+    assert said.err.strip().endswith("(see eval-suite ood --help)")
+    assert "input_type" not in said.err
     assert list(Path().iterdir()) == []
 
 
