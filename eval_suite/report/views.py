@@ -48,6 +48,7 @@ class TaskView:
     data: str
     options: str
     matrix: MatrixView
+    only_listed: bool
     subsets: list[SubsetView]
     charts: list[ChartView]
     pictures: list[PictureRow]
@@ -85,7 +86,12 @@ def task_view(
         data=_data(comparison),
         options=yaml.safe_dump(record.task.options, sort_keys=False, allow_unicode=True) if record else "",
         matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
-        subsets=[_subset_view(comparison, name, listed) for name, listed in comparison.subset_names.items()],
+        only_listed=section.only_listed,
+        subsets=[
+            _subset_view(comparison, name, listed)
+            for name, listed in comparison.subset_names.items()
+            if name in section.metrics or not section.only_listed
+        ],
         charts=_charts(section, comparison, columns, styles, key),
         pictures=pictures,
     )
