@@ -8,15 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator, model_validator
 
-from eval_suite.core.calibration import confidence_and_correctness, expected_calibration_error
+from eval_suite.core.calibration import confidence_and_correctness
 from eval_suite.core.errors import InputError
+from eval_suite.core.metrics import ECE, calibration_metric
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Curve, DataInfo, Metric
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
+from eval_suite.core.statistics import bootstrap_mean
 from eval_suite.core.task import Score, Task, TaskOptions
-from eval_suite.data.images import open_images
 from eval_suite.data.outliers import parse_all_outliers
+from eval_suite.data.truth import true_labels
 from eval_suite.ood.pictures import examples
 from eval_suite.ood.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.ood.scores import MAX_SOFTMAX, ODIN, require_scores
@@ -25,8 +26,6 @@ from eval_suite.ood.scoring import auroc_outcomes, detection_metrics, require_en
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
-BINS = 15
-ECE = f"ECE ({BINS} equal-width bins)"
 OUTLIER_CONFIDENCE = "Mean confidence on outliers"
 HISTOGRAM_BINS = 20
 KNOWN_HISTOGRAM = "Confidence on in-distribution images"
@@ -139,13 +138,8 @@ def _labels(found: Predictions, path: Path, truth: str | None, split: str | None
     if truth is None:
         labels = found.labels
     else:
-        index = open_images(truth, split or (found.about.split if found.about.split != "unknown" else None))
-        label_of = dict(zip(index.ids, index.labels, strict=True))
-        unknown = [item for item in found.ids if item not in label_of]
-        if unknown or not found.ids:
-            shown = f"'{unknown[0]}'" if unknown else "none"
-            raise InputError(f"expected ids of {truth} in {path}, found {shown}")
-        labels = np.array([label_of[item] for item in found.ids], np.int64)
+        items = len(next(iter(found.scores.values())))
+        labels = true_labels(truth, split, ids=found.ids, items=items, about=found.about, path=path).labels
     if labels is not None and found.logits is not None:
         classes = found.logits.shape[1]
         if labels.min() < 0 or labels.max() >= classes:
@@ -162,18 +156,7 @@ def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> li
         calibration = Metric(name=ECE, value=None, higher_is_better=False, n=n, reason=reason)
     else:
         confidence, correct = confidence_and_correctness(found.logits, labels)
-        calibration = Metric(
-            name=ECE,
-            value=expected_calibration_error(confidence, correct, BINS),
-            higher_is_better=False,
-            n=n,
-            interval=bootstrap_normal(
-                lambda chosen: expected_calibration_error(confidence[chosen], correct[chosen], BINS),
-                n,
-                bounds=Interval(0.0, 1.0),
-            ),
-            method="normal approximation with the bootstrap's standard error",
-        )
+        calibration = calibration_metric(confidence, correct)
     if MAX_SOFTMAX not in found.scores:
         return [calibration]
     means = {name: each.scores[MAX_SOFTMAX] for name, each in found.outliers.items()}

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.metrics import ECE
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Metric
 from eval_suite.core.task import Score
@@ -17,7 +18,7 @@ from eval_suite.ood import scoring
 from eval_suite.ood.metrics import detection, odin_reference_tnr
 from eval_suite.ood.predictions import Outliers, Predictions, read_predictions, write_predictions
 from eval_suite.ood.scoring import auroc_outcomes, detection_metrics
-from eval_suite.ood.task import ECE, OUTLIER_CONFIDENCE, OodTask
+from eval_suite.ood.task import OUTLIER_CONFIDENCE, OodTask
 
 N, M = 300, 200
 SETS = ("near", "far", "uniform")
