@@ -60,6 +60,8 @@ class RobustnessTask(Task):
         _require_possible(card.input_size, index, options)
         for line in odd_epsilons([*options.fgsm_epsilons, *options.pgd_epsilons]):
             _warn(line)
+        if options.pairs() and len(index.classes) == 2:
+            _warn("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
         device = runtime.resolve_device()
         batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
         network = place(backbone, device)
