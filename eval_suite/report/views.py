@@ -159,7 +159,9 @@ def _difference_charts(section: Section, comparison: TaskComparison, columns: li
         if known:
             x, y, intervals = (list(values) for values in zip(*known, strict=True))
             series.append(Series(backbone, x, y, intervals))
-    names = [f"{c.metric} {'↑' if c.higher_is_better else '↓'}" for c in tested]
+    names = [
+        f"{c.metric}\u00a0{'↑' if c.higher_is_better else '↓'}" for c in tested
+    ]  # no line of an arrow alone
     caption = (
         f"Paired differences with 95 % intervals; one that crosses the dashed line is tied with {baseline}."
     )
