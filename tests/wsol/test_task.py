@@ -174,7 +174,9 @@ def test_a_backbone_of_other_classes_is_refused_where_no_fit_replaces_its_last_l
 
 
 def test_a_network_without_average_and_linear_layer_is_refused_with_the_way_out(world: Path) -> None:
-    with pytest.raises(InputError, match=r"does not end in global average pooling .* use --maps gradcam"):
+    with pytest.raises(
+        InputError, match=r"does not end in global average pooling .* use --maps gradcam without a fit"
+    ):
         localise(world, factory="pooled_twice")
     assert localise(world, factory="pooled_twice", maps="gradcam").status == "complete"
 
