@@ -13,6 +13,7 @@ from eval_suite.core.errors import EvalSuiteError, first_line, unknown_name
 
 TASK_VERBS = {
     "classify": "top-1/top-5 error, likelihood, calibration, per-class accuracy",
+    "caption": "captions by an LSTM on the backbone's features: BLEU, METEOR, ROUGE-L, CIDEr-D",
 }
 VERBS = {
     "train": "train a backbone from a recipe, or continue a stopped training",

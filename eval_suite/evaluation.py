@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.captioning.task import CaptionTask
 from eval_suite.classification.task import ClassifyTask
 from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.records import BackboneCard, ErrorInfo, Files, LoadReport, Metric, Result, TaskInfo
@@ -20,7 +21,7 @@ from eval_suite.data.images import ImageIndex, open_images
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
-TASKS: dict[str, type[Task]] = {"classify": ClassifyTask}
+TASKS: dict[str, type[Task]] = {"classify": ClassifyTask, "caption": CaptionTask}
 
 
 class Evaluated(NamedTuple):
@@ -82,15 +83,15 @@ def evaluate(
     with exclusive(folder, f"evaluating {task.name}"):
         try:
             with clock.stage("load"):
-                backbone = _load(cell, source, backbone_options, options)
+                backbone = _load(cell, source, backbone_options, task, options)
             card = backbone.card
             if not expected:
                 for line in _how_loaded(card, backbone_options):
                     warn(line)
             with clock.stage("fit"):
-                backbone = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+                model = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
             with clock.stage("predict"):
-                predictions = task.predict(backbone, options, runtime, folder)
+                predictions = task.predict(model, options, runtime, folder)
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
                 outcomes = _write_outcomes(folder, score)
@@ -156,9 +157,11 @@ def headline(result_metrics: list[Metric]) -> str:
     return f"{first.name} {shown(first.value)}{interval} (n = {first.n:,})"
 
 
-def _load(cell: Cell, source: str, flags: BackboneOptions, options: TaskOptions) -> "Backbone":
+def _load(cell: Cell, source: str, flags: BackboneOptions, task: Task, options: TaskOptions) -> "Backbone":
     from eval_suite.backbones.sources import load_backbone
 
+    if not task.answers_in_classes:
+        return load_backbone(source, name=cell.backbone, options=flags)
     index = open_images(options.data, options.split)
     return load_backbone(
         source,

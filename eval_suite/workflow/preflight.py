@@ -6,6 +6,7 @@ from pathlib import Path
 from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
 from eval_suite.core.validation import require_no_problems
+from eval_suite.data import coco
 from eval_suite.data.images import parse_spec, splits_of
 from eval_suite.suite import Suite
 
@@ -31,9 +32,10 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
     world = suite.demo.out.resolve() if suite.demo is not None else None
 
     def data(spec: str) -> None:
-        path = parse_spec(spec).path.resolve()
+        captions = spec.startswith(f"{coco.KIND}:")
+        path = (coco.caption_path(spec) if captions else parse_spec(spec).path).resolve()
         if world is None or not path.is_relative_to(world):
-            splits_of(spec)
+            coco.caption_splits(spec) if captions else splits_of(spec)
 
     for name, row in suite.backbones.items():
         where = f"backbones.{name}"
