@@ -11,6 +11,7 @@ from eval_suite.report.collate import Collation, Entry, Notice
 from eval_suite.report.wording import counted
 
 BUDGET_BYTES = 4_000_000
+_WORST_AND_BEST = 4
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
 
@@ -22,20 +23,23 @@ class Picture:
     alt: str
     caption: str
     size: int
+    score: float | None = None
 
 
 @dataclass
 class PictureRow:
-    """The same example for every backbone that has it."""
+    """The same example for every backbone that has it; ``group`` says why it is among those shown, if there is a reason."""
 
     name: str
     alt: str
     cells: dict[str, Picture]
+    group: str = ""
 
 
 def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRow]:
     """Group a task's examples by file name, or else by description, at each backbone's first seed with examples.
 
+    Where the baseline's examples carry scores, those it does worst and best on are kept, for every backbone alike.
     Rows that would exceed the budget are dropped from the tail, and a notice says how many.
 
     Args:
@@ -55,6 +59,7 @@ def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRo
                 row = PictureRow(name, example.alt, {})
                 rows.append(row)
             row.cells[backbone] = picture
+    rows = _worst_and_best(rows, collation.baseline)
     kept, spent = [], 0
     for row in rows:
         spent += sum(picture.size for picture in row.cells.values())
@@ -68,6 +73,20 @@ def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRo
         )
         collation.notices.append(Notice("warning", task, text))
     return kept
+
+
+def _worst_and_best(rows: list[PictureRow], baseline: str) -> list[PictureRow]:
+    scored = [
+        (cell.score, row) for row in rows if (cell := row.cells.get(baseline)) and cell.score is not None
+    ]
+    if len(scored) <= 2 * _WORST_AND_BEST:
+        return rows
+    scored.sort(key=lambda pair: pair[0])
+    worst, best = scored[:_WORST_AND_BEST], scored[-_WORST_AND_BEST:][::-1]
+    for name, chosen in (("worst", worst), ("best", best)):
+        for _, row in chosen:
+            row.group = f"Of {len(scored)} examples, those that {baseline} does {name} on"
+    return [row for _, row in [*best, *worst]]
 
 
 def _examples(collation: Collation, task: str, backbone: str) -> Iterator[tuple[Entry, Example]]:
@@ -93,4 +112,6 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
         collation.notices.append(Notice("warning", entry.key.where, f"example picture: {error}"))
         return None
     encoded = base64.b64encode(content).decode("ascii")
-    return Picture(f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded))
+    return Picture(
+        f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded), example.score
+    )

@@ -41,7 +41,9 @@ class Hypothesis(NamedTuple):
 
 
 @torch.inference_mode()
-def slow_search(decoder: NicDecoder, picture: Tensor, options: SearchOptions) -> tuple[tuple[int, ...], float]:
+def slow_search(
+    decoder: NicDecoder, picture: Tensor, options: SearchOptions
+) -> tuple[tuple[int, ...], float]:
     """The definition, word for word, in plain Python."""
     open_ones = [Hypothesis((), 0.0, decoder.begin(picture[None]))]
     finished: list[Hypothesis] = []
@@ -75,9 +77,7 @@ def captions(found: Found) -> list[tuple[int, ...]]:
 
 
 @pytest.mark.parametrize("beam", [1, 2, 3, 5, 20])
-@pytest.mark.parametrize(
-    ("penalty", "fixed"), [(0.0, False), (0.7, False), (1.0, False), (0.0, True)]
-)
+@pytest.mark.parametrize(("penalty", "fixed"), [(0.0, False), (0.7, False), (1.0, False), (0.0, True)])
 def test_the_batched_search_is_the_slow_one(
     decoder: NicDecoder, features: Tensor, beam: int, penalty: float, fixed: bool
 ) -> None:
@@ -105,7 +105,9 @@ def test_a_beam_as_wide_as_all_captions_finds_the_most_probable_of_all(
     for i, picture in enumerate(features):
         best = max(every, key=lambda words, picture=picture: log_probability(decoder, picture, words))  # type: ignore[misc]
         assert captions(found)[i] == best
-        assert float(found.log_probability[i]) == pytest.approx(log_probability(decoder, picture, best), abs=1e-4)
+        assert float(found.log_probability[i]) == pytest.approx(
+            log_probability(decoder, picture, best), abs=1e-4
+        )
 
 
 @torch.inference_mode()
