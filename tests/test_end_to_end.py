@@ -18,7 +18,8 @@ from eval_suite.suite import bundled_suites
 pytestmark = pytest.mark.long
 
 SMOKE: dict[str, Any] = yaml.safe_load(bundled_suites()["smoke"].read_text())
-RECIPE, BACKBONES = SMOKE["recipe"], SMOKE["backbones"]
+RECIPE, BACKBONES, TASKS = SMOKE["recipe"], SMOKE["backbones"], SMOKE["tasks"]
+CLASSIFY = {"classify": TASKS["classify"]}
 
 
 def write_suite(folder: Path, **changes: Any) -> None:
@@ -65,9 +66,10 @@ def done(finished: Path, tmp_path: Path) -> Path:
 
 def test_everything_a_user_expects_is_there(finished: Path) -> None:
     for backbone in BACKBONES:
-        record = json.loads((finished / f"reports/smoke/results/{backbone}-s0/classify.json").read_text())
-        assert record["status"] == "complete"
-        assert record["data"]["n_scored"] == record["data"]["n_available"] == 30
+        for task in TASKS:
+            record = json.loads((finished / f"reports/smoke/results/{backbone}-s0/{task}.json").read_text())
+            assert record["status"] == "complete"
+            assert record["data"]["n_scored"] == record["data"]["n_available"]
         assert (finished / f"checkpoints/smoke/{backbone}-s0/model.safetensors").is_file()
     page = (finished / "reports/smoke/index.html").read_text()
     assert "cutmix" in page
@@ -79,19 +81,20 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
     before = index.stat().st_mtime_ns
     code, out = run(finished)
     assert code == 0
-    assert "0 done, 5 were up to date" in out
+    assert f"0 done, {1 + len(BACKBONES) * (1 + len(TASKS))} were up to date" in out
     assert index.stat().st_mtime_ns == before
     assert planned(finished) == set()
 
 
 def test_changing_one_recipe_runs_only_what_hangs_on_it(done: Path) -> None:
     write_suite(done, backbones={**BACKBONES, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
-    assert planned(done) == {"train cutmix-s0", "classify cutmix-s0"}
+    hanging = {"train cutmix-s0", *(f"{task} cutmix-s0" for task in TASKS)}
+    assert planned(done) == hanging
     other = done / "checkpoints/smoke/baseline-s0/model.safetensors"
     before = other.stat().st_mtime_ns
     code, out = run(done)
     assert code == 0, out
-    assert "2 done, 3 were up to date" in out
+    assert f"{len(hanging)} done, {1 + len(hanging)} were up to date" in out
     assert other.stat().st_mtime_ns == before
 
 
@@ -101,7 +104,7 @@ def test_removing_a_record_makes_it_again(done: Path) -> None:
 
 
 def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> None:
-    write_suite(tmp_path, backbones={**BACKBONES, "wild": {"lr": 1e30}})
+    write_suite(tmp_path, backbones={**BACKBONES, "wild": {"lr": 1e30}}, tasks=CLASSIFY)
     code, out = run(tmp_path)
     assert code == 1
     assert "failed: train wild-s0: error: the loss stopped being finite" in out
@@ -118,7 +121,7 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
 
 
 def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path: Path) -> None:
-    write_suite(tmp_path, recipe={**RECIPE, "epochs": 150})
+    write_suite(tmp_path, recipe={**RECIPE, "epochs": 150}, tasks=CLASSIFY)
     process = start(tmp_path)
     log = tmp_path / "checkpoints/smoke/baseline-s0/log.jsonl"
     deadline = time.monotonic() + 120

@@ -91,6 +91,6 @@ def _read(folder: Path, about: dict[str, Any]) -> Features | None:
     except (OSError, ValueError):
         return None
     wanted = json.loads(json.dumps(about))
-    if {key: found.get(key) for key in wanted} != wanted or len(values) != len(found["positions"]):
+    if not isinstance(found, dict) or {key: found.get(key) for key in wanted} != wanted:
         return None
     return Features(values, np.asarray(found["positions"], np.int64), found["failed"])

@@ -17,6 +17,8 @@ _SEPARATOR = " ||| "
 _SECONDS, _SECONDS_A_CAPTION = 180.0, 0.25
 # A child spends seconds on its dictionaries before it scores its first caption.
 _WORTH_A_CHILD = 1000
+# And each takes up to a gigabyte of memory.
+_MOST_CHILDREN = 8
 _COLUMNS = 23
 # The English parameters of METEOR 1.5, and the weights of its four kinds of match.
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
@@ -41,14 +43,15 @@ def meteor(candidates: list[str], references: list[list[str]], java: Path, child
         candidates: n tokenised captions.
         references: n lists of tokenised captions.
         java: the Java to use.
-        children: Java programs at once; 0 takes one for each core, fewer where there is little to do.
+        children: Java programs at once; 0 takes one for each core, at most 8, fewer where there is little to do.
 
     Raises:
         EvalSuiteError: if a child fails or does not answer in time.
         InputError: if the toolkit is not installed.
     """
     if not children:
-        children = max(1, min(len(os.sched_getaffinity(0)), len(candidates) // _WORTH_A_CHILD))
+        cores = len(os.sched_getaffinity(0))
+        children = max(1, min(cores, _MOST_CHILDREN, len(candidates) // _WORTH_A_CHILD))
     questions = [_question(*pair) for pair in zip(candidates, references, strict=True)]
     shares = [questions[i::children] for i in range(children)]
     jar = toolkit_folder() / _JAR

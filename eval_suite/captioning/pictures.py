@@ -47,7 +47,7 @@ def examples(
     ):
         name = picture_name(file)
         if file and name in there:
-            caption = f"“{said[image_id]}” (CIDEr-D {100 * score:.0f} %). A person: “{references[0]}”"
+            caption = f"“{said[image_id]}” (CIDEr-D {100 * score:.0f}\u00a0%), a person: “{references[0]}”"
             found.append(
                 Example(image=f"{folder.name}/examples/{name}", alt=file, caption=caption, score=float(score))
             )

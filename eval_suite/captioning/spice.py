@@ -26,10 +26,9 @@ class Spice(NamedTuple):
 def spice_missing() -> str:
     """Why SPICE cannot be computed here; empty where it can."""
     folder = toolkit_folder() / "spice"
-    missing = [name for name in _MODELS if not (folder / "lib" / name).is_file()]
-    if not missing:
+    if all((folder / "lib" / name).is_file() for name in _MODELS):
         return ""
-    return f"SPICE's models are not here ({' and '.join(missing)} in pycocoevalcap/spice/lib)"
+    return "its models are not in spice/lib of pycocoevalcap"
 
 
 def spice(candidates: list[str], references: list[list[str]], java: Path) -> Spice:

@@ -18,6 +18,11 @@ _MEAN = "mean over images, percentile bootstrap over images"
 _CORPUS = "over all captions together, normal approximation with the bootstrap's standard error over images"
 
 
+# A measure without a single match has no slope to speak of.
+_NEXT_TO_NOTHING = 1e-6
+Measure = Callable[[NDArray[np.float64]], float]
+
+
 class Summary(NamedTuple):
     """Metrics, and by name the (n,) values whose mean is the metric."""
 
@@ -34,7 +39,7 @@ def summarise(scores: CaptionScores, java: bool) -> Summary:
     """
     said = "" if java else WITHOUT_JAVA
     n = len(scores.cider_d)
-    outcomes = {ROUGE + said: scores.rouge_l}
+    outcomes: dict[str, NDArray[np.float64]] = {ROUGE + said: scores.rouge_l}
     if n > 1:
         outcomes = {CIDER + said: scores.cider_d, **outcomes}
         cider = _mean(CIDER + said, scores.cider_d, highest=10.0)
@@ -42,13 +47,17 @@ def summarise(scores: CaptionScores, java: bool) -> Summary:
         cider = _none(CIDER + said, n, "its word weights need at least two images")
     bleu = scores.bleu
     metrics = [cider]
-    for order, name in enumerate(BLEU):
-        metrics.append(
-            _corpus(name + said, bleu.scores[order], bleu.statistics, lambda s, k=order: float(bleu_of(s)[k]))  # type: ignore[misc]
-        )
+    corpus: list[tuple[str, float, NDArray[np.float64], Measure]] = [
+        (name + said, bleu.scores[order], bleu.statistics, lambda s, k=order: float(bleu_of(s)[k]))  # type: ignore[misc]
+        for order, name in enumerate(BLEU)
+    ]
     if scores.meteor is not None:
-        metrics.append(_corpus(METEOR, scores.meteor.score, scores.meteor.statistics, meteor_of))
-    else:
+        corpus.append((METEOR, scores.meteor.score, scores.meteor.statistics, meteor_of))
+    for name, value, statistics, measure in corpus:
+        metrics.append(_corpus(name, value, statistics, measure))
+        if value > _NEXT_TO_NOTHING:
+            outcomes[name] = linearised(statistics, measure)
+    if scores.meteor is None:
         metrics.append(_none(METEOR, n, "it needs Java"))
     metrics.append(_mean(ROUGE + said, scores.rouge_l, highest=1.0))
     if scores.spice is not None and np.isfinite(scores.spice.each).all():
@@ -60,6 +69,30 @@ def summarise(scores: CaptionScores, java: bool) -> Summary:
     else:
         metrics.append(_none(SPICE, n, scores.no_spice))
     return Summary(metrics, outcomes)
+
+
+def linearised(statistics: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
+    """Each item's part in a measure of all items together: (n,) values whose mean is that measure.
+
+    The measure g of the items' summed statistics S is taken as linear around S: item i counts g(S) + ∇g(S)·(n s_i - S).
+    Differences of these values between two systems resample as the difference of the measures does, to first order.
+
+    Args:
+        statistics: (n, k) per item.
+        measure: maps their sum (k,) to a number, smoothly.
+
+    Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 22 (influence function).
+    """
+    total = statistics.sum(axis=0)
+    gradient = np.zeros_like(total)
+    for place, size in enumerate(total):
+        # What no item has is the same for every item, and its slope is not asked for.
+        if size:
+            step = np.zeros_like(total)
+            step[place] = 1e-4 * abs(size)
+            gradient[place] = (measure(total + step) - measure(total - step)) / (2 * step[place])
+    values: NDArray[np.float64] = measure(total) + (len(statistics) * statistics - total) @ gradient
+    return values
 
 
 def per_image(scores: CaptionScores, ids: list[int], captions: list[str]) -> list[dict[str, object]]:
@@ -95,7 +128,7 @@ def _corpus(
     name: str,
     value: float,
     statistics: NDArray[np.float64],
-    measure: Callable[[NDArray[np.float64]], float],
+    measure: Measure,
 ) -> Metric:
     interval = bootstrap_normal(
         lambda chosen: measure(statistics[chosen].sum(axis=0)), len(statistics), bounds=Interval(0.0, 1.0)

@@ -85,7 +85,7 @@ def _worst_and_best(rows: list[PictureRow], baseline: str) -> list[PictureRow]:
     worst, best = scored[:_WORST_AND_BEST], scored[-_WORST_AND_BEST:][::-1]
     for name, chosen in (("worst", worst), ("best", best)):
         for _, row in chosen:
-            row.group = f"Of {len(scored)} examples, those that {baseline} does {name} on"
+            row.group = f"Of {len(scored)} examples, those on which {baseline} does {name}"
     return [row for _, row in [*best, *worst]]
 
 

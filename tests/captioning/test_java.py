@@ -96,6 +96,26 @@ def test_answers_that_are_none(tmp_path: Path) -> None:
         tokens.penn_treebank(["a", "b"], short)
 
 
+def test_meteor_does_not_hang_on_the_number_of_children(tmp_path: Path) -> None:
+    body = """
+for line in sys.stdin:
+    first, *rest = line.strip().split(' ||| ')
+    if first == 'SCORE':
+        print(' '.join([str(len(rest[-1]))] + ['0'] * 22), flush=True)
+    else:
+        for row in rest:
+            print(row.split()[0])
+        print(sum(float(row.split()[0]) for row in rest), flush=True)
+"""
+    stand_in = program(tmp_path, body)
+    candidates = ["x" * length for length in (5, 3, 8, 1, 9, 2, 7)]
+    for children in (1, 2, 3, 7):
+        found = meteor.meteor(candidates, [["b"]] * 7, stand_in, children=children)
+        assert found.each.tolist() == [5, 3, 8, 1, 9, 2, 7]
+        assert found.score == 35
+        assert found.statistics[:, 0].tolist() == found.each.tolist()
+
+
 def test_one_of_several_children_dying_ends_all(tmp_path: Path) -> None:
     body = """
 for line in sys.stdin:
@@ -110,7 +130,7 @@ for line in sys.stdin:
 def test_spice_by_a_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spice, "toolkit_folder", lambda: tmp_path)
     (tmp_path / "spice" / "lib").mkdir(parents=True)
-    assert "SPICE's models are not here (stanford-corenlp-3.6.0.jar and" in spice.spice_missing()
+    assert spice.spice_missing() == "its models are not in spice/lib of pycocoevalcap"
     for name in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
         (tmp_path / "spice" / "lib" / name).touch()
     assert spice.spice_missing() == ""
