@@ -10,7 +10,7 @@ from eval_suite.core.records import DataInfo, Paper
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import write_json
 from eval_suite.core.task import Score, Task, TaskOptions
-from eval_suite.data.coco import CaptionSet, open_captions, read_references, training_split
+from eval_suite.data.coco import CaptionSet, caption_splits, open_captions, read_references, training_split
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
@@ -41,13 +41,7 @@ class CaptionTask(Task):
         """Fit the decoder to the captions of the training split, or load it where that was done before."""
         from eval_suite.captioning.fitting import fit_captioner
 
-        evaluated = open_captions(options.data, options.split).split
-        split = options.train_split or training_split(evaluated)
-        if split is None:
-            raise InputError(
-                f"no training split belongs to '{evaluated}' of {options.data}; name one with --train-split"
-            )
-        captions = open_captions(options.data, split)
+        captions = open_captions(options.data, options.train_split or _split_to_fit_to(options))
         _tell(captions)
         return fit_captioner(
             backbone, captions, options, runtime=runtime, seed=seed, folder=folder, report=_say
@@ -107,6 +101,19 @@ class CaptionTask(Task):
             ids=[str(image_id) for image_id in scored.image_ids],
             outcomes=summary.outcomes,
         )
+
+
+def _split_to_fit_to(options: CaptionOptions) -> str:
+    evaluated = open_captions(options.data, options.split).split
+    split = training_split(evaluated)
+    there = caption_splits(options.data)
+    if split is None or split not in there:
+        wanted = f"'{split}'" if split else "a training split"
+        raise InputError(
+            f"expected {wanted} beside '{evaluated}' in {options.data}, found: "
+            f"{', '.join(there)}; name the split to fit to with --train-split"
+        )
+    return split
 
 
 def _scored(
