@@ -54,9 +54,10 @@ class FitBatch(NamedTuple):
 
 
 class FitBatches(Protocol):
-    """The batches of a fit; what a step sees depends on (seed, epoch, step) only."""
+    """The batches of a fit; what a step sees depends on (seed, epoch, step) only. ``failed`` names unreadable images."""
 
     steps_per_epoch: int
+    failed: list[str]
 
     def epoch(self, epoch: int, start_step: int) -> Iterator[FitBatch]:
         """The batches of an epoch from a step on."""
@@ -82,6 +83,7 @@ class FeatureBatches:
         self._rows = torch.from_numpy(row[row >= 0])
         self._words = torch.from_numpy(corpus.words[row >= 0].astype(np.int64)).to(device)
         self._values, self._seed, self._device = features.values, seed, device
+        self.failed = features.failed
         self._batch_size = min(batch_size, len(self._rows))
         self.steps_per_epoch = len(self._rows) // self._batch_size
 
@@ -124,6 +126,7 @@ class PictureBatches:
             strict=strict,
         )
         self.steps_per_epoch = self._batches.steps_per_epoch
+        self.failed = self._batches.failed
 
     def epoch(self, epoch: int, start_step: int) -> Iterator[FitBatch]:
         """The batches of an epoch from ``start_step`` on."""

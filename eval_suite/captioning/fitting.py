@@ -1,6 +1,5 @@
 """Fitting the decoder: deterministic in (options, seed), resumable at any moment."""
 
-import hashlib
 import json
 import math
 import time
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
@@ -23,12 +21,19 @@ from eval_suite.captioning.corpus import (
     make_corpus,
 )
 from eval_suite.captioning.features import cached_features
-from eval_suite.captioning.model import Captioner, NicDecoder, pooled_features
+from eval_suite.captioning.model import Captioner, pooled_features
 from eval_suite.captioning.options import CaptionOptions
-from eval_suite.captioning.vocabulary import Vocabulary
+from eval_suite.captioning.storage import (
+    fit_digest,
+    fitted_weights,
+    load_captioner,
+    new_captioner,
+    save_captioner,
+    set_weights,
+)
 from eval_suite.core.errors import DivergenceError
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
-from eval_suite.core.store import atomic_write, exclusive, write_json
+from eval_suite.core.store import atomic_write, exclusive
 from eval_suite.data.coco import CaptionSet
 
 _INITIALISATION, _STEP = 0xCA9702, 0xCA9703
@@ -75,12 +80,10 @@ def fit_captioner(
     """
     device = runtime.resolve_device()
     with exclusive(folder, "fitting captions"):
-        digest = _digest(backbone, captions, options, runtime, seed)
-        done = _finished(folder, digest)
+        digest = fit_digest(backbone, captions, options, runtime, seed)
+        done = load_captioner(folder, digest, backbone, options)
         if done is not None:
-            captioner = _captioner(backbone, Vocabulary(tuple(done["vocabulary"])), done["features"], options)
-            _load(captioner, folder)
-            return captioner.to(device).eval()
+            return done.to(device).eval()
         corpus = make_corpus(captions, options)
         run = _Run(backbone, captions, corpus, options, runtime, device, seed, folder, digest, report)
         return run.run()
@@ -124,7 +127,7 @@ class _Run:
                 corpus, found, batch_size=options.fit_batch_size, seed=seed, device=device
             )
         torch.manual_seed(derive_seed(seed, 0, 0, _INITIALISATION))
-        self.captioner = _captioner(backbone, corpus.vocabulary, self.features, options).to(device)
+        self.captioner = new_captioner(backbone, corpus.vocabulary, self.features, options).to(device)
         groups: list[dict[str, Any]] = [
             {"params": list(self.captioner.decoder.parameters()), "lr": options.lr}
         ]
@@ -198,7 +201,7 @@ class _Run:
         )
 
     def _weights(self) -> dict[str, Tensor]:
-        return _weights(self.captioner, self.options)
+        return fitted_weights(self.captioner, self.options)
 
     def _save(self) -> None:
         self._require_good()
@@ -222,7 +225,7 @@ class _Run:
         if state["digest"] != self.digest:
             self.report(f"the unfinished fit in {self.folder} had other options or data: starting again")
             return False
-        _set_weights(self.captioner, state["weights"])
+        set_weights(self.captioner, state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
@@ -235,74 +238,17 @@ class _Run:
             stream.writelines(json.dumps(row._asdict(), allow_nan=False) + "\n" for row in self.rows)
 
     def _write_result(self) -> None:
-        # The description goes last: its presence means that the weights beside it are whole and its own.
-        (self.folder / "captioner.json").unlink(missing_ok=True)
-        weights = {key: value.detach().cpu().contiguous().clone() for key, value in self._weights().items()}
-        with atomic_write(self.folder / "model.safetensors", "wb") as stream:
-            stream.write(save(weights))
         self._write_log()
         description = {
             "digest": self.digest,
             "features": self.features,
-            "vocabulary": list(self.captioner.vocabulary.words),
             "options": self.options.deciding_fit(),
             "seed": self.seed,
+            "unreadable": sorted(self.batches.failed),
             "history": [row._asdict() for row in self.rows],
         }
-        write_json(self.folder / "captioner.json", description)
+        save_captioner(self.folder, self.captioner, self.options, description)
         (self.folder / "state.pt").unlink(missing_ok=True)
-
-
-def _digest(
-    backbone: Backbone, captions: CaptionSet, options: CaptionOptions, runtime: RuntimeOptions, seed: int
-) -> str:
-    """Of all that decides a fit."""
-    card = backbone.card
-    decisive = {
-        "options": options.deciding_fit(),
-        "backbone": [card.weights_sha256, card.feature_layer, card.input_size, card.mean, card.std],
-        "preparation": [card.interpolation, card.crop_fraction, runtime.precision],
-        "data": captions.sha256(),
-        "seed": seed,
-    }
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _captioner(
-    backbone: Backbone, vocabulary: Vocabulary, features: int, options: CaptionOptions
-) -> Captioner:
-    size = options.decoder_size()
-    decoder = NicDecoder(
-        features=features,
-        words=len(vocabulary),
-        embed=size.embed,
-        hidden=size.hidden,
-        layers=options.layers,
-        dropout=options.dropout,
-    )
-    return Captioner(backbone, decoder, vocabulary)
-
-
-def _weights(captioner: Captioner, options: CaptionOptions) -> dict[str, Tensor]:
-    """What was fitted: the decoder, and with ``fine_tune`` the backbone."""
-    state = captioner.state_dict()
-    return state if options.fine_tune else {k: v for k, v in state.items() if k.startswith("decoder.")}
-
-
-def _set_weights(captioner: Captioner, weights: dict[str, Tensor]) -> None:
-    captioner.load_state_dict({**captioner.state_dict(), **weights})
-
-
-def _load(captioner: Captioner, folder: Path) -> None:
-    _set_weights(captioner, load_file(folder / "model.safetensors"))
-
-
-def _finished(folder: Path, digest: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads((folder / "captioner.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if found.get("digest") == digest and (folder / "model.safetensors").is_file() else None
 
 
 def _feature_length(backbone: Backbone) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.store import write_json
-from eval_suite.data.coco import read_json
+from eval_suite.data.json_files import read_json
 
 _FORM = '[{"image_id": 42, "caption": "..."}, ...]'
 

@@ -17,8 +17,8 @@ _NEVER = float("-inf")
 class Found(NamedTuple):
     """The best caption of each of N pictures.
 
-    ``words`` (N, L) are numbers, the end and what follows it padding; ``length`` (N,) counts the words and the end
-    where it was reached; ``log_probability`` (N,) is the sum over those.
+    ``words`` (N, L) are numbers, the end among them where it was reached, and then padding; ``length`` (N,) counts
+    them; ``log_probability`` (N,) is their sum.
     """
 
     words: Tensor
@@ -72,6 +72,7 @@ class _Search:
         score: (A, K) log probability of each place, minus infinity where none is open.
         room: (A,) beam width less the hypotheses already finished.
         words: (A, K, t) what they have said.
+        row: (A, K) which row of the step before each place was extended from.
         last, state: (R,) and (layers, R, ...) of the R open hypotheses, row by row.
         best: (N,) merit of each picture's best finished hypothesis.
     """

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.errors import InputError
 from eval_suite.data.images import ImageIndex
+from eval_suite.data.json_files import list_of_objects, read_json, text_of, whole_number
 
 KIND = "coco"
 KARPATHY_FILE = "dataset_coco.json"
@@ -196,15 +197,15 @@ class _Entry(NamedTuple):
 
 def _read_coco(path: Path) -> list[_Entry]:
     content = read_json(path)
-    images = _list_of_objects(content, "images", path)
-    annotations = _list_of_objects(content, "annotations", path)
-    ids = [_whole_number(image, "id", "images", path) for image in images]
+    images = list_of_objects(content, "images", path)
+    annotations = list_of_objects(content, "annotations", path)
+    ids = [whole_number(image, "id", "images", path) for image in images]
     _require_each_once(ids, path)
     captions: dict[int, list[str]] = {image_id: [] for image_id in ids}
     strangers = Counter[int]()
     for annotation in annotations:
-        image_id = _whole_number(annotation, "image_id", "annotations", path)
-        caption = _text(annotation, "caption", f"the annotation of image {image_id}", path)
+        image_id = whole_number(annotation, "image_id", "annotations", path)
+        caption = text_of(annotation, "caption", f"the annotation of image {image_id}", path)
         if image_id in captions:
             captions[image_id].append(caption)
         else:
@@ -220,15 +221,15 @@ def _read_coco(path: Path) -> list[_Entry]:
 
 def _read_karpathy(path: Path, parts: tuple[str, ...]) -> list[_Entry]:
     entries = []
-    for image in _list_of_objects(read_json(path), "images", path):
-        if _text(image, "split", "an image", path) not in parts:
+    for image in list_of_objects(read_json(path), "images", path):
+        if text_of(image, "split", "an image", path) not in parts:
             continue
-        image_id = _whole_number(image, "cocoid", "images", path)
+        image_id = whole_number(image, "cocoid", "images", path)
         where = f"image {image_id}"
-        folder, file = _text(image, "filepath", where, path), _text(image, "filename", where, path)
-        sentences = _list_of_objects(image, "sentences", path)
+        folder, file = text_of(image, "filepath", where, path), text_of(image, "filename", where, path)
+        sentences = list_of_objects(image, "sentences", path)
         entries.append(
-            _Entry(image_id, f"{folder}/{file}", [_text(s, "raw", where, path) for s in sentences])
+            _Entry(image_id, f"{folder}/{file}", [text_of(s, "raw", where, path) for s in sentences])
         )
     _require_each_once([entry.image_id for entry in entries], path)
     return entries
@@ -258,44 +259,6 @@ def _caption_set(
         captions=[entry.captions for entry in kept],
         notes=tuple(notes),
     )
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"expected JSON in {path}, found: {first_line(error)}") from None
-
-
-def _list_of_objects(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
-    found = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        keys = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"expected a list of objects '{key}' in {path}, found {str(keys)[:120]}")
-    return found
-
-
-def _whole_number(item: dict[str, Any], key: str, where: str, path: Path) -> int:
-    value = item.get(key)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InputError(
-            f"expected a whole number '{key}' in every entry of '{where}' in {path}, found {value!r}"
-        )
-    return value
-
-
-def _text(item: dict[str, Any], key: str, where: str, path: Path) -> str:
-    value = item.get(key)
-    if not isinstance(value, str):
-        raise InputError(f"expected a text '{key}' for {where} in {path}, found {str(value)[:60]!r}")
-    return value
 
 
 def _require_each_once(ids: list[int], path: Path) -> None:

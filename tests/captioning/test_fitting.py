@@ -78,6 +78,7 @@ def test_a_fit_learns_and_leaves_its_parts(
     description = json.loads((tmp_path / "captioner.json").read_text())
     assert description["vocabulary"][:4] == ["<pad>", "<start>", "<end>", "<unk>"]
     assert description["history"] == rows
+    assert description["unreadable"] == []
     assert not (tmp_path / "state.pt").exists()
     assert all(key.startswith("decoder.") for key in weights(tmp_path))
 
@@ -220,6 +221,18 @@ def test_anything_that_decides_the_fit_makes_another(
         seed=1 if change == "seed" else 0,
     )
     assert (tmp_path / "captioner.json").read_text() != before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"digest": 1}'])
+def test_a_damaged_description_means_fitting_again(
+    captions: CaptionSet, make_backbone: MakeBackbone, make_options: MakeOptions, tmp_path: Path, content: str
+) -> None:
+    fit(make_backbone(), captions, make_options(epochs=1), tmp_path)
+    before = weights(tmp_path)
+    (tmp_path / "captioner.json").write_text(content)
+    fit(make_backbone(), captions, make_options(epochs=1), tmp_path)
+    assert same(weights(tmp_path), before)
+    assert len(json.loads((tmp_path / "captioner.json").read_text())["digest"]) == 64
 
 
 def test_an_unfinished_fit_of_other_options_is_not_continued(

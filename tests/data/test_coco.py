@@ -114,6 +114,11 @@ def test_empty_captions_and_images_without_one_are_left_out_and_told(tmp_path: P
     )
 
 
+def test_half_a_character_does_not_stop_anything(tmp_path: Path) -> None:
+    write_coco(tmp_path, "val2014", {1: ["a \ud83d dog"]})
+    assert open_captions(f"coco:{tmp_path}").captions == [["a ? dog"]]
+
+
 def test_references_need_no_image_names(tmp_path: Path) -> None:
     path = write_coco(tmp_path, "val2014", CAPTIONS, images=[{"id": i} for i in CAPTIONS])
     found = read_references(str(path))
