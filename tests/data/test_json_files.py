@@ -27,7 +27,7 @@ def test_a_file_that_is_no_json(tmp_path: Path, bytes_: bytes) -> None:
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot read .*: Is a directory"):
+    with pytest.raises(InputError, match=r"cannot read .*: Is a directory"):
         read_json(tmp_path)
 
 
