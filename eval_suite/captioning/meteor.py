@@ -15,10 +15,8 @@ from eval_suite.core.errors import EvalSuiteError
 _JAR = Path("meteor") / "meteor-1.5.jar"
 _SEPARATOR = " ||| "
 _SECONDS, _SECONDS_A_CAPTION = 180.0, 0.25
-# A child spends seconds on its dictionaries before it scores its first caption.
-_WORTH_A_CHILD = 1000
-# And each takes up to a gigabyte of memory.
-_MOST_CHILDREN = 8
+# A child spends five seconds of a core on its dictionaries, as long as on 3,500 captions, and a gigabyte of memory.
+_WORTH_A_CHILD, _MOST_CHILDREN = 1000, 8
 _COLUMNS = 23
 # The English parameters of METEOR 1.5, and the weights of its four kinds of match.
 _ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
@@ -43,14 +41,15 @@ def meteor(candidates: list[str], references: list[list[str]], java: Path, child
         candidates: n tokenised captions.
         references: n lists of tokenised captions.
         java: the Java to use.
-        children: Java programs at once; 0 takes one for each core, at most 8, fewer where there is little to do.
+        children: Java programs at once; 0 takes one for each core but one, which the other metrics keep busy, at most
+            8, and fewer where there is little to do.
 
     Raises:
         EvalSuiteError: if a child fails or does not answer in time.
         InputError: if the toolkit is not installed.
     """
     if not children:
-        cores = len(os.sched_getaffinity(0))
+        cores = len(os.sched_getaffinity(0)) - 1
         children = max(1, min(cores, _MOST_CHILDREN, len(candidates) // _WORTH_A_CHILD))
     questions = [_question(*pair) for pair in zip(candidates, references, strict=True)]
     shares = [questions[i::children] for i in range(children)]
