@@ -16,6 +16,7 @@ TASK_VERBS = {
     "wsol": "weakly supervised localisation: Top-1 Loc, GT-known Loc, MaxBoxAccV2",
     "robustness": "error under attack (FGSM, PGD), occlusion, in-between samples and common corruptions",
     "ood": "out-of-distribution detection: TNR at 95 % TPR, AUROC, detection accuracy by outlier set",
+    "caption": "captions by an LSTM on the backbone's features: BLEU, METEOR, ROUGE-L, CIDEr-D",
 }
 VERBS = {
     "train": "train a backbone from a recipe, or continue a stopped training",

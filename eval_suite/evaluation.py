@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.captioning.task import CaptionTask
 from eval_suite.classification.task import ClassifyTask
 from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.records import BackboneCard, ErrorInfo, Files, LoadReport, Metric, Result, TaskInfo
@@ -23,7 +24,9 @@ from eval_suite.wsol.task import WsolTask
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
-TASKS: dict[str, type[Task]] = {task.name: task for task in (ClassifyTask, WsolTask, RobustnessTask, OodTask)}
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (ClassifyTask, WsolTask, CaptionTask, RobustnessTask, OodTask)
+}
 
 
 class Evaluated(NamedTuple):
@@ -85,15 +88,15 @@ def evaluate(
     with exclusive(folder, f"evaluating {task.name}"):
         try:
             with clock.stage("load"):
-                backbone = _load(cell, source, backbone_options, options)
+                backbone = _load(cell, source, backbone_options, task, options)
             card = backbone.card
             if not expected:
                 for line in _how_loaded(card, backbone_options):
                     warn(line)
             with clock.stage("fit"):
-                backbone = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+                model = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
             with clock.stage("predict"):
-                predictions = task.predict(backbone, options, runtime, folder)
+                predictions = task.predict(model, options, runtime, folder)
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
                 outcomes = _write_outcomes(folder, score)
@@ -159,9 +162,11 @@ def headline(result_metrics: list[Metric]) -> str:
     return f"{first.name} {shown(first.value)}{interval} (n = {first.n:,})"
 
 
-def _load(cell: Cell, source: str, flags: BackboneOptions, options: TaskOptions) -> "Backbone":
+def _load(cell: Cell, source: str, flags: BackboneOptions, task: Task, options: TaskOptions) -> "Backbone":
     from eval_suite.backbones.sources import load_backbone
 
+    if not task.answers_in_classes:
+        return load_backbone(source, name=cell.backbone, options=flags)
     index = open_images(options.data, options.split)
     return load_backbone(
         source,

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.long
 SMOKE: dict[str, Any] = yaml.safe_load(bundled_suites()["smoke"].read_text())
 RECIPE, BACKBONES, TASKS = SMOKE["recipe"], SMOKE["backbones"], list(SMOKE["tasks"])
 JOBS = 1 + len(BACKBONES) * (1 + len(TASKS))
+CLASSIFY = {"classify": SMOKE["tasks"]["classify"]}
 
 
 def write_suite(folder: Path, **changes: Any) -> None:
@@ -74,7 +75,7 @@ def test_everything_a_user_expects_is_there(finished: Path) -> None:
         for task in TASKS:
             record = json.loads((finished / f"reports/smoke/results/{backbone}-s0/{task}.json").read_text())
             assert record["status"] == "complete"
-            assert record["data"]["n_scored"] == record["data"]["n_available"] == 30
+            assert record["data"]["n_scored"] == record["data"]["n_available"]
         assert (finished / f"checkpoints/smoke/{backbone}-s0/model.safetensors").is_file()
     page = (finished / "reports/smoke/index.html").read_text()
     assert "cutmix" in page
@@ -109,7 +110,7 @@ def test_removing_a_record_makes_it_again(done: Path) -> None:
 
 
 def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> None:
-    write_suite(tmp_path, backbones={**BACKBONES, "wild": {"lr": 1e30}})
+    write_suite(tmp_path, backbones={**BACKBONES, "wild": {"lr": 1e30}}, tasks=CLASSIFY)
     code, out = run(tmp_path)
     assert code == 1
     assert "failed: train wild-s0: error: the loss stopped being finite" in out
@@ -126,7 +127,7 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
 
 
 def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path: Path) -> None:
-    write_suite(tmp_path, recipe={**RECIPE, "epochs": 150})
+    write_suite(tmp_path, recipe={**RECIPE, "epochs": 150}, tasks=CLASSIFY)
     process = start(tmp_path)
     log = tmp_path / "checkpoints/smoke/baseline-s0/log.jsonl"
     deadline = time.monotonic() + 120

@@ -64,16 +64,18 @@ class Task(ABC):
     title: ClassVar[str]
     paper: ClassVar[Paper]
     options: ClassVar[type[TaskOptions]]
+    answers_in_classes: ClassVar[bool] = True
+    """Whether ``data`` is a set with classes, which tells the backbone's outputs where its source leaves them open."""
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
-    ) -> "Backbone":
+    ) -> Any:
         """Fine-tune where the protocol does; leaves its parts in ``folder`` and returns the model to predict with."""
         return backbone
 
     @abstractmethod
-    def predict(self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
-        """Run the model over the data; returns the predictions file written in ``folder``."""
+    def predict(self, backbone: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
+        """Run the model that `fit` returned over the data; returns the predictions file written in ``folder``."""
 
     @abstractmethod
     def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:

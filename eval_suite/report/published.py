@@ -59,8 +59,29 @@ _TABLE12: dict[str | None, tuple[tuple[float, float, float], ...]] = {
     "gaussian": ((0.104, 0.907, 0.899), (0.000, 0.234, 0.505), (0.000, 0.243, 0.500), (1.000, 0.997, 0.990)),
 }
 
+_CAPTION_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr-D")
+_TABLE_A1 = {
+    "baseline": (0.614, 0.438, 0.314, 0.229, 0.228, 0.447, 0.712),
+    "mixup": (0.616, 0.441, 0.316, 0.232, 0.229, 0.479, 0.722),
+    "cutout": (0.630, 0.453, 0.326, 0.240, 0.226, 0.482, 0.741),
+    "cutmix": (0.642, 0.463, 0.336, 0.249, 0.231, 0.490, 0.776),
+}
+_CAPTIONS = tuple(
+    PublishedNumber(
+        "table10",
+        backbone,
+        "caption",
+        metric,
+        value,
+        "CutMix paper, Tables 10 and A1",
+        "beam 20",
+    )
+    for backbone, values in _TABLE_A1.items()
+    for metric, value in zip(_CAPTION_METRICS, values, strict=True)
+)
 
 PUBLISHED: tuple[PublishedNumber, ...] = (
+    *_CAPTIONS,
     PublishedNumber(
         "table3", "cutmix", "classify", "Top-1 error", 0.2140, "CutMix paper, Table 3", _BEST_EPOCH
     ),

@@ -6,6 +6,7 @@ from pathlib import Path
 from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
 from eval_suite.core.validation import require_no_problems
+from eval_suite.data import coco
 from eval_suite.data.images import parse_spec, splits_of
 from eval_suite.data.outliers import parse_outliers, require_outliers
 from eval_suite.suite import Suite
@@ -35,8 +36,9 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
         return world is not None and path.resolve().is_relative_to(world)
 
     def data(spec: str) -> None:
-        if not made_by_the_run(parse_spec(spec).path):
-            splits_of(spec)
+        captions = spec.startswith(f"{coco.KIND}:")
+        if not made_by_the_run(coco.caption_path(spec) if captions else parse_spec(spec).path):
+            coco.caption_splits(spec) if captions else splits_of(spec)
 
     def outliers(text: str) -> None:
         path = parse_outliers(text).path

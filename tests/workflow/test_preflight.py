@@ -45,3 +45,18 @@ def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
         "tasks.classify.data",
     ]
     assert "Did you mean 'resnet14_demo'?" in lines[0]
+
+
+def test_captions_are_looked_for_like_images(tmp_path: Path) -> None:
+    check(tmp_path, tasks={"caption": {"data": f"coco:{tmp_path / 'world' / 'coco'}"}})
+    with pytest.raises(
+        InputError, match=r"tasks.caption.data: expected a folder with annotations/ at absent"
+    ):
+        check(tmp_path, tasks={"caption": {"data": "coco:absent"}})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"tasks.caption.data: expected annotations/captions_val2014.json"):
+        check(tmp_path, tasks={"caption": {"data": f"coco:{tmp_path / 'empty'}"}})
+    with pytest.raises(
+        InputError, match=r"tasks.caption.data: expected captions as coco:PATH, found 'coco:'"
+    ):
+        check(tmp_path, tasks={"caption": {"data": "coco:"}})
