@@ -1,7 +1,6 @@
 """The training loop: deterministic in (recipe, seed), resumable at any moment."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,7 +16,7 @@ from eval_suite.backbones.checkpoint import load_state, save_checkpoint, save_st
 from eval_suite.backbones.inference import predict_logits
 from eval_suite.core.errors import DivergenceError
 from eval_suite.core.records import BackboneCard
-from eval_suite.core.runtime import RuntimeOptions, derive_seed
+from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import exclusive
 from eval_suite.data.images import open_images
@@ -80,8 +79,7 @@ def train(
         InputError: if data, architecture or recipe do not fit together.
     """
     device = runtime.resolve_device()
-    # Of the processes torchrun starts, the first alone holds the folder, writes and speaks.
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = first_process()
     with exclusive(folder, "training") if first else nullcontext():
         digest = digest_of(recipe, start)
         done = finished(folder, digest, seed)
