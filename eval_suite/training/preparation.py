@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from eval_suite.backbones.inference import evaluation_batches
 from eval_suite.backbones.sources import build_net, finish, native_config
@@ -79,15 +80,34 @@ def regularised_network(recipe: Recipe, start: Start) -> Network | None:
     Raises:
         InputError: if the network has not what they need, or the start minimises a loss of its own that rules theirs out.
     """
-    acting = [one for one in recipe.ordered_regularizers() if one.stage in ("network", "features")]
-    if not acting:
-        return None
     backbone = start.objective.backbone
-    if start.objective.loss is not LOSSES[recipe.loss()]:
+    network = _installed(recipe, backbone.net, backbone.card.input_size)
+    if network is not None and start.objective.loss is not LOSSES[recipe.loss()]:
         raise InputError(
             f"this training has a loss of its own, so that its regularizers cannot set '{recipe.loss()}'"
         )
-    network = Network(backbone.net, backbone.card.arch, backbone.card.input_size)
+    return network
+
+
+def require_regularizers(recipe: Recipe) -> None:
+    """Check that a recipe's architecture has what its regularizers need.
+
+    Raises:
+        InputError: if it has not.
+    """
+    if not any(one.stage in ("network", "features") for one in recipe.ordered_regularizers()):
+        return
+    # Shapes are enough, so no weights are made.
+    with torch.device("meta"):
+        net = build_net(recipe.arch, 2, recipe.arch_options)
+    _installed(recipe, net, recipe.input_size or native_config(recipe.arch, net)["input_size"])
+
+
+def _installed(recipe: Recipe, net: nn.Module, input_size: tuple[int, int]) -> Network | None:
+    acting = [one for one in recipe.ordered_regularizers() if one.stage in ("network", "features")]
+    if not acting:
+        return None
+    network = Network(net, recipe.arch, input_size)
     for regularizer in acting:
         regularizer.install(network)
     return network
@@ -132,7 +152,7 @@ def training_data(
         world=share.world,
     )
     index = open_images(recipe.data, recipe.validation_split)
-    mine = _every(index, share)
+    mine = _every(index.subset(recipe.limit), share)
     validation = evaluation_batches(mine, card, runtime=runtime, device=device, strict=strict)
     return TrainingData(train, batch // share.world, validation, f"{index.spec} {index.split}")
 

@@ -119,7 +119,7 @@ class Recipe(BaseModel):
     regularizers: list[RegularizerEntry] = Field(default_factory=list)
     """Each a name, or a name with its hyper-parameters; erasing comes before mixing whatever the order."""
     limit: int | None = Field(default=None, ge=1)
-    """Train on this many images, spread evenly over the training split."""
+    """Train, and judge each epoch, on this many images of a split, spread evenly over it."""
     epochs: int = Field(default=100, ge=1)
     """Passes over the training images."""
     batch_size: int = Field(default=64, ge=1)
