@@ -1,13 +1,15 @@
 """What a training run starts from: the initial backbone and the batches it sees."""
 
+import copy
 import hashlib
+import json
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 
 from eval_suite.backbones.inference import evaluation_batches
 from eval_suite.backbones.sources import build_net, finish, native_config
@@ -80,12 +82,15 @@ def regularised_network(recipe: Recipe, start: Start) -> Network | None:
     Raises:
         InputError: if the network has not what they need, or the start minimises a loss of its own that rules theirs out.
     """
-    backbone = start.objective.backbone
-    network = _installed(recipe, backbone.net, backbone.card.input_size)
-    if network is not None and start.objective.loss is not LOSSES[recipe.loss()]:
+    if not _acts_on_network(recipe):
+        return None
+    if start.objective.loss is not LOSSES[recipe.loss()]:
         raise InputError(
             f"this training has a loss of its own, so that its regularizers cannot set '{recipe.loss()}'"
         )
+    backbone = start.objective.backbone
+    network = Network(backbone.net, recipe.arch, backbone.card.input_size)
+    _install(recipe, network)
     return network
 
 
@@ -95,22 +100,27 @@ def require_regularizers(recipe: Recipe) -> None:
     Raises:
         InputError: if it has not.
     """
-    if not any(one.stage in ("network", "features") for one in recipe.ordered_regularizers()):
+    if not _acts_on_network(recipe):
         return
-    # Shapes are enough, so no weights are made.
+    skeleton = _skeleton(recipe.arch, json.dumps(recipe.arch_options, sort_keys=True), recipe.input_size)
+    _install(recipe, copy.deepcopy(skeleton))
+
+
+@cache
+def _skeleton(arch: str, options: str, input_size: tuple[int, int] | None) -> Network:
+    """A network without weights: shapes are enough to see what fits; rows of a suite mostly share theirs."""
     with torch.device("meta"):
-        net = build_net(recipe.arch, 2, recipe.arch_options)
-    _installed(recipe, net, recipe.input_size or native_config(recipe.arch, net)["input_size"])
+        net = build_net(arch, 2, json.loads(options))
+    return Network(net, arch, input_size or native_config(arch, net)["input_size"])
 
 
-def _installed(recipe: Recipe, net: nn.Module, input_size: tuple[int, int]) -> Network | None:
-    acting = [one for one in recipe.ordered_regularizers() if one.stage in ("network", "features")]
-    if not acting:
-        return None
-    network = Network(net, recipe.arch, input_size)
-    for regularizer in acting:
+def _acts_on_network(recipe: Recipe) -> bool:
+    return any(one.stage in ("network", "features") for one in recipe.ordered_regularizers())
+
+
+def _install(recipe: Recipe, network: Network) -> None:
+    for regularizer in recipe.ordered_regularizers():
         regularizer.install(network)
-    return network
 
 
 def training_data(
