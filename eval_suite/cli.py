@@ -13,6 +13,9 @@ from eval_suite.core.errors import EvalSuiteError, first_line, unknown_name
 
 TASK_VERBS = {
     "classify": "top-1/top-5 error, likelihood, calibration, per-class accuracy",
+    "wsol": "weakly supervised localisation: Top-1 Loc, GT-known Loc, MaxBoxAccV2",
+    "robustness": "error under attack (FGSM, PGD), occlusion, in-between samples and common corruptions",
+    "ood": "out-of-distribution detection: TNR at 95 % TPR, AUROC, detection accuracy by outlier set",
 }
 VERBS = {
     "train": "train a backbone from a recipe, or continue a stopped training",
@@ -21,7 +24,7 @@ VERBS = {
     "run": "everything of a suite that is missing, in parallel, then its report",
     "report": "put the records of a folder side by side in one HTML page",
     "data": "make the demo data, or check a data set: data demo|check",
-    "list": "what there is: list tasks|regularizers|architectures|suites|results",
+    "list": "what there is: list tasks|regularizers|scores|architectures|suites|results",
 }
 TRACEBACK_VARIABLE = "EVAL_SUITE_TRACEBACK"
 

@@ -16,11 +16,14 @@ from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
 from eval_suite.core.store import Cell, atomic_write, exclusive, read_record, write_record
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.ood.task import OodTask
+from eval_suite.robustness.task import RobustnessTask
+from eval_suite.wsol.task import WsolTask
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
-TASKS: dict[str, type[Task]] = {"classify": ClassifyTask}
+TASKS: dict[str, type[Task]] = {task.name: task for task in (ClassifyTask, WsolTask, RobustnessTask, OodTask)}
 
 
 class Evaluated(NamedTuple):

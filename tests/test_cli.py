@@ -118,7 +118,7 @@ def test_wrong_words_end_in_one_line_and_code_2(cli: Cli, words: list[str], expe
     [
         (["--bach-size", "3"], "Unrecognized options: --bach-size"),
         (["--batch-size", "0"], "batch_size Input should be greater than or equal to 1"),
-        (["--limit", "0"], "limit Input should be greater than or equal to 1"),
+        (["--limit", "0"], "limit: Input should be greater than or equal to 1"),
         (["--mean", "0.5", "0.5"], "--mean"),
         (["--mean", "123", "117", "104"], "expected values of images in [0, 1], found (123.0, 117.0, 104.0)"),
         (["--precision", "fp16"], "invalid choice 'fp16'"),
@@ -314,9 +314,9 @@ def test_data_demo_and_check(cli: Cli) -> None:
 
 
 def test_lists(cli: Cli) -> None:
-    said = cli("list", "tasks", "regularizers", "suites")
+    said = cli("list", "tasks", "regularizers", "scores", "suites")
     assert said.code == 0
-    for word in ("classify", "cutmix", "mixup", "cutout", "demo"):
+    for word in ("classify", "cutmix", "mixup", "cutout", "mahalanobis", "demo"):
         assert word in said.out
     said = cli("list", "architectures", "--filter", "resnet14_demo")
     assert said.out.split() == ["timm:resnet14_demo"]

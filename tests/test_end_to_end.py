@@ -18,11 +18,17 @@ from eval_suite.suite import bundled_suites
 pytestmark = pytest.mark.long
 
 SMOKE: dict[str, Any] = yaml.safe_load(bundled_suites()["smoke"].read_text())
-RECIPE, BACKBONES = SMOKE["recipe"], SMOKE["backbones"]
+RECIPE, BACKBONES, TASKS = SMOKE["recipe"], SMOKE["backbones"], list(SMOKE["tasks"])
+JOBS = 1 + len(BACKBONES) * (1 + len(TASKS))
 
 
 def write_suite(folder: Path, **changes: Any) -> None:
     (folder / "mine.yaml").write_text(yaml.safe_dump({**SMOKE, **changes}, sort_keys=False))
+
+
+def jobs_of(cell: str) -> set[str]:
+    """The training of a backbone and its tasks."""
+    return {f"train {cell}", *(f"{task} {cell}" for task in TASKS)}
 
 
 def start(folder: Path, *words: str) -> "subprocess.Popen[str]":
@@ -65,9 +71,10 @@ def done(finished: Path, tmp_path: Path) -> Path:
 
 def test_everything_a_user_expects_is_there(finished: Path) -> None:
     for backbone in BACKBONES:
-        record = json.loads((finished / f"reports/smoke/results/{backbone}-s0/classify.json").read_text())
-        assert record["status"] == "complete"
-        assert record["data"]["n_scored"] == record["data"]["n_available"] == 30
+        for task in TASKS:
+            record = json.loads((finished / f"reports/smoke/results/{backbone}-s0/{task}.json").read_text())
+            assert record["status"] == "complete"
+            assert record["data"]["n_scored"] == record["data"]["n_available"] == 30
         assert (finished / f"checkpoints/smoke/{backbone}-s0/model.safetensors").is_file()
     page = (finished / "reports/smoke/index.html").read_text()
     assert "cutmix" in page
@@ -79,19 +86,20 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
     before = index.stat().st_mtime_ns
     code, out = run(finished)
     assert code == 0
-    assert "0 done, 5 were up to date" in out
+    assert f"0 done, {JOBS} were up to date" in out
     assert index.stat().st_mtime_ns == before
     assert planned(finished) == set()
 
 
 def test_changing_one_recipe_runs_only_what_hangs_on_it(done: Path) -> None:
     write_suite(done, backbones={**BACKBONES, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
-    assert planned(done) == {"train cutmix-s0", "classify cutmix-s0"}
+    assert planned(done) == jobs_of("cutmix-s0")
     other = done / "checkpoints/smoke/baseline-s0/model.safetensors"
     before = other.stat().st_mtime_ns
     code, out = run(done)
     assert code == 0, out
-    assert "2 done, 3 were up to date" in out
+    hanging = len(jobs_of("cutmix-s0"))
+    assert f"{hanging} done, {JOBS - hanging} were up to date" in out
     assert other.stat().st_mtime_ns == before
 
 
@@ -114,7 +122,7 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
     )
     page = (tmp_path / "reports/smoke/index.html").read_text()
     assert "the loss stopped being finite" in page
-    assert planned(tmp_path) == {"train wild-s0", "classify wild-s0"}
+    assert planned(tmp_path) == jobs_of("wild-s0")
 
 
 def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path: Path) -> None:

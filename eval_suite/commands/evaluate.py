@@ -82,10 +82,11 @@ def _cell_in(out: Path, name: str, seed: int) -> Cell:
 def _command_type(task: Task) -> Any:
     """The verb's options: those of every task command, with the task's own among them."""
     paper = f"{task.paper.title} ({task.paper.venue} {task.paper.year})"
-    without_prefix: Any = tyro.conf.OmitArgPrefixes
+    # The flags of options inside a task's options keep their prefix, as in --fit.lr.
+    unprefixed: Any = Annotated[task.options, tyro.conf.arg(name="")]
     return create_model(
         f"{task.name.capitalize()}Command",
         __base__=TaskCommand,
         __doc__=f"{type(task).__doc__} Source: {paper}.",
-        task=(without_prefix[task.options], ...),
+        task=(unprefixed, ...),
     )

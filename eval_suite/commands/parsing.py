@@ -6,9 +6,10 @@ from contextlib import redirect_stderr
 from typing import Any, TypeVar
 
 import tyro
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.validation import problems
 
 Options = TypeVar("Options", bound=BaseModel)
 _FRAME = re.compile(r"^[\u2500-\u257f ]+|[\u2500-\u257f ]+$")
@@ -45,6 +46,10 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = N
         if not stop.code:
             raise
         raise InputError(f"{_one_line(said.getvalue())} (see eval-suite {verb} --help)") from None
+    except (
+        ValidationError
+    ) as error:  # of options as a whole, which tyro does not word where they have no prefix
+        raise InputError(f"{'; '.join(problems(error, kind))} (see eval-suite {verb} --help)") from None
 
 
 def given(arguments: list[str], flag: str) -> str | None:
@@ -64,4 +69,4 @@ def _one_line(boxed: str) -> str:
     text = " ".join(kept)
     text = re.sub(r"Error parsing \w+: \d+ validation errors? for \w+ ", "", text)
     text = re.sub(r"Got errors: .*: input length", "input length", text)
-    return re.sub(r"\s*\[type=[^\]]*\]?", "", text).replace("Value error, ", "")
+    return re.sub(r"\s*\[type=(.*?input_type=\w+\]|[^\]]*\]?)", "", text).replace("Value error, ", "")

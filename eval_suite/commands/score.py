@@ -13,7 +13,7 @@ from eval_suite.evaluation import headline, score_file, task_named
 
 
 class ScoreCommand(BaseModel):
-    """Metrics from saved predictions, also those made elsewhere (classify: .npz with 'logits', 'ids', 'labels')."""
+    """Metrics from saved predictions, also those made elsewhere (classify: .npz with 'logits', 'ids', 'labels'; ood: .npz with 'known/SCORE' and 'outliers/SET/SCORE')."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 

@@ -23,7 +23,7 @@ class TaskOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     data: str
-    """Images to evaluate on, as KIND:PATH (cifar10, cifar100, folder, imagenet)."""
+    """Images to evaluate on, as KIND:PATH (cifar10, cifar100, cub, folder, ilsvrc, imagenet, tinyimagenet, wsoleval)."""
     split: str | None = None
     """Split to evaluate on; by default the evaluation split the layout has (test or val)."""
     limit: int | None = Field(default=None, ge=1)
@@ -34,6 +34,10 @@ class TaskOptions(BaseModel):
     def sources(self) -> dict[str, str]:
         """Every KIND:PATH of images the task reads, by the option that names it."""
         return {"data": self.data}
+
+    def outlier_sources(self) -> dict[str, str]:
+        """Every source of out-of-distribution images the task reads, by the option that names it."""
+        return {}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import progress
+from eval_suite.data.boxes import WITH_BOXES, open_localisation
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.images import ImageIndex, open_images, parse_spec, splits_of
 
@@ -18,7 +19,7 @@ _CHUNK = 64
 
 
 class CheckReport(NamedTuple):
-    """What to print; ``ok`` is False where an image cannot be read or a split does not hold its layout."""
+    """What to print; ``ok`` is False where an image cannot be read, has no box, or a split does not hold its layout."""
 
     lines: list[str]
     ok: bool
@@ -27,7 +28,8 @@ class CheckReport(NamedTuple):
 def check_data(spec: str, workers: int = 2) -> CheckReport:
     """Decode every image of every split, and tell what is there and what is wrong.
 
-    For each split: classes, images per class, image sizes, unreadable images by name. Between splits: images with
+    For each split: classes, images per class, image sizes, unreadable images by name, and the boxes of a split to
+    evaluate on where the kind has boxes. Between splits: images with
     the same pixels, which make an evaluation too kind; published sets hold some, so they do not clear ``ok``.
 
     Args:
@@ -37,7 +39,7 @@ def check_data(spec: str, workers: int = 2) -> CheckReport:
     Raises:
         InputError: if the spec is no ``KIND:PATH`` with a known kind.
     """
-    parse_spec(spec)
+    kind = parse_spec(spec).kind
     try:
         splits = splits_of(spec)
     except InputError as error:
@@ -55,6 +57,10 @@ def check_data(spec: str, workers: int = 2) -> CheckReport:
         looks = _look_at_all(index, workers)
         lines += _describe(index, looks)
         ok = ok and not any(look.problem for look in looks)
+        if kind in WITH_BOXES and split != "train":
+            boxes = _look_at_boxes(spec, split)
+            lines += boxes.lines
+            ok = ok and boxes.ok
         # The first of equal images stands for all of them.
         seen[split] = {
             look.digest: name for look, name in zip(looks[::-1], index.ids[::-1], strict=True) if look.digest
@@ -101,6 +107,20 @@ def _describe(index: ImageIndex, looks: list[_Look]) -> list[str]:
     if broken:
         lines.append(f"  error: {len(broken):,} cannot be read: {_some(broken)}")
     return lines
+
+
+def _look_at_boxes(spec: str, split: str) -> CheckReport:
+    lines: list[str] = []
+    try:
+        found = open_localisation(spec, split, warn=lines.append)
+    except InputError as error:
+        return CheckReport([*(f"  {line}" for line in lines), f"  error: {error}"], ok=False)
+    if found.masks is not None:
+        lines.append(f"masks: {sum(len(files.instances) for files in found.masks):,}")
+    else:
+        counts = np.array([len(boxes) for boxes in found.boxes])
+        lines.append(f"boxes: {counts.sum():,}, {counts.min()} to {counts.max()} an image")
+    return CheckReport([f"  {line}" for line in lines], ok=True)
 
 
 def _sizes(sizes: Counter[tuple[int, int]]) -> str:

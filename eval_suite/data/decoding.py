@@ -41,6 +41,19 @@ def open_item(index: ImageIndex, position: int) -> Image.Image:
     return Image.open(BytesIO(content))
 
 
+def size_of_item(index: ImageIndex, position: int) -> tuple[int, int]:
+    """(width, height) of one image of a set, from its header.
+
+    Raises:
+        Exception: whatever reading a broken file raises; `why_unreadable` words it.
+    """
+    if index.pixels is not None:
+        return index.pixels.shape[2], index.pixels.shape[1]
+    assert index.paths is not None
+    with Image.open(index.paths[position]) as image:
+        return image.size
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """Decode, and bring any colour mode to 8-bit RGB.
 

@@ -13,14 +13,22 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.predictions import About
-from eval_suite.data.layouts import WITHOUT_SPLITS, Layout, open_cifar, open_folder, open_imagenet
+from eval_suite.data.cub import open_cub
+from eval_suite.data.ilsvrc import open_ilsvrc
+from eval_suite.data.layouts import WITHOUT_SPLITS, Content, Layout, open_cifar, open_folder, open_imagenet
 from eval_suite.data.pickles import CIFAR10, CIFAR100
+from eval_suite.data.tinyimagenet import open_tinyimagenet
+from eval_suite.data.wsoleval import open_wsoleval
 
 KINDS: dict[str, Callable[[Path], Layout]] = {
     "cifar10": partial(open_cifar, CIFAR10),
     "cifar100": partial(open_cifar, CIFAR100),
+    "cub": open_cub,
     "folder": open_folder,
+    "ilsvrc": open_ilsvrc,
     "imagenet": open_imagenet,
+    "tinyimagenet": open_tinyimagenet,
+    "wsoleval": open_wsoleval,
 }
 
 
@@ -64,13 +72,16 @@ class ImageIndex:
             return self
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
-        chosen = np.linspace(0, len(self) - 1, limit).round().astype(np.int64)
+        return self.select(np.linspace(0, len(self) - 1, limit).round().astype(np.int64))
+
+    def select(self, positions: NDArray[np.integer]) -> "ImageIndex":
+        """The index of the items at some positions, in their order."""
         return replace(
             self,
-            ids=[self.ids[i] for i in chosen],
-            labels=self.labels[chosen],
-            paths=None if self.paths is None else [self.paths[i] for i in chosen],
-            pixels=None if self.pixels is None else self.pixels[chosen],
+            ids=[self.ids[i] for i in positions],
+            labels=self.labels[positions],
+            paths=None if self.paths is None else [self.paths[i] for i in positions],
+            pixels=None if self.pixels is None else self.pixels[positions],
         )
 
     def about(self, evaluated: "ImageIndex", failed: list[str]) -> About:
@@ -121,16 +132,36 @@ def open_images(
     Raises:
         InputError: if the folder does not hold the layout, the split is absent, or class folders differ.
     """
+    return read_split(spec, split, purpose=purpose).images
+
+
+class Split(NamedTuple):
+    """One split of an image set: its images, and the layout and content it was made from."""
+
+    images: ImageIndex
+    layout: Layout
+    content: Content
+
+
+def read_split(
+    spec: str, split: str | None = None, *, purpose: Literal["train", "evaluate"] = "evaluate"
+) -> Split:
+    """What `open_images` does, for a reader that needs more of the layout than the images.
+
+    Raises:
+        InputError: as `open_images` does.
+    """
     kind, path = parse_spec(spec)
     layout = _layout(kind, path)
     chosen = _choose_split(spec, layout, split, purpose)
-    with _readable(path):
+    with readable(path):
         content = layout.splits[chosen]()
     if purpose == "train" and len(content.classes) < 2:
         raise InputError(
             f"training needs at least two classes, found {content.classes} in '{chosen}' of {spec}"
         )
-    return ImageIndex(
+    files = content.ids if content.files is None else content.files
+    index = ImageIndex(
         name=kind if kind.startswith("cifar") else path.resolve().name,
         spec=spec,
         split=chosen,
@@ -138,9 +169,10 @@ def open_images(
         ids=content.ids,
         labels=content.labels,
         root=path,
-        paths=[path / name for name in content.ids] if content.pixels is None else None,
+        paths=[path / name for name in files] if content.pixels is None else None,
         pixels=content.pixels,
     )
+    return Split(index, layout, content)
 
 
 def splits_of(spec: str) -> list[str]:
@@ -158,7 +190,7 @@ def _layout(kind: str, path: Path) -> Layout:
         raise InputError(
             f"expected a folder with images at {path}, found {found}; check the path in {kind}:PATH"
         )
-    with _readable(path):
+    with readable(path):
         return KINDS[kind](path)
 
 
@@ -182,7 +214,8 @@ def _choose_split(spec: str, layout: Layout, split: str | None, purpose: str) ->
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
+    """Turn an operating system's refusal into one line that names the file."""
     try:
         yield
     except OSError as error:

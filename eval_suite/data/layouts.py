@@ -19,19 +19,47 @@ _SOLUTION = "LOC_val_solution.csv"
 
 
 class Content(NamedTuple):
-    """What one split holds: ``files`` relative to the set's folder, or ``pixels`` with an id for each."""
+    """What one split holds: an id for each item, and ``pixels`` or ``files`` relative to the set's folder.
+
+    Without either, the ids are the files.
+    """
 
     classes: list[str]
     ids: list[str]
     labels: NDArray[np.int64]
     pixels: NDArray[np.uint8] | None = None
+    files: list[str] | None = None
+
+
+class MaskFiles(NamedTuple):
+    """Masks of one item's instances, and of the region that does not count, if any: paths that lie in the set's folder."""
+
+    instances: list[Path]
+    ignore: Path | None
+
+
+class Located(NamedTuple):
+    """Where the objects of a split's items are, in the order of its `Content`.
+
+    ``boxes`` holds (k, 4) x0 y0 x1 y1 in pixels of the original image for each item; ``sizes`` (n, 2) the images'
+    widths and heights, None where only the image files tell; ``source`` names the file to blame.
+    """
+
+    boxes: list[NDArray[np.float64]]
+    sizes: NDArray[np.int64] | None
+    masks: list[MaskFiles] | None
+    source: Path
 
 
 class Layout(NamedTuple):
-    """The splits a folder holds, each with the function that indexes it, and those to evaluate on by default."""
+    """The splits a folder holds, each with the function that indexes it, and those to evaluate on by default.
+
+    ``locate`` gives the objects' boxes of a split's content, where the layout has any.
+    """
 
     splits: dict[str, Callable[[], Content]]
     evaluate: tuple[str, ...] = ("test", "val", WITHOUT_SPLITS)
+    locate: Callable[[str, Content], Located] | None = None
 
 
 def open_cifar(form: CifarFormat, path: Path) -> Layout:
@@ -57,7 +85,7 @@ def open_cifar(form: CifarFormat, path: Path) -> Layout:
     advice = f"unpack it: tar -xzf {archive} -C {path}" if archive.is_file() else "check the path"
     raise InputError(
         f"expected {form.folder}/ (the python version) or train/ and test/ with {form.classes} class folders in "
-        f"{path}, found {form.archive if archive.is_file() else _listing(path)}; {advice}"
+        f"{path}, found {form.archive if archive.is_file() else listing(path)}; {advice}"
     )
 
 
@@ -70,10 +98,10 @@ def open_folder(path: Path) -> Layout:
     splits = [name for name in ("train", "val", "test") if (path / name).is_dir()]
     if splits:
         return _class_folders(path, splits, _common_classes(path, splits), ("val", "test"))
-    classes = _folders(path)
+    classes = folders(path)
     if not classes:
         raise InputError(
-            f"expected images in PATH/{{train,val,test}}/<class>/ or PATH/<class>/ of {path}, found {_listing(path)}"
+            f"expected images in PATH/{{train,val,test}}/<class>/ or PATH/<class>/ of {path}, found {listing(path)}"
         )
     return Layout({WITHOUT_SPLITS: partial(_folder_content, path, "", classes)})
 
@@ -86,14 +114,34 @@ def open_imagenet(path: Path) -> Layout:
     """
     splits = [name for name in ("train", "val") if (path / name).is_dir()]
     if not splits:
-        raise InputError(f"expected train/<wnid>/ or val/ in {path}, found {_listing(path)}; check the path")
-    if "val" in splits and not _folders(path / "val"):
-        classes = _folders(path / "train") if "train" in splits else None
+        raise InputError(f"expected train/<wnid>/ or val/ in {path}, found {listing(path)}; check the path")
+    if "val" in splits and not folders(path / "val"):
+        classes = folders(path / "train") if "train" in splits else None
         flat: dict[str, Callable[[], Content]] = {"val": partial(_flat_validation, path, classes)}
         if classes is None:
             return Layout(flat)
         return Layout(_class_folders(path, ["train"], classes, ()).splits | flat)
     return _class_folders(path, splits, _common_classes(path, splits), ("val",))
+
+
+def image_files(top: Path | str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Image files below a folder, relative to it; hidden ones and links back to a parent are left out."""
+    real = os.path.realpath(top)
+    if real in above:
+        return
+    with os.scandir(top) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from image_files(entry.path, f"{prefix}{entry.name}/", (*above, real))
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                yield prefix + entry.name
+
+
+def listing(path: Path) -> str:
+    """What lies in a folder, in a few words."""
+    return _some(sorted(os.listdir(path))) or "an empty folder"
 
 
 def _cifar_content(form: CifarFormat, folder: Path, split: str) -> Content:
@@ -112,10 +160,10 @@ def _class_folders(path: Path, splits: list[str], classes: list[str], evaluate: 
 
 
 def _common_classes(path: Path, splits: list[str]) -> list[str]:
-    held = {split: set(_folders(path / split)) for split in splits}
+    held = {split: set(folders(path / split)) for split in splits}
     every = set().union(*held.values())
     if not every:
-        raise InputError(f"expected class folders in {path / splits[0]}, found {_listing(path / splits[0])}")
+        raise InputError(f"expected class folders in {path / splits[0]}, found {listing(path / splits[0])}")
     missing = [
         f"{split} lacks {_some(sorted(every - classes))}"
         for split, classes in held.items()
@@ -130,7 +178,7 @@ def _common_classes(path: Path, splits: list[str]) -> list[str]:
 
 def _folder_content(path: Path, split: str, classes: list[str]) -> Content:
     top = path / split
-    per_class = [sorted(_image_files(top / name)) for name in classes]
+    per_class = [sorted(image_files(top / name)) for name in classes]
     empty = [name for name, files in zip(classes, per_class, strict=True) if not files]
     if empty:
         raise InputError(
@@ -148,17 +196,16 @@ def _folder_content(path: Path, split: str, classes: list[str]) -> Content:
 
 
 def _flat_validation(path: Path, classes: list[str] | None) -> Content:
-    places = [path / "val" / _SOLUTION, path / _SOLUTION, path.resolve().parent / _SOLUTION]
-    table = next((place for place in places if place.is_file()), None)
+    table = next((place for place in solution_places(path, "val") if place.is_file()), None)
     if table is None:
         raise InputError(
             f"expected val/<wnid>/ folders in {path}, or images directly in val/ and {_SOLUTION} beside it, "
-            f"found {_listing(path / 'val')} and no {_SOLUTION}"
+            f"found {listing(path / 'val')} and no {_SOLUTION}"
         )
     with table.open(newline="", encoding="utf-8") as stream:
         rows = {row[0]: row[1].split() for row in csv.reader(stream) if len(row) == 2 and row[1].strip()}
     rows.pop("ImageId", None)
-    files = sorted(_image_files(path / "val"))
+    files = sorted(image_files(path / "val"))
     unlabelled = [file for file in files if Path(file).stem not in rows]
     if not files or unlabelled:
         found = f"none for {_some(unlabelled)}" if files else "no image"
@@ -173,28 +220,20 @@ def _flat_validation(path: Path, classes: list[str] | None) -> Content:
     return Content(classes=known, ids=[f"val/{file}" for file in files], labels=labels)
 
 
-def _folders(path: Path) -> list[str]:
+def solution_places(path: Path, split: str) -> list[Path]:
+    """Where the table of labels and boxes of an ImageNet split may lie; the last is its place in Kaggle's archive."""
+    name = f"LOC_{split}_solution.csv"
+    real = path.resolve()
+    places = [path / split / name, path / name, real.parent / name]
+    if real.parts[-3:] == ("ILSVRC", "Data", "CLS-LOC"):
+        places.append(real.parents[2] / name)
+    return places
+
+
+def folders(path: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; hidden ones are left out."""
     with os.scandir(path) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _image_files(top: Path | str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Image files below a folder, relative to it; hidden ones and links back to a parent are left out."""
-    real = os.path.realpath(top)
-    if real in above:
-        return
-    with os.scandir(top) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _image_files(entry.path, f"{prefix}{entry.name}/", (*above, real))
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                yield prefix + entry.name
-
-
-def _listing(path: Path) -> str:
-    return _some(sorted(os.listdir(path))) or "an empty folder"
 
 
 def _some(names: list[str]) -> str:

@@ -1,6 +1,6 @@
 """Put backbones side by side: values over seeds, paired differences to the baseline, the best of a column."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -15,6 +15,10 @@ from eval_suite.report.outcomes import OutcomeFiles, Outcomes
 from eval_suite.report.published import PublishedNumber, published_number
 
 Verdict = Literal["better", "worse", "tied", "untested"]
+Records = Mapping[str, Mapping[int, Result]]
+# Metrics that only several records together tell: from all records by backbone and seed, and the baseline's name, to
+# what each (backbone, seed) has beside its own.
+Derive = Callable[[Records, str], Mapping[tuple[str, int], list[Metric]]]
 
 
 class Delta(NamedTuple):
@@ -71,11 +75,13 @@ class TaskComparison:
     Args:
         collation: the suite's cells.
         task: name of the task.
+        derive: makes metrics that compare a record with the baseline's; they are then treated as its own.
     """
 
-    def __init__(self, collation: Collation, task: str) -> None:
+    def __init__(self, collation: Collation, task: str, derive: Derive | None = None) -> None:
         self.collation = collation
         self.task = task
+        self._derive = derive
         self._files = OutcomeFiles(collation)
         self._columns: dict[str, Column | None] = {}
 
@@ -83,7 +89,17 @@ class TaskComparison:
     def records(self) -> dict[str, dict[int, Result]]:
         """Records with numbers, by backbone and seed."""
         names = self.collation.suite.backbones
-        return {b: {e.key.seed: r for e, r in self.collation.scored(self.task, b)} for b in names}
+        found = {b: {e.key.seed: r for e, r in self.collation.scored(self.task, b)} for b in names}
+        if self._derive is None:
+            return found
+        more = self._derive(found, self.collation.baseline)
+        return {
+            b: {
+                seed: record.model_copy(update={"metrics": [*record.metrics, *more.get((b, seed), [])]})
+                for seed, record in seeds.items()
+            }
+            for b, seeds in found.items()
+        }
 
     @property
     def metric_names(self) -> list[str]:
@@ -102,7 +118,12 @@ class TaskComparison:
         return {name: list(subsets) for name, subsets in found.items()}
 
     def column(self, metric: str) -> Column | None:
-        """One metric with deltas to the baseline; None where no record has it."""
+        """One metric with deltas to the baseline; None where no record has it.
+
+        A name that ends in * stands for the first metric whose name begins so: one whose variant hangs on options.
+        """
+        if metric.endswith("*"):
+            metric = next((name for name in self.metric_names if name.startswith(metric[:-1])), metric)
         if metric not in self._columns:
             column = self._measure(metric, subset=None)
             self._columns[metric] = column and self._with_deltas(column)

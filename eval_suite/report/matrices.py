@@ -84,8 +84,10 @@ def headline_columns(section: Section, comparison: TaskComparison) -> list[Colum
 
 
 def table_columns(section: Section, comparison: TaskComparison) -> list[Column]:
-    """The columns of a task's own table: those the section names, then whatever else the records hold."""
-    names = [*section.metrics, *(n for n in comparison.metric_names if n not in section.metrics)]
+    """The columns of a task's own table: those the section names, then whatever else it wants shown."""
+    names = [*section.metrics]
+    if not section.only_listed:
+        names += [n for n in comparison.metric_names if n not in section.metrics]
     return [c for name in names if (c := comparison.column(name))]
 
 
@@ -141,7 +143,8 @@ def _details(comparison: TaskComparison) -> Iterator[_Fact]:
         for entry in collation.cells(comparison.task, backbone):
             record = entry.record
             digest = record.data.sha256 if record and record.data else None
-            metrics = record.metrics if record else []
+            scored = comparison.records[backbone].get(entry.key.seed)
+            metrics = scored.metrics if scored else []
             for metric in metrics:
                 yield [backbone, entry.key.seed, entry.state, *_detail(metric), digest]
             if not metrics:

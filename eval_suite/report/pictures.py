@@ -1,9 +1,13 @@
 """Example pictures: the same picture for every backbone in one row, inlined within a budget."""
 
 import base64
+import io
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from PIL import Image
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Example
@@ -16,12 +20,13 @@ _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture ready to be set into the page."""
+    """A picture ready to be set into the page; ``stretch`` is its width there, 1 for one that is not wider than high."""
 
     source: str
     alt: str
     caption: str
     size: int
+    stretch: float
 
 
 @dataclass
@@ -93,4 +98,15 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
         collation.notices.append(Notice("warning", entry.key.where, f"example picture: {error}"))
         return None
     encoded = base64.b64encode(content).decode("ascii")
-    return Picture(f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded))
+    source = f"data:{media};base64,{encoded}"
+    return Picture(source, example.alt, example.caption, len(encoded), _stretch(content))
+
+
+def _stretch(content: bytes) -> float:
+    """The root of width by height within 1 and 2, so that rows of tiles do not become unreadably small."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            ratio = image.width / image.height
+    except (OSError, ValueError):
+        return 1.0
+    return round(min(2.0, max(1.0, math.sqrt(ratio))), 3)

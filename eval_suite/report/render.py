@@ -65,8 +65,9 @@ def _reading_order(tasks: list[str]) -> list[str]:
 
 
 def _part(collation: Collation, task: str) -> tuple[Section, TaskComparison]:
-    comparison = TaskComparison(collation, task)
-    return SECTIONS.get(task) or generic_section(comparison), comparison
+    section = SECTIONS.get(task)
+    comparison = TaskComparison(collation, task, section.derive if section else None)
+    return section or generic_section(comparison), comparison
 
 
 def _page(

@@ -17,6 +17,8 @@ from eval_suite.report.palette import Style
 from eval_suite.report.pictures import PictureRow
 from eval_suite.report.sections.section import Chart, Section, Series
 
+_MOST_DIFFERENCES = 8
+
 
 class SubsetView(NamedTuple):
     """One metric on every subset: (subset, items, cells by backbone)."""
@@ -46,6 +48,7 @@ class TaskView:
     data: str
     options: str
     matrix: MatrixView
+    only_listed: bool
     subsets: list[SubsetView]
     charts: list[ChartView]
     pictures: list[PictureRow]
@@ -83,7 +86,12 @@ def task_view(
         data=_data(comparison),
         options=yaml.safe_dump(record.task.options, sort_keys=False, allow_unicode=True) if record else "",
         matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
-        subsets=[_subset_view(comparison, name, listed) for name, listed in comparison.subset_names.items()],
+        only_listed=section.only_listed,
+        subsets=[
+            _subset_view(comparison, name, listed)
+            for name, listed in comparison.subset_names.items()
+            if name in section.metrics or not section.only_listed
+        ],
         charts=_charts(section, comparison, columns, styles, key),
         pictures=pictures,
     )
@@ -114,7 +122,7 @@ def _charts(
 ) -> list[ChartView]:
     try:
         wanted = [
-            *_difference_charts(section, columns, comparison.collation.baseline),
+            *_difference_charts(section, comparison, columns),
             *section.charts(comparison),
         ]
         return [
@@ -128,12 +136,20 @@ def _charts(
         return []
 
 
-def _difference_charts(section: Section, columns: list[Column], baseline: str) -> list[Chart]:
+def _difference_charts(section: Section, comparison: TaskComparison, columns: list[Column]) -> list[Chart]:
+    baseline = comparison.collation.baseline
+    # The table shows every metric; a chart of more than those the section names would be too wide to read.
     tested = [
         c
         for c in columns
-        if c.unit == wording.RATE and any(x.delta and x.delta.interval for x in c.cells.values())
+        if c.unit == wording.RATE
+        and (not section.metrics or c.metric in section.metrics)
+        and any(x.delta and x.delta.interval for x in c.cells.values())
     ]
+    if len(tested) > _MOST_DIFFERENCES:
+        # More would be too small to read; the table has them all.
+        headline = {c.metric for c in headline_columns(section, comparison)}
+        tested = [c for c in tested if c.metric in headline]
     if not tested:
         return []
     series = []

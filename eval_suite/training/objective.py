@@ -17,12 +17,10 @@ class Objective(nn.Module):
     are trained, saved and resumed with the backbone; the checkpoint holds the backbone alone.
     """
 
-    def __init__(
-        self, backbone: Backbone, loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
-    ) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
-        self.loss = loss
+        self.loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """The loss, a scalar.

@@ -73,18 +73,20 @@ def initial_start(recipe: Recipe, *, name: str, seed: int, folder: Path, classes
         recipe=recipe.model_dump(mode="json"),
         **settings,
     )
-    return Start(Objective(finish(net, card), LOSSES[recipe.loss()]), identity="")
+    return Start(Objective(finish(net, card)), identity="")
 
 
 def regularised_network(recipe: Recipe, start: Start) -> Network | None:
-    """The start's network with the recipe's regularizers installed; None where none of them acts on it.
+    """The start's network with the recipe's regularizers installed, and their loss set; None where none acts on it.
 
     Raises:
         InputError: if the network has not what they need, or the start minimises a loss of its own that rules theirs out.
     """
     if not _acts_on_network(recipe):
         return None
-    if start.objective.loss is not LOSSES[recipe.loss()]:
+    if type(start.objective) is Objective:
+        start.objective.loss = LOSSES[recipe.loss()]
+    elif recipe.loss() != "ce":
         raise InputError(
             f"this training has a loss of its own, so that its regularizers cannot set '{recipe.loss()}'"
         )

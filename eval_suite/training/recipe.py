@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval_suite.backbones.spec import ChannelMeans, ChannelStds
+from eval_suite.core.entries import Entry, entry_type
 from eval_suite.training.regularizers import REGULARIZERS, STAGES, ManifoldMixup, Regularizer
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -56,46 +56,13 @@ _NEUTRAL_IN: dict[str, dict[str, Any]] = {
 }
 
 
-class _EntryBase(BaseModel):
-    """One item of a recipe's list: a name, or a name with its hyper-parameters."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_alone(cls, entry: Any) -> Any:
-        if isinstance(entry, str):
-            return {entry: {}}
-        if isinstance(entry, Mapping):
-            return {name: {} if options is None else options for name, options in entry.items()}
-        return entry
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
-            raise ValueError("expected one regularizer per item, as in '- cutmix: {alpha: 1.0}'")
-        return self
-
-    @model_serializer
-    def _only_the_chosen(self) -> dict[str, Any]:
-        chosen: Any = self.regularizer
-        return {chosen.name: asdict(chosen)}
-
-    @property
-    def regularizer(self) -> Regularizer:
-        """The one that is set."""
-        chosen: Regularizer = getattr(self, next(iter(self.model_fields_set)))
-        return chosen
-
-
 if TYPE_CHECKING:
-    RegularizerEntry = _EntryBase
+    RegularizerEntry = Entry
 else:
-    # One optional field per regularizer, so that an error names the whole path to the offending key.
-    RegularizerEntry = create_model(
+    RegularizerEntry = entry_type(
         "RegularizerEntry",
-        __base__=_EntryBase,
-        **{name: (kind | None, None) for name, kind in REGULARIZERS.items()},
+        "expected one regularizer per item, as in '- cutmix: {alpha: 1.0}'",
+        REGULARIZERS,
     )
 
 
@@ -201,12 +168,12 @@ class Recipe(BaseModel):
 
     def ordered_regularizers(self) -> list[Regularizer]:
         """The regularizers in the order they are applied: erasing, then mixing, then smoothing labels."""
-        chosen = [entry.regularizer for entry in self.regularizers]
+        chosen = [entry.chosen for entry in self.regularizers]
         return sorted(chosen, key=lambda regularizer: STAGES.index(regularizer.stage))
 
     def loss(self) -> str:
         """The loss that the regularizers are made for: 'ce' or 'bce'."""
-        chosen = (entry.regularizer for entry in self.regularizers)
+        chosen = (entry.chosen for entry in self.regularizers)
         return next((one.loss for one in chosen if isinstance(one, ManifoldMixup)), "ce")
 
     def learning_rate(self, epoch: int) -> float:

@@ -7,6 +7,7 @@ from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
 from eval_suite.core.validation import require_no_problems
 from eval_suite.data.images import parse_spec, splits_of
+from eval_suite.data.outliers import parse_outliers, require_outliers
 from eval_suite.suite import Suite
 from eval_suite.training.recipe import Recipe
 
@@ -31,10 +32,17 @@ def require_inputs(suite: Suite) -> None:
 def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
     world = suite.demo.out.resolve() if suite.demo is not None else None
 
+    def made_by_the_run(path: Path) -> bool:
+        return world is not None and path.resolve().is_relative_to(world)
+
     def data(spec: str) -> None:
-        path = parse_spec(spec).path.resolve()
-        if world is None or not path.is_relative_to(world):
+        if not made_by_the_run(parse_spec(spec).path):
             splits_of(spec)
+
+    def outliers(text: str) -> None:
+        path = parse_outliers(text).path
+        if path is not None and not made_by_the_run(path):
+            require_outliers(text)
 
     for name, row in suite.backbones.items():
         where = f"backbones.{name}"
@@ -47,6 +55,8 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
     for name, options in suite.tasks.items():
         for option, source in options.sources().items():
             yield f"tasks.{name}.{option}", lambda spec=source: data(spec)  # type: ignore[misc]
+        for option, source in options.outlier_sources().items():
+            yield f"tasks.{name}.{option}", lambda text=source: outliers(text)  # type: ignore[misc]
 
 
 def _require_architecture(arch: str) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from eval_suite.core.errors import InputError
 from eval_suite.data.check import check_data
+from tests.data.boxes_on_disk import cub, write, wsoleval
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (8, 6)) -> None:
@@ -95,3 +96,26 @@ def test_a_missing_folder_is_a_finding_and_a_wrong_kind_an_error(tmp_path: Path)
     assert (report.ok, len(report.lines)) == (False, 1)
     with pytest.raises(InputError, match="unknown data kind"):
         check_data("fodler:x")
+
+
+def test_boxes_are_looked_at_too(tmp_path: Path) -> None:
+    report = check_data(f"cub:{cub(tmp_path)}")
+    assert report.ok
+    assert report.lines[-1] == "  boxes: 2, 1 to 1 an image"
+    write(tmp_path / "bounding_boxes.txt", "2 -5 0 20 20", "4 0 0 5 5")
+    report = check_data(f"cub:{tmp_path}")
+    assert report.ok
+    assert any(line.startswith("  warning: 1 boxes of ") for line in report.lines)
+    write(tmp_path / "bounding_boxes.txt", "2 0 0 5 5")
+    report = check_data(f"cub:{tmp_path}")
+    assert not report.ok
+    assert report.lines[-1].startswith("  error: expected a box for every image of 'test'")
+
+
+def test_masks_are_counted(tmp_path: Path) -> None:
+    wsoleval(tmp_path, tmp_path / "images")
+    names = ["001.Crow/a.jpg", "002.Wren/b.jpg", "002.Wren/c.jpg"]
+    picture(tmp_path / "images" / "m.png", 0)
+    write(tmp_path / "test" / "localization.txt", *(f"{name},m.png," for name in (*names, names[0])))
+    report = check_data(f"wsoleval:{tmp_path}")
+    assert (report.ok, report.lines[-1]) == (True, "  masks: 4")

@@ -47,7 +47,16 @@ def test_parse_spec() -> None:
     assert parse_spec("cifar10:data/x") == ("cifar10", Path("data/x"))
     assert parse_spec("folder:/a:b").path == Path("/a:b")
     assert parse_spec("folder:~/x").path == Path.home() / "x"
-    assert set(KINDS) == {"cifar10", "cifar100", "folder", "imagenet"}
+    assert set(KINDS) == {
+        "cifar10",
+        "cifar100",
+        "cub",
+        "folder",
+        "ilsvrc",
+        "imagenet",
+        "tinyimagenet",
+        "wsoleval",
+    }
 
 
 @pytest.mark.parametrize("text", ["cifar10", "data/cifar10", "cifar10:", ""])

@@ -367,3 +367,17 @@ def test_every_colour_mode_becomes_rgb(mode: str, value: Any, suffix: str) -> No
     assert result.mode == "RGB"
     expected = 255 if mode == "1" else 100
     assert np.abs(np.asarray(result).astype(int) - expected).max() <= 1
+
+
+def test_given_positions_are_read_in_any_order_and_repeatedly(demo_world: Path) -> None:
+    index = open_images(f"folder:{demo_world / 'images'}", "val")
+    for size in ((64, 64), (48, 48)):  # in memory, and decoded
+        batches = ImageBatches(
+            index, EvaluationTransform(size), batch_size=8, device=torch.device("cpu"), workers=0
+        )
+        whole = torch.cat([batch.images for batch in batches])
+        positions = [torch.tensor([5, 2, 5]), torch.tensor([29])]
+        found = list(batches.at(positions))
+        assert [batch.index.tolist() for batch in found] == [[5, 2, 5], [29]]
+        assert torch.equal(found[0].images, whole[[5, 2, 5]])
+        assert found[1].labels.tolist() == [index.labels[29]]

@@ -1,14 +1,19 @@
 import json
+from dataclasses import replace
 from statistics import stdev
 
 import numpy as np
 import pytest
 
+from eval_suite.core.records import Metric
 from eval_suite.core.statistics import paired_difference
 from eval_suite.report.collate import collate
-from eval_suite.report.compare import Column, TaskComparison
+from eval_suite.report.compare import Column, Records, TaskComparison
 from eval_suite.report.findings import finding
+from eval_suite.report.matrices import task_table
 from eval_suite.report.sections import SECTIONS
+from eval_suite.report.sections.section import generic_section
+from eval_suite.report.views import _difference_charts
 from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
 
 
@@ -185,3 +190,64 @@ def test_equal_values_share_the_first_place(suite: FakeSuite) -> None:
     suite.add("mixup", wrong=errors(0.2))
     assert [name for name, cell in column(suite).cells.items() if cell.best] == ["cutmix", "mixup"]
     assert "The same value as mixup." in told(suite)
+
+
+def test_a_name_with_a_star_stands_for_the_first_that_begins_so(suite: FakeSuite) -> None:
+    suite.add("baseline")
+    comparison = TaskComparison(collate(suite.folder), "classify")
+    found = comparison.column("Top-*")
+    assert found is not None
+    assert found.metric == TOP1
+    assert comparison.column("Bottom-*") is None
+
+
+def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> None:
+    suite.add("baseline", wrong=errors(0.4))
+    suite.add("cutmix", wrong=errors(0.1))
+
+    def ratio(records: Records, baseline: str) -> dict[tuple[str, int], list[Metric]]:
+        def error(backbone: str, seed: int) -> float:
+            metric = records[backbone][seed].metric(TOP1)
+            assert metric is not None
+            assert metric.value is not None
+            return metric.value
+
+        return {
+            (backbone, seed): [
+                Metric(
+                    name="Relative error",
+                    value=error(backbone, seed) / error(baseline, seed),
+                    higher_is_better=False,
+                    n=400,
+                )
+            ]
+            for backbone, seeds in records.items()
+            for seed in seeds
+        }
+
+    comparison = TaskComparison(collate(suite.folder), "classify", ratio)
+    found = comparison.column("Relative error")
+    assert found is not None
+    assert found.cells["cutmix"].value == pytest.approx(0.25)
+    assert found.cells["baseline"].value == 1.0
+    assert found.cells["cutmix"].best
+    delta = found.cells["cutmix"].delta
+    assert delta is not None
+    assert delta.difference == pytest.approx(-0.75)
+    assert delta.verdict == "untested"
+    assert comparison.metric_names[-1] == "Relative error"
+    table = task_table(comparison.collation, generic_section(comparison), comparison)
+    assert any("Relative error" in fact for fact in table.facts)
+
+
+def test_the_difference_chart_shows_the_metrics_that_a_section_names(four: FakeSuite) -> None:
+    comparison = TaskComparison(collate(four.folder), "classify")
+    columns = [found for name in comparison.metric_names if (found := comparison.column(name))]
+
+    def shown(metrics: tuple[str, ...]) -> list[str]:
+        section = replace(SECTIONS["classify"], metrics=metrics)
+        (chart,) = _difference_charts(section, comparison, columns)
+        return chart.categories
+
+    assert shown((TOP1,)) == [f"{TOP1} ↓"]
+    assert len(shown(())) > 1

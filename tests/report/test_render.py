@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Curve, Example, Metric
@@ -237,6 +238,14 @@ def test_pictures_stand_in_rows_and_outsiders_are_refused(suite: FakeSuite) -> N
     assert [image["alt"] for image in page.all("img")] == ["a.png", "a.png", "b.png", "b.png"]
     assert "'../../secret.png' leaves the results folder" in words(page)
     assert "'classify.json' is no .png" in words(page)
+
+
+@pytest.mark.parametrize(("size", "stretch"), [((30, 10), "1.732"), ((90, 10), "2.0"), ((10, 30), "1.0")])
+def test_wide_pictures_are_shown_wider(suite: FakeSuite, size: tuple[int, int], stretch: str) -> None:
+    example = suite.picture("baseline", "row.png")
+    Image.new("RGB", size).save(suite.folder / "results/baseline-s0/classify/row.png")
+    suite.add("baseline", examples=[example])
+    assert f'<figure style="--stretch: {stretch}"><img' in build_report(suite.folder).index.read_text()
 
 
 def test_pictures_beyond_the_budget_are_dropped_from_the_tail(

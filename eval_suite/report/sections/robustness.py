@@ -1,0 +1,110 @@
+"""Robustness: errors under attack, occlusion, mixing and corruption."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from eval_suite.core.papers import CUTMIX
+from eval_suite.core.records import Metric, Result
+from eval_suite.report.compare import Records, TaskComparison
+from eval_suite.report.sections.section import Chart, Section, Series, curve_chart
+
+RELATIVE = "Relative mCE (baseline = 100 %)"
+_CORRUPTION = "Corruption error ("
+_Errors = dict[tuple[str, str], float]
+_CAPTIONS = {
+    "Top-1 error under FGSM": "One step of ε in pixel units, with the true label; at 0 the clean error.",
+    "Top-1 error under PGD": "Many small steps within ε from a random start; at 0 the clean error.",
+    "Centre occlusion error": "A centre square is covered; at 0 the whole image is seen, at 1 nothing.",
+    "Boundary occlusion error": "Everything around a centre square is covered; at 1 the whole image is seen.",
+    "In-between error, Mixup": "Two images blended; an error when neither of their classes is predicted.",
+    "In-between error, CutMix": "A centre square from another image; an error when neither class is predicted.",
+    "Mean corruption error": "Mean over the corruptions; at 0 the clean error.",
+}
+
+
+def relative_corruption_errors(records: Records, baseline: str) -> Mapping[tuple[str, int], list[Metric]]:
+    """The mean corruption error relative to the baseline, mCE = mean over c of Σ_s E(c, s) / Σ_s E_baseline(c, s).
+
+    The ratio of mean errors over the same severities is the ratio of their sums. A baseline that is not trained here
+    has one seed, which serves for all.
+
+    Args:
+        records: by backbone and seed.
+        baseline: the backbone in the denominator, itself at 1.
+
+    Reference: Hendrycks and Dietterich, ICLR 2019, sec. 4.1, with the report's baseline in the place of AlexNet.
+    """
+    of_baseline = {seed: _errors(record) for seed, record in records.get(baseline, {}).items()}
+    found = {}
+    for backbone, seeds in records.items():
+        for seed, record in seeds.items():
+            only = next(iter(of_baseline.values())) if len(of_baseline) == 1 else None
+            reference, own = of_baseline.get(seed, only), _errors(record)
+            if own and reference is not None and reference.keys() == own.keys():
+                found[backbone, seed] = [_relative(own, reference, record)]
+    return found
+
+
+def _relative(own: _Errors, reference: _Errors, record: Result) -> Metric:
+    n = record.data.n_scored if record.data else 0
+    perfect = [key[1] for key in own if reference[key] == 0]
+    if perfect:
+        reason = f"the baseline makes no error under {perfect[0]}"
+        return Metric(name=RELATIVE, value=None, higher_is_better=False, n=n, reason=reason)
+    ratios = [own[key] / reference[key] for key in own]
+    method = f"mean over {len(ratios)} corruptions of the error divided by the baseline's"
+    return Metric(name=RELATIVE, value=sum(ratios) / len(ratios), higher_is_better=False, n=n, method=method)
+
+
+def _errors(record: Result) -> _Errors:
+    """Error under each corruption, by the metric's name, which tells the severities, and the corruption."""
+    return {
+        (metric.name, metric.subset): metric.value
+        for metric in record.metrics
+        if metric.name.startswith(_CORRUPTION) and metric.subset and metric.value is not None
+    }
+
+
+def _charts(comparison: TaskComparison) -> list[Chart]:
+    curves = (curve_chart(comparison, name, caption=caption) for name, caption in _CAPTIONS.items())
+    charts = [replace(chart, percent=True, y_label="top-1 error, %") for chart in curves if chart]
+    return [*charts, *_per_corruption(comparison)]
+
+
+def _per_corruption(comparison: TaskComparison) -> Iterator[Chart]:
+    for metric, names in comparison.subset_names.items():
+        if metric.startswith(_CORRUPTION):
+            columns = [c for name in names if (c := comparison.subset_column(metric, name))]
+            series = []
+            for backbone in comparison.collation.suite.backbones:
+                cells = [column.cells[backbone] for column in columns]
+                if any(cell.value is not None for cell in cells):
+                    y, bounds = [cell.value for cell in cells], [cell.interval for cell in cells]
+                    series.append(Series(backbone, [float(x) for x in range(len(cells))], y, bounds))
+            words = [name.replace("_", " ") for name in names]
+            yield Chart(metric, "", "top-1 error, %", series, categories=words, percent=True)
+
+
+SECTION = Section(
+    task="robustness",
+    title="Robustness",
+    protocol=(
+        "Attacks are white box, with the true label, in pixel units and clamped to [0, 1]; occlusion covers the centre "
+        "or all but the centre, and in-between samples join two images of different classes, an error being to predict "
+        "neither, as in the CutMix paper. Common corruptions follow ImageNet-C, whose severities are made for images "
+        "of 224 pixels and weigh more on smaller ones."
+    ),
+    paper=CUTMIX,
+    headline=(
+        "Top-1 error under FGSM (ε=8/255)",
+        "Centre occlusion error*",
+        "Boundary occlusion error*",
+        "In-between error, Mixup*",
+        "In-between error, CutMix*",
+        "Mean corruption error*",
+        RELATIVE,
+    ),
+    metrics=(),
+    charts=_charts,
+    derive=relative_corruption_errors,
+)
