@@ -89,28 +89,36 @@ PUBLISHED: tuple[PublishedNumber, ...] = (
         "table3", "feature-cutmix", "classify", "Top-1 error", 0.2180, "CutMix paper, Table 3", _BEST_EPOCH
     ),
     PublishedNumber(
-        "table4", "baseline", "classify", "Top-1 error", 0.2187, "CutMix paper, Table 4", _BEST_EPOCH
+        "table4", "resnet101", "classify", "Top-1 error", 0.2187, "CutMix paper, Table 4", _BEST_EPOCH
     ),
     PublishedNumber(
-        "table4", "cutmix", "classify", "Top-1 error", 0.2017, "CutMix paper, Table 4", _BEST_EPOCH
+        "table4", "resnet101-cutmix", "classify", "Top-1 error", 0.2017, "CutMix paper, Table 4", _BEST_EPOCH
     ),
-    PublishedNumber(
-        "table5",
-        "cutmix",
-        "classify",
-        "Top-1 error",
-        0.1447,
-        "CutMix paper, Table 5",
-        f"mean of three runs, each {_BEST_EPOCH}",
+    *(
+        PublishedNumber(
+            suite,
+            backbone,
+            "classify",
+            "Top-1 error",
+            0.1447,
+            "CutMix paper, Table 5",
+            f"mean of three runs, each {_BEST_EPOCH}",
+        )
+        for suite, backbone in (
+            ("table5", "cutmix"),
+            ("table8", "cutmix"),
+            ("figure2", "cutmix"),
+            ("figure3", "alpha-1.0"),
+        )
     ),
     PublishedNumber(
         "table6",
-        "cutmix",
+        "resnet110-cutmix",
         "classify",
         "Top-1 error",
         0.2011,
         "CutMix paper, Table 6",
-        f"ResNet-110, mean of three runs, each {_BEST_EPOCH}",
+        f"mean of three runs, each {_BEST_EPOCH}",
     ),
     PublishedNumber(
         "table9-imagenet",

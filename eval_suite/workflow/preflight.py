@@ -10,10 +10,11 @@ from eval_suite.data import coco
 from eval_suite.data.images import parse_spec, splits_of
 from eval_suite.data.outliers import parse_outliers, require_outliers
 from eval_suite.suite import Suite
+from eval_suite.training.recipe import Recipe
 
 
 def require_inputs(suite: Suite) -> None:
-    """Check that architectures are known, and that data and weights files are there.
+    """Check that architectures are known and have what regularizers need, and that data and weights files are there.
 
     Data inside the suite's demo world are made by the run itself and not looked for.
 
@@ -50,6 +51,7 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
         if row.recipe is not None:
             yield f"{where}.arch", lambda arch=row.recipe.arch: _require_architecture(arch)  # type: ignore[misc]
             yield f"{where}.data", lambda spec=row.recipe.data: data(spec)  # type: ignore[misc]
+            yield f"{where}.regularizers", lambda recipe=row.recipe: _require_regularizers(recipe)  # type: ignore[misc]
         elif row.source is not None:
             yield f"{where}.source", lambda source=row.source: _require_files(source)  # type: ignore[misc]
     for name, options in suite.tasks.items():
@@ -63,6 +65,17 @@ def _require_architecture(arch: str) -> None:
     from eval_suite.backbones.sources import require_architecture
 
     require_architecture(arch)
+
+
+def _require_regularizers(recipe: Recipe) -> None:
+    from eval_suite.backbones.sources import require_architecture
+    from eval_suite.training.preparation import require_regularizers
+
+    try:
+        require_architecture(recipe.arch)
+    except InputError:
+        return  # said beside its own key
+    require_regularizers(recipe)
 
 
 def _require_files(source: str) -> None:
