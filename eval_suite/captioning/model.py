@@ -58,10 +58,10 @@ class NicDecoder(nn.Module):
         state: State = self.lstm(self._image(features)[:, None])[1]
         return state
 
-    def step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
-        """Read one word (B,) each; returns the next word's logits (B, words) and the new state."""
+    def read(self, words: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read one word (B,) each; returns what `output` makes the next word's logits of, (B, hidden), and the new state."""
         said, state = self.lstm(self.embedding(words)[:, None], state)
-        return self.output(said[:, 0]), state
+        return said[:, 0], state
 
     def _image(self, features: Tensor) -> Tensor:
         projected: Tensor = self.norm(self.project(features))

@@ -9,9 +9,13 @@ from torch import Tensor
 from eval_suite.captioning.model import NicDecoder, State
 from eval_suite.captioning.vocabulary import END, PAD, START, UNKNOWN
 
-Step = Callable[[Tensor, State], tuple[Tensor, State]]
+Read = Callable[[Tensor, State], tuple[Tensor, State]]
+Output = Callable[[Tensor], Tensor]
 FORBIDDEN = (PAD, START, UNKNOWN)
 _NEVER = float("-inf")
+# Logits made at once: on a CPU as many as its caches hold, on a GPU as many as any has memory for.
+_LOGITS = {"cpu": 1_300_000, "cuda": 1 << 27}
+_FEWEST_ROWS = 64
 
 
 class Found(NamedTuple):
@@ -56,12 +60,24 @@ def beam_search(decoder: NicDecoder, features: Tensor, options: SearchOptions) -
         features: (N, C).
         options: how to search.
     """
-    return search(decoder.step, decoder.begin(features), len(features), options)
+    state, vocabulary = decoder.begin(features), decoder.output.out_features
+    return search(decoder.read, decoder.output, vocabulary, state, len(features), options)
 
 
-def search(step: Step, state: State, pictures: int, options: SearchOptions) -> Found:
-    """`beam_search` over any ``step`` that maps words (R,) and state (layers, R, ...) to logits (R, words) and state."""
-    return _Search(step, state, pictures, options).run()
+def search(
+    read: Read, output: Output, vocabulary: int, state: State, pictures: int, options: SearchOptions
+) -> Found:
+    """`beam_search` over any model.
+
+    Args:
+        read: maps words (R,) and a state (layers, R, ...), twice, to (R, ...) and the state after them.
+        output: maps the former to logits (R, vocabulary), row by row.
+        vocabulary: number of words.
+        state: before the first word, of as many rows as there are pictures.
+        pictures: how many there are.
+        options: how to search.
+    """
+    return _Search(read, output, vocabulary, state, pictures, options).run()
 
 
 class _Search:
@@ -77,9 +93,13 @@ class _Search:
         best: (N,) merit of each picture's best finished hypothesis.
     """
 
-    def __init__(self, step: Step, state: State, pictures: int, options: SearchOptions) -> None:
-        self.step, self.state, self.options = step, state, options
+    def __init__(
+        self, read: Read, output: Output, vocabulary: int, state: State, pictures: int, options: SearchOptions
+    ) -> None:
+        self.read, self.output, self.state, self.options = read, output, state, options
+        self.vocabulary = vocabulary
         device = state[0].device
+        self.rows_at_once = max(_FEWEST_ROWS, _LOGITS.get(device.type, _LOGITS["cpu"]) // vocabulary)
         self.best = torch.full((pictures,), _NEVER, device=device)
         self.found = Found(
             words=torch.full((pictures, options.longest), PAD, device=device),
@@ -108,30 +128,35 @@ class _Search:
 
     def _extend(self) -> None:
         """Replace the open hypotheses by their most probable extensions."""
-        logits, state = self.step(self.last, self.state)
-        rows, vocabulary = logits.shape
-        beam = self.options.beam
-        normaliser = logits.logsumexp(dim=1, keepdim=True)
-        if self.options.forbidden:
-            logits[:, list(self.options.forbidden)] = _NEVER
-        # No more than the beam's width of one hypothesis' extensions can be among the best of all.
-        width = min(beam, vocabulary)
-        top, words = logits.topk(width, dim=1)
-        open_places = self.score > _NEVER
+        said, self.state = self.read(self.last, self.state)
+        top, words = self._likeliest(said)
+        (rows, width), beam = top.shape, self.options.beam
         pictures = len(self.number)
-        candidates = top.new_full((pictures, beam, width), _NEVER)
-        candidates[open_places] = self.score[open_places][:, None] + (top - normaliser)
-        row_at = torch.zeros((pictures, beam), dtype=torch.long, device=top.device)
-        row_at[open_places] = torch.arange(rows, device=top.device)
+        places = (self.score > _NEVER).flatten().nonzero().flatten()
+        candidates = top.new_full((pictures * beam, width), _NEVER)
+        candidates[places] = self.score.flatten()[places][:, None] + top
+        row_at = torch.zeros(pictures * beam, dtype=torch.long, device=top.device)
+        row_at[places] = torch.arange(rows, device=top.device)
         score, flat = candidates.view(pictures, -1).topk(beam, dim=1)
         parent = flat // width
         place = torch.arange(beam, device=top.device)
         self.score = score.masked_fill(place >= self.room[:, None], _NEVER)
-        self.row = row_at.gather(1, parent)
+        self.row = row_at.view(pictures, beam).gather(1, parent)
         word = words[self.row, flat % width]
         history = self.words.gather(1, parent[:, :, None].expand(-1, -1, self.words.shape[2]))
         self.words = torch.cat([history, word[:, :, None]], dim=2)
-        self.state = state
+
+    def _likeliest(self, said: Tensor) -> tuple[Tensor, Tensor]:
+        """The most probable words (R, W) of every row, with their log probabilities.
+
+        No more than the beam's width of one hypothesis' extensions can be among the best of all.
+        """
+        parts = []
+        for chunk in said.split(self.rows_at_once):
+            log_probability = self.output(chunk).log_softmax(dim=1)
+            log_probability[:, list(self.options.forbidden)] = _NEVER
+            parts.append(log_probability.topk(min(self.options.beam, self.vocabulary), dim=1))
+        return torch.cat([part.values for part in parts]), torch.cat([part.indices for part in parts])
 
     def _finish(self, ended: Tensor) -> None:
         """Take ended hypotheses (A, K) out, and keep the best of them where it is better than what there is."""

@@ -21,7 +21,8 @@ def decoder() -> NicDecoder:
 def said_one_by_one(decoder: NicDecoder, features: Tensor, caption: list[int]) -> list[float]:
     state, last, losses = decoder.begin(features[None]), START, []
     for word in caption:
-        logits, state = decoder.step(torch.tensor([last]), state)
+        said, state = decoder.read(torch.tensor([last]), state)
+        logits = decoder.output(said)
         losses.append(float(F.cross_entropy(logits, torch.tensor([word]))))
         last = word
     return losses
@@ -49,7 +50,7 @@ def test_captions_hang_on_the_picture_and_gradients_reach_it(decoder: NicDecoder
     assert features.grad is not None
     assert bool((features.grad.abs().sum(dim=1) > 0).all())
     with torch.inference_mode():
-        first = decoder.step(torch.tensor([START] * 3), decoder.begin(FEATURES))[0]
+        first = decoder.read(torch.tensor([START] * 3), decoder.begin(FEATURES))[0]
     assert not torch.allclose(first[0], first[1])
 
 

@@ -51,7 +51,8 @@ def slow_search(
         extended = []
         for words, score, state in open_ones:
             last = torch.tensor([words[-1] if words else START])
-            logits, after = decoder.step(last, state)
+            after_word, after = decoder.read(last, state)
+            logits = decoder.output(after_word)
             said = logits[0].double().log_softmax(0)
             extended += [
                 Hypothesis((*words, word), score + float(said[word]), after)
@@ -126,7 +127,8 @@ def test_a_beam_of_one_is_greedy(decoder: NicDecoder, features: Tensor) -> None:
 def greedy(decoder: NicDecoder, picture: Tensor, longest: int) -> tuple[int, ...]:
     state, words = decoder.begin(picture[None]), [START]
     while len(words) <= longest and words[-1] != END:
-        logits, state = decoder.step(torch.tensor(words[-1:]), state)
+        said, state = decoder.read(torch.tensor(words[-1:]), state)
+        logits = decoder.output(said)
         logits[0, [PAD, START, UNKNOWN]] = -math.inf
         words.append(int(logits.argmax()))
     return tuple(words[1:])
@@ -141,6 +143,16 @@ def test_a_wider_beam_is_never_less_probable_than_greedy_here(
     wide = beam_search(decoder, features, SearchOptions(beam, longest=6)).log_probability
     assert bool((wide >= one - 1e-5).all())
     assert bool((wide > one + 1e-3).any())
+
+
+def test_results_do_not_hang_on_how_many_logits_are_made_at_once(
+    decoder: NicDecoder, features: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = SearchOptions(4, longest=6)
+    whole = beam_search(decoder, features, options)
+    monkeypatch.setattr("eval_suite.captioning.search._LOGITS", {"cpu": 1})
+    monkeypatch.setattr("eval_suite.captioning.search._FEWEST_ROWS", 3)
+    assert torch.equal(beam_search(decoder, features, options).words, whole.words)
 
 
 def test_results_do_not_hang_on_the_batch(decoder: NicDecoder, features: Tensor) -> None:
@@ -169,7 +181,7 @@ def test_pictures_that_are_done_cost_nothing_more() -> None:
     """A step that counts its rows: the first picture ends at once, the second says three words first."""
     rows = []
 
-    def step(words: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def read(words: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         rows.append(len(words))
         said = state[0][0, :, 0]
         logits = torch.full((len(words), 5), -30.0)
@@ -179,7 +191,7 @@ def test_pictures_that_are_done_cost_nothing_more() -> None:
         return logits, (state[0] + (said > 0)[:, None], state[1])
 
     state = torch.tensor([[[0.0], [10.0]]]), torch.zeros(1, 2, 1)
-    found = search(step, state, 2, SearchOptions(beam=1, longest=9))
+    found = search(read, lambda logits: logits, 5, state, 2, SearchOptions(beam=1, longest=9))
     assert captions(found) == [(END,), (4, 4, 4, END)]
     assert rows == [2, 1, 1, 1]
 
