@@ -249,5 +249,5 @@ def test_the_difference_chart_shows_the_metrics_that_a_section_names(four: FakeS
         (chart,) = _difference_charts(section, comparison, columns)
         return chart.categories
 
-    assert shown((TOP1,)) == [f"{TOP1} ↓"]
+    assert shown((TOP1,)) == [f"{TOP1}\xa0↓"]
     assert len(shown(())) > 1
