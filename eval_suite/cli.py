@@ -14,6 +14,7 @@ from eval_suite.core.errors import EvalSuiteError, first_line, unknown_name
 TASK_VERBS = {
     "classify": "top-1/top-5 error, likelihood, calibration, per-class accuracy",
     "wsol": "weakly supervised localisation: Top-1 Loc, GT-known Loc, MaxBoxAccV2",
+    "detect": "mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC",
     "robustness": "error under attack (FGSM, PGD), occlusion, in-between samples and common corruptions",
     "ood": "out-of-distribution detection: TNR at 95 % TPR, AUROC, detection accuracy by outlier set",
     "caption": "captions by an LSTM on the backbone's features: BLEU, METEOR, ROUGE-L, CIDEr-D",

@@ -17,6 +17,7 @@ from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
 from eval_suite.core.store import Cell, atomic_write, exclusive, read_record, write_record
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.detection.task import DetectTask
 from eval_suite.ood.task import OodTask
 from eval_suite.robustness.task import RobustnessTask
 from eval_suite.wsol.task import WsolTask
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
 TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (ClassifyTask, WsolTask, CaptionTask, RobustnessTask, OodTask)
+    task.name: task for task in (ClassifyTask, WsolTask, DetectTask, CaptionTask, RobustnessTask, OodTask)
 }
 
 
@@ -123,6 +124,20 @@ def evaluate(
             f"partial: scored {counts.n_scored} of {counts.n_available} items ({counts.n_failed} could not be read)"
         )
     return Evaluated(result, path)
+
+
+def follow(
+    task: Task,
+    options: TaskOptions,
+    *,
+    cell: Cell,
+    source: str,
+    backbone_options: BackboneOptions,
+    runtime: RuntimeOptions,
+) -> None:
+    """What the processes of a group other than the first do: fine-tune along; the first writes and evaluates alone."""
+    backbone = _load(cell, source, backbone_options, task, options)
+    task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
 
 
 def write_failed(

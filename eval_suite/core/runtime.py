@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -70,6 +70,18 @@ def first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
+def process_rank() -> int:
+    """Place of this process among those that torchrun or srun started together; 0 for one alone."""
+    if process_count() == 1:
+        return 0
+    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID", "0"))
+
+
+def process_count() -> int:
+    """How many processes torchrun or srun started together; 1 for one alone."""
+    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+
+
 def derive_seed(*keys: int) -> int:
     """A 63-bit seed from a tuple of whole numbers; tuples of one length give unrelated seeds.
 
@@ -120,22 +132,32 @@ def command_line() -> str:
     return shlex.join(["eval-suite", *arguments])
 
 
-def progress(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
-    """Pass the items on: a bar on a terminal, a line every ten seconds elsewhere."""
+def progress(items: Iterable[Item], total: int, label: str, *, first: int = 0) -> Iterator[Item]:
+    """Pass the items on: a bar on a terminal, elsewhere a line every ten seconds; both tell the time left.
+
+    Args:
+        items: what to pass on.
+        total: their number, with those done before.
+        label: what the work is called.
+        first: how many were done before.
+    """
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import track
 
         console = Console(stderr=True)
-        yield from track(items, description=label, total=total, transient=True, console=console)
+        yield from track(
+            items, description=label, total=total, completed=first, transient=True, console=console
+        )
         return
-    last = time.monotonic()
-    for count, item in enumerate(items, start=1):
+    begin = last = time.monotonic()
+    for count, item in enumerate(items, start=first + 1):
         yield item
         now = time.monotonic()
         if now - last >= _LINE_EVERY_SECONDS:
             last = now
-            print(f"{label}: {count} of {total}", file=sys.stderr, flush=True)
+            left = timedelta(seconds=round((now - begin) / (count - first) * (total - count)))
+            print(f"{label}: {count} of {total}, about {left} left", file=sys.stderr, flush=True)
 
 
 def end_with_parent() -> None:

@@ -13,6 +13,7 @@ from eval_suite.core.runtime import progress
 from eval_suite.data.boxes import WITH_BOXES, open_localisation
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.images import ImageIndex, open_images, parse_spec, splits_of
+from eval_suite.data.voc import KIND, open_voc, voc_splits
 
 _NAMED = 20
 _CHUNK = 64
@@ -39,6 +40,8 @@ def check_data(spec: str, workers: int = 2) -> CheckReport:
     Raises:
         InputError: if the spec is no ``KIND:PATH`` with a known kind.
     """
+    if spec.startswith(f"{KIND}:"):
+        return _check_voc(spec, workers)
     kind = parse_spec(spec).kind
     try:
         splits = splits_of(spec)
@@ -67,6 +70,35 @@ def check_data(spec: str, workers: int = 2) -> CheckReport:
         }
     for one, other in combinations(seen, 2):
         lines += _shared(one, seen[one], other, seen[other])
+    return CheckReport(lines, ok)
+
+
+def _check_voc(spec: str, workers: int) -> CheckReport:
+    """The same of images with objects; splits are not compared, since trainval holds train and val."""
+    try:
+        splits = voc_splits(spec)
+    except InputError as error:
+        return CheckReport([f"error: {error}"], ok=False)
+    lines: list[str] = []
+    ok = True
+    for split in splits:
+        try:
+            index = open_voc(spec, split)
+        except InputError as error:
+            lines.append(f"error: {error}")
+            ok = False
+            continue
+        looks = _look_at_all(index.images(), workers)
+        counts = np.bincount(index.labels, minlength=len(index.classes))
+        fewest, most = int(counts.argmin()), int(counts.argmax())
+        lines += [
+            f"{split}: {len(index):,} images, {len(index.labels):,} objects ({int(index.difficult.sum()):,} difficult) in "
+            f"{len(index.classes):,} classes, {counts[fewest]:,} ({index.classes[fewest]}) to {counts[most]:,} "
+            f"({index.classes[most]}) a class",
+            f"  sizes: {_sizes(Counter(look.size for look in looks if look.size))}",
+            *_broken(index.ids, looks),
+        ]
+        ok = ok and not any(look.problem for look in looks)
     return CheckReport(lines, ok)
 
 
@@ -103,10 +135,12 @@ def _describe(index: ImageIndex, looks: list[_Look]) -> list[str]:
         f"  classes: {_some(index.classes)}",
         f"  sizes: {_sizes(Counter(look.size for look in looks if look.size))}",
     ]
-    broken = [f"{name} ({look.problem})" for name, look in zip(index.ids, looks, strict=True) if look.problem]
-    if broken:
-        lines.append(f"  error: {len(broken):,} cannot be read: {_some(broken)}")
-    return lines
+    return lines + _broken(index.ids, looks)
+
+
+def _broken(ids: list[str], looks: list[_Look]) -> list[str]:
+    broken = [f"{name} ({look.problem})" for name, look in zip(ids, looks, strict=True) if look.problem]
+    return [f"  error: {len(broken):,} cannot be read: {_some(broken)}"] if broken else []
 
 
 def _look_at_boxes(spec: str, split: str) -> CheckReport:

@@ -29,8 +29,8 @@ from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.data.demo_creatures import CLASSES
 from eval_suite.data.demo_layouts import DemoSize, write_coco, write_images, write_ood, write_voc
 
-VERSION = 1
-"""Goes up whenever the same seed and size make other pictures."""
+VERSION = 2
+"""Goes up whenever the same seed and size make other files."""
 
 SIZES = {
     "tiny": DemoSize(

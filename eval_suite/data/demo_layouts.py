@@ -107,7 +107,7 @@ def write_voc(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
             (root / year / folder).mkdir(parents=True)
         number = 0
         for split, count in splits.items():
-            names = []
+            names, shown = [], []
             for i in range(count):
                 number += 1
                 name = f"{number:06d}" if year == "VOC2007" else f"2012_{number:06d}"
@@ -115,11 +115,17 @@ def write_voc(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
                 _save(root / year / "JPEGImages" / f"{name}.jpg", scene.pixels)
                 (root / year / "Annotations" / f"{name}.xml").write_text(voc_xml(year, name, scene), "utf-8")
                 names.append(name)
-            sets = {split: names}
+                shown.append(scene.inhabitants)
+            sets = {split: slice(None)}
             if split == "trainval":
-                sets |= {"train": names[0::2], "val": names[1::2]}
-            for set_name, members in sets.items():
-                _write_lines(root / year / "ImageSets" / "Main" / f"{set_name}.txt", members)
+                sets |= {"train": slice(0, None, 2), "val": slice(1, None, 2)}
+            for set_name, part in sets.items():
+                lists = root / year / "ImageSets" / "Main"
+                _write_lines(lists / f"{set_name}.txt", names[part])
+                for label in CLASSES:
+                    presence = [_presence(label, inhabitants) for inhabitants in shown[part]]
+                    lines = [f"{name} {mark:2d}" for name, mark in zip(names[part], presence, strict=True)]
+                    _write_lines(lists / f"{label}_{set_name}.txt", lines)
             counts[f"{year}/{split}"] = count
     return counts
 
@@ -191,6 +197,12 @@ def voc_xml(year: str, name: str, scene: Scene) -> str:
     return f"<annotation>{head}{''.join(_voc_objects(scene.inhabitants))}</annotation>\n".replace(
         "><", ">\n<"
     )
+
+
+def _presence(label: str, inhabitants: list[Inhabitant]) -> int:
+    """VOC's mark of a class in an image: 1 present, 0 only as difficult objects, -1 absent."""
+    difficult = [each.difficult for each in inhabitants if each.creature.name == label]
+    return -1 if not difficult else int(not all(difficult))
 
 
 def _voc_objects(inhabitants: list[Inhabitant]) -> Iterator[str]:

@@ -147,6 +147,22 @@ PUBLISHED: tuple[PublishedNumber, ...] = (
         "CutMix paper, Table 9",
         "VGG-GAP, copied there from the ADL paper, whose evaluation differs",
     ),
+    *(
+        PublishedNumber("table10", backbone, "detect", metric, value, "CutMix paper, Table 10", note)
+        for metric, note, values in (
+            (
+                "SSD mAP (VOC07 11-point, no +1)",
+                "convention of the code the paper names, ssd.pytorch",
+                (0.767, 0.766, 0.768, 0.776),
+            ),
+            (
+                "Faster R-CNN C4 mAP (VOC07 11-point, +1)",
+                "convention of the code the paper names, faster-rcnn.pytorch",
+                (0.756, 0.739, 0.750, 0.767),
+            ),
+        )
+        for backbone, value in zip(("baseline", "mixup", "cutout", "cutmix"), values, strict=True)
+    ),
     PublishedNumber(
         "table11",
         "baseline",

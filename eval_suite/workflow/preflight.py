@@ -6,11 +6,17 @@ from pathlib import Path
 from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
 from eval_suite.core.validation import require_no_problems
-from eval_suite.data import coco
+from eval_suite.data import coco, voc
 from eval_suite.data.images import parse_spec, splits_of
 from eval_suite.data.outliers import parse_outliers, require_outliers
 from eval_suite.suite import Suite
 from eval_suite.training.recipe import Recipe
+
+# Kinds of data that are no sets of classes: how to find their folder, and a look at what it holds.
+_ANNOTATED: dict[str, tuple[Callable[[str], Path], Callable[[str], object]]] = {
+    coco.KIND: (coco.caption_path, coco.caption_splits),
+    voc.KIND: (voc.voc_path, voc.voc_splits),
+}
 
 
 def require_inputs(suite: Suite) -> None:
@@ -37,9 +43,9 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
         return world is not None and path.resolve().is_relative_to(world)
 
     def data(spec: str) -> None:
-        captions = spec.startswith(f"{coco.KIND}:")
-        if not made_by_the_run(coco.caption_path(spec) if captions else parse_spec(spec).path):
-            coco.caption_splits(spec) if captions else splits_of(spec)
+        path_of, look = _ANNOTATED.get(spec.partition(":")[0], (_image_path, splits_of))
+        if not made_by_the_run(path_of(spec)):
+            look(spec)
 
     def outliers(text: str) -> None:
         path = parse_outliers(text).path
@@ -59,6 +65,10 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"tasks.{name}.{option}", lambda spec=source: data(spec)  # type: ignore[misc]
         for option, source in options.outlier_sources().items():
             yield f"tasks.{name}.{option}", lambda text=source: outliers(text)  # type: ignore[misc]
+
+
+def _image_path(spec: str) -> Path:
+    return parse_spec(spec).path
 
 
 def _require_architecture(arch: str) -> None:

@@ -23,6 +23,8 @@ from eval_suite.core.runtime import (
     child_environment,
     command_line,
     derive_seed,
+    process_count,
+    process_rank,
     progress,
     run_info,
 )
@@ -141,7 +143,7 @@ def test_progress_passes_everything_on_and_prints_a_line_every_ten_seconds(
 
     assert list(progress(items(), 6, "reading")) == list(range(6))
     captured = capsys.readouterr()
-    assert captured.err == "reading: 3 of 6\nreading: 6 of 6\n"
+    assert captured.err == "reading: 3 of 6, about 0:00:12 left\nreading: 6 of 6, about 0:00:00 left\n"
     assert captured.out == ""
 
 
@@ -190,3 +192,37 @@ def test_children_are_told_their_parent_and_keep_the_environment(monkeypatch: py
     environment = child_environment()
     assert environment["EVAL_SUITE_PARENT"] == str(os.getpid())
     assert environment["SOME_VARIABLE"] == "kept"
+
+
+def test_work_done_before_counts_but_not_for_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
+
+    def items() -> Any:
+        for i in range(90, 100):
+            now[0] += 11
+            yield i
+
+    assert len(list(progress(items(), 100, "fitting", first=90))) == 10
+    assert capsys.readouterr().err.startswith("fitting: 91 of 100, about 0:01:39 left\n")
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank", "count"),
+    [
+        ({}, 0, 1),
+        ({"RANK": "3", "WORLD_SIZE": "4"}, 3, 4),
+        ({"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "8"}, 2, 8),
+        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, 0, 1),
+    ],
+)
+def test_the_place_in_a_group_is_read_off_the_environment(
+    variables: dict[str, str], rank: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert (process_rank(), process_count()) == (rank, count)

@@ -119,3 +119,18 @@ def test_masks_are_counted(tmp_path: Path) -> None:
     write(tmp_path / "test" / "localization.txt", *(f"{name},m.png," for name in (*names, names[0])))
     report = check_data(f"wsoleval:{tmp_path}")
     assert (report.ok, report.lines[-1]) == (True, "  masks: 4")
+
+
+def test_a_devkit_with_a_broken_image_and_one_with_a_wrong_box(demo_world: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "VOCdevkit"
+    shutil.copytree(demo_world / "VOCdevkit", copy)
+    report = check_data(f"voc:{copy}")
+    assert report.ok
+    assert report.lines[0].startswith("VOC2007/trainval: 12 images, ")
+    (copy / "VOC2007/JPEGImages/000013.jpg").write_bytes(b"no image")
+    annotation = copy / "VOC2012/Annotations/2012_000001.xml"
+    annotation.write_text(annotation.read_text().replace("<xmin>", "<xmin>9", 1))
+    report = check_data(f"voc:{copy}")
+    assert not report.ok
+    assert "  error: 1 cannot be read: VOC2007/000013 (not an image)" in report.lines
+    assert any(line.startswith("error: expected a box within") for line in report.lines)

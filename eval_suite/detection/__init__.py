@@ -1,0 +1,1 @@
+"""The detect task: detectors fine-tuned on Pascal VOC from any backbone."""

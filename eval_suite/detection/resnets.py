@@ -1,0 +1,80 @@
+"""MMDetection's own ResNet and ResNeXt in the place of timm's and torchvision's, where they are the same network."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+_DEPTHS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
+_SIDE = 96
+
+
+def own_resnet(net: nn.Module, *, stages: int, out: tuple[int, ...]) -> dict[str, Any] | None:
+    """The config of MMDetection's backbone that computes the same as a network's first stages; None for any other.
+
+    Which network it is, is read off its layers and then checked: every weight must have its place, and the maps of
+    a random image must be the same.
+
+    Args:
+        net: a classifier.
+        stages: residual stages the detector needs, from the first.
+        out: which of them give a map, counted from 0.
+    """
+    config = _described(net)
+    if config is None:
+        return None
+    config |= {
+        "num_stages": stages,
+        "strides": (1, 2, 2, 2)[:stages],
+        "dilations": (1,) * stages,
+        "out_indices": out,
+    }
+    from mmdet.registry import MODELS
+
+    twin = MODELS.build({**config, "norm_cfg": {"type": "BN"}})
+    own, theirs = twin.state_dict(), net.state_dict()
+    if any(key not in theirs or theirs[key].shape != value.shape for key, value in own.items()):
+        return None
+    twin.load_state_dict({key: theirs[key] for key in own})
+    return config if _same_maps(net, twin, [f"layer{i + 1}" for i in out]) else None
+
+
+def _described(net: nn.Module) -> dict[str, Any] | None:
+    layers = [getattr(net, f"layer{i}", None) for i in (1, 2, 3, 4)]
+    if not all(isinstance(layer, nn.Sequential) for layer in layers):
+        return None
+    first = layers[0][0]  # type: ignore[index]
+    bottleneck = hasattr(first, "conv3")
+    depth = _DEPTHS.get(tuple(len(layer) for layer in layers))  # type: ignore[arg-type]
+    if depth == 50 and not bottleneck:
+        depth = 34
+    if (
+        depth is None
+        or bottleneck != (depth >= 50)
+        or not isinstance(getattr(first, "conv2", None), nn.Conv2d)
+    ):
+        return None
+    groups = first.conv2.groups
+    if groups == 1:
+        return {"type": "ResNet", "depth": depth, "style": "pytorch"}
+    width = first.conv2.out_channels // groups
+    return {"type": "ResNeXt", "depth": depth, "groups": groups, "base_width": width, "style": "pytorch"}
+
+
+@torch.no_grad()
+def _same_maps(net: nn.Module, twin: nn.Module, layers: list[str]) -> bool:
+    kept: list[torch.Tensor] = []
+    handles = [
+        net.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        for name in layers
+    ]
+    image = torch.randn(1, 3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
+    net.eval()(image)
+    for handle in handles:
+        handle.remove()
+    twin.eval()  # which gives nothing back in MMDetection's networks
+    maps = twin(image)
+    return all(
+        torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max()))
+        for a, b in zip(kept, maps, strict=True)
+    )

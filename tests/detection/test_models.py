@@ -1,0 +1,129 @@
+"""Detectors get the backbone's weights, all of them, and compute its features."""
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.detection.configs import Level, faster_rcnn_config, ssd_config
+from eval_suite.detection.models import _load, build_detector
+from eval_suite.detection.options import TITLES, FasterRcnnOptions, SsdOptions
+from tests.detection.conftest import MEAN, STD, make_backbone, small_options
+
+CARD = make_backbone(blocks=1, channels=(4, 8, 16)).card
+
+
+def classifier_maps(backbone: Backbone, image: Tensor, layers: list[str]) -> list[Tensor]:
+    kept: list[Tensor] = []
+    handles = [
+        backbone.net.get_submodule(name).register_forward_hook(lambda _m, _i, out: kept.append(out.clone()))
+        for name in layers
+    ]
+    backbone(image)
+    for handle in handles:
+        handle.remove()
+    return kept
+
+
+def detector_maps(model: torch.nn.Module, image: Tensor) -> tuple[Tensor, ...]:
+    """The backbone's maps of an image as MMDetection's loaders give it: BGR in 0..255, as bytes."""
+    model.eval()
+    batch = {"inputs": [(image[0].flip(0) * 255).round().to(torch.uint8)], "data_samples": None}
+    data = model.data_preprocessor(batch, False)  # type: ignore[operator]
+    return model.backbone(data["inputs"])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("arch", "detector", "layers"),
+    [
+        ("resnet14_demo", "ssd", ["layer2", "layer3"]),
+        ("resnet14_demo", "faster-rcnn-c4", ["layer2"]),
+        ("torchvision:resnet50", "ssd", ["layer2", "layer3"]),
+        ("resnext50_32x4d", "faster-rcnn-c4", ["layer3"]),
+        ("resnet18", "faster-rcnn-fpn", ["layer1", "layer2", "layer3", "layer4"]),
+        ("mobilenetv3_small_050", "ssd-fpn", ["blocks.1", "blocks.3", "blocks.5"]),
+    ],
+)
+@torch.no_grad()
+def test_features_are_the_classifiers(arch: str, detector: str, layers: list[str]) -> None:
+    backbone = make_backbone(arch)
+    for norm in (m for m in backbone.net.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        norm.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+        norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    before = copy.deepcopy(backbone.net.state_dict())
+    built = build_detector(detector, backbone, 7, small_options(), seed=0)
+    image = (torch.rand(1, 3, 96, 96) * 255).round() / 255
+    own = detector_maps(built.model, image)
+    for map_, wanted in zip(own, classifier_maps(backbone, image, layers), strict=True):
+        torch.testing.assert_close(map_, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+    assert built.loaded.startswith(f"{TITLES[detector]}: all ")
+    native = "MMDetection's" in built.loaded
+    assert native == (arch in ("torchvision:resnet50", "resnext50_32x4d", "resnet18"))
+    assert all(torch.equal(value, backbone.net.state_dict()[key]) for key, value in before.items())
+
+
+@torch.no_grad()
+def test_the_c4_head_is_the_classifiers_last_stage(tiny_backbone: Backbone) -> None:
+    built = build_detector("faster-rcnn-c4", tiny_backbone, 7, small_options(), seed=0)
+    maps = torch.randn(3, 8, 7, 7)
+    built.model.eval()
+    head = built.model.roi_head.shared_head  # type: ignore[union-attr]
+    wanted = tiny_backbone.net.layer3(maps)  # type: ignore[operator]
+    assert torch.equal(head(maps), wanted)  # type: ignore[operator]
+
+
+def test_the_seed_decides_the_new_layers(tiny_backbone: Backbone) -> None:
+    first, again, other = (
+        build_detector("ssd", tiny_backbone, 3, small_options(), seed=seed).model.state_dict()
+        for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    differing = {key.split(".")[0] for key in first if not torch.equal(first[key], other[key])}
+    assert differing == {"neck", "bbox_head"}
+
+
+def test_weights_that_do_not_arrive_are_listed(tiny_backbone: Backbone) -> None:
+    built = build_detector("ssd", tiny_backbone, 3, small_options(), seed=0)
+    net = copy.deepcopy(tiny_backbone.net)
+    del net.layer3
+    with pytest.raises(
+        EvalSuiteError, match=r"12 of \d+ weights .* did not arrive .*: backbone\.net\.layer3\.0"
+    ):
+        _load(built.model, net, [])
+
+
+def test_ssd300_on_a_resnet50_has_the_published_maps_and_anchors() -> None:
+    config = ssd_config([Level(512, 8), Level(1024, 16)], 20, CARD, SsdOptions(), fpn=False)
+    neck, anchors = config["neck"], config["bbox_head"]["anchor_generator"]
+    assert neck["out_channels"] == [512, 1024, 512, 256, 256, 256]
+    assert (neck["level_strides"], neck["level_paddings"]) == ([2, 2, 1, 1], [1, 1, 0, 0])
+    assert neck["l2_norm_scale"] == 20
+    assert anchors["strides"] == [8, 16, 32, 64, 100, 300]
+    assert anchors["min_sizes"] == pytest.approx([30, 60, 111, 162, 213, 264])
+    assert anchors["max_sizes"] == pytest.approx([60, 111, 162, 213, 264, 315])
+    assert anchors["ratios"] == [[2], [2, 3], [2, 3], [2, 3], [2], [2]]
+    assert config["data_preprocessor"]["mean"] == pytest.approx([255 * value for value in MEAN])
+    assert config["data_preprocessor"]["std"] == pytest.approx([255 * value for value in STD])
+    assert config["data_preprocessor"]["bgr_to_rgb"]
+
+
+def test_faster_rcnn_on_a_resnet50_is_the_c4_model() -> None:
+    config = faster_rcnn_config([Level(1024, 16)], 20, CARD, FasterRcnnOptions(), head=Level(2048, 2))
+    anchors = config["rpn_head"]["anchor_generator"]
+    assert (anchors["scales"], anchors["ratios"], anchors["strides"]) == ([8, 16, 32], [0.5, 1.0, 2.0], [16])
+    assert config["roi_head"]["bbox_head"]["roi_feat_size"] == 4
+    assert config["test_cfg"]["rcnn"] == {
+        "score_thr": 0.001,
+        "nms": {"type": "nms", "iou_threshold": 0.3},
+        "max_per_img": 100,
+    }
+    assert "neck" not in config
+
+
+def test_backbones_without_maps_are_refused(tiny_backbone: Backbone) -> None:
+    card = tiny_backbone.card.model_copy(update={"feature_layer": None})
+    with pytest.raises(InputError, match="has no feature maps of height and width"):
+        build_detector("ssd", Backbone(tiny_backbone.net, card), 3, small_options(), seed=0)

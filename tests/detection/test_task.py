@@ -1,0 +1,278 @@
+"""The task from a backbone to its record's numbers, and scoring of files made elsewhere."""
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.errors import InputError
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.task import Score
+from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.detection.matching import Detections
+from eval_suite.detection.models import build_detector
+from eval_suite.detection.options import TITLES, DetectOptions
+from eval_suite.detection.predicting import predict_detector
+from eval_suite.detection.predictions import write_detections
+from eval_suite.detection.scoring import score_detector
+from eval_suite.detection.task import DetectTask
+from tests.conftest import Said
+from tests.detection.conftest import small_options
+
+RUNTIME = RuntimeOptions(device="cpu", threads=1, workers=0, batch_size=4)
+
+
+@pytest.fixture
+def index(demo_world: Path) -> VocIndex:
+    return open_voc(f"voc:{demo_world}")
+
+
+def near_the_truth(index: VocIndex, seed: int = 0) -> Detections:
+    """Moved copies of all objects, and some boxes of nothing."""
+    rng = np.random.default_rng(seed)
+    image = np.concatenate([index.image, index.image, rng.integers(0, len(index), 30)])
+    labels = np.concatenate([index.labels, index.labels, rng.integers(0, len(index.classes), 30)])
+    start = rng.uniform(0, 60, (30, 2))
+    boxes = np.concatenate(
+        [index.boxes, index.boxes, np.hstack([start, start + rng.uniform(5, 30, (30, 2))])]
+    )
+    boxes = boxes + rng.normal(0, 2, boxes.shape)
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2] + 1)
+    order = np.argsort(image, kind="stable")
+    return Detections(
+        image[order],
+        labels[order],
+        boxes[order].astype(np.float32).astype(np.float64),
+        rng.permutation(len(image)) / len(image),
+    )
+
+
+def run(backbone: Backbone, options: DetectOptions, folder: Path) -> Score:
+    task = DetectTask()
+    card = backbone.card.model_copy(deep=True)
+    model = task.fit(Backbone(backbone.net, card), options, RUNTIME, 0, folder / "fit")
+    predictions = task.predict(model, options, RUNTIME, folder / "detect")
+    return task.score(predictions, options, None, folder / "detect")
+
+
+@pytest.mark.long
+def test_from_backbone_to_numbers(tiny_backbone: Backbone, demo_world: Path, tmp_path: Path) -> None:
+    options = small_options(demo_world, detectors=tuple(TITLES))
+    score = run(tiny_backbone, options, tmp_path)
+    assert [m.name for m in score.metrics[:4]] == [
+        "SSD mAP (VOC07 11-point, no +1)",
+        "SSD-FPN mAP (VOC07 11-point, no +1)",
+        "Faster R-CNN C4 mAP (VOC07 11-point, +1)",
+        "Faster R-CNN FPN mAP (VOC07 11-point, +1)",
+    ]
+    assert (score.data.n_available, score.data.n_scored, score.data.n_failed) == (6, 6, 0)
+    assert len(score.examples) == 4 * 4
+    assert all((tmp_path / "detect" / e.image.removeprefix("detect/")).is_file() for e in score.examples)
+    by_name = {metric.name: metric.value for metric in score.metrics if metric.subset is None}
+    for name, values in score.outcomes.items():
+        assert values.mean() == pytest.approx(by_name[name])
+    fewer = small_options(demo_world, detectors=("ssd",))
+    again = run(tiny_backbone, fewer, tmp_path)
+    assert {m.name.split(" ")[0] for m in again.metrics} == {"SSD"}
+
+
+@pytest.mark.long
+def test_unreadable_images_are_counted_or_stop_it(
+    tiny_backbone: Backbone, index: VocIndex, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(index.paths[2].read_bytes()[:400])
+    damaged = replace(index, paths=[broken if i == 2 else path for i, path in enumerate(index.paths)])
+    model = build_detector("ssd", tiny_backbone, 10, small_options(), seed=0).model
+    found = predict_detector(model, "ssd", damaged, small_options(), RUNTIME, label="x")
+    assert found.failed == [index.ids[2]]
+    assert 2 not in found.detections.image
+    assert "1 of 6 images cannot be read" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"cannot read {index.ids[2]}"):
+        predict_detector(model, "ssd", damaged, small_options(strict=True), RUNTIME, label="x")
+    for i in range(6):
+        damaged.paths[i] = broken
+    with pytest.raises(InputError, match="none of the 6 images"):
+        predict_detector(model, "ssd", damaged, small_options(), RUNTIME, label="x")
+
+
+@pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
+def test_batch_size_does_not_matter(tiny_backbone: Backbone, index: VocIndex, detector: str) -> None:
+    model = build_detector(detector, tiny_backbone, 10, small_options(), seed=0).model
+    one, many = (
+        predict_detector(
+            model,
+            detector,
+            index,
+            small_options(),
+            RUNTIME.model_copy(update={"batch_size": size}),
+            label="x",
+        ).detections
+        for size in (1, 6)
+    )
+    assert np.array_equal(one.image, many.image)
+    assert np.array_equal(one.labels, many.labels)
+    np.testing.assert_allclose(one.scores, many.scores, rtol=1e-4)
+    np.testing.assert_allclose(one.boxes, many.boxes, atol=1e-2)
+
+
+def test_all_metrics_agree_with_mmdetections_voc_metric(index: VocIndex) -> None:
+    pytest.importorskip("mmdet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mmdet.evaluation import VOCMetric
+    found = near_the_truth(index)
+    index = replace(index, difficult=np.arange(len(index.boxes)) % 4 == 1)
+    ours = {m.name: m.value for m in score_detector(found, index).metrics if m.subset is None}
+    samples = []
+    for i in range(len(index)):
+        mine, easy = found.select(found.image == i), (index.image == i) & ~index.difficult
+        hard = (index.image == i) & index.difficult
+
+        def instances(rows: np.ndarray) -> dict[str, torch.Tensor]:
+            return {"bboxes": torch.tensor(index.boxes[rows]), "labels": torch.tensor(index.labels[rows])}
+
+        samples.append(
+            {
+                "gt_instances": instances(easy),
+                "ignored_instances": instances(hard),
+                "pred_instances": {
+                    "bboxes": torch.tensor(mine.boxes, dtype=torch.float32),
+                    "labels": torch.tensor(mine.labels),
+                    "scores": torch.tensor(mine.scores, dtype=torch.float32),
+                },
+            }
+        )
+    for variant, mode in (("VOC07 11-point", "11points"), ("area", "area")):
+        metric = VOCMetric(iou_thrs=0.5, eval_mode=mode)
+        metric.dataset_meta = {"classes": tuple(index.classes)}
+        metric.process({}, samples)
+        assert ours[f"mAP ({variant}, +1)"] == pytest.approx(
+            metric.evaluate(len(index))["pascal_voc/mAP"], abs=1e-4
+        )
+
+
+def test_coco_ap_is_pycocotools_where_nothing_is_difficult(index: VocIndex) -> None:
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    found = near_the_truth(index)
+    easy = replace(index, difficult=np.zeros(len(index.boxes), bool))
+    rows = [
+        {
+            "image_id": int(i),
+            "category_id": int(c),
+            "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]],
+            "score": float(s),
+        }
+        for i, c, b, s in zip(*(part.tolist() for part in found), strict=True)
+    ]
+    truth = COCO()
+    truth.dataset = {
+        "info": {},
+        "images": [{"id": i} for i in range(len(index))],
+        "categories": [{"id": c} for c in range(10)],
+        "annotations": [
+            {
+                "id": k + 1,
+                "image_id": int(i),
+                "category_id": int(c),
+                "iscrowd": 0,
+                "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]],
+                "area": (b[2] - b[0]) * (b[3] - b[1]),
+            }
+            for k, (i, c, b) in enumerate(zip(index.image, index.labels, index.boxes.tolist(), strict=True))
+        ],
+    }
+    truth.createIndex()
+    evaluation = COCOeval(truth, truth.loadRes(rows), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    ours = {m.name: m.value for m in score_detector(found, easy).metrics}
+    names = ("COCO AP (IoU 0.50:0.95)", "COCO AP50", "COCO AP75")
+    assert [ours[name] for name in names] == pytest.approx(evaluation.stats[:3].tolist())
+
+
+@pytest.mark.parametrize("found_too", [True, False])
+def test_a_difficult_object_changes_nothing_found_or_not(index: VocIndex, found_too: bool) -> None:
+    hard = replace(index, difficult=np.arange(len(index.boxes)) == 0)
+    scores = np.linspace(1, 0.5, len(index.boxes))
+    perfect = Detections(index.image, index.labels, index.boxes.astype(float), scores)
+    detections = perfect.select(np.arange(len(scores)) >= (0 if found_too else 1))
+    values = [m.value for m in score_detector(detections, hard).metrics]
+    assert values == pytest.approx([1.0] * len(values))
+
+
+def test_perfect_detections_score_one_and_none_score_zero(index: VocIndex) -> None:
+    perfect = Detections(
+        index.image, index.labels, index.boxes.astype(float), np.linspace(0.5, 1, len(index.boxes))
+    )
+    nothing = perfect.select(np.zeros(len(index.boxes), bool))
+    for detections, value in ((perfect, 1.0), (nothing, 0.0)):
+        score = score_detector(detections, index, "SSD")
+        assert [m.value for m in score.metrics] == pytest.approx([value] * len(score.metrics))
+        assert score.metrics[0].name == "SSD mAP (VOC07 11-point, no +1)"
+        assert score.curves[0].name == "SSD precision-recall (mean over classes)"
+        assert score.curves[0].y == pytest.approx([value] * 101)
+
+
+def test_without_objects_there_is_no_number(index: VocIndex) -> None:
+    hard = replace(index, difficult=np.ones(len(index.boxes), bool))
+    score = score_detector(near_the_truth(index), hard)
+    assert all(m.value is None and m.reason for m in score.metrics)
+    assert not score.outcomes
+
+
+class TestScoreCommand:
+    def test_a_file_made_elsewhere(
+        self, index: VocIndex, demo_world: Path, tmp_path: Path, cli: Callable[..., Said]
+    ) -> None:
+        path = tmp_path / "theirs.json"
+        found = near_the_truth(index)
+        write_detections(path, index, found)
+        out = tmp_path / "metrics.json"
+        said = cli(
+            "score", "detect", "--predictions", path, "--truth", f"voc:{demo_world}", "--json-file", out
+        )
+        assert said.code == 0, said.err
+        wanted = score_detector(found, index).metrics[0]
+        assert f"{wanted.name} {100 * wanted.value:.2f} %" in said.out.splitlines()[-1]  # type: ignore[operator]
+        assert json.loads(out.read_text())[0]["name"] == "mAP (VOC07 11-point, +1)"
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"image_id": 4}, "unknown: 4"),
+            ({"category_id": 99}, "unknown: 99"),
+            ({"bbox": [1]}, "4 finite numbers"),
+        ],
+    )
+    def test_wrong_entries(
+        self, change: dict[str, Any], words: str, demo_world: Path, tmp_path: Path, cli: Callable[..., Said]
+    ) -> None:
+        path = tmp_path / "theirs.json"
+        entry = {"image_id": 13, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5, **change}
+        path.write_text(json.dumps([entry]))
+        said = cli("score", "detect", "--predictions", path, "--truth", f"voc:{demo_world}")
+        assert said.code == 2
+        assert words in said.err
+        assert said.err.count("\n") == 1
+
+    def test_no_truth(self, tmp_path: Path, cli: Callable[..., Said]) -> None:
+        (tmp_path / "a.json").write_text("[]")
+        said = cli("score", "detect", "--predictions", tmp_path / "a.json")
+        assert (said.code, "--truth voc:PATH" in said.err) == (2, True)
+
+
+def test_wrong_options_are_refused() -> None:
+    for wrong in ({"detectors": ()}, {"detectors": ("ssd", "ssd")}, {"ssd": {"milestones": (0.9, 0.5)}}):
+        with pytest.raises(ValueError, match="expected"):
+            DetectOptions.model_validate({"data": "voc:x", **wrong})
