@@ -83,6 +83,8 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
             names = [textwrap.fill(name, _TICK_CHARACTERS) for name in chart.categories]
             axes.set_xticks(range(len(names)), names)
             axes.set_xlim(-0.5, len(chart.categories) - 0.5)
+        elif all(float(x).is_integer() for series in chart.series for x in series.x if math.isfinite(x)):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if square:
             axes.set(xlim=chart.limits, ylim=chart.limits)
             axes.set_aspect("equal")
