@@ -1,13 +1,12 @@
-"""What a regularizer adds to a training step: with CutMix, Mixup or Cutout against without any.
+"""What a regularizer adds to a training step: with each of them against without any.
 
 A step is what the training loop does with a batch that is already on the device: regularise, forward, cross entropy
-on soft or hard targets, backward, SGD. Every step is regularised (probability 1), the dearest case. Beside the ratio
-of whole steps stands the cost of the parts that differ, timed without the network: on a busy machine it is the
-steadier figure.
+on soft or hard targets, backward, SGD. Every step is regularised (probability 1, schedules at their end), the dearest
+case. Beside the ratio of whole steps stands, for those that act on the batch alone, the cost of the parts that differ,
+timed without the network: on a busy machine it is the steadier figure.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,26 +19,39 @@ from eval_suite.backbones.inference import place
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
-from eval_suite.training.regularizers import CutMix, Cutout, Mixup, Regularizer, regularise
+from eval_suite.training.regularizers import (
+    CutMix,
+    Cutout,
+    DropBlock,
+    FeatureCutMix,
+    HideAndSeek,
+    LabelSmoothing,
+    ManifoldMixup,
+    Mixup,
+    Regularizer,
+    ShakeDrop,
+    StochasticDepth,
+    regularise,
+)
+from eval_suite.training.regularizers.network import Network
 
 BATCH = 64
 CLASSES = {32: 100, 224: 1000}
 AIM = {"cpu": "<= 1.03", "cuda": "<= 1.02"}
 
-Step = Callable[[list[Regularizer]], None]
-
 
 class Steps(NamedTuple):
     """The whole training step, and the part of it that a regularizer changes: batch and loss without the network."""
 
-    whole: Step
-    batch_and_loss: Step
+    whole: Callable[[], None]
+    batch_and_loss: Callable[[], None]
 
 
 def main() -> None:
     parser = options(__doc__, repeats=None)
     parser.add_argument("--sizes", type=int, nargs="+", choices=tuple(CLASSES), default=list(CLASSES))
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--only", nargs="+", default=[], help="regularizers to time; by default all")
     arguments = parser.parse_args()
     device = RuntimeOptions(device=arguments.device, threads=arguments.threads).resolve_device()
     print(
@@ -47,41 +59,51 @@ def main() -> None:
     )
     for size in arguments.sizes:
         repeats = arguments.repeats or (5 if size == 224 and device.type == "cpu" else 40)
-        measure(size, device, arguments.precision, repeats)
+        measure(size, device, arguments.precision, repeats, arguments.only)
 
 
-def measure(size: int, device: torch.device, precision: str, repeats: int) -> None:
+def measure(size: int, device: torch.device, precision: str, repeats: int, only: list[str]) -> None:
     """Time the steps at one image size and print the ratios."""
     arch = "resnet20_cifar" if size == 32 else "resnet18" if device.type == "cpu" else "resnet50"
     variants: dict[str, list[Regularizer]] = {
         "without": [],
-        "CutMix": [CutMix()],
-        "Mixup": [Mixup()],
-        "Cutout": [Cutout(size=size // 2)],
+        "cutmix": [CutMix()],
+        "cutmix, per sample": [CutMix(per_sample=True)],
+        "mixup": [Mixup()],
+        "manifold-mixup": [ManifoldMixup(layers=("layer1", "layer2"))],
+        "feature-cutmix": [FeatureCutMix(layers=("layer1", "layer2"))],
+        "cutout": [Cutout(size=size // 2)],
+        "has": [HideAndSeek(sizes=(0, size // 8, size // 4))],
+        "label-smoothing": [LabelSmoothing()],
+        "stochastic-depth": [StochasticDepth()],
+        "dropblock": [DropBlock(block_size=4)],
+        "shakedrop": [ShakeDrop()],
     }
-    steps = make_steps(arch, size, device, precision)
+    if only:
+        variants = {name: chosen for name, chosen in variants.items() if name in ("without", *only)}
+    steps = {name: make_steps(arch, size, device, precision, chosen) for name, chosen in variants.items()}
     print(f"{arch} at {size} px, {repeats} rounds", flush=True)
-    whole, alone = (
-        take_turns(
-            {name: partial(step, chosen) for name, chosen in variants.items()},
-            repeats,
-            finish=waiter(device.type),
-        )
-        for step in steps
-    )
+    finish = waiter(device.type)
+    whole = take_turns({name: step.whole for name, step in steps.items()}, repeats, finish=finish)
+    alone = take_turns({name: step.batch_and_loss for name, step in steps.items()}, repeats, finish=finish)
     base, base_alone = spread(whole["without"]), spread(alone["without"])
     for name, found in whole.items():
-        line = f"  {name:<8} {spread(found).scaled(1e3).text('ms')}"
+        line = f"  {name:<18} {spread(found).scaled(1e3).text('ms')}"
+        mixes = any(one.stage in ("mix", "features") for one in variants[name])
         if name != "without":
+            line += f"   {report(ratios(found, whole['without']), AIM[device.type] if mixes else 'none')}"
+        if name != "without" and all(one.stage not in ("network", "features") for one in variants[name]):
             added = spread(alone[name]).median - base_alone.median
-            line += f"   {report(ratios(found, whole['without']), AIM[device.type])}"
             line += f"; timed alone {1e3 * added:+.2f} ms = {added / base.median:+.2%} of a step"
         print(line)
 
 
-def make_steps(arch: str, size: int, device: torch.device, precision: str) -> Steps:
-    """The step of the training loop for one network, as functions of the regularizers."""
+def make_steps(
+    arch: str, size: int, device: torch.device, precision: str, regularizers: list[Regularizer]
+) -> Steps:
+    """The step of the training loop for one network of its own."""
     classes = CLASSES[size]
+    torch.manual_seed(0)
     net = build_net(arch, classes)
     settings = {**native_config(arch, net), "input_size": (size, size)}
     card = BackboneCard(name=arch, source=arch, arch=arch, classes=[], **settings)
@@ -89,6 +111,9 @@ def make_steps(arch: str, size: int, device: torch.device, precision: str) -> St
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
     )
     backbone = place(finish(net, card), device)
+    network = Network(backbone.net, arch, (size, size))
+    for regularizer in regularizers:
+        regularizer.install(network)
     sgd = torch.optim.SGD(backbone.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
     model, optimizer = accelerator.prepare(backbone, sgd)
     model.train()
@@ -98,24 +123,26 @@ def make_steps(arch: str, size: int, device: torch.device, precision: str) -> St
     fill = torch.tensor(card.mean)
     number = 0
 
-    def batch(regularizers: list[Regularizer]) -> tuple[Tensor, Tensor]:
+    def batch() -> tuple[Tensor, Tensor]:
         nonlocal number
         number += 1
         key = derive_seed(0, number)
         torch.manual_seed(key)
         generator = torch.Generator().manual_seed(key)
-        mixed, targets = regularise(regularizers, images, labels, classes, generator, fill)
+        mixed, targets = regularise(
+            regularizers, images, labels, classes, generator, fill, progress=1.0, network=network
+        )
         return mixed.contiguous(memory_format=torch.channels_last), targets
 
-    def whole(regularizers: list[Regularizer]) -> None:
-        mixed, targets = batch(regularizers)
+    def whole() -> None:
+        mixed, targets = batch()
         loss = F.cross_entropy(model(mixed).float(), targets)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         optimizer.step()
 
-    def batch_and_loss(regularizers: list[Regularizer]) -> None:
-        _, targets = batch(regularizers)
+    def batch_and_loss() -> None:
+        _, targets = batch()
         F.cross_entropy(logits, targets).backward()
 
     return Steps(whole, batch_and_loss)

@@ -16,6 +16,8 @@ TASK_VERBS = {
     "wsol": "weakly supervised localisation: Top-1 Loc, GT-known Loc, MaxBoxAccV2",
     "detect": "mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC",
     "robustness": "error under attack (FGSM, PGD), occlusion, in-between samples and common corruptions",
+    "ood": "out-of-distribution detection: TNR at 95 % TPR, AUROC, detection accuracy by outlier set",
+    "caption": "captions by an LSTM on the backbone's features: BLEU, METEOR, ROUGE-L, CIDEr-D",
 }
 VERBS = {
     "train": "train a backbone from a recipe, or continue a stopped training",
@@ -24,7 +26,7 @@ VERBS = {
     "run": "everything of a suite that is missing, in parallel, then its report",
     "report": "put the records of a folder side by side in one HTML page",
     "data": "make the demo data, or check a data set: data demo|check",
-    "list": "what there is: list tasks|regularizers|architectures|suites|results",
+    "list": "what there is: list tasks|regularizers|scores|architectures|suites|results",
 }
 TRACEBACK_VARIABLE = "EVAL_SUITE_TRACEBACK"
 

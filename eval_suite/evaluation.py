@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.captioning.task import CaptionTask
 from eval_suite.classification.task import ClassifyTask
 from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.records import BackboneCard, ErrorInfo, Files, LoadReport, Metric, Result, TaskInfo
@@ -17,6 +18,7 @@ from eval_suite.core.store import Cell, atomic_write, exclusive, read_record, wr
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.detection.task import DetectTask
+from eval_suite.ood.task import OodTask
 from eval_suite.robustness.task import RobustnessTask
 from eval_suite.wsol.task import WsolTask
 
@@ -24,10 +26,7 @@ if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
 TASKS: dict[str, type[Task]] = {
-    "classify": ClassifyTask,
-    "wsol": WsolTask,
-    "detect": DetectTask,
-    "robustness": RobustnessTask,
+    task.name: task for task in (ClassifyTask, WsolTask, DetectTask, CaptionTask, RobustnessTask, OodTask)
 }
 
 

@@ -6,12 +6,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval_suite.backbones.spec import BackboneOptions, parse_source
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.store import Cell
+from eval_suite.core.store import Cell, atomic_write
 from eval_suite.core.task import TaskOptions
 from eval_suite.core.validation import problems, read_yaml, require_no_problems
 from eval_suite.evaluation import TASKS
@@ -160,6 +161,43 @@ def load_suite(text: str) -> Suite:
         backbones=backbones,
         tasks=tasks,
     )
+
+
+def shorten(suite: Suite, epochs: int | None, limit: int | None) -> Path:
+    """Write a short form of a suite: fewer epochs, or fewer images in training and in every task.
+
+    It is a suite of its own, named ``<name>-short``, so that its results never stand for those of the whole one.
+
+    Args:
+        suite: the whole one.
+        epochs: of every training; None leaves them.
+        limit: images of every split; None leaves them.
+
+    Returns:
+        Its file, in its report folder.
+
+    """
+    raw = read_yaml(_find(suite.given))
+    changes = {"epochs": epochs, "limit": limit}
+    given = {key: value for key, value in changes.items() if value is not None}
+    for name, row in suite.backbones.items():
+        if row.recipe is not None:
+            raw["backbones"][name] = {**(raw["backbones"][name] or {}), **given}
+    if limit is not None:
+        raw["tasks"] = {name: {**(options or {}), "limit": limit} for name, options in raw["tasks"].items()}
+    said = " and ".join(
+        f"{value} {what}" for what, value in zip(("epochs", "images"), changes.values(), strict=True) if value
+    )
+    short = {
+        **raw,
+        "name": f"{suite.name}-short",
+        "title": f"{suite.title}, in short",
+        "description": f"Cut to {said}: every row once, and numbers that mean little. {suite.description}".strip(),
+    }
+    path = Cell(short["name"], "", 0).report / "suite.yaml"
+    with atomic_write(path) as stream:
+        yaml.safe_dump(short, stream, sort_keys=False, allow_unicode=True)
+    return path
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -314,9 +314,9 @@ def test_data_demo_and_check(cli: Cli) -> None:
 
 
 def test_lists(cli: Cli) -> None:
-    said = cli("list", "tasks", "regularizers", "suites")
+    said = cli("list", "tasks", "regularizers", "scores", "suites")
     assert said.code == 0
-    for word in ("classify", "cutmix", "mixup", "cutout", "demo"):
+    for word in ("classify", "cutmix", "mixup", "cutout", "mahalanobis", "demo"):
         assert word in said.out
     said = cli("list", "architectures", "--filter", "resnet14_demo")
     assert said.out.split() == ["timm:resnet14_demo"]

@@ -13,7 +13,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches
+from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches, Prepare
 
 
 class Logits(NamedTuple):
@@ -58,8 +58,9 @@ def evaluation_batches(
     device: torch.device,
     strict: bool = False,
     transform: EvaluationTransform | None = None,
+    prepare: Prepare | None = None,
 ) -> ImageBatches:
-    """Every image of a set, resized and cropped as a backbone's card says, or by the transform of a protocol."""
+    """Every image of a set as a backbone's card says, or by the transform of a protocol; prepared first where it is to be."""
     return ImageBatches(
         index,
         transform or EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
@@ -67,6 +68,7 @@ def evaluation_batches(
         device=device,
         workers=runtime.workers,
         strict=strict,
+        prepare=prepare,
     )
 
 

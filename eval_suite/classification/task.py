@@ -11,29 +11,22 @@ from eval_suite.classification.pictures import examples, write_pictures
 from eval_suite.classification.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.core.calibration import (
     confidence_and_correctness,
-    expected_calibration_error,
     reliability,
 )
 from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.metrics import CALIBRATION_BINS, calibration_metric, share_metric
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Curve, Metric
 from eval_suite.core.runtime import RuntimeOptions, progress
-from eval_suite.core.statistics import (
-    Interval,
-    bootstrap_mean,
-    bootstrap_normal,
-    topk_correct,
-    wilson_interval,
-)
+from eval_suite.core.statistics import bootstrap_mean, topk_correct
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import open_images
+from eval_suite.data.truth import true_labels
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
-BINS = 15
-ECE = f"ECE ({BINS} equal-width bins)"
 _ITEMS_TO_DRAW = 10
 
 
@@ -114,18 +107,10 @@ def _truth(
             raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
         labels, classes = found.labels, found.classes
     else:
-        index = open_images(truth, split or (about.split if about.split != "unknown" else None))
-        label_of = dict(zip(index.ids, index.labels, strict=True))
-        if not found.ids and len(found.logits) != len(index):
-            raise InputError(
-                f"{path} holds {len(found.logits)} items without ids, but {truth} has {len(index)}; add an array 'ids'"
-            )
-        ids = found.ids or index.ids
-        unknown = [item for item in ids if item not in label_of]
-        if unknown:
-            raise InputError(f"{len(unknown)} ids of {path} are not in {truth}, first: '{unknown[0]}'")
-        labels, classes = np.array([label_of[item] for item in ids], np.int64), index.classes
-        about = index.about(index, about.failed)
+        labels, index = true_labels(
+            truth, split, ids=found.ids, items=len(found.logits), about=about, path=path
+        )
+        classes, about = index.classes, index.about(index, about.failed)
     outputs = found.logits.shape[1]
     if len(labels) == 0:
         raise InputError(f"{path} holds no items")
@@ -169,7 +154,7 @@ def _metrics(
     n = len(labels)
     outcomes = _outcomes(logits, labels)
     found = [
-        _share(name, int(outcomes[name].sum()), n, higher_is_better=False)
+        share_metric(name, int(outcomes[name].sum()), n, higher_is_better=False)
         for name in ("Top-1 error", "Top-5 error")
     ]
     if logits.shape[1] <= 5:
@@ -191,20 +176,7 @@ def _metrics(
             method="percentile bootstrap over items",
         )
     )
-    found.append(
-        Metric(
-            name=ECE,
-            value=expected_calibration_error(confidence, correct, BINS),
-            higher_is_better=False,
-            n=n,
-            interval=bootstrap_normal(
-                lambda chosen: expected_calibration_error(confidence[chosen], correct[chosen], BINS),
-                n,
-                bounds=Interval(0.0, 1.0),
-            ),
-            method="normal approximation with the bootstrap's standard error",
-        )
-    )
+    found.append(calibration_metric(confidence, correct))
     # Counted as the top-1 error is, where ties count against the model.
     return found + _per_class(topk_correct(logits, labels, 1), labels, classes)
 
@@ -220,28 +192,16 @@ def _per_class(correct: NDArray[np.bool_], labels: NDArray[np.int64], classes: l
         method=f"mean over the {int(present.sum())} classes with items",
     )
     each = [
-        _share("Accuracy", int(good), int(total), higher_is_better=True, subset=name)
+        share_metric("Accuracy", int(good), int(total), higher_is_better=True, subset=name)
         for name, (good, total) in zip(classes, counts, strict=True)
         if total
     ]
     return [mean, *each]
 
 
-def _share(name: str, count: int, n: int, *, higher_is_better: bool, subset: str | None = None) -> Metric:
-    return Metric(
-        name=name,
-        value=count / n,
-        higher_is_better=higher_is_better,
-        n=n,
-        interval=wilson_interval(count, n),
-        method="Wilson score",
-        subset=subset,
-    )
-
-
 def _reliability_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:
-    bins = reliability(confidence, correct, BINS)
-    centres = (np.arange(BINS) + 0.5) / BINS
+    bins = reliability(confidence, correct, CALIBRATION_BINS)
+    centres = (np.arange(CALIBRATION_BINS) + 0.5) / CALIBRATION_BINS
     # A bin of one or two items says 0 or 1; drawn, it would make the surest network look the worst.
     filled = bins.items >= max(1, min(_ITEMS_TO_DRAW, len(correct) // 100))
     return Curve(

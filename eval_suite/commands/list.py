@@ -14,6 +14,7 @@ def main(arguments: list[str]) -> int:
     kinds: dict[str, Callable[[], Iterator[str]]] = {
         "tasks": _tasks,
         "regularizers": _regularizers,
+        "scores": _scores,
         "architectures": _architectures,
         "suites": _suites,
         "results": _results,
@@ -53,6 +54,14 @@ def _regularizers() -> Iterator[str]:
     for name, kind in REGULARIZERS.items():
         parameters = ", ".join(f"{field.name}={_default(field.default)}" for field in fields(kind))  # type: ignore[arg-type]
         yield f"{name:<14} {_first(kind.__doc__)} ({parameters}) [{_cite(kind.paper)}]"
+
+
+def _scores() -> Iterator[str]:
+    from eval_suite.ood.scores import SCORES
+
+    for name, score in SCORES.items():
+        fitted = " (fitted to training images)" if score.fitted else ""
+        yield f"{name:<14} {score.title}{fitted} [{_cite(score.paper)}]"
 
 
 def _architectures() -> Iterator[str]:

@@ -69,4 +69,4 @@ def _one_line(boxed: str) -> str:
     text = " ".join(kept)
     text = re.sub(r"Error parsing \w+: \d+ validation errors? for \w+ ", "", text)
     text = re.sub(r"Got errors: .*: input length", "input length", text)
-    return re.sub(r"\s*\[type=[^\]]*\]?", "", text).replace("Value error, ", "")
+    return re.sub(r"\s*\[type=(.*?input_type=\w+\]|[^\]]*\]?)", "", text).replace("Value error, ", "")

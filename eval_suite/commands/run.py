@@ -7,7 +7,7 @@ from tyro.conf import Positional
 
 from eval_suite.commands.parsing import parse
 from eval_suite.core.store import exclusive
-from eval_suite.suite import load_suite
+from eval_suite.suite import load_suite, shorten
 from eval_suite.workflow.execute import Outcome, default_jobs, execute, jobs_to_run, last_line
 from eval_suite.workflow.plan import Plan, make_plan
 from eval_suite.workflow.preflight import require_inputs
@@ -26,6 +26,10 @@ class RunCommand(BaseModel):
     """CPU threads of each job."""
     executor: str | None = None
     """Snakemake executor plugin to run jobs elsewhere, such as slurm."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Train for this many epochs instead; the result is a suite of its own, NAME-short."""
+    limit: int | None = Field(default=None, ge=1)
+    """Train and evaluate on this many images of each split; likewise."""
     dry_run: bool = False
     """Only say which jobs are done and which would run."""
 
@@ -34,10 +38,13 @@ def main(arguments: list[str]) -> int:
     """Run the verb."""
     command = parse(RunCommand, "run", arguments)
     suite = load_suite(command.suite)
+    if command.epochs is not None or command.limit is not None:
+        require_inputs(suite)
+        suite = load_suite(str(shorten(suite, command.epochs, command.limit)))
     jobs = command.jobs or default_jobs()
     report = suite.cells()[0].report
     # A first run is looked over before it writes anything, a later one only where something is left to do.
-    first_time = not report.exists()
+    first_time = not (report / ".run").exists()
     if first_time:
         require_inputs(suite)
     with exclusive(report / ".run", "running this suite"):

@@ -13,7 +13,7 @@ from eval_suite.evaluation import headline, score_file, task_named
 
 
 class ScoreCommand(BaseModel):
-    """Metrics from saved predictions, also those made elsewhere (classify: .npz with 'logits', 'ids', 'labels')."""
+    """Metrics from saved predictions, also those made elsewhere (classify: .npz with 'logits', 'ids', 'labels'; wsol: with 'maps', 'ids'; robustness: what the task leaves; ood: 'known/SCORE', 'outliers/SET/SCORE'; caption: COCO results)."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -22,7 +22,7 @@ class ScoreCommand(BaseModel):
     predictions: Path
     """Predictions file of that task."""
     truth: str | None = None
-    """Ground truth as KIND:PATH, where the predictions do not carry their own."""
+    """Ground truth as KIND:PATH, for captions also a captions file, where the predictions do not carry their own."""
     split: str | None = None
     """Split of the ground truth."""
     json_file: Path | None = None

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eval_suite.commands.parsing import given, parse
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
-from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.store import Cell, safe_name
 from eval_suite.suite import Suite, load_recipe, load_suite
 
@@ -73,9 +73,11 @@ def main(arguments: list[str]) -> int:
     except BusyError:
         raise
     except Exception as error:
-        if suite is not None:
+        if suite is not None and first_process():
             _leave_failed_records(suite, cell, command.runtime, error)
         raise
+    if not first_process():
+        return 0
     state = "already trained" if trained.already_done else "trained"
     last, best = (trained.card.training or {})["last"], (trained.card.training or {})["best"]
     print(

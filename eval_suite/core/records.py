@@ -67,11 +67,15 @@ class Curve(_Strict):
 
 
 class Example(_Strict):
-    """A picture beside the record; ``image`` is a path relative to the record's folder."""
+    """A picture beside the record; ``image`` is a path relative to the record's folder.
+
+    With a ``score`` (higher is better), the report shows only those that the baseline does worst and best on.
+    """
 
     image: str
     alt: str
     caption: str
+    score: float | None = None
 
 
 class LoadReport(_Strict):

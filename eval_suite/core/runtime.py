@@ -65,6 +65,11 @@ class RuntimeOptions(BaseModel):
         return torch.device("cuda" if use_cuda else "cpu")
 
 
+def first_process() -> bool:
+    """Whether this is the first, or the only, of the processes that torchrun starts: the one that writes and speaks."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def process_rank() -> int:
     """Place of this process among those that torchrun or srun started together; 0 for one alone."""
     if process_count() == 1:

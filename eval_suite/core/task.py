@@ -35,6 +35,10 @@ class TaskOptions(BaseModel):
         """Every KIND:PATH of images the task reads, by the option that names it."""
         return {"data": self.data}
 
+    def outlier_sources(self) -> dict[str, str]:
+        """Every source of out-of-distribution images the task reads, by the option that names it."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Score:

@@ -72,13 +72,16 @@ class ImageIndex:
             return self
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
-        chosen = np.linspace(0, len(self) - 1, limit).round().astype(np.int64)
+        return self.select(np.linspace(0, len(self) - 1, limit).round().astype(np.int64))
+
+    def select(self, positions: NDArray[np.integer]) -> "ImageIndex":
+        """The index of the items at some positions, in their order."""
         return replace(
             self,
-            ids=[self.ids[i] for i in chosen],
-            labels=self.labels[chosen],
-            paths=None if self.paths is None else [self.paths[i] for i in chosen],
-            pixels=None if self.pixels is None else self.pixels[chosen],
+            ids=[self.ids[i] for i in positions],
+            labels=self.labels[positions],
+            paths=None if self.paths is None else [self.paths[i] for i in positions],
+            pixels=None if self.pixels is None else self.pixels[positions],
         )
 
     def about(self, evaluated: "ImageIndex", failed: list[str]) -> About:

@@ -124,6 +124,26 @@ def open_imagenet(path: Path) -> Layout:
     return _class_folders(path, splits, _common_classes(path, splits), ("val",))
 
 
+def image_files(top: Path | str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Image files below a folder, relative to it; hidden ones and links back to a parent are left out."""
+    real = os.path.realpath(top)
+    if real in above:
+        return
+    with os.scandir(top) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from image_files(entry.path, f"{prefix}{entry.name}/", (*above, real))
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                yield prefix + entry.name
+
+
+def listing(path: Path) -> str:
+    """What lies in a folder, in a few words."""
+    return _some(sorted(os.listdir(path))) or "an empty folder"
+
+
 def _cifar_content(form: CifarFormat, folder: Path, split: str) -> Content:
     classes = read_cifar_classes(folder, form)
     batches = [(name, read_cifar_split(folder / name, form)) for name in form.splits[split]]
@@ -158,7 +178,7 @@ def _common_classes(path: Path, splits: list[str]) -> list[str]:
 
 def _folder_content(path: Path, split: str, classes: list[str]) -> Content:
     top = path / split
-    per_class = [sorted(_image_files(top / name)) for name in classes]
+    per_class = [sorted(image_files(top / name)) for name in classes]
     empty = [name for name, files in zip(classes, per_class, strict=True) if not files]
     if empty:
         raise InputError(
@@ -185,7 +205,7 @@ def _flat_validation(path: Path, classes: list[str] | None) -> Content:
     with table.open(newline="", encoding="utf-8") as stream:
         rows = {row[0]: row[1].split() for row in csv.reader(stream) if len(row) == 2 and row[1].strip()}
     rows.pop("ImageId", None)
-    files = sorted(_image_files(path / "val"))
+    files = sorted(image_files(path / "val"))
     unlabelled = [file for file in files if Path(file).stem not in rows]
     if not files or unlabelled:
         found = f"none for {_some(unlabelled)}" if files else "no image"
@@ -214,26 +234,6 @@ def folders(path: Path) -> list[str]:
     """Names of the folders in a folder, sorted; hidden ones are left out."""
     with os.scandir(path) as entries:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _image_files(top: Path | str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Image files below a folder, relative to it; hidden ones and links back to a parent are left out."""
-    real = os.path.realpath(top)
-    if real in above:
-        return
-    with os.scandir(top) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from _image_files(entry.path, f"{prefix}{entry.name}/", (*above, real))
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                yield prefix + entry.name
-
-
-def listing(path: Path) -> str:
-    """What a folder holds, in a few words."""
-    return _some(sorted(os.listdir(path))) or "an empty folder"
 
 
 def _some(names: list[str]) -> str:

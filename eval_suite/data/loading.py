@@ -4,7 +4,7 @@ A set of small images is decoded once and kept in memory, on the GPU where there
 worker processes that hand over uint8 pixels of the final size. Colour work and flips happen batched on the device.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -28,6 +28,10 @@ INTERPOLATIONS: dict[str, Image.Resampling] = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+
+Prepare = Callable[[Image.Image, str], Image.Image]
+"""Makes of an image, not yet decoded, and its id the image to evaluate on."""
 
 
 class EvaluationTransform(NamedTuple):
@@ -71,8 +75,9 @@ class Batch(NamedTuple):
 class ImageBatches:
     """Every image of a set once, in order; unreadable ones are left out and named in ``failed``.
 
-    ``failed`` is complete after a pass. ``in_memory`` tells whether the images are kept decoded, which is so
-    when all have the wanted size of at most 96 pixels a side and 4 GiB together.
+    ``prepare`` makes another image of each before it is resized. ``failed`` is complete after a pass. ``in_memory``
+    tells whether the images are kept decoded, which is so without ``prepare`` when all have the wanted size of at
+    most 96 pixels a side and 4 GiB together.
 
     Raises:
         InputError: if an image cannot be read and ``strict`` is set, or if none can.
@@ -87,15 +92,18 @@ class ImageBatches:
         device: torch.device,
         workers: int = 2,
         strict: bool = False,
+        prepare: Prepare | None = None,
     ) -> None:
         """Decode the set if it fits in memory."""
         if transform.interpolation not in INTERPOLATIONS:
             raise unknown_name("interpolation", transform.interpolation, INTERPOLATIONS)
         if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
             raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
-        keep = not (transform.stretch and transform.crop_fraction < 1)
+        keep = prepare is None and not (transform.stretch and transform.crop_fraction < 1)
         self._source = ImageSource(index, transform.size, device, workers, strict, keep=keep)
-        self._geometry = _Fit(transform)
+        self._geometry: Geometry = (
+            _Fit(transform) if prepare is None else _Prepared(transform, prepare, index.ids)
+        )
         self._batch_size = batch_size
         self.failed = self._source.failed
         self.in_memory = self._source.in_memory
@@ -196,6 +204,16 @@ class _Fit:
 
     def __call__(self, image: Image.Image, position: int) -> Image.Image:
         return self.transform.apply(image)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    transform: EvaluationTransform
+    prepare: Prepare
+    ids: list[str]
+
+    def __call__(self, image: Image.Image, position: int) -> Image.Image:
+        return self.transform.apply(self.prepare(image, self.ids[position]))
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,7 @@ class ImageSource:
         """The error for a part of the set, or all of it, without any readable image."""
         name = where or f"split '{self.index.split}'"
         return InputError(
-            f"no image in {name} of {self.index.spec} can be read; check with: eval-suite data check"
+            f"no image in {name} of {self.index.spec} can be read, first: {self._first}; replace the files"
         )
 
     def _store(self, decoded: DecodedSet) -> tuple[Tensor, Tensor | None]:

@@ -63,7 +63,7 @@ class BackbonePart:
 
 def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[BackbonePart]:
     """The parts of all backbones, their training curves on shared axes."""
-    cards = {name: _cards(collation, name) for name in collation.suite.backbones}
+    cards = {name: cards_of(collation, name) for name in collation.suite.backbones}
     traces = {name: _traces(found) for name, found in cards.items()}
     ranges = _ranges(list(traces.values()))
     parts = []
@@ -96,7 +96,7 @@ def recipe_differences(collation: Collation) -> list[tuple[str, dict[str, str]]]
     """Settings in which the backbones' recipes differ: (dotted name, value by backbone)."""
     flat: dict[str, dict[str, str]] = {}
     for name in collation.suite.backbones:
-        card = next(iter(_cards(collation, name).values()), None)
+        card = next(iter(cards_of(collation, name).values()), None)
         if card and card.recipe:
             flat[name] = dict(_flattened(card.recipe))
     settings = dict.fromkeys(setting for recipe in flat.values() for setting in recipe)
@@ -104,7 +104,8 @@ def recipe_differences(collation: Collation) -> list[tuple[str, dict[str, str]]]
     return [(setting, values) for setting, values in rows if len(set(values.values())) > 1]
 
 
-def _cards(collation: Collation, backbone: str) -> dict[int, BackboneCard]:
+def cards_of(collation: Collation, backbone: str) -> dict[int, BackboneCard]:
+    """The cards of a backbone's loaded weights, by seed."""
     found: dict[int, BackboneCard] = {}
     for key, entry in collation.entries.items():
         # A task that fails before the backbone is there leaves a card without weights.
@@ -160,7 +161,8 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _history(card: BackboneCard) -> list[dict[str, Any]]:
+def history_of(card: BackboneCard) -> list[dict[str, Any]]:
+    """The epochs of a backbone's training, as logged."""
     history = (card.training or {}).get("history")
     return [row for row in history if isinstance(row, dict)] if isinstance(history, list) else []
 
@@ -170,7 +172,7 @@ def _traces(cards: dict[int, BackboneCard]) -> dict[str, list[Trace]]:
     for quantity, title in _PANELS.items():
         factor = 100.0 if quantity in _IN_PERCENT else 1.0
         for card in cards.values():
-            points = [(_finite(row.get("epoch")), _finite(row.get(quantity))) for row in _history(card)]
+            points = [(finite(row.get("epoch")), finite(row.get(quantity))) for row in history_of(card)]
             kept = [(x, factor * y) for x, y in points if x is not None and y is not None]
             if len(kept) > 1:
                 found.setdefault(title, []).append(Trace([x for x, _ in kept], [y for _, y in kept]))
@@ -191,21 +193,22 @@ def _ranges(traces: list[dict[str, list[Trace]]]) -> dict[str, tuple[float, floa
 def _training(seed: int, training: dict[str, Any]) -> Training:
     history = training.get("history")
     rows = [row for row in history if isinstance(row, dict)] if isinstance(history, list) else []
-    seconds = [spent for row in rows if (spent := _finite(row.get("seconds"))) is not None]
+    seconds = [spent for row in rows if (spent := finite(row.get("seconds"))) is not None]
     epochs = training.get("epochs", len(rows) or "")
     total = duration(sum(seconds)) if seconds else "—"
     return Training(seed, str(epochs), _epoch(training.get("last")), _epoch(training.get("best")), total)
 
 
 def _epoch(row: Any) -> str:
-    error = _finite(row.get("top1_error")) if isinstance(row, dict) else None
+    error = finite(row.get("top1_error")) if isinstance(row, dict) else None
     if error is None:
         return "—"
     epoch = row.get("epoch")
     return f"{number(error, RATE)} %" + (f" (epoch {epoch})" if epoch is not None else "")
 
 
-def _finite(value: Any) -> float | None:
+def finite(value: Any) -> float | None:
+    """A value of an untyped mapping where it is a finite number."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     return None

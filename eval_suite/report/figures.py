@@ -22,6 +22,7 @@ _PAGE_COLOURS = {_AXIS: f"var(--axis, {_AXIS})", _INK: f"var(--muted, {_INK})", 
 _SERIES = "series-"
 _LONGEST_WITH_MARKERS = 40
 _TICK_CHARACTERS = 15
+_INCHES_PER_CATEGORY = 1.0
 _PIXELS_PER_POINT = 4 / 3
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -68,7 +69,7 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
     """
     with matplotlib.rc_context(_SETTINGS):
         square = chart.limits is not None
-        wide = max(4.4, 1.1 + 0.75 * len(chart.categories)) if chart.categories else 4.4
+        wide = max(4.4, 1.1 + _INCHES_PER_CATEGORY * len(chart.categories)) if chart.categories else 4.4
         figure = Figure(figsize=(3.6, 3.4) if square else (wide, 2.9), layout="constrained")
         axes = figure.add_subplot()
         if chart.diagonal:
@@ -82,6 +83,8 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
             names = [textwrap.fill(name, _TICK_CHARACTERS) for name in chart.categories]
             axes.set_xticks(range(len(names)), names)
             axes.set_xlim(-0.5, len(chart.categories) - 0.5)
+        elif all(float(x).is_integer() for series in chart.series for x in series.x if math.isfinite(x)):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if square:
             axes.set(xlim=chart.limits, ylim=chart.limits)
             axes.set_aspect("equal")

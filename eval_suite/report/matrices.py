@@ -84,8 +84,10 @@ def headline_columns(section: Section, comparison: TaskComparison) -> list[Colum
 
 
 def table_columns(section: Section, comparison: TaskComparison) -> list[Column]:
-    """The columns of a task's own table: those the section names, then whatever else the records hold."""
-    names = [*section.metrics, *(n for n in comparison.metric_names if n not in section.metrics)]
+    """The columns of a task's own table: those the section names, then whatever else it wants shown."""
+    names = [*section.metrics]
+    if not section.only_listed:
+        names += [n for n in comparison.metric_names if n not in section.metrics]
     return [c for name in names if (c := comparison.column(name))]
 
 

@@ -15,6 +15,7 @@ from eval_suite.report.collate import Collation, Entry, Notice
 from eval_suite.report.wording import counted
 
 BUDGET_BYTES = 4_000_000
+_WORST_AND_BEST = 4
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
 
@@ -27,20 +28,23 @@ class Picture:
     caption: str
     size: int
     stretch: float
+    score: float | None = None
 
 
 @dataclass
 class PictureRow:
-    """The same example for every backbone that has it."""
+    """The same example for every backbone that has it; ``group`` says why it is among those shown, if there is a reason."""
 
     name: str
     alt: str
     cells: dict[str, Picture]
+    group: str = ""
 
 
 def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRow]:
     """Group a task's examples by file name, or else by description, at each backbone's first seed with examples.
 
+    Where the baseline's examples carry scores, those it does worst and best on are kept, for every backbone alike.
     Rows that would exceed the budget are dropped from the tail, and a notice says how many.
 
     Args:
@@ -60,6 +64,7 @@ def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRo
                 row = PictureRow(name, example.alt, {})
                 rows.append(row)
             row.cells[backbone] = picture
+    rows = _worst_and_best(rows, collation.baseline)
     kept, spent = [], 0
     for row in rows:
         spent += sum(picture.size for picture in row.cells.values())
@@ -73,6 +78,20 @@ def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRo
         )
         collation.notices.append(Notice("warning", task, text))
     return kept
+
+
+def _worst_and_best(rows: list[PictureRow], baseline: str) -> list[PictureRow]:
+    scored = [
+        (cell.score, row) for row in rows if (cell := row.cells.get(baseline)) and cell.score is not None
+    ]
+    if len(scored) <= 2 * _WORST_AND_BEST:
+        return rows
+    scored.sort(key=lambda pair: pair[0])
+    worst, best = scored[:_WORST_AND_BEST], scored[-_WORST_AND_BEST:][::-1]
+    for name, chosen in (("worst", worst), ("best", best)):
+        for _, row in chosen:
+            row.group = f"Of {len(scored)} examples, those on which {baseline} does {name}"
+    return [row for _, row in [*best, *worst]]
 
 
 def _examples(collation: Collation, task: str, backbone: str) -> Iterator[tuple[Entry, Example]]:
@@ -99,7 +118,7 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
         return None
     encoded = base64.b64encode(content).decode("ascii")
     source = f"data:{media};base64,{encoded}"
-    return Picture(source, example.alt, example.caption, len(encoded), _stretch(content))
+    return Picture(source, example.alt, example.caption, len(encoded), _stretch(content), example.score)
 
 
 def _stretch(content: bytes) -> float:

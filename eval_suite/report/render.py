@@ -19,6 +19,7 @@ from eval_suite.report.pictures import BUDGET_BYTES, picture_rows
 from eval_suite.report.sections import SECTIONS
 from eval_suite.report.sections.section import Section, generic_section
 from eval_suite.report.tables import write_tables
+from eval_suite.report.training import training_table, training_view
 from eval_suite.report.views import overview_matrix, task_view
 from eval_suite.report.wording import counted, listed, moment, source_state
 
@@ -47,7 +48,9 @@ def build_report(folder: Path, baseline: str | None = None) -> ReportPaths:
     collation = collate(folder, baseline)
     parts = [_part(collation, task) for task in _reading_order(collation.suite.tasks)]
     findings = [found for part in parts if (found := finding(*part))]
+    trained = training_table(collation)
     tables = [overview_table(collation, parts), *(task_table(collation, *part) for part in parts)]
+    tables += [trained] if trained else []
     page = _page(collation, parts, findings, [table.name for table in tables])
     written = write_tables(folder / "tables", tables)
     with atomic_write(folder / "index.html") as stream:
@@ -89,6 +92,7 @@ def _page(
             findings=findings,
             overview=overview_matrix(collation, parts),
             tasks=tasks,
+            trainings=training_view(collation, styles),
             parts=backbone_parts(collation, styles),
             differences=recipe_differences(collation),
             facts=_facts(collation),

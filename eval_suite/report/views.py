@@ -48,6 +48,7 @@ class TaskView:
     data: str
     options: str
     matrix: MatrixView
+    only_listed: bool
     subsets: list[SubsetView]
     charts: list[ChartView]
     pictures: list[PictureRow]
@@ -85,7 +86,12 @@ def task_view(
         data=_data(comparison),
         options=yaml.safe_dump(record.task.options, sort_keys=False, allow_unicode=True) if record else "",
         matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
-        subsets=[_subset_view(comparison, name, listed) for name, listed in comparison.subset_names.items()],
+        only_listed=section.only_listed,
+        subsets=[
+            _subset_view(comparison, name, listed)
+            for name, listed in comparison.subset_names.items()
+            if name in section.metrics or not section.only_listed
+        ],
         charts=_charts(section, comparison, columns, styles, key),
         pictures=pictures,
     )
@@ -132,10 +138,13 @@ def _charts(
 
 def _difference_charts(section: Section, comparison: TaskComparison, columns: list[Column]) -> list[Chart]:
     baseline = comparison.collation.baseline
+    # The table shows every metric; a chart of more than those the section names would be too wide to read.
     tested = [
         c
         for c in columns
-        if c.unit == wording.RATE and any(x.delta and x.delta.interval for x in c.cells.values())
+        if c.unit == wording.RATE
+        and (not section.metrics or c.metric in section.metrics)
+        and any(x.delta and x.delta.interval for x in c.cells.values())
     ]
     if len(tested) > _MOST_DIFFERENCES:
         # More would be too small to read; the table has them all.
@@ -150,7 +159,9 @@ def _difference_charts(section: Section, comparison: TaskComparison, columns: li
         if known:
             x, y, intervals = (list(values) for values in zip(*known, strict=True))
             series.append(Series(backbone, x, y, intervals))
-    names = [f"{c.metric} {'↑' if c.higher_is_better else '↓'}" for c in tested]
+    names = [
+        f"{c.metric}\u00a0{'↑' if c.higher_is_better else '↓'}" for c in tested
+    ]  # no line of an arrow alone
     caption = (
         f"Paired differences with 95 % intervals; one that crosses the dashed line is tied with {baseline}."
     )

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.metrics import share_metric
 from eval_suite.core.records import Curve, Metric
-from eval_suite.core.statistics import bootstrap_mean, wilson_interval
+from eval_suite.core.statistics import bootstrap_mean
 from eval_suite.robustness.metrics import in_none_of, mean_per_item, trapezoid_weights
 from eval_suite.robustness.options import epsilon_name
 from eval_suite.robustness.predictions import Corruptions, Family, Predictions
@@ -73,16 +74,7 @@ class _Collector:
 
     def share(self, name: str, wrong: NDArray[np.bool_], subset: str | None = None) -> None:
         """A share of items, with Wilson's interval; an outcome too unless it is of a subset."""
-        count, n = int(wrong.sum()), len(wrong)
-        metric = Metric(
-            name=name,
-            value=count / n,
-            higher_is_better=False,
-            n=n,
-            interval=wilson_interval(count, n),
-            method="Wilson score",
-            subset=subset,
-        )
+        metric = share_metric(name, int(wrong.sum()), len(wrong), higher_is_better=False, subset=subset)
         (self.points if subset else self.whole).append(metric)
         if subset is None:
             self.outcomes[name] = wrong.astype(np.float64)

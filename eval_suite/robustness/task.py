@@ -13,6 +13,7 @@ from eval_suite.core.predictions import About
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.truth import true_labels
 from eval_suite.robustness.options import (
     RobustnessOptions,
     epsilon_name,
@@ -59,6 +60,8 @@ class RobustnessTask(Task):
         _require_possible(card.input_size, index, options)
         for line in odd_epsilons([*options.fgsm_epsilons, *options.pgd_epsilons]):
             _warn(line)
+        if options.pairs() and len(index.classes) == 2:
+            _warn("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
         device = runtime.resolve_device()
         batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
         network = place(backbone, device)
@@ -154,19 +157,9 @@ def _truth(
         if found.labels is None:
             raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
         return found.labels, found.classes, about
-    index = open_images(truth, split or (about.split if about.split != "unknown" else None))
+    labels, index = true_labels(truth, split, ids=found.ids, items=n, about=about, path=path)
     if found.classes and found.classes != index.classes:
         raise InputError(f"{path} and {truth} differ in their classes; give the data it was predicted on")
-    if not found.ids and n != len(index):
-        raise InputError(
-            f"{path} holds {n} items without ids, but {truth} has {len(index)}; add an array 'ids'"
-        )
-    label_of = dict(zip(index.ids, index.labels, strict=True))
-    ids = found.ids or index.ids
-    unknown = [item for item in ids if item not in label_of]
-    if unknown:
-        raise InputError(f"{len(unknown)} ids of {path} are not in {truth}, first: '{unknown[0]}'")
-    labels = np.array([label_of[item] for item in ids], np.int64)
     return labels, index.classes, index.about(index, about.failed)
 
 

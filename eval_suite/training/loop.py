@@ -1,7 +1,6 @@
 """The training loop: deterministic in (recipe, seed), resumable at any moment."""
 
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,15 +16,23 @@ from eval_suite.backbones.checkpoint import load_state, save_checkpoint, save_st
 from eval_suite.backbones.inference import predict_logits
 from eval_suite.core.errors import DivergenceError
 from eval_suite.core.records import BackboneCard
-from eval_suite.core.runtime import RuntimeOptions, derive_seed
+from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import exclusive
 from eval_suite.data.images import open_images
+from eval_suite.training.batch_norm import GroupedBatchNorm, synchronise
+from eval_suite.training.distributed import filled, share_buffers
 from eval_suite.training.history import Row, best_row, write_log
 from eval_suite.training.objective import Start
-from eval_suite.training.preparation import Rank, digest_of, finished, initial_start, training_data
+from eval_suite.training.preparation import (
+    digest_of,
+    finished,
+    initial_start,
+    regularised_network,
+    training_data,
+)
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import regularise
+from eval_suite.training.regularizers import Share, regularise
 
 _STEP = 0x57E9
 _CHECK_EVERY_STEPS = 50
@@ -72,8 +79,7 @@ def train(
         InputError: if data, architecture or recipe do not fit together.
     """
     device = runtime.resolve_device()
-    # Of the processes torchrun starts, the first alone holds the folder, writes and speaks.
-    first = int(os.environ.get("RANK", "0")) == 0
+    first = first_process()
     with exclusive(folder, "training") if first else nullcontext():
         digest = digest_of(recipe, start)
         done = finished(folder, digest, seed)
@@ -111,7 +117,7 @@ class _Run:
         images = open_images(recipe.data, "train", purpose="train")
         start = start or initial_start(recipe, name=name, seed=seed, folder=folder, classes=images.classes)
         self.objective, self.backbone = start.objective, start.objective.backbone
-        rank = Rank(self.accelerator.process_index, self.accelerator.num_processes)
+        self.share = Share(self.accelerator.process_index, self.accelerator.num_processes)
         self.data = training_data(
             recipe,
             images,
@@ -120,9 +126,15 @@ class _Run:
             runtime=runtime,
             device=self.device,
             strict=strict,
-            rank=rank,
+            share=self.share,
         )
         self.regularizers = recipe.ordered_regularizers()
+        groups = recipe.batch_norm_groups
+        if groups == 1 and self.share.world > 1:
+            synchronise(self.objective, self.device)
+        passes = self.share.world * recipe.accumulate
+        self.norms = GroupedBatchNorm(self.objective, max(1, (groups or 0) // passes))
+        self.network = regularised_network(recipe, start)
         memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.objective.to(self.device, memory_format=memory)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(
@@ -158,6 +170,8 @@ class _Run:
         begin = saved = time.monotonic()
         total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
         for batch in self.data.train.epoch(self.epoch, self.step):
+            if self.share.world > 1:
+                batch = filled(batch, self.data.rows)
             loss = self._train_step(batch.images, batch.labels)
             total += loss.double() * len(batch.labels)
             self.seen += len(batch.labels)
@@ -185,20 +199,41 @@ class _Run:
             len(self.backbone.card.classes),
             torch.Generator().manual_seed(key),
             self.fill,
+            progress=(self.epoch + self.step / self.data.train.steps_per_epoch) / self.recipe.epochs,
+            share=self.share,
+            network=self.network,
         )
         if self.recipe.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        loss: Tensor = self.model(images, targets)
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(loss)
+        parts = list(
+            zip(images.chunk(self.recipe.accumulate), targets.chunk(self.recipe.accumulate), strict=True)
+        )
+        total = torch.zeros((), device=self.device)
+        for number, (some, their) in enumerate(parts):
+            last = number == len(parts) - 1
+            first_group = number == 0 or self.recipe.batch_norm_groups is None
+            with (
+                nullcontext() if last else self.accelerator.no_sync(self.model),
+                nullcontext() if first_group else self.norms.frozen(),
+            ):
+                loss: Tensor = self.model(some, their) * (len(some) / len(images))
+                self.accelerator.backward(loss)
+            total += loss.detach()
         self.optimizer.step()
-        return loss.detach()
+        return self.accelerator.reduce(total, "mean") if self.share.world > 1 else total
 
     def _end_epoch(self) -> None:
         begin = time.monotonic()
         self.model.eval()
+        share_buffers(self.objective)
         found = predict_logits(self.backbone, self.data.validation, precision=self.recipe.precision)
-        errors = [1.0 - float(topk_correct(found.logits, found.labels, k).mean()) for k in (1, 5)]
+        counts = [float(topk_correct(found.logits, found.labels, k).sum()) for k in (1, 5)]
+        correct = torch.tensor([*counts, len(found.labels)], dtype=torch.float64)
+        if self.share.world > 1:
+            # In single precision as a GPU may have no other; counts up to 2^24 are exact.
+            correct = self.accelerator.reduce(correct.float().to(self.device), "sum").double().cpu()
+        errors = [1.0 - float(correct[k] / correct[2]) for k in (0, 1)]
         row = Row(
             epoch=self.epoch + 1,
             lr=self.recipe.learning_rate(self.epoch),
@@ -273,6 +308,8 @@ class _Run:
 
     def _kept_weights(self) -> dict[str, Tensor]:
         state = self.best_model if self.best_model is not None else self.backbone.state_dict()
+        if self.network is not None:
+            state = self.network.plain_state(state, "net.")
         return {key.removeprefix("net."): value for key, value in state.items()}
 
     def _card(self) -> BackboneCard:

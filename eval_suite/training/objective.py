@@ -1,8 +1,9 @@
 """What a step minimises, and what a run starts from: the seam for trainings that are more than cross entropy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from eval_suite.backbones.backbone import Backbone
 
 
 class Objective(nn.Module):
-    """The loss of a step: cross entropy of the backbone's logits, unless a subclass says otherwise.
+    """The loss of a step: cross entropy of the backbone's logits, unless ``loss`` or a subclass says otherwise.
 
     It is a module around the backbone, so that distributed training sees a single call. Modules that a subclass adds
     are trained, saved and resumed with the backbone; the checkpoint holds the backbone alone.
@@ -19,6 +20,7 @@ class Objective(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
+        self.loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:
         """The loss, a scalar.
@@ -27,7 +29,26 @@ class Objective(nn.Module):
             images: (N, 3, H, W) in [0, 1], augmented and regularised.
             targets: labels (N,), or soft targets (N, classes).
         """
-        return F.cross_entropy(self.backbone(images).float(), targets)
+        return self.loss(self.backbone(images).float(), targets)
+
+
+def softmax_bce(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross entropy of the softmax, averaged over images and classes; logarithms end at -100, as in torch's BCELoss.
+
+    Args:
+        logits: (N, classes).
+        targets: labels (N,), or soft targets (N, classes).
+
+    Reference: the code of Verma et al., "Manifold Mixup", ICML 2019.
+    """
+    if targets.ndim == 1:
+        targets = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    own = logits.log_softmax(1)
+    rest = torch.log1p(-own.exp())
+    return -(targets * own.clamp_min(-100) + (1 - targets) * rest.clamp_min(-100)).mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ce": F.cross_entropy, "bce": softmax_bce}
 
 
 class Start(NamedTuple):

@@ -1,36 +1,38 @@
 """What a training run starts from: the initial backbone and the batches it sees."""
 
+import copy
 import hashlib
+import json
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from eval_suite.backbones.inference import evaluation_batches
 from eval_suite.backbones.sources import build_net, finish, native_config
+from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.core.store import read_card
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
-from eval_suite.training.objective import Objective, Start
+from eval_suite.training.objective import LOSSES, Objective, Start
 from eval_suite.training.recipe import Recipe
+from eval_suite.training.regularizers import Share
+from eval_suite.training.regularizers.network import Network
 
 _INITIALISATION = 0x1217
 
 
-class Rank(NamedTuple):
-    """Which of how many processes this is."""
-
-    number: int
-    world: int
-
-
 class TrainingData(NamedTuple):
-    """Training batches and the images each epoch is judged on, with a name for the latter."""
+    """Training batches with their rows in this process, and its part of the images each epoch is judged on, with a name."""
 
     train: TrainingBatches
+    rows: int
     validation: ImageBatches
     validated_on: str
 
@@ -74,6 +76,55 @@ def initial_start(recipe: Recipe, *, name: str, seed: int, folder: Path, classes
     return Start(Objective(finish(net, card)), identity="")
 
 
+def regularised_network(recipe: Recipe, start: Start) -> Network | None:
+    """The start's network with the recipe's regularizers installed, and their loss set; None where none acts on it.
+
+    Raises:
+        InputError: if the network has not what they need, or the start minimises a loss of its own that rules theirs out.
+    """
+    if not _acts_on_network(recipe):
+        return None
+    if type(start.objective) is Objective:
+        start.objective.loss = LOSSES[recipe.loss()]
+    elif recipe.loss() != "ce":
+        raise InputError(
+            f"this training has a loss of its own, so that its regularizers cannot set '{recipe.loss()}'"
+        )
+    backbone = start.objective.backbone
+    network = Network(backbone.net, recipe.arch, backbone.card.input_size)
+    _install(recipe, network)
+    return network
+
+
+def require_regularizers(recipe: Recipe) -> None:
+    """Check that a recipe's architecture has what its regularizers need.
+
+    Raises:
+        InputError: if it has not.
+    """
+    if not _acts_on_network(recipe):
+        return
+    skeleton = _skeleton(recipe.arch, json.dumps(recipe.arch_options, sort_keys=True), recipe.input_size)
+    _install(recipe, copy.deepcopy(skeleton))
+
+
+@cache
+def _skeleton(arch: str, options: str, input_size: tuple[int, int] | None) -> Network:
+    """A network without weights: shapes are enough to see what fits; rows of a suite mostly share theirs."""
+    with torch.device("meta"):
+        net = build_net(arch, 2, json.loads(options))
+    return Network(net, arch, input_size or native_config(arch, net)["input_size"])
+
+
+def _acts_on_network(recipe: Recipe) -> bool:
+    return any(one.stage in ("network", "features") for one in recipe.ordered_regularizers())
+
+
+def _install(recipe: Recipe, network: Network) -> None:
+    for regularizer in recipe.ordered_regularizers():
+        regularizer.install(network)
+
+
 def training_data(
     recipe: Recipe,
     images: ImageIndex,
@@ -83,9 +134,23 @@ def training_data(
     runtime: RuntimeOptions,
     device: torch.device,
     strict: bool,
-    rank: Rank,
+    share: Share,
 ) -> TrainingData:
-    """A recipe's batches of its training images, at the input size of the backbone's card."""
+    """A recipe's batches of its training images, at the input size of the backbone's card.
+
+    Raises:
+        InputError: if the batch cannot be divided evenly among the processes.
+    """
+    images = images.subset(recipe.limit)
+    batch = min(recipe.batch_size, len(images))
+    parts = share.world * recipe.accumulate
+    groups = recipe.batch_norm_groups
+    if batch % parts or (groups is not None and groups > 1 and groups % parts):
+        raise InputError(
+            f"a batch of {batch} images{'' if groups is None else f' in {groups} groups'} cannot be divided evenly into "
+            f"{share.world} processes x {recipe.accumulate} passes; choose a batch_size"
+            f"{'' if groups is None else ' and batch_norm_groups'} that is a multiple of {parts}"
+        )
     train = TrainingBatches(
         images,
         AUGMENTATIONS[recipe.augmentation],
@@ -95,9 +160,23 @@ def training_data(
         device=device,
         workers=runtime.workers,
         strict=strict,
-        rank=rank.number,
-        world=rank.world,
+        rank=share.rank,
+        world=share.world,
     )
     index = open_images(recipe.data, recipe.validation_split)
-    validation = evaluation_batches(index, card, runtime=runtime, device=device, strict=strict)
-    return TrainingData(train, validation, f"{index.spec} {index.split}")
+    mine = _every(index.subset(recipe.limit), share)
+    validation = evaluation_batches(mine, card, runtime=runtime, device=device, strict=strict)
+    return TrainingData(train, batch // share.world, validation, f"{index.spec} {index.split}")
+
+
+def _every(index: ImageIndex, share: Share) -> ImageIndex:
+    if share.world == 1:
+        return index
+    chosen = np.arange(share.rank, len(index), share.world)
+    return replace(
+        index,
+        ids=[index.ids[i] for i in chosen],
+        labels=index.labels[chosen],
+        paths=None if index.paths is None else [index.paths[i] for i in chosen],
+        pixels=None if index.pixels is None else index.pixels[chosen],
+    )

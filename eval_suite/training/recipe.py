@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval_suite.backbones.spec import ChannelMeans, ChannelStds
 from eval_suite.core.entries import Entry, entry_type
-from eval_suite.training.regularizers import REGULARIZERS, Regularizer
+from eval_suite.training.regularizers import REGULARIZERS, STAGES, ManifoldMixup, Regularizer
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -38,6 +38,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "imagenet": _IMAGENET,
     "imagenet-jitter": {**_IMAGENET, "augmentation": "imagenet-jitter"},
+}
+
+# Keys that joined later, and the values at which they change nothing: left out of the digest there, so that what was
+# trained before them is known again.
+_NEUTRAL: dict[str, Any] = {"accumulate": 1, "batch_norm_groups": None, "limit": None}
+_NEUTRAL_IN: dict[str, dict[str, Any]] = {
+    "cutmix": {
+        "per_sample": False,
+        "schedule": "constant",
+        "centre": "uniform",
+        "sigma": 0.25,
+        "size": None,
+        "labels": "mixed",
+    },
+    "mixup": {"per_sample": False},
 }
 
 
@@ -70,10 +85,16 @@ class Recipe(BaseModel):
     """Geometric and colour augmentation before the regularizers."""
     regularizers: list[RegularizerEntry] = Field(default_factory=list)
     """Each a name, or a name with its hyper-parameters; erasing comes before mixing whatever the order."""
+    limit: int | None = Field(default=None, ge=1)
+    """Train, and judge each epoch, on this many images of a split, spread evenly over it."""
     epochs: int = Field(default=100, ge=1)
     """Passes over the training images."""
     batch_size: int = Field(default=64, ge=1)
     """Images per step over all processes."""
+    accumulate: int = Field(default=1, ge=1)
+    """Forward and backward passes a process divides its part of a batch into; their gradients make one step."""
+    batch_norm_groups: int | None = Field(default=None, ge=1)
+    """Parts of a batch over each of which BatchNorm takes its own statistics, as DataParallel has one per GPU; by default one per pass of each process, and with 1 several processes share theirs."""
     lr: float = Field(default=0.1, gt=0, allow_inf_nan=False)
     """Initial learning rate of SGD."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -82,7 +103,7 @@ class Recipe(BaseModel):
     """Nesterov's form of the momentum."""
     weight_decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
     """L2 penalty on all parameters."""
-    milestones: list[Annotated[float, Field(gt=0, lt=1)]] = Field(default_factory=lambda: [0.5, 0.75])
+    milestones: list[Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: [0.5, 0.75])
     """Shares of the epochs after which the learning rate is multiplied by gamma."""
     gamma: float = Field(default=0.1, gt=0, le=1)
     """Factor of the learning rate at a milestone."""
@@ -115,15 +136,45 @@ class Recipe(BaseModel):
             raise ValueError(f"milestones must rise, found {self.milestones}")
         if (self.mean is None) != (self.std is None):
             raise ValueError("give both mean and std, or neither")
-        mixing = [entry.chosen.name for entry in self.regularizers if entry.chosen.stage == "mix"]
-        if len(mixing) > 1:
-            raise ValueError(f"only one regularizer may mix a batch, found {' and '.join(mixing)}")
+        past = next((milestone for milestone in self.milestones if milestone >= 1), None)
+        if past is not None:
+            raise ValueError(
+                f"milestones are shares of the epochs, found {past:g}, which lies past the end; "
+                f"for epoch {min(past, self.epochs / 2):g} of {self.epochs} write {min(past / self.epochs, 0.5):g}"
+            )
+        self._require_compatible()
+        for whole, what in ((self.batch_size, "batch_size"), (self.batch_norm_groups, "batch_norm_groups")):
+            if whole is not None and whole % self.accumulate:
+                raise ValueError(f"{what} {whole} cannot be divided into accumulate {self.accumulate} passes")
+        if self.batch_norm_groups is not None and self.batch_size % self.batch_norm_groups:
+            raise ValueError(
+                f"batch_size {self.batch_size} cannot be divided into batch_norm_groups {self.batch_norm_groups}"
+            )
         return self
 
+    def _require_compatible(self) -> None:
+        chosen = self.ordered_regularizers()
+        mixing = [one.name for one in chosen if one.stage in ("mix", "features")]
+        if len(mixing) > 1:
+            raise ValueError(f"only one regularizer may mix a batch, found {' and '.join(mixing)}")
+        dropping = [one.name for one in chosen if one.name in ("shakedrop", "stochastic-depth")]
+        if len(dropping) > 1:
+            raise ValueError(f"only one regularizer may drop branches, found {' and '.join(dropping)}")
+        features = [one.name for one in chosen if one.stage == "features"]
+        if features and self.accumulate > 1:
+            raise ValueError(
+                f"{features[0]} mixes maps across the batch, which accumulate {self.accumulate} would take apart"
+            )
+
     def ordered_regularizers(self) -> list[Regularizer]:
-        """The regularizers in the order they are applied: erasing, then mixing."""
+        """The regularizers in the order they are applied: erasing, then mixing, then smoothing labels."""
         chosen = [entry.chosen for entry in self.regularizers]
-        return sorted(chosen, key=lambda regularizer: regularizer.stage != "erase")
+        return sorted(chosen, key=lambda regularizer: STAGES.index(regularizer.stage))
+
+    def loss(self) -> str:
+        """The loss that the regularizers are made for: 'ce' or 'bce'."""
+        chosen = (entry.chosen for entry in self.regularizers)
+        return next((one.loss for one in chosen if isinstance(one, ManifoldMixup)), "ce")
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0: lr * gamma for every milestone behind it."""
@@ -133,4 +184,13 @@ class Recipe(BaseModel):
     def digest(self) -> str:
         """SHA-256 over all that decides the weights."""
         decisive = self.model_dump(mode="json", exclude={"save_minutes", "preset"})
+        decisive = _without(decisive, _NEUTRAL)
+        decisive["regularizers"] = [
+            {name: _without(options, _NEUTRAL_IN.get(name, {})) for name, options in entry.items()}
+            for entry in decisive["regularizers"]
+        ]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _without(given: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in neutral or value != neutral[key]}

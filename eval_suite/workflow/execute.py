@@ -1,6 +1,7 @@
 """Handing a plan to Snakemake, and telling the user how it goes."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -63,7 +64,7 @@ def execute(
     if executor is None:
         where, environment = ["--cores", str(jobs * max(job.threads for job in waiting))], child_environment()
     else:
-        where, environment = ["--executor", executor, "--jobs", str(jobs)], None
+        where, environment = ["--executor", executor, "--jobs", str(jobs), *_asking(executor)], None
     begin = time.time()
     log = plan.folder / "snakemake.log"
     with log.open("w") as stream:
@@ -117,6 +118,14 @@ def _follow(
                     said[job.name] = line
                     say(f"      {job.name}: {line}")
         time.sleep(_POLL_SECONDS)
+
+
+def _asking(executor: str) -> list[str]:
+    """How to learn of a job's end: Slurm's plugin asks sacct, which for want of an accounting database never answers."""
+    if executor != "slurm" or shutil.which("sacct") is None:
+        return []
+    answers = subprocess.run(["sacct", "--noheader"], capture_output=True).returncode == 0
+    return [] if answers else ["--slurm-status-command", "squeue"]
 
 
 def _stamped(job: Job, begin: float) -> bool:

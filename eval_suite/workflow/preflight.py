@@ -6,13 +6,21 @@ from pathlib import Path
 from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
 from eval_suite.core.validation import require_no_problems
-from eval_suite.data import voc
+from eval_suite.data import coco, voc
 from eval_suite.data.images import parse_spec, splits_of
+from eval_suite.data.outliers import parse_outliers, require_outliers
 from eval_suite.suite import Suite
+from eval_suite.training.recipe import Recipe
+
+# Kinds of data that are no sets of classes: how to find their folder, and a look at what it holds.
+_ANNOTATED: dict[str, tuple[Callable[[str], Path], Callable[[str], object]]] = {
+    coco.KIND: (coco.caption_path, coco.caption_splits),
+    voc.KIND: (voc.voc_path, voc.voc_splits),
+}
 
 
 def require_inputs(suite: Suite) -> None:
-    """Check that architectures are known, and that data and weights files are there.
+    """Check that architectures are known and have what regularizers need, and that data and weights files are there.
 
     Data inside the suite's demo world are made by the run itself and not looked for.
 
@@ -31,28 +39,53 @@ def require_inputs(suite: Suite) -> None:
 def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
     world = suite.demo.out.resolve() if suite.demo is not None else None
 
+    def made_by_the_run(path: Path) -> bool:
+        return world is not None and path.resolve().is_relative_to(world)
+
     def data(spec: str) -> None:
-        boxes = spec.startswith(f"{voc.KIND}:")
-        path = (voc.voc_path(spec) if boxes else parse_spec(spec).path).resolve()
-        if world is None or not path.is_relative_to(world):
-            voc.voc_splits(spec) if boxes else splits_of(spec)
+        path_of, look = _ANNOTATED.get(spec.partition(":")[0], (_image_path, splits_of))
+        if not made_by_the_run(path_of(spec)):
+            look(spec)
+
+    def outliers(text: str) -> None:
+        path = parse_outliers(text).path
+        if path is not None and not made_by_the_run(path):
+            require_outliers(text)
 
     for name, row in suite.backbones.items():
         where = f"backbones.{name}"
         if row.recipe is not None:
             yield f"{where}.arch", lambda arch=row.recipe.arch: _require_architecture(arch)  # type: ignore[misc]
             yield f"{where}.data", lambda spec=row.recipe.data: data(spec)  # type: ignore[misc]
+            yield f"{where}.regularizers", lambda recipe=row.recipe: _require_regularizers(recipe)  # type: ignore[misc]
         elif row.source is not None:
             yield f"{where}.source", lambda source=row.source: _require_files(source)  # type: ignore[misc]
     for name, options in suite.tasks.items():
         for option, source in options.sources().items():
             yield f"tasks.{name}.{option}", lambda spec=source: data(spec)  # type: ignore[misc]
+        for option, source in options.outlier_sources().items():
+            yield f"tasks.{name}.{option}", lambda text=source: outliers(text)  # type: ignore[misc]
+
+
+def _image_path(spec: str) -> Path:
+    return parse_spec(spec).path
 
 
 def _require_architecture(arch: str) -> None:
     from eval_suite.backbones.sources import require_architecture
 
     require_architecture(arch)
+
+
+def _require_regularizers(recipe: Recipe) -> None:
+    from eval_suite.backbones.sources import require_architecture
+    from eval_suite.training.preparation import require_regularizers
+
+    try:
+        require_architecture(recipe.arch)
+    except InputError:
+        return  # said beside its own key
+    require_regularizers(recipe)
 
 
 def _require_files(source: str) -> None:

@@ -109,35 +109,17 @@ def linear_head(backbone: Backbone) -> str:
 
     Raises:
         InputError: if the network does not end so.
+        EvalSuiteError: if its logits are not finite.
     """
-    card, net = backbone.card, backbone.net
-    image = torch.rand(1, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
-    device = next(iter(net.parameters())).device
-    training = net.training
-    try:
-        with torch.no_grad():
-            found = backbone.eval().predict(image.to(device))
-            pooled = (
-                found.features.mean((2, 3)) if found.features.ndim == 4 else found.features.new_zeros(1, 0)
-            )
-            for name, layer in net.named_modules():
-                if not isinstance(layer, nn.Linear) or layer.in_features != pooled.shape[1]:
-                    continue
-                logits = layer(pooled)
-                scale = float(found.logits.abs().max()) + 1e-12
-                if (
-                    logits.shape == found.logits.shape
-                    and (logits - found.logits).abs().max() < _TOLERANCE * scale
-                ):
-                    return name
-    except EvalSuiteError:
-        pass  # no two-dimensional map at all: the same advice helps
-    finally:
-        backbone.train(training)
-    raise InputError(
-        f"backbone '{card.name}' ({card.arch}) does not end in global average pooling and one linear layer behind "
-        f"'{card.feature_layer}', which plain CAM needs; use --maps gradcam, or name the layer with --feature-layer"
-    )
+    card = backbone.card
+    name = _matching_head(backbone) if card.feature_layer is not None else None
+    if name is None:
+        raise InputError(
+            f"backbone '{card.name}' ({card.arch}) does not end in global average pooling and one linear layer behind "
+            f"'{card.feature_layer}', which plain CAM and a fit need; use --maps gradcam without a fit, or name the layer "
+            "with --feature-layer"
+        )
+    return name
 
 
 def require_layer(net: nn.Module, name: str) -> nn.Module:
@@ -182,6 +164,27 @@ def taps(net: nn.Module, layers: tuple[str, ...]) -> Iterator[dict[str, Tensor]]
     finally:
         for handle in handles:
             handle.remove()
+
+
+@torch.no_grad()
+def _matching_head(backbone: Backbone) -> str | None:
+    card, net = backbone.card, backbone.net
+    image = torch.rand(1, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
+    training = backbone.training
+    found = backbone.eval().predict(image.to(next(net.parameters()).device))
+    backbone.train(training)
+    if not found.logits.isfinite().all():
+        raise EvalSuiteError(f"backbone '{card.name}' gives NaN or infinite logits; its weights are unusable")
+    if found.features.ndim != 4:
+        return None
+    pooled = found.features.mean((2, 3))
+    tolerance = _TOLERANCE * float(found.logits.abs().max())
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Linear) and layer.in_features == pooled.shape[1]:
+            logits = layer(pooled)
+            if logits.shape == found.logits.shape and (logits - found.logits).abs().max() <= tolerance:
+                return name
+    return None
 
 
 def _stages(net: nn.Module) -> list[str]:

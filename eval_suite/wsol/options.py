@@ -170,6 +170,8 @@ class FitOptions(BaseModel):
 class WsolOptions(TaskOptions):
     """Options of the wsol task."""
 
+    data: str
+    """Images with boxes or masks to evaluate on, as KIND:PATH (cub, ilsvrc, tinyimagenet, wsoleval); a fit trains on its split train."""
     method: Annotated[MethodEntry, _METHOD] = Field(default_factory=lambda: MethodEntry.model_validate("cam"))
     """Method of localisation: cam, has, acol, adl or spg; all but cam need a fit."""
     maps: MapName = "cam"

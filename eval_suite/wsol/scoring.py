@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.metrics import share_metric
 from eval_suite.core.records import Metric
 from eval_suite.core.runtime import progress
-from eval_suite.core.statistics import topk_correct, wilson_interval
+from eval_suite.core.statistics import topk_correct
 from eval_suite.core.task import Score
 from eval_suite.data.boxes import LocalisationIndex
 from eval_suite.wsol.box_metrics import Classified, Scored, box_metrics
@@ -176,17 +177,7 @@ def _class_part(found: Predictions, labels: NDArray[np.int64]) -> Scored:
             metrics.append(Metric(name=name, value=None, higher_is_better=False, n=n, reason=reason))
             continue
         outcomes[name] = (~right).astype(np.float64)
-        wrong = int((~right).sum())
-        metrics.append(
-            Metric(
-                name=name,
-                value=wrong / n,
-                higher_is_better=False,
-                n=n,
-                interval=wilson_interval(wrong, n),
-                method="Wilson score",
-            )
-        )
+        metrics.append(share_metric(name, int((~right).sum()), n, higher_is_better=False))
     return Scored(metrics, [], outcomes)
 
 

@@ -1,5 +1,6 @@
 """The wsol task: maps of a classifier over images with boxes, after fine-tuning where it is wanted."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -45,7 +46,11 @@ class WsolTask(Task):
 
         truth = open_localisation(options.data, options.split)
         card = backbone.card
-        require_classes(card, truth.images.classes, options.data)
+        try:
+            require_classes(card, truth.images.classes, options.data)
+        except InputError as error:
+            raise InputError(f"{error}, or let a fit replace its last layer (--fit.preset)") from None
+        print(_prepared(card.input_size, options), file=sys.stderr)
         device = runtime.resolve_device()
         extract = self._extractor(place(backbone, device), options, runtime)
         found = predict_maps(extract, truth.images, card, options, runtime, device)
@@ -85,3 +90,11 @@ class WsolTask(Task):
         if options.maps != "cam":
             return PackageMaps(backbone, options.maps)
         return make_method(options.method.chosen).extractor(backbone, runtime.precision)
+
+
+def _prepared(input_size: tuple[int, int], options: WsolOptions) -> str:
+    """How test images are brought to the input, which is not what the backbone's card says."""
+    height, width = input_size
+    tall, wide = round(height / options.crop_fraction), round(width / options.crop_fraction)
+    crop = f", centre crop of {height}x{width}" if options.crop_fraction < 1 else ""
+    return f"wsol: images resized to {tall}x{wide} whatever their shape{crop} (transform {options.transform})"

@@ -18,10 +18,11 @@ from eval_suite.backbones.checkpoint import save_checkpoint
 from eval_suite.backbones.sources import build_net, finish
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.classification.predictions import Predictions, read_predictions, write_predictions
-from eval_suite.classification.task import ECE, ClassifyOptions, ClassifyTask
+from eval_suite.classification.task import ClassifyOptions, ClassifyTask
 from eval_suite.core import runtime
 from eval_suite.core.calibration import expected_calibration_error
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError
+from eval_suite.core.metrics import ECE
 from eval_suite.core.predictions import About
 from eval_suite.core.records import BackboneCard, GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions

@@ -102,6 +102,7 @@ class FakeSuite:
         sha256: str = "d" * 64,
         outcomes: bool = True,
         examples: list[Example] | None = None,
+        card: BackboneCard | None = None,
         **changes: Any,
     ) -> Path:
         """Write one record; returns its path."""
@@ -147,7 +148,7 @@ class FakeSuite:
         record = Result(
             status=status,
             task=TaskInfo(name=task, version=1, options={"data": "folder:demo", "limit": None}, paper=PAPER),
-            backbone=self.card(backbone, seed),
+            backbone=card or self.card(backbone, seed),
             data=None if failed else data,
             metrics=[] if failed else metrics,
             curves=[]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from statistics import stdev
 
 import numpy as np
@@ -12,6 +13,7 @@ from eval_suite.report.findings import finding
 from eval_suite.report.matrices import task_table
 from eval_suite.report.sections import SECTIONS
 from eval_suite.report.sections.section import generic_section
+from eval_suite.report.views import _difference_charts
 from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
 
 
@@ -236,3 +238,16 @@ def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> Non
     assert comparison.metric_names[-1] == "Relative error"
     table = task_table(comparison.collation, generic_section(comparison), comparison)
     assert any("Relative error" in fact for fact in table.facts)
+
+
+def test_the_difference_chart_shows_the_metrics_that_a_section_names(four: FakeSuite) -> None:
+    comparison = TaskComparison(collate(four.folder), "classify")
+    columns = [found for name in comparison.metric_names if (found := comparison.column(name))]
+
+    def shown(metrics: tuple[str, ...]) -> list[str]:
+        section = replace(SECTIONS["classify"], metrics=metrics)
+        (chart,) = _difference_charts(section, comparison, columns)
+        return chart.categories
+
+    assert shown((TOP1,)) == [f"{TOP1}\xa0↓"]
+    assert len(shown(())) > 1

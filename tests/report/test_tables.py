@@ -18,7 +18,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_every_table_comes_in_three_forms(four: FakeSuite) -> None:
     names = [path.name for path in build_report(four.folder).tables]
-    stems = ("overview", "task-classify")
+    stems = ("overview", "task-classify", "training")
     assert names == [f"{stem}{suffix}" for stem in stems for suffix in (".csv", ".md", ".tex")]
 
 

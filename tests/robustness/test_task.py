@@ -1,5 +1,6 @@
 """The robustness task from images to record, on pictures whose answers can be worked out by hand."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ def world(tmp_path: Path) -> Path:
 def run(world: Path, *, factory: str = "colours", data: str = "world", **options: Any) -> Evaluated:
     batch_size = options.pop("batch_size", 5)
     backbone_options = options.pop("backbone_options", PLAIN)
-    out = options.pop("out", "out")
+    out, workers = options.pop("out", "out"), options.pop("workers", 0)
+    precision = options.pop("precision", "fp32")
     chosen = RobustnessOptions(**{"data": f"folder:{world / data}", **QUICK, **options})
     return evaluate(
         RobustnessTask(),
@@ -99,7 +101,7 @@ def run(world: Path, *, factory: str = "colours", data: str = "world", **options
         cell=Cell("s", "colours", 0, world / out),
         source=f"{world / 'model.py'}:{factory}",
         backbone_options=backbone_options,
-        runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
+        runtime=RuntimeOptions(device="cpu", workers=workers, batch_size=batch_size, precision=precision),
         expected=False,
         warn=lambda line: None,
     )
@@ -171,6 +173,26 @@ def test_predictions_do_not_depend_on_batches_or_their_order(world: Path) -> Non
     at = [one["ids"].tolist().index(item) for item in some["ids"]]
     for key in ("clean", "fgsm", "pgd", "centre_occlusion", "corruption"):
         assert (some[key] == one[key][at]).all()
+
+
+def test_images_read_by_workers_and_bf16_give_the_same(world: Path) -> None:
+    plain = by_name(run(world).result.metrics)
+    large = BackboneOptions(mean=(0, 0, 0), std=(1, 1, 1), input_size=(100, 100))
+    by_workers = by_name(run(world, out="w", workers=1, backbone_options=large).result.metrics)
+    rough = by_name(run(world, out="b", precision="bf16").result.metrics)
+    for name in (
+        "Top-1 error (clean)",
+        "Top-1 error under FGSM (ε=153/255)",
+        "In-between error, Mixup (area over λ)",
+    ):
+        assert plain[name].value == by_workers[name].value == rough[name].value
+
+
+def test_two_classes_are_always_between(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(world / "world" / "val" / "red")
+    result, _ = run(world, factory="two")
+    assert by_name(result.metrics)["In-between error, CutMix (area over hole side)"].value == 0
+    assert "warning: with two classes no in-between sample can be wrong" in capsys.readouterr().err
 
 
 def test_the_outcomes_are_kept_for_paired_comparison(world: Path) -> None:

@@ -12,10 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from eval_suite.backbones.inference import evaluation_batches, predict_logits
 from eval_suite.backbones.sources import load_backbone
 from eval_suite.core.errors import BusyError, DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import exclusive, read_card, sha256_file
+from eval_suite.data.images import open_images
 from eval_suite.training import loop
 from eval_suite.training.loop import Trained, train
 from eval_suite.training.recipe import Recipe
@@ -48,11 +51,32 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(
     assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
 
 
-@pytest.mark.parametrize("keep", ["last", "best"])
+@pytest.mark.parametrize(
+    ("keep", "regularizers"),
+    [
+        ("last", ["cutmix"]),
+        ("best", ["cutmix"]),
+        pytest.param("best", ["cutout", "manifold-mixup", "shakedrop"], marks=pytest.mark.long),
+        pytest.param(
+            "last",
+            [
+                {"feature-cutmix": {"layers": ["layer1"]}},
+                {"dropblock": {"block_size": 2}},
+                "stochastic-depth",
+                "label-smoothing",
+            ],
+            marks=pytest.mark.long,
+        ),
+    ],
+)
 def test_resuming_after_every_saved_state_ends_bit_identical(
-    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: str
+    tiny_recipe: MakeRecipe,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    keep: str,
+    regularizers: list[object],
 ) -> None:
-    recipe = tiny_recipe(regularizers=["cutmix"], save_minutes=EVERY_STEP, keep=keep)
+    recipe = tiny_recipe(regularizers=regularizers, save_minutes=EVERY_STEP, keep=keep)
     whole = run(recipe, tmp_path / "whole")
     real_save, lives = loop.save_state, 0
 
@@ -174,6 +198,36 @@ def test_the_checkpoint_holds_the_best_epoch_on_request(tiny_recipe: MakeRecipe,
     if card.training["best"]["epoch"] != len(rows):
         run(tiny_recipe(epochs=6, lr=0.2), tmp_path / "last")
         assert weights(tmp_path / "best") != weights(tmp_path / "last")
+
+
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_the_checkpoint_of_dropped_branches_is_one_of_the_plain_architecture(
+    tiny_recipe: MakeRecipe, tmp_path: Path, keep: str
+) -> None:
+    card = run(
+        tiny_recipe(regularizers=[{"stochastic-depth": {"rate": 0.8}}], keep=keep, lr=0.1), tmp_path
+    ).card
+    assert card.training is not None
+    backbone = load_backbone(str(tmp_path), name="net")
+    assert not any(module._forward_hooks for module in backbone.modules())
+    data = evaluation_batches(open_images(card.recipe["data"]), card, runtime=CPU, device=torch.device("cpu"))  # type: ignore[index]
+    found = predict_logits(backbone, data)
+    error = 1 - float(topk_correct(found.logits, found.labels, 1).mean())
+    assert error == pytest.approx(card.training[keep]["top1_error"], abs=1 / 30 + 1e-9)
+
+
+def test_images_beyond_a_limit_are_not_trained_on(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    images = loop.open_images(tiny_recipe().data, "train", purpose="train")
+    few = tiny_recipe(limit=20, batch_size=10, epochs=1, save_minutes=EVERY_STEP)
+    steps: list[int] = []
+    real = loop.save_state
+    try:
+        loop.save_state = lambda path, state: (steps.append(state["step"]), real(path, state))[1]
+        run(few, tmp_path)
+    finally:
+        loop.save_state = real
+    assert steps == [0, 1, 2, 0]
+    assert len(images) > 20
 
 
 def test_what_lies_in_the_folder_afterwards(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import sha256_file
 from eval_suite.training import loop
@@ -130,3 +131,16 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
             assert lives < 100
     assert lives == 1 + 1 + 2 * (60 // 16) + 2
     assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
+
+
+def test_a_regularizers_loss_and_a_loss_of_the_starts_own_exclude_each_other(
+    tiny_recipe: MakeRecipe, tmp_path: Path
+) -> None:
+    bce = tiny_recipe(regularizers=[{"manifold-mixup": {"loss": "bce"}}], epochs=1)
+    card = train(bce, name="net", seed=0, folder=tmp_path / "a", runtime=CPU, report=lambda _line: None).card
+    assert card.training is not None
+    # Averaged over ten classes: 0.33 where each has a tenth, against 2.3 of cross entropy.
+    assert 0.2 < card.training["last"]["train_loss"] < 0.8
+    start = Start(WithProjection(given(bce, tmp_path)), identity="projection")
+    with pytest.raises(InputError, match="has a loss of its own, so that its regularizers cannot set 'bce'"):
+        run(bce, tmp_path / "b", start)

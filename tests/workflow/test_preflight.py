@@ -45,3 +45,44 @@ def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
         "tasks.classify.data",
     ]
     assert "Did you mean 'resnet14_demo'?" in lines[0]
+
+
+def test_captions_are_looked_for_like_images(tmp_path: Path) -> None:
+    check(tmp_path, tasks={"caption": {"data": f"coco:{tmp_path / 'world' / 'coco'}"}})
+    with pytest.raises(
+        InputError, match=r"tasks.caption.data: expected a folder with annotations/ at absent"
+    ):
+        check(tmp_path, tasks={"caption": {"data": "coco:absent"}})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"tasks.caption.data: expected annotations/captions_val2014.json"):
+        check(tmp_path, tasks={"caption": {"data": f"coco:{tmp_path / 'empty'}"}})
+    with pytest.raises(
+        InputError, match=r"tasks.caption.data: expected captions as coco:PATH, found 'coco:'"
+    ):
+        check(tmp_path, tasks={"caption": {"data": "coco:"}})
+
+
+def test_a_regularizer_that_the_architecture_cannot_have_is_named_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as found:
+        check(
+            tmp_path,
+            backbones={
+                "a": {"regularizers": [{"feature-cutmix": {"layers": ["layer1", "layer5"]}}]},
+                "b": {"regularizers": [{"dropblock": {"block_size": 20}}], "input_size": [64, 64]},
+                "c": {"arch": "torchvision:vgg11", "regularizers": ["shakedrop"]},
+                "d": {"arch": "resnet14_dmo", "regularizers": ["shakedrop"]},
+                "e": {"regularizers": ["dropblock", "manifold-mixup", "shakedrop"]},
+            },
+        )
+    lines = [line.strip() for line in str(found.value).splitlines()[1:]]
+    assert lines[0].startswith(
+        "backbones.a.regularizers: feature-cutmix: resnet14_demo has no layer 'layer5' with a feature map; it has input, conv1"
+    )
+    assert lines[1].startswith(
+        "backbones.b.regularizers: dropblock: blocks of 20x20 do not fit into the 8x8 map of layer3"
+    )
+    assert lines[2].startswith(
+        "backbones.c.regularizers: shakedrop needs a residual network; torchvision:vgg11 has no stages"
+    )
+    assert lines[3].startswith("backbones.d.arch: unknown")
+    assert len(lines) == 4

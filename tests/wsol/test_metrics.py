@@ -51,11 +51,11 @@ def test_thresholds() -> None:
 def scores(kind: str, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if kind == "noise":
-        return rng.random((40, 40))
+        return rng.random((24, 24))
     if kind == "dim noise":
-        return rng.random((40, 40)) * 0.37
+        return rng.random((24, 24)) * 0.37
     if kind == "constant":
-        return np.full((40, 40), 0.3 * (seed % 3))
+        return np.full((24, 24), 0.3 * (seed % 3))
     return score_map(rng.normal(size=(7, 7)), (64, 64))
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.wsol.gap import GapNet
 from eval_suite.wsol.networks import (
     Localiser,
@@ -203,3 +203,18 @@ def test_the_new_layer_is_drawn_from_the_global_generator() -> None:
         weights.append(make_localiser(given, 4, enlarge=True).net.get_submodule("fc").weight)
     assert torch.equal(weights[0], weights[1])  # type: ignore[arg-type]
     assert not torch.equal(weights[0], weights[2])  # type: ignore[arg-type]
+
+
+def test_unusable_weights_are_called_so() -> None:
+    given = tiny()
+    with torch.no_grad():
+        given.net.get_submodule("fc").weight[0, 0] = float("nan")  # type: ignore[index,operator]
+    with pytest.raises(EvalSuiteError, match="NaN or infinite logits; its weights are unusable"):
+        linear_head(given)
+
+
+def test_looking_for_the_head_leaves_the_mode_alone() -> None:
+    given = tiny().train()
+    linear_head(given)
+    assert given.training
+    assert given.net.training

@@ -17,6 +17,8 @@ from eval_suite.core.records import GitState, Result
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell
 from eval_suite.evaluation import evaluate
+from eval_suite.report.published import PUBLISHED
+from eval_suite.report.sections.wsol import _CURVES, SECTION
 from eval_suite.wsol.options import WsolOptions
 from eval_suite.wsol.predictions import read_predictions
 from eval_suite.wsol.task import WsolTask
@@ -71,6 +73,14 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
     assert (result.data.name, result.data.split, result.data.n_scored) == ("birds", "test", 12)
 
 
+def test_what_the_report_shows_is_what_the_record_holds(world: Path) -> None:
+    result = localise(world)
+    names = {metric.name for metric in result.metrics}
+    assert {*SECTION.headline, *SECTION.metrics} <= names
+    assert {p.metric for p in PUBLISHED if p.task == "wsol"} <= names
+    assert set(_CURVES) <= {curve.name for curve in result.curves}
+
+
 def test_the_predictions_are_the_maps_of_each_pictures_class(world: Path) -> None:
     localise(world)
     found = read_predictions(world / "out/reports/s/results/colours-s0/wsol/predictions.npz")
@@ -100,8 +110,11 @@ def test_results_do_not_hang_on_the_batch_size(world: Path) -> None:
     assert one.metrics == other.metrics
 
 
-def test_the_papers_transform_enlarges_and_crops_with_its_boxes(world: Path) -> None:
+def test_the_papers_transform_enlarges_and_crops_with_its_boxes(
+    world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     result = localise(world, transform="paper")
+    assert "resized to 37x37 whatever their shape, centre crop of 32x32" in capsys.readouterr().err
     found = read_predictions(world / "out/reports/s/results/colours-s0/wsol/predictions.npz")
     assert found.transform.resized == (37, 37)
     assert value(result, "GT-known Loc (σ=0.15)") == pytest.approx(11 / 12)
@@ -153,13 +166,17 @@ def test_an_unreadable_image_is_counted_and_named(world: Path) -> None:
 
 
 def test_a_backbone_of_other_classes_is_refused_where_no_fit_replaces_its_last_layer(world: Path) -> None:
-    with pytest.raises(InputError, match=r"'colours' has 4 classes, but cub:.* has 3"):
+    with pytest.raises(
+        InputError, match=r"'colours' has 4 classes, but cub:.* has 3.* or let a fit replace its last layer"
+    ):
         localise(world, factory="four")
     assert not (world / "out/reports").exists()
 
 
 def test_a_network_without_average_and_linear_layer_is_refused_with_the_way_out(world: Path) -> None:
-    with pytest.raises(InputError, match=r"does not end in global average pooling .* use --maps gradcam"):
+    with pytest.raises(
+        InputError, match=r"does not end in global average pooling .* use --maps gradcam without a fit"
+    ):
         localise(world, factory="pooled_twice")
     assert localise(world, factory="pooled_twice", maps="gradcam").status == "complete"
 
@@ -203,6 +220,7 @@ def test_the_command_ends_with_the_headline(cli: Cli, world: Path) -> None:
     said = call(cli, world, "--transform", "evaluation-paper")
     assert said.code == 0, said.err
     assert said.out.startswith("colours-s0  Top-1 Loc (σ=0.15) 91.67 % [64.61 %, 98.51 %] (n = 12)  → ")
+    assert "wsol: images resized to 32x32 whatever their shape (transform evaluation-paper)" in said.err
     record = json.loads((world / "out/reports/single/results/colours-s0/wsol.json").read_text())
     assert record["task"]["options"]["fit"]["preset"] == "none"
 

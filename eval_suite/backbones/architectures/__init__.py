@@ -1,5 +1,5 @@
 """Architectures that timm and torchvision lack; importing this package registers them with timm."""
 
-from eval_suite.backbones.architectures import cifar_resnet
+from eval_suite.backbones.architectures import cifar_resnet, gather_excite, pyramidnet
 
-__all__ = ["cifar_resnet"]
+__all__ = ["cifar_resnet", "gather_excite", "pyramidnet"]

@@ -42,8 +42,9 @@ class Section:
     """How the report shows one task.
 
     ``protocol`` says in two sentences what was done. ``headline`` metrics stand in the overview, ``metrics`` in the
-    section's table; empty means every metric the records hold. A headline that ends in * stands for the first metric
-    whose name begins so. ``charts`` makes the charts from the comparison, ``derive`` metrics that take several records.
+    section's table, followed by whatever else the records hold unless ``only_listed``: the rest is then in the tables'
+    files. A headline that ends in * stands for the first metric whose name begins so. ``charts`` makes the charts from
+    the comparison, ``derive`` metrics that take several records.
     """
 
     task: str
@@ -54,6 +55,7 @@ class Section:
     metrics: tuple[str, ...]
     charts: Callable[[TaskComparison], list[Chart]]
     derive: Derive | None = None
+    only_listed: bool = False
 
 
 def curve_chart(
@@ -63,6 +65,7 @@ def curve_chart(
     diagonal: bool = False,
     caption: str = "",
     unit_square: bool = False,
+    percent: bool = False,
 ) -> Chart | None:
     """One recorded curve as a chart with a line per backbone, at the first seed that has it."""
     found: dict[str, Curve] = {}
@@ -77,7 +80,14 @@ def curve_chart(
     series = [Series(backbone, curve.x, curve.y) for backbone, curve in found.items()]
     limits = (0.0, 1.0) if unit_square else None
     return Chart(
-        name, any_curve.x_label, any_curve.y_label, series, caption, diagonal=diagonal, limits=limits
+        name,
+        any_curve.x_label,
+        any_curve.y_label,
+        series,
+        caption,
+        diagonal=diagonal,
+        limits=limits,
+        percent=percent,
     )
 
 

@@ -1,25 +1,43 @@
 """Every regularizer a recipe can name."""
 
-from eval_suite.training.regularizers.base import Context, Mixed, Regularizer, regularise
+from eval_suite.training.regularizers.base import STAGES, Context, Mixed, Regularizer, Share, regularise
+from eval_suite.training.regularizers.dropblock import DropBlock
+from eval_suite.training.regularizers.dropping import ShakeDrop, StochasticDepth
 from eval_suite.training.regularizers.erasing import Cutout
+from eval_suite.training.regularizers.feature_mixing import FeatureCutMix, ManifoldMixup
 from eval_suite.training.regularizers.hiding import HideAndSeek
+from eval_suite.training.regularizers.labels import LabelSmoothing
 from eval_suite.training.regularizers.mixing import CutMix, Mixup
 
 REGULARIZERS: dict[str, type[Regularizer]] = {
     "cutmix": CutMix,
     "mixup": Mixup,
+    "manifold-mixup": ManifoldMixup,
+    "feature-cutmix": FeatureCutMix,
     "cutout": Cutout,
     "has": HideAndSeek,
+    "label-smoothing": LabelSmoothing,
+    "stochastic-depth": StochasticDepth,
+    "dropblock": DropBlock,
+    "shakedrop": ShakeDrop,
 }
 
 __all__ = [
     "REGULARIZERS",
+    "STAGES",
     "Context",
     "CutMix",
     "Cutout",
+    "DropBlock",
+    "FeatureCutMix",
     "HideAndSeek",
+    "LabelSmoothing",
+    "ManifoldMixup",
     "Mixed",
     "Mixup",
     "Regularizer",
+    "ShakeDrop",
+    "Share",
+    "StochasticDepth",
     "regularise",
 ]

@@ -1,17 +1,28 @@
 """What a regularizer is, and the random draws all of them share.
 
-Every decision is drawn on the CPU from the generator handed in, so a batch is mixed the same way on every device. No
-module here imports torch before it is called: recipes are validated, listed and documented without it.
+Every decision is drawn on the CPU from the generator handed in, for the global batch, so a batch is regularised the
+same way on every device and by every number of processes. No module here imports torch before it is called: recipes
+are validated, listed and documented without it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field
 
 from eval_suite.core.records import Paper
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+    from eval_suite.training.regularizers.network import Network
+
+STRICT = ConfigDict(extra="forbid")
+Alpha = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+Stage = Literal["network", "erase", "mix", "features", "labels"]
+STAGES: tuple[Stage, ...] = ("network", "erase", "mix", "features", "labels")
 
 
 class Mixed(NamedTuple):
@@ -21,6 +32,35 @@ class Mixed(NamedTuple):
     targets: "Tensor"
 
 
+class Share(NamedTuple):
+    """Which contiguous part of a global batch this process holds; all processes hold equally many rows."""
+
+    rank: int = 0
+    world: int = 1
+
+    def total(self, rows: int) -> int:
+        """Rows of the global batch of which ``rows`` are here."""
+        return rows * self.world
+
+    def mine(self, rows: int) -> slice:
+        """Where the ``rows`` that are here lie in the global batch."""
+        return slice(self.rank * rows, (self.rank + 1) * rows)
+
+    def partners(self, rows: "Tensor", order: "Tensor") -> "Tensor":
+        """The rows that stand at the places of these ones after reordering the global batch.
+
+        Args:
+            rows: (N, ...) the part that is here; other processes' parts are fetched, gradients included.
+            order: (total,) permutation of the global batch.
+        """
+        if self.world > 1:
+            from eval_suite.training.distributed import gather
+
+            order = order[self.mine(len(rows))]
+            rows = gather(rows)
+        return rows[order.to(rows.device, non_blocking=True)]
+
+
 @dataclass(frozen=True)
 class Context:
     """What a regularizer may know beside the batch.
@@ -28,17 +68,27 @@ class Context:
     Attributes:
         generator: CPU generator of this step.
         fill: mean colour (3,) in [0, 1]; it becomes exactly zero when the backbone normalises.
+        progress: share of the training's steps that is behind, in [0, 1).
+        share: this process's part of the batch.
+        network: the network in training; None where only images are regularised.
     """
 
     generator: "Generator"
     fill: "Tensor"
+    progress: float = 0.0
+    share: Share = field(default_factory=Share)
+    network: "Network | None" = None
 
 
-class Regularizer(Protocol):
-    """A frozen set of hyper-parameters that changes the batch; ``stage`` orders it: erasing before mixing."""
+class Regularizer:
+    """A frozen set of hyper-parameters that changes the batch, or for the length of a training the network.
+
+    ``stage`` orders them: a ``network`` one is installed once; in every step erasing comes before mixing images,
+    mixing features, and smoothing labels.
+    """
 
     name: ClassVar[str]
-    stage: ClassVar[Literal["erase", "mix"]]
+    stage: ClassVar[Stage]
     paper: ClassVar[Paper]
 
     def apply(self, images: "Tensor", targets: "Tensor", context: Context) -> Mixed:
@@ -49,7 +99,14 @@ class Regularizer(Protocol):
             targets: (N, classes), rows summing to 1.
             context: generator and fill colour.
         """
-        ...
+        return Mixed(images, targets)
+
+    def install(self, network: "Network") -> None:
+        """Prepare the network before training begins; what is changed leaves no key in its state dict.
+
+        Raises:
+            InputError: if the network has not what the regularizer needs.
+        """
 
 
 def regularise(
@@ -59,6 +116,10 @@ def regularise(
     classes: int,
     generator: "Generator",
     fill: "Tensor",
+    *,
+    progress: float = 0.0,
+    share: Share | None = None,
+    network: "Network | None" = None,
 ) -> Mixed:
     """Apply regularizers in order.
 
@@ -69,17 +130,23 @@ def regularise(
         classes: number of classes.
         generator: CPU generator of every draw.
         fill: (3,) mean colour in [0, 1].
+        progress: share of the training's steps that is behind, in [0, 1).
+        share: this process's part of the global batch; by default all of it.
+        network: the network in training, on which the regularizers were installed.
 
     Returns:
         Images (N, 3, H, W), and the labels as they came, or soft targets (N, classes) where a regularizer acted.
     """
-    if not regularizers:
+    context = Context(generator, fill, progress, share or Share(), network)
+    if network is not None:
+        network.begin_step(context)
+    acting = [regularizer for regularizer in regularizers if regularizer.stage != "network"]
+    if not acting:
         return Mixed(images, labels)
     from torch.nn.functional import one_hot
 
     targets = one_hot(labels, classes).to(images.dtype)
-    context = Context(generator, fill)
-    for regularizer in regularizers:
+    for regularizer in acting:
         images, targets = regularizer.apply(images, targets, context)
     return Mixed(images, targets)
 
@@ -98,6 +165,18 @@ def beta(alpha: float, generator: "Generator") -> float:
     from scipy.special import betaincinv
 
     return float(betaincinv(alpha, alpha, uniform(generator)))
+
+
+def betas(alpha: float, n: int, generator: "Generator") -> "Tensor":
+    """(n,) draws from Beta(alpha, alpha), float64."""
+    import torch
+
+    drawn = torch.rand(n, generator=generator, dtype=torch.float64)
+    if alpha == 1.0:
+        return drawn
+    from scipy.special import betaincinv
+
+    return torch.from_numpy(betaincinv(alpha, alpha, drawn.numpy()))
 
 
 def integers(high: int, n: int, generator: "Generator") -> "Tensor":

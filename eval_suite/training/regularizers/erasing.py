@@ -1,19 +1,19 @@
 """Regularizers that take parts of an image away: Cutout."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from eval_suite.core.records import Paper
-from eval_suite.training.regularizers.base import Context, Mixed, integers
+from eval_suite.training.regularizers.base import STRICT, Context, Mixed, Regularizer, Stage, integers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Cutout:
+@dataclass(frozen=True, config=STRICT)
+class Cutout(Regularizer):
     """Blank a square at a random place of each image.
 
     The centre is uniform over the pixels and the square is clipped at the borders. The fill is the mean colour,
@@ -26,7 +26,7 @@ class Cutout:
     size: Annotated[int, Field(ge=2)] = 16
 
     name: ClassVar[str] = "cutout"
-    stage: ClassVar[Literal["erase", "mix"]] = "erase"
+    stage: ClassVar[Stage] = "erase"
     paper: ClassVar[Paper] = Paper(
         title="Improved Regularization of Convolutional Neural Networks with Cutout",
         venue="arXiv",
@@ -47,6 +47,7 @@ class Cutout:
     def _inside(self, length: int, n: int, context: Context, like: "Tensor") -> "Tensor":
         import torch
 
-        centre = integers(length, n, context.generator).to(like.device, non_blocking=True)[:, None]
+        centres = integers(length, context.share.total(n), context.generator)[context.share.mine(n)]
+        centre = centres.to(like.device, non_blocking=True)[:, None]
         at = torch.arange(length, device=like.device)[None, :]
         return (at >= centre - self.size // 2) & (at < centre + self.size // 2)

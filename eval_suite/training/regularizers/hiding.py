@@ -1,19 +1,19 @@
 """Hide-and-Seek: an image is cut into square patches, and each is hidden with a probability."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from eval_suite.core.records import Paper
-from eval_suite.training.regularizers.base import Context, Mixed, integers
+from eval_suite.training.regularizers.base import STRICT, Context, Mixed, Regularizer, Stage, integers
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class HideAndSeek:
+@dataclass(frozen=True, config=STRICT)
+class HideAndSeek(Regularizer):
     """Hide a random part of the square patches that tile an image.
 
     Patches at the right and lower border are cut off there. The fill is the mean colour, which is zero after
@@ -29,7 +29,7 @@ class HideAndSeek:
     prob: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     name: ClassVar[str] = "has"
-    stage: ClassVar[Literal["erase", "mix"]] = "erase"
+    stage: ClassVar[Stage] = "erase"
     paper: ClassVar[Paper] = Paper(
         title="Hide-and-Seek: Forcing a Network to be Meticulous for Weakly-supervised Object and Action Localization",
         venue="ICCV",
@@ -42,7 +42,7 @@ class HideAndSeek:
         """Hide patches of each image of a batch (N, 3, H, W)."""
         import torch
 
-        n, _, height, width = images.shape
+        n, (height, width) = context.share.total(len(images)), images.shape[-2:]
         size = torch.tensor(self.sizes)[integers(len(self.sizes), n, context.generator)]
         smallest = min((side for side in self.sizes if side), default=max(height, width))
         rows, columns = -(-height // smallest), -(-width // smallest)
@@ -53,5 +53,6 @@ class HideAndSeek:
         down = (torch.arange(height) // side).clamp(max=rows - 1)
         across = (torch.arange(width) // side).clamp(max=columns - 1)
         mask = hidden[torch.arange(n)[:, None, None], down[:, :, None], across[:, None, :]].unsqueeze(1)
+        mask = mask[context.share.mine(len(images))]
         fill = context.fill.to(images, non_blocking=True).view(1, 3, 1, 1)
         return Mixed(images.where(~mask.to(images.device, non_blocking=True), fill), targets)

@@ -1,0 +1,73 @@
+"""Over which images BatchNorm takes its statistics: those of a process, of a part of them, or of all processes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eval_suite.core.errors import InputError
+
+_Norm = nn.modules.batchnorm._BatchNorm
+
+
+def synchronise(module: nn.Module, device: torch.device) -> nn.Module:
+    """The module with statistics over the batch of all processes, under the same keys.
+
+    Raises:
+        InputError: on a CPU, where torch has none.
+    """
+    if device.type != "cuda":
+        raise InputError(
+            "batch_norm_groups: 1 over several processes needs GPUs, torch synchronises BatchNorm on nothing else; "
+            "give a multiple of the number of processes, or leave it out"
+        )
+    from timm.layers import convert_sync_batchnorm
+
+    converted: nn.Module = convert_sync_batchnorm(module)
+    return converted
+
+
+class GroupedBatchNorm:
+    """Lets every BatchNorm of a module take its statistics over equal parts of a batch, each for itself.
+
+    This is what ``DataParallel`` does with one part per GPU. As there, the running statistics follow the first part.
+    The modules keep their class and keys; in evaluation nothing changes.
+
+    Args:
+        module: holds the BatchNorms.
+        parts: into how many parts each forward pass is cut.
+    """
+
+    def __init__(self, module: nn.Module, parts: int) -> None:
+        self._norms = [inner for inner in module.modules() if isinstance(inner, _Norm)]
+        if parts > 1:
+            for norm in self._norms:
+                norm.forward = _in_parts(norm, norm.forward, parts)  # type: ignore[method-assign]
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Leave the running statistics as they are."""
+        before = [norm.momentum for norm in self._norms]
+        for norm in self._norms:
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:
+            for norm, momentum in zip(self._norms, before, strict=True):
+                norm.momentum = momentum
+
+
+def _in_parts(norm: Any, forward: Any, parts: int) -> Any:
+    def apply(x: Tensor) -> Tensor:
+        if not norm.training:
+            return forward(x)
+        first, *rest = x.chunk(parts)
+        momentum, out = norm.momentum, [forward(first)]
+        norm.momentum = 0.0
+        out += [forward(part) for part in rest]
+        norm.momentum = momentum
+        return torch.cat(out)
+
+    return apply

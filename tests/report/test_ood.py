@@ -1,0 +1,109 @@
+"""The section on out-of-distribution detection: what is shown, what is left to the files, and the paper's numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from eval_suite.core.predictions import About
+from eval_suite.evaluation import score_file
+from eval_suite.ood.predictions import Outliers, Predictions, write_predictions
+from eval_suite.ood.task import OodTask
+from eval_suite.report.collate import collate
+from eval_suite.report.compare import TaskComparison
+from eval_suite.report.published import PUBLISHED
+from eval_suite.report.render import build_report
+from eval_suite.report.sections.ood import SECTION
+from tests.report.fake_suite import FakeSuite
+
+SETS = {"svhn": False, "uniform": True}
+PAPER = "CutMix paper, Table 12"
+
+
+def add(suite: FakeSuite, backbone: str, gap: float, tmp_path: Path) -> None:
+    """A record made by the task's own scoring of made-up logits, those of outliers smaller by a gap."""
+
+    def logits(n: int, scale: float) -> NDArray[np.float32]:
+        return (scale * np.random.default_rng(0).normal(size=(n, 5))).astype(np.float32)
+
+    def scores(given: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+        exact = np.exp(given.astype(float))
+        return {"max-softmax": exact.max(axis=1) / exact.sum(axis=1), "energy": np.log(exact.sum(axis=1))}
+
+    known = logits(100, 4)
+    outliers = {
+        name: Outliers([], scores(logits(40, 4 - gap)), None, noise, About(name, "all", 40, "", []))
+        for name, noise in SETS.items()
+    }
+    ids = [f"i{i}" for i in range(100)]
+    labels = known.argmax(axis=1)
+    about = About("demo", "val", 100, "d" * 64, [])
+    path = tmp_path / f"{backbone}.npz"
+    write_predictions(path, Predictions(ids, scores(known), known, labels, [], about, outliers, {}))
+    found = score_file(OodTask(), path, None, None)
+    record = suite.add(
+        backbone, task="ood", metrics=found.metrics, curves=found.curves, data=found.data, outcomes=True
+    )
+    np.savez(record.parent / "ood" / "outcomes.npz", ids=np.array(found.ids), **found.outcomes)
+
+
+@pytest.fixture
+def page(suite: FakeSuite, tmp_path: Path) -> str:
+    suite.describe(name="table12", baseline="baseline", backbones=["baseline", "cutmix"], tasks=["ood"])
+    add(suite, "baseline", 1.0, tmp_path)
+    add(suite, "cutmix", 3.0, tmp_path)
+    return build_report(suite.folder).index.read_text("utf-8")
+
+
+def test_the_auroc_is_tested_and_the_rest_is_not(page: str, suite: FakeSuite) -> None:
+    comparison = TaskComparison(collate(suite.folder), "ood")
+    verdicts = {}
+    for name in SECTION.headline:
+        column = comparison.column(name)
+        assert column is not None
+        delta = column.cells["cutmix"].delta
+        assert delta is not None
+        verdicts[name] = delta.verdict
+    assert verdicts == {
+        "AUROC, max softmax": "better",
+        "TNR@TPR95 (ID positive), max softmax": "untested",
+        "Detection accuracy, max softmax": "untested",
+    }
+
+
+def test_charts_compare_scores_and_confidences(page: str, suite: FakeSuite) -> None:
+    charts = SECTION.charts(TaskComparison(collate(suite.folder), "ood"))
+    assert [chart.title for chart in charts] == [
+        "AUROC by score function",
+        "AUROC by score function, without noise",
+        "Confidence on in-distribution images",
+        "Confidence on outliers: svhn",
+        "Confidence on outliers: uniform",
+    ]
+    assert charts[0].categories == ["max softmax", "energy"]
+    assert [series.backbone for series in charts[0].series] == ["baseline", "cutmix"]
+
+
+def test_the_page_shows_what_is_chosen_and_the_files_hold_all(page: str, suite: FakeSuite) -> None:
+    assert "AUROC, energy on each of 2 subsets" in page
+    assert "AUPR-In" not in page
+    assert "chosen metrics, every other one in the tables&#39; files" in page
+    facts = (suite.folder / "tables" / "task-ood.csv").read_text("utf-8")
+    for name in ("AUPR-In, energy", "FPR95 (OOD positive), max softmax"):
+        assert name in facts
+
+
+def test_the_papers_numbers_stand_beside_ours(page: str) -> None:
+    assert PAPER in page
+    assert "paper 94.40" in page  # AUROC of CutMix, mean over seven sets
+    assert "paper 99.80" in page  # on uniform noise
+
+
+def test_the_papers_sets_average_to_its_table_12() -> None:
+    printed = {(p.backbone, p.metric, p.subset): p.value for p in PUBLISHED if p.suite == "table12"}
+    assert len(printed) == 4 * 3 * 8
+    for (backbone, metric, subset), value in printed.items():
+        if subset is None:
+            each = [v for (b, m, s), v in printed.items() if (b, m) == (backbone, metric) and s]
+            assert value == pytest.approx(np.mean(each), abs=0.00051)
