@@ -14,7 +14,7 @@ from eval_suite.core.records import Example
 from eval_suite.report.collate import Collation, Entry, Notice
 from eval_suite.report.wording import counted
 
-BUDGET_BYTES = 4_000_000
+BUDGET_BYTES = 6_000_000
 _WORST_AND_BEST = 4
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
@@ -41,16 +41,34 @@ class PictureRow:
     group: str = ""
 
 
-def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRow]:
-    """Group a task's examples by file name, or else by description, at each backbone's first seed with examples.
+def pictures_by_task(collation: Collation, tasks: list[str], budget: int) -> dict[str, list[PictureRow]]:
+    """The example pictures of every task, within a number of bytes.
 
-    Where the baseline's examples carry scores, those it does worst and best on are kept, for every backbone alike.
-    Rows that would exceed the budget are dropped from the tail, and a notice says how many.
+    Tasks share the budget evenly, and what one does not need goes to the others. Rows beyond a task's part are dropped
+    from the tail, and a notice says how many.
 
     Args:
         collation: the suite's cells; refused and dropped pictures are added to its notices.
-        task: name of the task.
+        tasks: their names.
         budget: bytes the pictures may take in all.
+    """
+    rows = {task: picture_rows(collation, task) for task in tasks}
+    need = {task: sum(map(_size, found)) for task, found in rows.items()}
+    left, kept = budget, {}
+    for number, task in enumerate(sorted(tasks, key=lambda task: need[task])):
+        kept[task] = _within(collation, task, rows[task], left // (len(tasks) - number))
+        left -= sum(map(_size, kept[task]))
+    return kept
+
+
+def picture_rows(collation: Collation, task: str) -> list[PictureRow]:
+    """Group a task's examples by file name, or else by description, at each backbone's first seed with examples.
+
+    Where the baseline's examples carry scores, those it does worst and best on are kept, for every backbone alike.
+
+    Args:
+        collation: the suite's cells; refused pictures are added to its notices.
+        task: name of the task.
     """
     rows: list[PictureRow] = []
     for backbone in collation.suite.backbones:
@@ -64,10 +82,17 @@ def picture_rows(collation: Collation, task: str, budget: int) -> list[PictureRo
                 row = PictureRow(name, example.alt, {})
                 rows.append(row)
             row.cells[backbone] = picture
-    rows = _worst_and_best(rows, collation.baseline)
+    return _worst_and_best(rows, collation.baseline)
+
+
+def _size(row: PictureRow) -> int:
+    return sum(picture.size for picture in row.cells.values())
+
+
+def _within(collation: Collation, task: str, rows: list[PictureRow], budget: int) -> list[PictureRow]:
     kept, spent = [], 0
     for row in rows:
-        spent += sum(picture.size for picture in row.cells.values())
+        spent += _size(row)
         if spent > budget:
             break
         kept.append(row)

@@ -15,7 +15,7 @@ from eval_suite.report.compare import TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.matrices import overview_table, task_table
 from eval_suite.report.palette import styles_of
-from eval_suite.report.pictures import BUDGET_BYTES, picture_rows
+from eval_suite.report.pictures import BUDGET_BYTES, pictures_by_task
 from eval_suite.report.sections import SECTIONS
 from eval_suite.report.sections.section import Section, generic_section
 from eval_suite.report.tables import write_tables
@@ -75,12 +75,11 @@ def _page(
 ) -> str:
     suite = collation.suite
     styles = styles_of(suite.backbones, collation.baseline)
-    with_pictures = sum(any(r.examples for s in c.records.values() for r in s.values()) for _, c in parts)
-    budget = BUDGET_BYTES // max(1, with_pictures)
-    tasks = []
-    for index, (section, comparison) in enumerate(parts):
-        pictures = picture_rows(collation, section.task, budget)
-        tasks.append(task_view(section, comparison, styles, pictures, f"chart{index}"))
+    pictures = pictures_by_task(collation, [section.task for section, _ in parts], BUDGET_BYTES)
+    tasks = [
+        task_view(section, comparison, styles, pictures[section.task], f"chart{index}")
+        for index, (section, comparison) in enumerate(parts)
+    ]
     script = (_TEMPLATES / "report.js").read_text("utf-8")
     return (
         _environment()

@@ -13,6 +13,7 @@ from PIL import Image
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Curve, Example, Metric
 from eval_suite.report import pictures
+from eval_suite.report.collate import collate
 from eval_suite.report.render import build_report
 from tests.report.fake_suite import TOP1, FakeSuite, errors
 
@@ -254,7 +255,7 @@ def test_pictures_beyond_the_budget_are_dropped_from_the_tail(
     suite.add("baseline", examples=[suite.picture("baseline", f"{index}.png") for index in range(5)])
     size = len((suite.folder / "results/baseline-s0/classify/0.png").read_bytes()) * 4 // 3 + 4
     monkeypatch.setattr("eval_suite.report.render.BUDGET_BYTES", 2 * size + 1)
-    assert pictures.BUDGET_BYTES <= 4_000_000
+    assert pictures.BUDGET_BYTES <= 6_000_000
     page = Page(build_report(suite.folder).index)
     assert len(page.all("img")) == 2
     assert "3 rows of example pictures left out" in words(page)
@@ -303,3 +304,15 @@ def test_the_report_never_imports_torch() -> None:
 def test_top1_is_the_first_headline(suite: FakeSuite) -> None:
     suite.add("baseline")
     assert build_report(suite.folder).headline.startswith(TOP1)
+
+
+def test_what_one_task_does_not_need_of_the_budget_goes_to_the_others(suite: FakeSuite) -> None:
+    suite.add("baseline", examples=[suite.picture("baseline", "0.png")])
+    many = [suite.picture("baseline", f"{index}.png", task="wsol") for index in range(3)]
+    suite.add("baseline", task="wsol", examples=many)
+    size = len((suite.folder / "results/baseline-s0/classify/0.png").read_bytes()) * 4 // 3 + 4
+    found = collate(suite.folder)
+    kept = pictures.pictures_by_task(found, ["wsol", "classify"], 4 * size)
+    assert {task: len(rows) for task, rows in kept.items()} == {"classify": 1, "wsol": 3}
+    kept = pictures.pictures_by_task(found, ["wsol", "classify"], 3 * size)
+    assert {task: len(rows) for task, rows in kept.items()} == {"classify": 1, "wsol": 2}

@@ -98,11 +98,7 @@ SECTION = Section(
     headline=(
         "Top-1 error under FGSM (ε=8/255)",
         "Centre occlusion error*",
-        "Boundary occlusion error*",
-        "In-between error, Mixup*",
-        "In-between error, CutMix*",
         "Mean corruption error*",
-        RELATIVE,
     ),
     metrics=(),
     charts=_charts,
