@@ -14,7 +14,9 @@ from eval_suite.core.records import Example
 from eval_suite.report.collate import Collation, Entry, Notice
 from eval_suite.report.wording import counted
 
-BUDGET_BYTES = 6_000_000
+BUDGET_BYTES = 4_000_000
+_LARGE_BYTES = 8_000
+_QUALITY = 90
 _WORST_AND_BEST = 4
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
@@ -141,16 +143,28 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
     except (InputError, OSError) as error:
         collation.notices.append(Notice("warning", entry.key.where, f"example picture: {error}"))
         return None
+    media, content, stretch = _for_page(media, content)
     encoded = base64.b64encode(content).decode("ascii")
-    source = f"data:{media};base64,{encoded}"
-    return Picture(source, example.alt, example.caption, len(encoded), _stretch(content), example.score)
+    return Picture(
+        f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded), stretch, example.score
+    )
 
 
-def _stretch(content: bytes) -> float:
-    """The root of width by height within 1 and 2, so that rows of tiles do not become unreadably small."""
+def _for_page(media: str, content: bytes) -> tuple[str, bytes, float]:
+    """Media type and bytes to inline, and how wide to show it.
+
+    A large picture becomes WebP where that is smaller: the lossless one lies beside the record. The width is the root of
+    width by height within 1 and 2, so that rows of tiles do not become unreadably small.
+    """
+    stretch = 1.0
     try:
         with Image.open(io.BytesIO(content)) as image:
-            ratio = image.width / image.height
+            stretch = round(min(2.0, max(1.0, math.sqrt(image.width / image.height))), 3)
+            if len(content) > _LARGE_BYTES:
+                smaller = io.BytesIO()
+                image.convert("RGB").save(smaller, "WEBP", quality=_QUALITY)
+                if smaller.tell() < len(content):
+                    media, content = "image/webp", smaller.getvalue()
     except (OSError, ValueError):
-        return 1.0
-    return round(min(2.0, max(1.0, math.sqrt(ratio))), 3)
+        pass  # a picture that cannot be decoded is shown as it is, and the browser says so
+    return media, content, stretch
