@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from timing import options
 
-AIM_SECONDS = 300
+AIM_SECONDS = 600
 
 
 class Job(NamedTuple):
