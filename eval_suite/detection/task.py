@@ -46,6 +46,8 @@ class DetectTask(Task):
         from eval_suite.detection.fitting import fit_detector
         from eval_suite.detection.models import build_detector
 
+        # What is to be predicted on is looked for before hours are spent on fitting.
+        open_voc(options.data, options.split)
         index = open_voc(options.data, options.train_split, purpose="train")
         card = backbone.card
         models = {}

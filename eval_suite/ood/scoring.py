@@ -50,12 +50,12 @@ def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
         InputError: if there are fewer than 20 in-distribution items or 5 of an outlier set.
     """
     for name, count, fewest in [
-        ("in-distribution images", known, FEWEST_KNOWN),
+        (f"in-distribution images in {where}", known, FEWEST_KNOWN),
         *((f"images of outlier set '{name}'", count, FEWEST_OUTLIERS) for name, count in outliers.items()),
     ]:
         if count < fewest:
             raise InputError(
-                f"expected at least {fewest} {name} in {where}, found {count}; a rate cannot be told from so few"
+                f"expected at least {fewest} {name}, found {count}; a rate cannot be told from so few"
             )
 
 

@@ -62,6 +62,14 @@ def run(backbone: Backbone, options: DetectOptions, folder: Path) -> Score:
     return task.score(predictions, options, None, folder / "detect")
 
 
+def test_a_split_that_is_not_there_is_refused_before_anything_is_fitted(
+    tiny_backbone: Backbone, demo_world: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="has no split 'VOC2007/tst'"):
+        run(tiny_backbone, small_options(demo_world, split="VOC2007/tst"), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.long
 def test_from_backbone_to_numbers(tiny_backbone: Backbone, demo_world: Path, tmp_path: Path) -> None:
     options = small_options(demo_world, detectors=tuple(TITLES))
