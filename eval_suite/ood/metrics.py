@@ -57,7 +57,7 @@ def detection(known: Confidences, outliers: Confidences) -> Detection:
     Raises:
         ValueError: if either is empty or holds NaN.
     """
-    found = rank(known, outliers)
+    found = _sort(known, outliers)
     return detection_from_counts(found.known_above, found.outliers_above)
 
 
@@ -67,18 +67,9 @@ def rank(known: Confidences, outliers: Confidences) -> Ranking:
     Raises:
         ValueError: if either is empty or holds NaN.
     """
-    known, outliers = np.asarray(known), np.asarray(outliers)
-    if not (known.size and outliers.size):
-        raise ValueError(f"expected items of both kinds, found {known.size} and {outliers.size}")
-    scores = np.concatenate([known, outliers])
-    order = np.argsort(scores)[::-1]
-    ranked = scores[order]
-    if np.isnan(ranked[0]) or np.isnan(ranked[-1]):
-        raise ValueError("expected numbers as confidences, found NaN")
-    is_known = order < known.size
-    cuts = np.concatenate([[0], np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, [scores.size]])
-    known_above = np.concatenate([[0], np.cumsum(is_known)])[cuts]
-    return Ranking(order[is_known], order[~is_known] - known.size, known_above, cuts - known_above)
+    found = _sort(known, outliers)
+    order, is_known = found.order, found.is_known
+    return Ranking(order[is_known], order[~is_known] - len(known), found.known_above, found.outliers_above)
 
 
 def detection_from_counts(known_above: Counts, outliers_above: Counts) -> Detection:
@@ -163,3 +154,27 @@ def _most_of(items: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _at(counts: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.float64]:
     return np.take_along_axis(counts, np.asarray(group)[..., None], axis=-1)[..., 0]
+
+
+class _Sorted(NamedTuple):
+    """All items by falling confidence, which of them are known, and the counts of a `Ranking`."""
+
+    order: NDArray[np.intp]
+    is_known: NDArray[np.bool_]
+    known_above: NDArray[np.int64]
+    outliers_above: NDArray[np.int64]
+
+
+def _sort(known: Confidences, outliers: Confidences) -> _Sorted:
+    known, outliers = np.asarray(known), np.asarray(outliers)
+    if not (known.size and outliers.size):
+        raise ValueError(f"expected items of both kinds, found {known.size} and {outliers.size}")
+    scores = np.concatenate([known, outliers])
+    order = np.argsort(scores)[::-1]
+    ranked = scores[order]
+    if np.isnan(ranked[0]) or np.isnan(ranked[-1]):
+        raise ValueError("expected numbers as confidences, found NaN")
+    is_known = order < known.size
+    cuts = np.concatenate([[0], np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, [scores.size]])
+    known_above = np.concatenate([[0], np.cumsum(is_known)])[cuts]
+    return _Sorted(order, is_known, known_above, cuts - known_above)

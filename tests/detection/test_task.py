@@ -125,10 +125,13 @@ def test_batch_size_does_not_matter(tiny_backbone: Backbone, index: VocIndex, de
         ).detections
         for size in (1, 6)
     )
-    assert np.array_equal(one.image, many.image)
-    assert np.array_equal(one.labels, many.labels)
+    assert len(one.image) == len(many.image) > 0
     np.testing.assert_allclose(one.scores, many.scores, rtol=1e-4)
-    np.testing.assert_allclose(one.boxes, many.boxes, atol=1e-2)
+    # An untrained head's scores are nearly tied, and rounding decides which of two comes first.
+    for a, b in ((one, many), (many, one)):
+        for image, label, score, box in zip(a.image, a.labels, a.scores, a.boxes, strict=True):
+            same = (b.image == image) & (b.labels == label) & np.isclose(b.scores, score, rtol=1e-4)
+            assert np.isclose(b.boxes[same], box, atol=1e-2).all(axis=1).any()
 
 
 def test_all_metrics_agree_with_mmdetections_voc_metric(index: VocIndex) -> None:
