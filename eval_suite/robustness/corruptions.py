@@ -186,9 +186,11 @@ def _global_generator(seed: int) -> Iterator[None]:
 
 
 def _one_thread(_worker: int) -> None:
+    """Keep OpenCV to the worker's own thread: worker processes share the cores already."""
     import cv2
 
-    cv2.setNumThreads(1)  # worker processes share the cores already
+    # Not 1: that ends the pool's threads at once and waits for them, but a fork has left them in the parent.
+    cv2.setNumThreads(0)
 
 
 def _as_it_is(made: Any) -> Any:

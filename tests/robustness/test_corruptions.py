@@ -1,5 +1,7 @@
 """Corruptions through the library: every one works, is seeded, and grows with severity."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import imagecorruptions
@@ -128,6 +130,30 @@ def test_images_come_resized_in_every_version_whatever_the_batch(demo_world: Pat
     assert torch.equal(
         (found[1, 1] * 255).round().to(torch.uint8).permute(1, 2, 0), torch.from_numpy(by_hand)
     )
+
+
+def test_workers_start_beside_a_parent_whose_opencv_runs_threads(demo_world: Path) -> None:
+    script = """
+import sys
+
+import cv2
+import numpy as np
+
+from eval_suite.data.images import open_images
+from tests.robustness.test_corruptions import made
+
+if __name__ == "__main__":
+    cv2.setNumThreads(2)
+    cv2.resize(np.zeros((1000, 1000), np.float32), (3000, 3000))
+    print(made(open_images(sys.argv[1], "val"), [4, 0, 9], batch_size=2, workers=1).shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, f"folder:{demo_world / 'images'}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "torch.Size([3, 2, 3, 48, 48])\n", done.stderr
 
 
 def test_an_image_that_has_gone_is_named(demo_world: Path) -> None:
