@@ -12,7 +12,10 @@ _POINTS = np.arange(0.0, 1.1, 0.1)
 
 
 class PrecisionRecall(NamedTuple):
-    """Precision and recall after each detection of a class by falling score, each (r,)."""
+    """Precision and recall after each hit of a class by falling score, each (h,).
+
+    Mistakes between two hits need no place here: they leave the recall and lower the precision.
+    """
 
     recall: NDArray[np.float64]
     precision: NDArray[np.float64]
@@ -29,10 +32,13 @@ def precision_recall(
         weights: (images,) how often each image counts; once where None.
     """
     part = slice(ranking.starts[label], ranking.starts[label + 1])
-    weight = np.ones(1) if weights is None else weights[ranking.image[part]]
-    hits = np.cumsum(ranking.hit[part] * weight, dtype=float)
-    seen = np.cumsum(np.broadcast_to(weight, hits.shape), dtype=float)
-    total = ranking.objects[label] if weights is None else weights @ ranking.objects_in[:, label]
+    place = np.flatnonzero(ranking.hit[part])
+    if weights is None:
+        hits, seen, total = np.arange(1.0, len(place) + 1), place + 1, ranking.objects[label]
+    else:
+        weight = weights[ranking.image[part]]
+        hits, seen = np.cumsum(weight[place], dtype=float), np.cumsum(weight)[place]
+        total = weights @ ranking.objects_in[:, label]
     precision = np.divide(hits, seen, out=np.zeros_like(hits), where=seen > 0)
     recall = np.divide(hits, total, out=np.zeros_like(hits), where=total > 0)
     return PrecisionRecall(recall, precision)
