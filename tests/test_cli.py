@@ -311,6 +311,7 @@ def test_data_demo_and_check(cli: Cli) -> None:
     assert said.code == 1
     assert broken.name in said.out
     assert "Did you mean 'small'?" in complaint(cli("data", "demo", "--out", "other", "--size", "smal"))
+    assert "no such folder" in complaint(cli("data", "check", "folder:absent"))
 
 
 def test_lists(cli: Cli) -> None:
