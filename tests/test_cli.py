@@ -279,6 +279,39 @@ def test_a_faulty_suite_names_all_its_problems(cli: Cli) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["bad.yaml"]
 
 
+@pytest.mark.parametrize(("short", "count"), [([], 5), (["--epochs", "1", "--limit", "3"], 5)])
+def test_a_dry_run_says_what_would_run_and_writes_nothing(cli: Cli, short: list[str], count: int) -> None:
+    suite = {
+        "name": "mini",
+        "demo": {"out": "world", "size": "tiny"},
+        "recipe": {"arch": "resnet14_demo", "data": "folder:world/images"},
+        "backbones": {"a": {}, "b": {"regularizers": ["cutmix"]}},
+        "tasks": {"classify": {"data": "folder:world/images"}},
+    }
+    Path("mini.yaml").write_text(yaml.safe_dump(suite))
+    said = cli("run", "mini.yaml", "--dry-run", *short)
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[-1] == f"0 done, {count} to run"
+    assert "to run  train b-s0" in said.out
+    assert [path.name for path in Path().iterdir()] == ["mini.yaml"]
+    Path("mini.yaml").write_text(yaml.safe_dump(suite | {"tasks": {"classify": {"data": "folder:absent"}}}))
+    assert "tasks.classify.data" in cli("run", "mini.yaml", "--dry-run", *short).err
+    assert [path.name for path in Path().iterdir()] == ["mini.yaml"]
+
+
+def test_a_dry_run_leaves_torch_alone() -> None:
+    recipe = {"arch": "resnet14_demo", "data": "folder:world/images"}
+    suite = {"name": "mini", "demo": {"out": "world"}, "backbones": {"a": recipe}}
+    Path("mini.yaml").write_text(yaml.safe_dump(suite | {"tasks": {"classify": {"data": recipe["data"]}}}))
+    script = (
+        "import sys; from eval_suite.cli import main\n"
+        "code = main(['run', 'mini.yaml', '--dry-run']); sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 done, 3 to run"
+
+
 def test_an_output_that_cannot_be_written(cli: Cli, trained: Path, images: str) -> None:
     Path("reports").write_text("a file where the folder should be")
     line = complaint(cli("classify", "--backbone", trained, "--data", images, *CPU), code=1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,17 +18,21 @@ from eval_suite.training.recipe import Recipe
 _NAMED = 3
 
 
-def require_inputs(suite: Suite) -> None:
+def require_inputs(suite: Suite, *, networks: bool = True) -> None:
     """Check that architectures are known and have what regularizers need, and that data and weights files are there.
 
     Data inside the suite's demo world are made by the run itself and not looked for.
+
+    Args:
+        suite: what to look over.
+        networks: look at architectures too, for which torch is imported and each is built without weights.
 
     Raises:
         InputError: listing all that is wrong once, each with the paths of the keys that need it.
     """
     said: dict[str, str] = {}
     wanted_by: dict[str, list[str]] = {}
-    for need in _needs(suite):
+    for need in _needs(suite, networks):
         try:
             need.check()
         except InputError as error:
@@ -46,26 +51,30 @@ class _Need(NamedTuple):
     path: Path | None = None
 
 
-def _needs(suite: Suite) -> Iterator[_Need]:
+def _needs(suite: Suite, networks: bool) -> Iterator[_Need]:
     world = suite.demo.out.resolve() if suite.demo is not None else None
 
     def made_by_the_run(path: Path | None) -> bool:
         return world is not None and path is not None and path.resolve().is_relative_to(world)
 
-    for need in _named(suite):
+    for need in chain(_of_networks(suite) if networks else (), _of_files(suite)):
         if not made_by_the_run(need.path):
             yield need
 
 
-def _named(suite: Suite) -> Iterator[_Need]:
+def _of_networks(suite: Suite) -> Iterator[_Need]:
     for name, row in suite.backbones.items():
-        where = f"backbones.{name}"
         if row.recipe is not None:
-            yield _Need(f"{where}.arch", partial(_require_architecture, row.recipe.arch))
-            yield _data(f"{where}.data", row.recipe.data, CLASSES)
-            yield _Need(f"{where}.regularizers", partial(_require_regularizers, row.recipe))
+            yield _Need(f"backbones.{name}.arch", partial(_require_architecture, row.recipe.arch))
+            yield _Need(f"backbones.{name}.regularizers", partial(_require_regularizers, row.recipe))
+
+
+def _of_files(suite: Suite) -> Iterator[_Need]:
+    for name, row in suite.backbones.items():
+        if row.recipe is not None:
+            yield _data(f"backbones.{name}.data", row.recipe.data, CLASSES)
         elif row.source is not None:
-            yield _Need(f"{where}.source", partial(_require_files, row.source))
+            yield _Need(f"backbones.{name}.source", partial(_require_files, row.source))
     for name, options in suite.tasks.items():
         for option, spec in options.sources().items():
             yield _data(f"tasks.{name}.{option}", spec, kind_of(TASKS[name].annotated))
