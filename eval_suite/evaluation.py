@@ -13,10 +13,13 @@ from eval_suite.captioning.task import CaptionTask
 from eval_suite.classification.task import ClassifyTask
 from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.records import BackboneCard, ErrorInfo, Files, LoadReport, Metric, Result, TaskInfo
+from eval_suite.core.replacing import require_replaceable
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
-from eval_suite.core.store import Cell, atomic_write, exclusive, read_record, write_record
+from eval_suite.core.store import Cell, atomic_write, exclusive, write_record
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.kinds import kind_of
+from eval_suite.data.outliers import require_outliers
 from eval_suite.detection.task import DetectTask
 from eval_suite.ood.task import OodTask
 from eval_suite.robustness.task import RobustnessTask
@@ -84,14 +87,16 @@ def evaluate(
         run = run_info(clock, device, runtime.precision, cell.seed)
         return Result(status=status, task=_task_info(task, options), backbone=card, run=run, **content)
 
-    if not expected:
-        _require_replaceable(path, source, options)
     with exclusive(folder, f"evaluating {task.name}"):
         try:
+            if not expected:
+                _require_sources(task, options)
             with clock.stage("load"):
                 backbone = _load(cell, source, backbone_options, task, options)
             card = backbone.card
             if not expected:
+                # Last of the checks: a wrong path or name is what the user should hear of first.
+                require_replaceable(path, card, options)
                 for line in _how_loaded(card, backbone_options):
                     warn(line)
             with clock.stage("fit"):
@@ -180,7 +185,7 @@ def headline(result_metrics: list[Metric]) -> str:
 def _load(cell: Cell, source: str, flags: BackboneOptions, task: Task, options: TaskOptions) -> "Backbone":
     from eval_suite.backbones.sources import load_backbone
 
-    if not task.answers_in_classes:
+    if task.annotated is not None:
         return load_backbone(source, name=cell.backbone, options=flags)
     index = open_images(options.data, options.split)
     return load_backbone(
@@ -192,19 +197,11 @@ def _load(cell: Cell, source: str, flags: BackboneOptions, task: Task, options: 
     )
 
 
-def _require_replaceable(path: Path, source: str, options: TaskOptions) -> None:
-    """A single evaluation may repeat a record, but not silently take the place of another or of a whole one."""
-    try:
-        old = read_record(path)
-    except InputError:
-        return
-    if old.status == "failed" or old.data is None:
-        return
-    same = (old.backbone.source, old.task.options["data"]) == (source, options.data)
-    if same and (options.limit is None or old.task.options["limit"] is not None):
-        return
-    what = f"{old.backbone.source} on {old.data.n_scored:,} items of {old.task.options['data']}"
-    raise InputError(f"{path} holds the record of {what}; keep it with another --name or --out, or remove it")
+def _require_sources(task: Task, options: TaskOptions) -> None:
+    for spec in options.sources().values():
+        kind_of(task.annotated).splits(spec)
+    for text in options.outlier_sources().values():
+        require_outliers(text)
 
 
 def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:

@@ -119,6 +119,19 @@ class Suite(NamedTuple):
         }
 
 
+class ShortSuite(NamedTuple):
+    """The short form of a suite, and the file that its jobs read, with what will stand in it."""
+
+    suite: Suite
+    path: Path
+    content: dict[str, Any]
+
+    def write(self) -> None:
+        """Write the file."""
+        with atomic_write(self.path) as stream:
+            yaml.safe_dump(self.content, stream, sort_keys=False, allow_unicode=True)
+
+
 def bundled_suites() -> dict[str, Path]:
     """The suite files that come with the package, by name."""
     folder = Path(str(resources.files("eval_suite") / "suites"))
@@ -135,36 +148,11 @@ def load_suite(text: str) -> Suite:
         InputError: listing every problem of the file with the path of its key.
     """
     path = _find(text)
-    raw = read_yaml(path)
-    lines: list[str] = []
-    try:
-        frame = _Frame.model_validate(raw)
-    except ValidationError as error:
-        lines += problems(error, _Frame)
-        # Carry on with the parts that hold together, so that one reading finds every problem.
-        faulty = {fault["loc"][0] for fault in error.errors()}
-        sound = {key: value for key, value in raw.items() if key in _Frame.model_fields and key not in faulty}
-        frame = _Frame.model_construct(**{"name": "unnamed", "backbones": {}, "tasks": {}, **sound})
-    backbones, backbone_lines = _backbones(frame)
-    tasks, task_lines = _tasks(frame)
-    lines += backbone_lines + task_lines + _names(frame)
-    require_no_problems(str(path), lines)
-    return Suite(
-        name=frame.name,
-        title=frame.title or frame.name,
-        description=frame.description,
-        given=text,
-        demo=frame.demo,
-        baseline=frame.baseline or next(iter(backbones)),
-        seeds=list(dict.fromkeys(frame.seeds)),
-        runtime=frame.runtime,
-        backbones=backbones,
-        tasks=tasks,
-    )
+    return _validated(read_yaml(path), path, given=text)
 
 
-def shorten(suite: Suite, epochs: int | None, limit: int | None) -> Path:
-    """Write a short form of a suite: fewer epochs, or fewer images in training and in every task.
+def shorten(suite: Suite, epochs: int | None, limit: int | None) -> ShortSuite:
+    """A short form of a suite: fewer epochs, or fewer images in training and in every task.
 
     It is a suite of its own, named ``<name>-short``, so that its results never stand for those of the whole one.
 
@@ -174,8 +162,7 @@ def shorten(suite: Suite, epochs: int | None, limit: int | None) -> Path:
         limit: images of every split; None leaves them.
 
     Returns:
-        Its file, in its report folder.
-
+        It and its file, in its report folder, which is not written yet.
     """
     raw = read_yaml(_find(suite.given))
     changes = {"epochs": epochs, "limit": limit}
@@ -195,9 +182,7 @@ def shorten(suite: Suite, epochs: int | None, limit: int | None) -> Path:
         "description": f"Cut to {said}: every row once, and numbers that mean little. {suite.description}".strip(),
     }
     path = Cell(short["name"], "", 0).report / "suite.yaml"
-    with atomic_write(path) as stream:
-        yaml.safe_dump(short, stream, sort_keys=False, allow_unicode=True)
-    return path
+    return ShortSuite(_validated(short, path, given=str(path)), path, short)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -223,6 +208,34 @@ def _find(text: str) -> Path:
     if path.suffix in (".yaml", ".yml"):
         raise InputError(f"expected a suite file at {path}, found none; bundled suites: {', '.join(known)}")
     raise unknown_name("suite", text, known)
+
+
+def _validated(raw: dict[str, Any], path: Path, given: str) -> Suite:
+    lines: list[str] = []
+    try:
+        frame = _Frame.model_validate(raw)
+    except ValidationError as error:
+        lines += problems(error, _Frame)
+        # Carry on with the parts that hold together, so that one reading finds every problem.
+        faulty = {fault["loc"][0] for fault in error.errors()}
+        sound = {key: value for key, value in raw.items() if key in _Frame.model_fields and key not in faulty}
+        frame = _Frame.model_construct(**{"name": "unnamed", "backbones": {}, "tasks": {}, **sound})
+    backbones, backbone_lines = _backbones(frame)
+    tasks, task_lines = _tasks(frame)
+    lines += backbone_lines + task_lines + _names(frame)
+    require_no_problems(str(path), lines)
+    return Suite(
+        name=frame.name,
+        title=frame.title or frame.name,
+        description=frame.description,
+        given=given,
+        demo=frame.demo,
+        baseline=frame.baseline or next(iter(backbones)),
+        seeds=list(dict.fromkeys(frame.seeds)),
+        runtime=frame.runtime,
+        backbones=backbones,
+        tasks=tasks,
+    )
 
 
 def _backbones(frame: _Frame) -> tuple[dict[str, SuiteBackbone], list[str]]:

@@ -113,24 +113,121 @@ def test_wrong_words_end_in_one_line_and_code_2(cli: Cli, words: list[str], expe
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["--bach-size", "3"], "Unrecognized options: --bach-size"),
-        (["--batch-size", "0"], "batch_size Input should be greater than or equal to 1"),
-        (["--limit", "0"], "limit: Input should be greater than or equal to 1"),
-        (["--mean", "0.5", "0.5"], "--mean"),
-        (["--mean", "123", "117", "104"], "expected values of images in [0, 1], found (123.0, 117.0, 104.0)"),
-        (["--precision", "fp16"], "invalid choice 'fp16'"),
+WRONG_WORDS = {
+    "classify": [
+        ("--bach-size 3", "unknown option '--bach-size'. Did you mean '--batch-size'?"),
+        ("--batch-size 0", "--batch-size: expected a number greater than or equal to 1, found '0'"),
+        ("--batch_size=x", "--batch-size: expected a whole number, found 'x'"),
+        ("--limit 0", "--limit: expected a number greater than or equal to 1, found '0'"),
+        ("--limit 2.5", "--limit: expected a whole number, found '2.5'"),
+        ("--mean 0.5 0.5", "expected 3 values after --mean, found fewer"),
+        ("--mean 1 1 1 1", "expected words that belong to an option, found also: 1"),
+        ("--mean a b 0", "--mean: expected a number, found 'a'"),
+        (
+            "--mean 123 117 104",
+            "--mean: expected values of images in [0, 1], found (123.0, 117.0, 104.0); divide those of 0..255 by 255",
+        ),
+        ("--precision fp16", "--precision: expected 'fp32' or 'bf16', found 'fp16'"),
+        ("--split", "expected 1 value after --split, found fewer"),
+        ("--strict yes", "expected words that belong to an option, found also: yes"),
+        ("--limit x --seed -1", "--seed: expected a number greater than or equal to 0, found '-1'"),
     ],
+    "wsol": [
+        ("--method foo", "--method: foo: unknown key; known: acol, adl, cam, has, spg"),
+        ("--method 3", "--method: expected one method, as in 'has: {sizes: [16]}', found 3"),
+        ("--method {adl:{drop_rate:3}}", "--method: adl.drop_rate:3: unknown key; did you mean 'drop_rate'?"),
+        ("--method {adl", "expected a name or inline YAML such as '{adl: {drop_rate: 0.75}}', found '{adl'"),
+        ("--method has", "method has is trained, found fit none; choose a fit, such as preset paper-cub"),
+        ("--maps foo", "--maps: unknown map 'foo'. Known: ablationcam, cam, "),
+        ("--fit.preset foo", "--fit.preset: expected 'none', 'custom', 'paper-cub', "),
+        ("--fit.lr x", "--fit.lr: expected a number, found 'x'"),
+        ("--fit.milestones 0.5 2", "--fit.milestones: expected a number less than 1, found '2'"),
+        ("--fit.nesterov maybe", "--fit.nesterov: expected True or False, found 'maybe'"),
+        ("--fit.epochs 3", "--fit.*: preset none fits nothing, found epochs beside it; choose preset custom"),
+        ("--fit.regularizers cutmx", "--fit.regularizers: cutmx: unknown key; did you mean 'cutmix'?"),
+        ("--fit.lerning 3", "unknown option '--fit.lerning'"),
+    ],
+    "robustness": [
+        (
+            "--fgsm-epsilons x",
+            "--fgsm-epsilons: expected ε as a number in [0, 1] or a fraction such as 8/255",
+        ),
+        ("--severities 9", "--severities: expected a severity from 1 to 5, found 9"),
+    ],
+    "ood": [
+        ("--outliers foo:x", "--outliers: unknown kind of outliers 'foo'. Known: folder, gaussian, "),
+        ("--scores foo", "--scores: unknown score 'foo'. Known: energy, knn, "),
+    ],
+    "detect": [
+        ("--detectors sdd", "--detectors: expected 'ssd', 'ssd-fpn', "),
+        ("--ssd.input-size 3", "expected 2 values after --ssd.input-size, found fewer"),
+        ("--ssd.input-size 3 x", "--ssd.input-size: expected a whole number, found 'x'"),
+    ],
+    "caption": [("--beam 0", "--beam: expected a number greater than or equal to 1, found '0'")],
+    "train": [
+        ("--seed -1", "--seed: expected a number greater than or equal to 0, found '-1'"),
+        ("--recipe", "expected 1 value after --recipe, found fewer"),
+    ],
+    "run": [("demo --jobs x", "--jobs: expected a whole number, found 'x'")],
+    "report": [
+        ("", "expected FOLDER, found none"),
+        ("x --basline y", "unknown option '--basline'. Did you mean '--baseline'?"),
+    ],
+    "score": [
+        ("classify", "expected --predictions PATH, found none"),
+        ("", "expected TASK and --predictions"),
+    ],
+    "data check": [("x --workers 0", "--workers: expected a number greater than or equal to 1, found '0'")],
+    "data demo": [("--seed x", "--seed: expected a whole number, found 'x'")],
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "expected"),
+    [(verb, words, expected) for verb, cases in WRONG_WORDS.items() for words, expected in cases],
 )
-def test_wrong_flags_end_in_one_line_and_code_2(cli: Cli, words: list[str], expected: str) -> None:
-    said = cli("classify", "--backbone", "timm:resnet18", "--data", "folder:x", *words)
+def test_wrong_flags_end_in_one_line_and_code_2(cli: Cli, verb: str, words: str, expected: str) -> None:
+    needed = ["--backbone", "timm:resnet18", "--data", "folder:x"] if verb in TASKS else []
+    said = cli(*verb.split(), *needed, *words.split())
     line = complaint(said)
+    assert line.startswith("error: ")
     assert expected in line
-    assert line.endswith("(see eval-suite classify --help)")
+    assert line.endswith(f"(see eval-suite {verb} --help)")
     assert len(said.err.strip().splitlines()) == 1
-    assert "pydantic" not in line
+    assert not [word for word in ("pydantic", "validation error", "helptext", "type=") if word in line]
+
+
+def test_flags_reach_options_of_every_shape() -> None:
+    from eval_suite.commands.evaluate import _command_type
+    from eval_suite.commands.parsing import parse
+    from eval_suite.evaluation import task_named
+
+    def read(verb: str, words: str, **default: Any) -> Any:
+        kind = _command_type(task_named(verb))
+        needed = ["--backbone", "b", "--data", "d"]
+        given = kind(backbone="", **default) if default else None
+        return parse(kind, verb, [*needed, *words.split()], given)
+
+    plain = read("classify", "")
+    assert (plain.task.limit, plain.network.mean, plain.runtime.workers) == (None, None, 2)
+    some = read("classify", "--mean 0.1 0.2 1 --limit 3 --input-size 32 64 --out reports/x --strict")
+    assert (some.network.mean, some.network.input_size) == ((0.1, 0.2, 1.0), (32, 64))
+    assert (some.task.limit, some.out, some.task.strict) == (3, Path("reports/x"), True)
+    fitted = read(
+        "wsol", "--fit.preset custom --fit.lr 1e-4 --fit.nesterov False --fit.no-enlarge --method adl"
+    )
+    assert (fitted.task.fit.lr, fitted.task.fit.nesterov, fitted.task.fit.enlarge) == (1e-4, False, False)
+    assert (fitted.task.fit.epochs, fitted.task.method.chosen.name) == (10, "adl")
+    detector = read("detect", "--detectors ssd-fpn --ssd.input-size 96 64 --ssd.no-l2-norm")
+    assert (detector.task.detectors, detector.task.ssd.input_size) == (("ssd-fpn",), (96, 64))
+    assert (detector.task.ssd.l2_norm, detector.task.faster_rcnn.batch_size) == (False, 8)
+    odin = read("ood", "--odin-epsilon None --skip-first 9 --scores odin knn --outliers uniform a=folder:x")
+    assert (odin.task.odin_epsilon, odin.task.odin_temperature) == (None, 1000.0)
+    assert (odin.task.scores, odin.task.outliers) == (["odin", "knn"], ["uniform", "a=folder:x"])
+    task = task_named("wsol").options(data="d", limit=7, fit={"preset": "custom", "epochs": 2})
+    from_suite = read("wsol", "--fit.lr 0.5 --batch-size 3", task=task, runtime=RuntimeOptions(workers=0))
+    assert (from_suite.task.limit, from_suite.task.fit.epochs, from_suite.task.fit.lr) == (7, 2, 0.5)
+    assert from_suite.runtime == RuntimeOptions(workers=0, batch_size=3)
 
 
 def test_classify_a_checkpoint_folder_and_score_its_file(cli: Cli, trained: Path, images: str) -> None:
@@ -269,14 +366,47 @@ def test_a_faulty_suite_names_all_its_problems(cli: Cli) -> None:
     assert said.code == 2
     for expected in (
         "sedes: unknown key; did you mean 'seeds'?",
-        "recipe.lr: Input should be greater than 0, found -1",
+        "recipe.lr: expected a number greater than 0, found -1",
         "backbones.a.epoch: unknown key; did you mean 'epochs'?",
-        "backbones.b.regularizers.0.cutmix.prob: Input should be less than or equal to 1, found 2",
+        "backbones.b.regularizers.0.cutmix.prob: expected a number less than or equal to 1, found 2",
         "tasks.clasify: unknown task; did you mean 'classify'?",
     ):
         assert expected in said.err
     assert said.err.count("recipe.lr") == 1
     assert sorted(path.name for path in Path().iterdir()) == ["bad.yaml"]
+
+
+@pytest.mark.parametrize(("short", "count"), [([], 5), (["--epochs", "1", "--limit", "3"], 5)])
+def test_a_dry_run_says_what_would_run_and_writes_nothing(cli: Cli, short: list[str], count: int) -> None:
+    suite = {
+        "name": "mini",
+        "demo": {"out": "world", "size": "tiny"},
+        "recipe": {"arch": "resnet14_demo", "data": "folder:world/images"},
+        "backbones": {"a": {}, "b": {"regularizers": ["cutmix"]}},
+        "tasks": {"classify": {"data": "folder:world/images"}},
+    }
+    Path("mini.yaml").write_text(yaml.safe_dump(suite))
+    said = cli("run", "mini.yaml", "--dry-run", *short)
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[-1] == f"0 done, {count} to run"
+    assert "to run  train b-s0" in said.out
+    assert [path.name for path in Path().iterdir()] == ["mini.yaml"]
+    Path("mini.yaml").write_text(yaml.safe_dump(suite | {"tasks": {"classify": {"data": "folder:absent"}}}))
+    assert "tasks.classify.data" in cli("run", "mini.yaml", "--dry-run", *short).err
+    assert [path.name for path in Path().iterdir()] == ["mini.yaml"]
+
+
+def test_a_dry_run_leaves_torch_alone() -> None:
+    recipe = {"arch": "resnet14_demo", "data": "folder:world/images"}
+    suite = {"name": "mini", "demo": {"out": "world"}, "backbones": {"a": recipe}}
+    Path("mini.yaml").write_text(yaml.safe_dump(suite | {"tasks": {"classify": {"data": recipe["data"]}}}))
+    script = (
+        "import sys; from eval_suite.cli import main\n"
+        "code = main(['run', 'mini.yaml', '--dry-run']); sys.exit(code or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "0 done, 3 to run"
 
 
 def test_an_output_that_cannot_be_written(cli: Cli, trained: Path, images: str) -> None:
@@ -311,6 +441,7 @@ def test_data_demo_and_check(cli: Cli) -> None:
     assert said.code == 1
     assert broken.name in said.out
     assert "Did you mean 'small'?" in complaint(cli("data", "demo", "--out", "other", "--size", "smal"))
+    assert "no such folder" in complaint(cli("data", "check", "folder:absent"))
 
 
 def test_lists(cli: Cli) -> None:

@@ -1,6 +1,5 @@
 """The suites of the paper's tables and figures: the authors' settings, and every row trains."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from eval_suite.report.published import PUBLISHED
 from eval_suite.suite import bundled_suites, load_suite, shorten
 from eval_suite.training.loop import train
 from eval_suite.training.recipe import Recipe
+from eval_suite.workflow.plan import make_plan
 from eval_suite.workflow.preflight import require_inputs
 
 Cli = Callable[..., Any]
@@ -138,9 +138,13 @@ def cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_short_form_is_a_suite_of_its_own(cifar100: None) -> None:
     suite = load_suite("table6")
-    path = shorten(suite, epochs=2, limit=12)
+    made = shorten(suite, epochs=2, limit=12)
+    path = made.path
+    assert not path.exists()
+    made.write()
     assert path == Path("reports/table6-short/suite.yaml")
     short = load_suite(str(path))
+    assert short == made.suite
     assert (short.name, short.baseline, short.seeds) == ("table6-short", "pyramidnet110", [0, 1, 2])
     assert list(short.backbones) == list(suite.backbones)
     for name, row in short.backbones.items():
@@ -150,7 +154,7 @@ def test_a_short_form_is_a_suite_of_its_own(cifar100: None) -> None:
         assert row.recipe == whole.model_copy(update={"epochs": 2, "limit": 12})
     assert short.tasks["classify"].limit == 12
     assert short.description.startswith("Cut to 2 epochs and 12 images: ")
-    only_epochs = load_suite(str(shorten(suite, epochs=3, limit=None)))
+    only_epochs = shorten(suite, epochs=3, limit=None).suite
     assert only_epochs.tasks["classify"].limit is None
     assert only_epochs.description.startswith("Cut to 3 epochs: ")
 
@@ -162,8 +166,9 @@ def test_the_dry_run_of_a_short_form_names_its_jobs(cifar100: None, cli: Cli) ->
     lines = said.out.splitlines()
     assert lines[-1] == "0 done, 24 to run"
     assert "to run  train resnet110-cutmix-s2" in lines
-    plan = json.loads(Path("reports/table6-short/.run/plan.json").read_text())
-    assert "--suite reports/table6-short/suite.yaml" in plan["jobs"][0]["command"]
+    assert not Path("reports").exists()
+    plan = make_plan(shorten(load_suite("table6"), epochs=1, limit=12).suite, threads=1)
+    assert "--suite reports/table6-short/suite.yaml" in plan.jobs[0].command
 
 
 def test_a_short_form_without_data_leaves_nothing(

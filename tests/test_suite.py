@@ -127,14 +127,14 @@ def test_many_problems_are_told_at_once_with_their_paths(tmp_path: Path) -> None
     )
     expected = [
         "titel: unknown key; did you mean 'title'?",
-        "seeds.0: Input should be greater than or equal to 0, found -1",
+        "seeds.0: expected a number greater than or equal to 0, found -1",
         "runtime.devise: unknown key; did you mean 'device'?",
-        "runtime.batch_size: Input should be greater than or equal to 1, found 0",
-        "recipe.lr: Input should be greater than 0, found -1",
+        "runtime.batch_size: expected a number greater than or equal to 1, found 0",
+        "recipe.lr: expected a number greater than 0, found -1",
         "backbones.mixup.regularizers.0.mixpu: unknown key; did you mean 'mixup'?",
-        "backbones.cutmix.regularizers.0.cutmix.prob: Input should be less than or equal to 1, found 2",
+        "backbones.cutmix.regularizers.0.cutmix.prob: expected a number less than or equal to 1, found 2",
         "backbones.cutmix.epocs: unknown key; did you mean 'epochs'?",
-        "backbones.own.lr: Input should be greater than 0, found 0",
+        "backbones.own.lr: expected a number greater than 0, found 0",
         "backbones.other.meen: unknown key; did you mean 'mean'?",
         "tasks.clasify: unknown task; did you mean 'classify'?",
         "tasks.classify.data: Field required",
@@ -150,15 +150,15 @@ def test_a_problem_of_the_shared_recipe_is_told_once(tmp_path: Path) -> None:
     backbones = dict.fromkeys("abcd")
     shared = {"arch": "resnet20_cifar", "data": "cifar10:x"}
     assert told(tmp_path, recipe={**shared, "lr": -1}, backbones=backbones) == [
-        "recipe.lr: Input should be greater than 0, found -1"
+        "recipe.lr: expected a number greater than 0, found -1"
     ]
     assert told(tmp_path, recipe={**shared, "epocs": 1}, backbones=backbones) == [
         "recipe.epocs: unknown key; did you mean 'epochs'?"
     ]
     own = {**backbones, "b": {"lr": 0.1}, "c": {"lr": 0}}
     assert told(tmp_path, recipe={**shared, "lr": -1}, backbones=own) == [
-        "recipe.lr: Input should be greater than 0, found -1",
-        "backbones.c.lr: Input should be greater than 0, found 0",
+        "recipe.lr: expected a number greater than 0, found -1",
+        "backbones.c.lr: expected a number greater than 0, found 0",
     ]
 
 
@@ -191,8 +191,8 @@ def test_nothing_to_do_is_a_problem(key: str, tmp_path: Path) -> None:
 
 
 def test_wrong_shapes_are_told(tmp_path: Path) -> None:
-    assert told(tmp_path, backbones={"a": 5}) == ["backbones.a: Input should be a valid dictionary, found 5"]
-    assert told(tmp_path, tasks=["classify"])[0].startswith("tasks: Input should be a valid dictionary")
+    assert told(tmp_path, backbones={"a": 5}) == ["backbones.a: expected a valid dictionary, found 5"]
+    assert told(tmp_path, tasks=["classify"])[0].startswith("tasks: expected a valid dictionary")
     assert told(tmp_path, demo={"siz": "small"}) == [
         "demo.out: Field required",
         "demo.siz: unknown key; did you mean 'size'?",
@@ -243,6 +243,6 @@ def test_a_recipe_file(tmp_path: Path) -> None:
     assert str(caught.value).splitlines() == [
         f"{path} has 3 problems:",
         "  data: Field required",
-        "  lr: Input should be greater than 0, found 0",
+        "  lr: expected a number greater than 0, found 0",
         "  epocs: unknown key; did you mean 'epochs'?",
     ]

@@ -33,7 +33,7 @@ class CaptionTask(Task):
     title = "Captioning"
     paper = NIC
     options: ClassVar[type[TaskOptions]] = CaptionOptions
-    answers_in_classes = False
+    annotated = "coco"
 
     def fit(
         self, backbone: "Backbone", options: CaptionOptions, runtime: RuntimeOptions, seed: int, folder: Path

@@ -29,7 +29,7 @@ class CheckCommand(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     data: Positional[str]
-    """Images as KIND:PATH."""
+    """Data of any task as KIND:PATH, coco and voc too, or outliers as [NAME=]KIND:PATH."""
     workers: int = Field(default=2, ge=1)
     """Images decoded at a time."""
 

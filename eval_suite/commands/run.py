@@ -8,8 +8,8 @@ from tyro.conf import Positional
 from eval_suite.commands.parsing import parse
 from eval_suite.core.store import exclusive
 from eval_suite.suite import load_suite, shorten
-from eval_suite.workflow.execute import Outcome, default_jobs, execute, jobs_to_run, last_line
-from eval_suite.workflow.plan import Plan, make_plan
+from eval_suite.workflow.execute import Outcome, default_jobs, execute, last_line
+from eval_suite.workflow.plan import Job, Plan, jobs_to_run, make_plan, write_plan
 from eval_suite.workflow.preflight import require_inputs
 
 
@@ -31,28 +31,29 @@ class RunCommand(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     """Train and evaluate on this many images of each split; likewise."""
     dry_run: bool = False
-    """Only say which jobs are done and which would run."""
+    """Only say which jobs are done and which would run: nothing is written, and data are looked for, but no network is built."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     command = parse(RunCommand, "run", arguments)
-    suite = load_suite(command.suite)
+    whole = load_suite(command.suite)
+    suite, short = whole, None
     if command.epochs is not None or command.limit is not None:
-        require_inputs(suite)
-        suite = load_suite(str(shorten(suite, command.epochs, command.limit)))
+        short = shorten(whole, command.epochs, command.limit)
+        suite = short.suite
     jobs = command.jobs or default_jobs()
     report = suite.cells()[0].report
-    # A first run is looked over before it writes anything, a later one only where something is left to do.
-    first_time = not (report / ".run").exists()
-    if first_time:
-        require_inputs(suite)
+    plan = make_plan(suite, command.threads)
+    waiting = jobs_to_run(plan)
+    if waiting:
+        require_inputs(whole, networks=not command.dry_run)
+    if command.dry_run:
+        return _print_plan(plan, waiting)
     with exclusive(report / ".run", "running this suite"):
-        plan = make_plan(suite, command.threads)
-        if not first_time and not all(Path(job.stamp).exists() for job in plan.jobs):
-            require_inputs(suite)
-        if command.dry_run:
-            return _print_plan(plan)
+        if short is not None:
+            short.write()
+        write_plan(plan)
         sizes = [("backbone", suite.backbones), ("seed", suite.seeds), ("task", suite.tasks)]
         count = " x ".join(f"{len(of)} {what}{'s' * (len(of) != 1)}" for what, of in sizes)
         at_once = f"{jobs} job{'s' * (jobs != 1)} at a time"
@@ -64,8 +65,7 @@ def main(arguments: list[str]) -> int:
     return 1 if outcome.failed or outcome.kept_back else 0
 
 
-def _print_plan(plan: Plan) -> int:
-    waiting = jobs_to_run(plan)
+def _print_plan(plan: Plan, waiting: list[Job]) -> int:
     for job in plan.jobs:
         print(f"{'to run' if job in waiting else 'done':>6}  {job.name}")
     print(f"{len(plan.jobs) - len(waiting)} done, {len(waiting)} to run")

@@ -21,6 +21,8 @@ class Entry(BaseModel):
             return {entry: {}}
         if isinstance(entry, Mapping):
             return {name: {} if options is None else options for name, options in entry.items()}
+        if not isinstance(entry, cls):
+            raise ValueError(f"{cls.wanted}, found {entry!r}")
         return entry
 
     @model_validator(mode="after")

@@ -99,12 +99,16 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_json_if_changed(path: Path, value: Any) -> bool:
     """Write strict JSON only where the content differs, so that the file's time tells of real changes."""
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-    if path.is_file() and path.read_text("utf-8") == text:
+    if not would_change(path, value):
         return False
     with atomic_write(path) as stream:
-        stream.write(text)
+        stream.write(_sorted_json(value))
     return True
+
+
+def would_change(path: Path, value: Any) -> bool:
+    """Whether `write_json_if_changed` would write."""
+    return not path.is_file() or path.read_text("utf-8") != _sorted_json(value)
 
 
 def write_record(path: Path, result: Result) -> None:
@@ -191,6 +195,10 @@ def sha256_file(path: Path) -> str:
 def safe_name(text: str) -> str:
     """A file name made from any text: letters, digits, dot, dash and underscore."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+
+
+def _sorted_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
 def _read_model(path: Path, model: type[_Model], what: str) -> _Model:

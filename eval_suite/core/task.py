@@ -64,8 +64,9 @@ class Task(ABC):
     title: ClassVar[str]
     paper: ClassVar[Paper]
     options: ClassVar[type[TaskOptions]]
-    answers_in_classes: ClassVar[bool] = True
-    """Whether ``data`` is a set with classes, which tells the backbone's outputs where its source leaves them open."""
+    annotated: ClassVar[str | None] = None
+    """The kind of annotated images that the task reads; None for images with classes, of any kind, which tell the
+    backbone's outputs where its source leaves them open."""
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path

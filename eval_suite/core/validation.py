@@ -2,7 +2,8 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,6 +11,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from eval_suite.core.errors import InputError
+
+_WORDINGS = (
+    (r"^Value error, ", ""),
+    (r", unable to (parse|interpret) .*", ""),
+    (r"^Input should be (less|greater) than", r"expected a number \1 than"),
+    (r"^Input should be", "expected"),
+    (r"\ba valid integer\b", "a whole number"),
+    (r"\ba valid number\b", "a number"),
+    (r"\ba valid boolean\b", "True or False"),
+)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -29,21 +40,34 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def problems(error: ValidationError, model: type[BaseModel], prefix: Iterable[str] = ()) -> list[str]:
-    """Every problem as ``path.of.key: what is wrong``, with the nearest known key for an unknown one."""
+def problems(
+    error: ValidationError,
+    model: type[BaseModel],
+    prefix: Iterable[str] = (),
+    name: Callable[[tuple[int | str, ...]], str] = lambda place: ".".join(map(str, place)),
+) -> list[str]:
+    """Every problem as ``path.of.key: what is wrong``, with the nearest known key for an unknown one.
+
+    Args:
+        error: what pydantic found.
+        model: of what.
+        prefix: keys that stand before.
+        name: how the place of a value is called; by default by its keys.
+    """
     lines = []
     for fault in error.errors():
-        where = [*prefix, *(str(part) for part in fault["loc"])]
+        place = (*prefix, *fault["loc"])
         if fault["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             known = _keys_beside(model, fault["loc"])
-            near = difflib.get_close_matches(where[-1], known, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(str(place[-1]), known, n=1, cutoff=0.5)
             hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"
             message = f"unknown key{hint if known else ''}"
         else:
-            told = fault["type"] == "missing" or (fault["type"] == "value_error" and "found" in fault["msg"])
+            told = fault["type"] == "missing" or re.match(r"Value error, (unknown|.*\bfound\b)", fault["msg"])
             found = "" if told else f", found {_short(fault['input'])}"
-            message = fault["msg"].removeprefix("Value error, ") + found
-        lines.append(f"{'.'.join(where)}: {message}" if where else message)
+            message = _worded(fault["msg"]) + found
+        where = name(place)
+        lines.append(f"{where}: {message}" if where else message)
     return lines
 
 
@@ -56,6 +80,13 @@ def require_no_problems(what: str, lines: list[str]) -> None:
     if lines:
         count = f"{len(lines)} problems" if len(lines) > 1 else "1 problem"
         raise InputError(f"{what} has {count}:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _worded(message: str) -> str:
+    """Pydantic's message in the form of ours."""
+    for pattern, ours in _WORDINGS:
+        message = re.sub(pattern, ours, message)
+    return message
 
 
 def _keys_beside(model: Any, location: tuple[int | str, ...]) -> list[str]:

@@ -2,18 +2,24 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.runtime import progress
+from eval_suite.data import coco, images, outliers, voc
 from eval_suite.data.boxes import WITH_BOXES, open_localisation
+from eval_suite.data.coco import caption_splits, open_captions
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
-from eval_suite.data.images import ImageIndex, open_images, parse_spec, splits_of
-from eval_suite.data.voc import KIND, open_voc, voc_splits
+from eval_suite.data.images import ImageIndex, open_images, splits_of
+from eval_suite.data.layouts import WITHOUT_SPLITS
+from eval_suite.data.outliers import open_outliers, parse_outliers, require_outliers
+from eval_suite.data.voc import open_voc, voc_splits
 
 _NAMED = 20
 _CHUNK = 64
@@ -29,77 +35,125 @@ class CheckReport(NamedTuple):
 def check_data(spec: str, workers: int = 2) -> CheckReport:
     """Decode every image of every split, and tell what is there and what is wrong.
 
-    For each split: classes, images per class, image sizes, unreadable images by name, and the boxes of a split to
-    evaluate on where the kind has boxes. Between splits: images with
-    the same pixels, which make an evaluation too kind; published sets hold some, so they do not clear ``ok``.
+    For each split: what it holds (classes, objects or captions, and how many), image sizes, unreadable images by name,
+    and the boxes of a split to evaluate on where images with classes have boxes. Between splits of such images: those
+    with the same pixels, which make an evaluation too kind; published sets hold some, so they do not clear ``ok``.
 
     Args:
-        spec: ``KIND:PATH``.
+        spec: ``KIND:PATH`` of anything that a task reads, or ``[NAME=]KIND:PATH`` of outliers.
         workers: threads that decode.
 
     Raises:
-        InputError: if the spec is no ``KIND:PATH`` with a known kind.
+        InputError: if the spec is of no known kind, or the folder is missing or does not hold its layout.
     """
-    if spec.startswith(f"{KIND}:"):
-        return _check_voc(spec, workers)
-    kind = parse_spec(spec).kind
-    try:
-        splits = splits_of(spec)
-    except InputError as error:
-        return CheckReport([f"error: {error}"], ok=False)
+    known = _kind(spec)
     lines: list[str] = []
     seen: dict[str, dict[bytes, str]] = {}
     ok = True
-    for split in splits:
+    for split in known.splits(spec):
         try:
-            index = open_images(spec, split)
+            part = known.open(spec, split)
         except InputError as error:
             lines.append(f"error: {error}")
             ok = False
             continue
-        looks = _look_at_all(index, workers)
-        lines += _describe(index, looks)
+        looks = _look_at_all(part.images, workers)
+        lines += [f"{split}: {part.holds[0]}", *(f"  {line}" for line in part.holds[1:])]
+        lines.append(f"  sizes: {_sizes(Counter(look.size for look in looks if look.size))}")
+        lines += _broken(part.images.ids, looks)
         ok = ok and not any(look.problem for look in looks)
-        if kind in WITH_BOXES and split != "train":
-            boxes = _look_at_boxes(spec, split)
-            lines += boxes.lines
-            ok = ok and boxes.ok
+        if part.boxes is not None:
+            lines += part.boxes.lines
+            ok = ok and part.boxes.ok
         # The first of equal images stands for all of them.
         seen[split] = {
-            look.digest: name for look, name in zip(looks[::-1], index.ids[::-1], strict=True) if look.digest
+            look.digest: name
+            for look, name in zip(looks[::-1], part.images.ids[::-1], strict=True)
+            if look.digest
         }
-    for one, other in combinations(seen, 2):
+    for one, other in combinations(seen, 2) if known.apart else ():
         lines += _shared(one, seen[one], other, seen[other])
     return CheckReport(lines, ok)
 
 
-def _check_voc(spec: str, workers: int) -> CheckReport:
-    """The same of images with objects; splits are not compared, since trainval holds train and val."""
-    try:
-        splits = voc_splits(spec)
-    except InputError as error:
-        return CheckReport([f"error: {error}"], ok=False)
-    lines: list[str] = []
-    ok = True
-    for split in splits:
-        try:
-            index = open_voc(spec, split)
-        except InputError as error:
-            lines.append(f"error: {error}")
-            ok = False
-            continue
-        looks = _look_at_all(index.images(), workers)
-        counts = np.bincount(index.labels, minlength=len(index.classes))
-        fewest, most = int(counts.argmin()), int(counts.argmax())
-        lines += [
-            f"{split}: {len(index):,} images, {len(index.labels):,} objects ({int(index.difficult.sum()):,} difficult) in "
-            f"{len(index.classes):,} classes, {counts[fewest]:,} ({index.classes[fewest]}) to {counts[most]:,} "
-            f"({index.classes[most]}) a class",
-            f"  sizes: {_sizes(Counter(look.size for look in looks if look.size))}",
-            *_broken(index.ids, looks),
-        ]
-        ok = ok and not any(look.problem for look in looks)
-    return CheckReport(lines, ok)
+class _Part(NamedTuple):
+    """The images of one split, what else it holds, in lines, and what was found of its boxes."""
+
+    images: ImageIndex
+    holds: list[str]
+    boxes: CheckReport | None = None
+
+
+class _Checked(NamedTuple):
+    """How to look at one kind of data; ``apart`` says that an image belongs to one split only."""
+
+    splits: Callable[[str], Iterable[str]]
+    open: Callable[[str, str], _Part]
+    apart: bool = False
+
+
+def _kind(spec: str) -> _Checked:
+    head, colon, _ = spec.partition(":")
+    # NAME=folder:PATH is a tree of outliers, folder:PATH one of class folders.
+    if "=" in head or head in outliers.KINDS.keys() - images.KINDS.keys():
+        return _Checked(_outlier_splits, _open_outliers)
+    known = {*images.KINDS, *_ANNOTATED, *outliers.KINDS}
+    if not colon:
+        raise InputError(
+            f"expected data as KIND:PATH with KIND one of {', '.join(sorted(known))}, found '{spec}'"
+        )
+    if head not in known:
+        raise unknown_name("data kind", head, known)
+    return _ANNOTATED.get(head, _Checked(splits_of, _open_classes, apart=True))
+
+
+def _open_classes(spec: str, split: str) -> _Part:
+    index = open_images(spec, split)
+    per_class = _per_class(index.labels, index.classes)
+    holds = [
+        f"{len(index):,} images in {len(index.classes):,} classes, {per_class} a class",
+        f"classes: {_some(index.classes)}",
+    ]
+    with_boxes = spec.partition(":")[0] in WITH_BOXES and split != "train"
+    return _Part(index, holds, _look_at_boxes(spec, split) if with_boxes else None)
+
+
+def _open_objects(spec: str, split: str) -> _Part:
+    index = open_voc(spec, split)
+    per_class = _per_class(index.labels, index.classes)
+    difficult = int(index.difficult.sum())
+    holds = (
+        f"{len(index):,} images, {len(index.labels):,} objects ({difficult:,} difficult) in "
+        f"{len(index.classes):,} classes, {per_class} a class"
+    )
+    return _Part(index.images(), [holds])
+
+
+def _open_captions(spec: str, split: str) -> _Part:
+    found = open_captions(spec, split)
+    counts = [len(captions) for captions in found.captions]
+    holds = f"{len(found):,} images, {sum(counts):,} captions, {min(counts)} to {max(counts)} an image"
+    return _Part(found.images(), [holds, *(f"note: {note}" for note in found.notes)])
+
+
+def _outlier_splits(spec: str) -> list[str]:
+    if parse_outliers(spec).path is None:
+        raise InputError(f"expected outliers with a path, found '{spec}', which are drawn and not read")
+    require_outliers(spec)
+    return [WITHOUT_SPLITS]
+
+
+def _open_outliers(spec: str, _split: str) -> _Part:
+    source = parse_outliers(spec)
+    index = open_outliers(source).images
+    return _Part(index, [f"{len(index):,} images of outliers '{source.name}'"])
+
+
+# A devkit's trainval holds its train and val, and Karpathy's splits hold COCO's.
+_ANNOTATED = {
+    voc.KIND: _Checked(voc_splits, _open_objects),
+    coco.KIND: _Checked(caption_splits, _open_captions),
+}
 
 
 class _Look(NamedTuple):
@@ -124,18 +178,12 @@ def _look(index: ImageIndex, position: int) -> _Look:
     return _Look(image.size, digest, "")
 
 
-def _describe(index: ImageIndex, looks: list[_Look]) -> list[str]:
-    counts = np.bincount(index.labels, minlength=len(index.classes))
+def _per_class(labels: NDArray[np.int64], classes: list[str]) -> str:
+    counts = np.bincount(labels, minlength=len(classes))
     fewest, most = int(counts.argmin()), int(counts.argmax())
-    per_class = f"{counts[fewest]:,}"
-    if counts[fewest] != counts[most]:
-        per_class += f" ({index.classes[fewest]}) to {counts[most]:,} ({index.classes[most]})"
-    lines = [
-        f"{index.split}: {len(index):,} images in {len(index.classes):,} classes, {per_class} a class",
-        f"  classes: {_some(index.classes)}",
-        f"  sizes: {_sizes(Counter(look.size for look in looks if look.size))}",
-    ]
-    return lines + _broken(index.ids, looks)
+    if counts[fewest] == counts[most]:
+        return f"{counts[fewest]:,}"
+    return f"{counts[fewest]:,} ({classes[fewest]}) to {counts[most]:,} ({classes[most]})"
 
 
 def _broken(ids: list[str], looks: list[_Look]) -> list[str]:

@@ -37,7 +37,7 @@ class DetectTask(Task):
     title = "Detection"
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = DetectOptions
-    answers_in_classes = False
+    annotated = "voc"
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path

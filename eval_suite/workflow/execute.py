@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import child_environment
-from eval_suite.workflow.plan import Job, Plan
+from eval_suite.workflow.plan import Job, Plan, jobs_to_run
 
 _POLL_SECONDS = 0.5
 _LINE_EVERY_SECONDS = 10.0
@@ -25,25 +25,6 @@ class Outcome(NamedTuple):
     done: list[Job]
     failed: list[Job]
     kept_back: list[Job]
-
-
-def jobs_to_run(plan: Plan) -> list[Job]:
-    """The jobs Snakemake would run, in the plan's order.
-
-    Raises:
-        EvalSuiteError: if Snakemake refuses the graph.
-    """
-    done = subprocess.run(
-        [*_snakemake(plan, ["--cores", "1"]), "--summary"], capture_output=True, text=True, cwd=plan.folder
-    )
-    if done.returncode != 0:
-        raise EvalSuiteError(
-            f"Snakemake refuses the graph of {plan.suite.given}: {done.stderr.strip()[-400:]}"
-        )
-    header, *rows = (line.split("\t") for line in done.stdout.splitlines() if "\t" in line)
-    stamp, plan_column = header.index("output_file"), header.index("plan")
-    waiting = {row[stamp] for row in rows if row[plan_column] != "no update"}
-    return [job for job in plan.jobs if job.stamp in waiting]
 
 
 def execute(

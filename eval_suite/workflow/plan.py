@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.store import Cell, read_record, write_json, write_json_if_changed
+from eval_suite.core.store import Cell, read_record, would_change, write_json, write_json_if_changed
 from eval_suite.suite import Suite
 
 
@@ -15,7 +15,8 @@ from eval_suite.suite import Suite
 class Job:
     """One call of the command line.
 
-    ``stamp`` is touched when the command succeeds; it is out of date when an ``inputs`` file is younger.
+    ``stamp`` is touched when the command succeeds; it is out of date when an ``inputs`` file is younger. The first of
+    these is the job's specification, which holds ``hangs_on`` and changes only when that does; the others are stamps.
     ``product`` is the file a user wants; a stamp without it does not count.
     """
 
@@ -26,6 +27,7 @@ class Job:
     product: str
     log: str
     threads: int
+    hangs_on: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Plan:
 
 
 def make_plan(suite: Suite, threads: int) -> Plan:
-    """Lay out a suite's jobs, and write what each hangs on: a file that changes only when its content does.
+    """Lay out a suite's jobs, each after those that it hangs on; nothing is written.
 
     Args:
         suite: the suite.
@@ -77,11 +79,27 @@ def make_plan(suite: Suite, threads: int) -> Plan:
             if backbone.recipe is None:
                 hangs_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
             jobs.append(maker.job(f"{task} {cell.name}", [task, *call], hangs_on, needs, cell.record(task)))
-    plan = Plan(suite, folder, jobs)
+    return Plan(suite, folder, jobs)
+
+
+def jobs_to_run(plan: Plan) -> list[Job]:
+    """The jobs that Snakemake would run of a plan, in its order; the plan need not be written."""
+    waiting: dict[str, Job] = {}
+    for job in plan.jobs:
+        if any(needed in waiting for needed in job.inputs) or not _up_to_date(job):
+            waiting[job.stamp] = job
+    return list(waiting.values())
+
+
+def write_plan(plan: Plan) -> None:
+    """Write what each job hangs on, the plan that the Snakefile reads, and what the report needs to know of the suite."""
+    for job in plan.jobs:
+        write_json_if_changed(Path(job.inputs[0]), job.hangs_on)
+        Path(job.log).parent.mkdir(parents=True, exist_ok=True)
     _drop_empty_stamps(plan)
-    write_json(plan.file, {"jobs": [asdict(job) for job in jobs]})
-    write_json_if_changed(report / "suite.json", suite.summary())
-    return plan
+    calls = [{key: value for key, value in asdict(job).items() if key != "hangs_on"} for job in plan.jobs]
+    write_json(plan.file, {"jobs": calls})
+    write_json_if_changed(plan.folder.parent / "suite.json", plan.suite.summary())
 
 
 class _Maker:
@@ -95,9 +113,7 @@ class _Maker:
     ) -> Job:
         stem = name.replace(" ", "-")
         specification = self.folder / "specifications" / f"{stem}.json"
-        write_json_if_changed(specification, hangs_on)
         log = self.report / "logs" / f"{stem}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         if arguments[0] != "data":
             arguments = [*arguments, "--threads", str(self.threads)]
         call = shlex.join([sys.executable, "-m", "eval_suite", *arguments])
@@ -111,18 +127,30 @@ class _Maker:
             product=str(product.resolve()),
             log=str(log),
             threads=self.threads,
+            hangs_on=hangs_on,
         )
 
 
 def _drop_empty_stamps(plan: Plan) -> None:
     """A stamp whose product was removed, or is a failed record, must not keep its job from running."""
     for job in plan.jobs:
-        stamp, product = Path(job.stamp), Path(job.product)
-        if stamp.exists() and not (product.is_file() and _usable(product)):
-            stamp.unlink()
+        if not _usable(Path(job.product)):
+            Path(job.stamp).unlink(missing_ok=True)
+
+
+def _up_to_date(job: Job) -> bool:
+    specification, stamp = Path(job.inputs[0]), Path(job.stamp)
+    try:
+        made = stamp.stat().st_mtime_ns
+        younger = any(Path(needed).stat().st_mtime_ns > made for needed in job.inputs)
+    except FileNotFoundError:
+        return False
+    return not younger and not would_change(specification, job.hangs_on) and _usable(Path(job.product))
 
 
 def _usable(product: Path) -> bool:
+    if not product.is_file():
+        return False
     if product.parent.parent.name != "results":
         return True
     try:

@@ -1,74 +1,105 @@
 """A look at what a suite needs from outside, before hours are spent on the parts that have it."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
 from eval_suite.core.validation import require_no_problems
-from eval_suite.data import coco, voc
-from eval_suite.data.images import parse_spec, splits_of
+from eval_suite.data.kinds import CLASSES, Kind, kind_of
 from eval_suite.data.outliers import parse_outliers, require_outliers
+from eval_suite.evaluation import TASKS
 from eval_suite.suite import Suite
 from eval_suite.training.recipe import Recipe
 
-# Kinds of data that are no sets of classes: how to find their folder, and a look at what it holds.
-_ANNOTATED: dict[str, tuple[Callable[[str], Path], Callable[[str], object]]] = {
-    coco.KIND: (coco.caption_path, coco.caption_splits),
-    voc.KIND: (voc.voc_path, voc.voc_splits),
-}
+_NAMED = 3
 
 
-def require_inputs(suite: Suite) -> None:
+def require_inputs(suite: Suite, *, networks: bool = True) -> None:
     """Check that architectures are known and have what regularizers need, and that data and weights files are there.
 
     Data inside the suite's demo world are made by the run itself and not looked for.
 
+    Args:
+        suite: what to look over.
+        networks: look at architectures too, for which torch is imported and each is built without weights.
+
     Raises:
-        InputError: listing all that is wrong, each with the path of its key.
+        InputError: listing all that is wrong once, each with the paths of the keys that need it.
     """
-    lines = []
-    for where, check in _checks(suite):
+    said: dict[str, str] = {}
+    wanted_by: dict[str, list[str]] = {}
+    for need in _needs(suite, networks):
         try:
-            check()
+            need.check()
         except InputError as error:
-            lines.append(f"{where}: {error}")
-    require_no_problems(suite.given, list(dict.fromkeys(lines)))
+            missing = need.path is not None and not need.path.exists()
+            thing = str(need.path) if missing else str(error)
+            said.setdefault(thing, str(error))
+            wanted_by.setdefault(thing, []).append(need.where)
+    require_no_problems(suite.given, [f"{_some(wanted_by[thing])}: {said[thing]}" for thing in said])
 
 
-def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
+class _Need(NamedTuple):
+    """Something that the key ``where`` names: how to look for it, and its folder where it has one."""
+
+    where: str
+    check: Callable[[], object]
+    path: Path | None = None
+
+
+def _needs(suite: Suite, networks: bool) -> Iterator[_Need]:
     world = suite.demo.out.resolve() if suite.demo is not None else None
 
-    def made_by_the_run(path: Path) -> bool:
-        return world is not None and path.resolve().is_relative_to(world)
+    def made_by_the_run(path: Path | None) -> bool:
+        return world is not None and path is not None and path.resolve().is_relative_to(world)
 
-    def data(spec: str) -> None:
-        path_of, look = _ANNOTATED.get(spec.partition(":")[0], (_image_path, splits_of))
-        if not made_by_the_run(path_of(spec)):
-            look(spec)
+    for need in chain(_of_networks(suite) if networks else (), _of_files(suite)):
+        if not made_by_the_run(need.path):
+            yield need
 
-    def outliers(text: str) -> None:
-        path = parse_outliers(text).path
-        if path is not None and not made_by_the_run(path):
-            require_outliers(text)
 
+def _of_networks(suite: Suite) -> Iterator[_Need]:
     for name, row in suite.backbones.items():
-        where = f"backbones.{name}"
         if row.recipe is not None:
-            yield f"{where}.arch", lambda arch=row.recipe.arch: _require_architecture(arch)  # type: ignore[misc]
-            yield f"{where}.data", lambda spec=row.recipe.data: data(spec)  # type: ignore[misc]
-            yield f"{where}.regularizers", lambda recipe=row.recipe: _require_regularizers(recipe)  # type: ignore[misc]
+            yield _Need(f"backbones.{name}.arch", partial(_require_architecture, row.recipe.arch))
+            yield _Need(f"backbones.{name}.regularizers", partial(_require_regularizers, row.recipe))
+
+
+def _of_files(suite: Suite) -> Iterator[_Need]:
+    for name, row in suite.backbones.items():
+        if row.recipe is not None:
+            yield _data(f"backbones.{name}.data", row.recipe.data, CLASSES)
         elif row.source is not None:
-            yield f"{where}.source", lambda source=row.source: _require_files(source)  # type: ignore[misc]
+            yield _Need(f"backbones.{name}.source", partial(_require_files, row.source))
     for name, options in suite.tasks.items():
-        for option, source in options.sources().items():
-            yield f"tasks.{name}.{option}", lambda spec=source: data(spec)  # type: ignore[misc]
-        for option, source in options.outlier_sources().items():
-            yield f"tasks.{name}.{option}", lambda text=source: outliers(text)  # type: ignore[misc]
+        for option, spec in options.sources().items():
+            yield _data(f"tasks.{name}.{option}", spec, kind_of(TASKS[name].annotated))
+        for option, text in options.outlier_sources().items():
+            yield _outliers(f"tasks.{name}.{option}", text)
 
 
-def _image_path(spec: str) -> Path:
-    return parse_spec(spec).path
+def _data(where: str, spec: str, kind: Kind) -> _Need:
+    try:
+        path = kind.path(spec)
+    except InputError:
+        path = None  # the check says what is wrong with the text
+    return _Need(where, partial(kind.splits, spec), path)
+
+
+def _outliers(where: str, text: str) -> _Need:
+    try:
+        path = parse_outliers(text).path
+    except InputError:
+        path = None
+    return _Need(where, partial(require_outliers, text), path)
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:_NAMED]) + (f", ... ({len(keys):,} in all)" if len(keys) > _NAMED else "")
 
 
 def _require_architecture(arch: str) -> None:

@@ -5,13 +5,12 @@ from copy import copy
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from tyro.constructors import PrimitiveConstructorSpec
 
 from eval_suite.core.entries import Entry, entry_type
-from eval_suite.core.errors import first_line, unknown_name
+from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.task import TaskOptions
-from eval_suite.core.validation import problems
 from eval_suite.training.recipe import RegularizerEntry
 from eval_suite.wsol.geometry import EVALUATION_PAPER, PAPER
 from eval_suite.wsol.settings import METHOD_SETTINGS
@@ -72,14 +71,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 _FITTED = (*PRESETS["custom"], "regularizers")
 
 
-def _read(kind: Any, word: str) -> Any:
+def _read(word: str) -> Any:
     """An entry as typed on a command line, in YAML's inline form."""
     try:
-        return kind.model_validate(yaml.safe_load(word))
-    except ValidationError as error:
-        raise ValueError("; ".join(problems(error, kind))) from None
+        return yaml.safe_load(word)
     except yaml.YAMLError as error:
-        raise ValueError(f"'{word}' is no YAML: {first_line(error)}") from None
+        raise InputError(
+            f"expected a name or inline YAML such as '{{adl: {{drop_rate: 0.75}}}}', found '{word}', "
+            f"which is no YAML: {getattr(error, 'problem', None) or first_line(error)}"
+        ) from None
 
 
 def _as_typed(entry: Entry) -> str:
@@ -90,14 +90,14 @@ def _as_typed(entry: Entry) -> str:
 _METHOD: Any = PrimitiveConstructorSpec(
     nargs=1,
     metavar="NAME|YAML",
-    instance_from_str=lambda words: _read(MethodEntry, words[0]),
+    instance_from_str=lambda words: _read(words[0]),
     is_instance=lambda value: isinstance(value, Entry),
     str_from_instance=lambda value: [_as_typed(value)],
 )
 _REGULARIZERS: Any = PrimitiveConstructorSpec(
     nargs="*",
     metavar="NAME|YAML ...",
-    instance_from_str=lambda words: [_read(RegularizerEntry, word) for word in words],
+    instance_from_str=lambda words: [_read(word) for word in words],
     is_instance=lambda value: value is None or isinstance(value, list),
     str_from_instance=lambda value: [_as_typed(entry) for entry in value or []],
 )

@@ -103,13 +103,14 @@ def classify(
 ) -> Evaluated:
     warnings: list[str] = options.pop("warnings", [])
     batch_size = options.pop("batch_size", 5)
+    backbone_options = options.pop("backbone_options", PLAIN)
     chosen = ClassifyOptions(**{"data": f"folder:{world / 'world'}", **options})
     return evaluate(
         ClassifyTask(),
         chosen,
         cell=Cell("s", "colours", 0, world / "out"),
         source=source or f"{world / 'model.py'}:{factory}",
-        backbone_options=PLAIN,
+        backbone_options=backbone_options,
         runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
         expected=expected,
         warn=warnings.append,
@@ -546,15 +547,34 @@ def test_a_record_is_repeated_but_not_replaced_by_another(world: Path) -> None:
     _, path = classify(world)
     classify(world)
     whole = path.read_bytes()
-    with pytest.raises(InputError, match=r"holds the record of .* on 12 items .*another --name or --out"):
+    with pytest.raises(
+        InputError,
+        match=r"holds the record of .* on 12 items .*, more than the 3 asked for; .*another --name or --out",
+    ):
         classify(world, limit=3)
     shutil.copy(world / "model.py", world / "copy.py")
-    with pytest.raises(InputError, match="holds the record of"):
+    with pytest.raises(InputError, match=r"holds the record of .*, made with other source"):
         classify(world, source=f"{world / 'copy.py'}:colours")
     assert path.read_bytes() == whole
-    classify(world, limit=3, expected=True)
-    classify(world, limit=4)
+    classify(world, limit=4, expected=True)
+    with pytest.raises(InputError, match=r"on 4 items of .*, more than the 3 asked for"):
+        classify(world, limit=3)
+    classify(world, limit=4, strict=True)
+    classify(world, limit=5)
+    with pytest.raises(InputError, match="made with other mean; keep it"):
+        classify(world, backbone_options=BackboneOptions(mean=(0.5, 0.5, 0.5), std=(1, 1, 1)))
     assert classify(world).result.status == "complete"
+    assert classify(world, limit=12).result.status == "complete"
+
+
+def test_a_wrong_request_is_named_before_the_record_that_it_would_replace(world: Path) -> None:
+    _, path = classify(world)
+    whole = path.read_bytes()
+    with pytest.raises(InputError, match="expected a folder with images at absent"):
+        classify(world, data="folder:absent")
+    with pytest.raises(InputError, match=r"unknown factory .*Did you mean 'colours'"):
+        classify(world, factory="colour")
+    assert path.read_bytes() == whole
 
 
 def test_assumed_statistics_are_said(world: Path) -> None:

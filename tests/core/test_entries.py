@@ -56,3 +56,10 @@ def test_wrong_keys_are_named_with_their_path_and_the_nearest() -> None:
         "shapes.0.sqare: unknown key; did you mean 'square'?",
         "shapes.1.circle.radios: unknown key; did you mean 'radius'?",
     ]
+
+
+@pytest.mark.parametrize("given", [3, ["square"], None])
+def test_what_is_neither_a_name_nor_options_is_told_what_is_expected(given: Any) -> None:
+    with pytest.raises(ValidationError) as found:
+        Drawing(shapes=[given])
+    assert problems(found.value, Drawing) == [f"shapes.0: expected one shape, found {given!r}"]

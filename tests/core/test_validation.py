@@ -45,9 +45,9 @@ def told(content: Any, prefix: tuple[str, ...] = ()) -> list[str]:
 def test_all_problems_at_once_with_their_paths() -> None:
     lines = told({"rate": -1, "items": [{"alpha": "x"}, {"alfa": 1, "part": {"size": "big"}}], "itms": []})
     assert lines == [
-        "rate: Input should be greater than 0, found -1",
-        "items.0.alpha: Input should be a valid number, unable to parse string as a number, found 'x'",
-        "items.1.part.size: Input should be a valid integer, unable to parse string as an integer, found 'big'",
+        "rate: expected a number greater than 0, found -1",
+        "items.0.alpha: expected a number, found 'x'",
+        "items.1.part.size: expected a whole number, found 'big'",
         "items.1.alfa: unknown key; did you mean 'alpha'?",
         "itms: unknown key; did you mean 'items'?",
     ]
@@ -68,7 +68,7 @@ def test_what_is_missing_was_not_found() -> None:
 
 
 def test_a_prefix_leads_the_path_and_stands_alone_for_the_whole() -> None:
-    assert told({"rate": 0}, ("tasks", "a")) == ["tasks.a.rate: Input should be greater than 0, found 0"]
+    assert told({"rate": 0}, ("tasks", "a")) == ["tasks.a.rate: expected a number greater than 0, found 0"]
     assert told({"rate": 1, "items": [{}] * 3}, ("tasks", "a")) == ["tasks.a: at most two items, found 3"]
     assert told({"rate": 1, "items": [{}] * 3}) == ["at most two items, found 3"]
 

@@ -1,6 +1,8 @@
 """What `data check` tells about a set."""
 
+import json
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pytest
 from PIL import Image
 
 from eval_suite.core.errors import InputError
+from eval_suite.data import images, outliers
 from eval_suite.data.check import check_data
+from eval_suite.data.kinds import ANNOTATED
 from tests.data.boxes_on_disk import cub, write, wsoleval
 
 
@@ -72,9 +76,8 @@ def test_images_in_both_splits_are_found_by_content(folder: Path) -> None:
 
 def test_class_folders_that_differ(folder: Path) -> None:
     shutil.move(folder / "test" / "dog", folder / "test" / "wolf")
-    report = check_data(f"folder:{folder}")
-    assert not report.ok
-    assert "train lacks wolf; test lacks dog" in report.lines[0]
+    with pytest.raises(InputError, match="train lacks wolf; test lacks dog"):
+        check_data(f"folder:{folder}")
 
 
 def test_a_broken_split_does_not_hide_the_other(tmp_path: Path) -> None:
@@ -91,11 +94,81 @@ def test_a_broken_split_does_not_hide_the_other(tmp_path: Path) -> None:
     assert "test: 20 images in 10 classes, 2 a class" in report.lines
 
 
-def test_a_missing_folder_is_a_finding_and_a_wrong_kind_an_error(tmp_path: Path) -> None:
-    report = check_data(f"folder:{tmp_path / 'absent'}")
-    assert (report.ok, len(report.lines)) == (False, 1)
-    with pytest.raises(InputError, match="unknown data kind"):
-        check_data("fodler:x")
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("folder:{}", "expected a folder with images at {}, found no such folder"),
+        (
+            "voc:{}",
+            "expected VOC<year>/ImageSets/Main, Annotations and JPEGImages in {}, found no such folder",
+        ),
+        ("coco:{}", "expected a folder with annotations/ at {}, found none"),
+        ("svhn:{}", "expected a folder with outliers at {}, found no such folder"),
+        ("mine=folder:{}", "expected a folder with outliers at {}, found no such folder"),
+        ("mine=fodler:{}", "unknown kind of outliers 'fodler'. Did you mean 'folder'?"),
+        ("noise=uniform", "expected outliers with a path, found 'noise=uniform'"),
+        ("fodler:{}", "unknown data kind 'fodler'. Did you mean 'folder'?"),
+        ("absent", "expected data as KIND:PATH with KIND one of cifar10, cifar100, coco, "),
+    ],
+)
+def test_a_missing_folder_and_a_wrong_kind_are_errors(tmp_path: Path, spec: str, expected: str) -> None:
+    absent = str(tmp_path / "absent")
+    with pytest.raises(InputError, match=re.escape(expected.format(absent))):
+        check_data(spec.format(absent))
+
+
+def test_every_kind_that_a_task_reads_has_a_check() -> None:
+    for kind in {*images.KINDS, *ANNOTATED, *outliers.KINDS}:
+        with pytest.raises(InputError, match="absent"):
+            check_data(f"{kind}:absent")
+
+
+def test_captions_are_counted_and_their_images_decoded(demo_world: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "coco"
+    shutil.copytree(demo_world / "coco", copy)
+    report = check_data(f"coco:{copy}")
+    assert report == (
+        [
+            "train2014: 8 images, 40 captions, 5 to 5 an image",
+            "  sizes: 128 x 96 (8)",
+            "val2014: 4 images, 20 captions, 5 to 5 an image",
+            "  sizes: 128 x 96 (4)",
+        ],
+        True,
+    )
+    missing, broken = sorted((copy / "val2014").iterdir())[:2]
+    missing.unlink()
+    broken.write_bytes(b"no image")
+    file = copy / "annotations/captions_train2014.json"
+    content = json.loads(file.read_text())
+    last = content["images"][-1]["id"]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] != last]
+    file.write_text(json.dumps(content))
+    report = check_data(f"coco:{copy}")
+    assert not report.ok
+    assert report.lines[0] == "train2014: 7 images, 35 captions, 5 to 5 an image"
+    assert report.lines[1].startswith("  note: 1 images in ")
+    assert report.lines[-1].startswith(f"  error: 2 cannot be read: val2014/{missing.name} (")
+    assert f"val2014/{broken.name} (not an image)" in report.lines[-1]
+    file.write_text("{}")
+    report = check_data(f"coco:{copy}")
+    assert not report.ok
+    assert report.lines[0].startswith("error: expected a list of objects 'images'")
+    assert report.lines[1].startswith("val2014: 4 images")
+
+
+def test_outliers_are_decoded(tmp_path: Path) -> None:
+    for i in range(3):
+        picture(tmp_path / "dtd" / "images" / "dotted" / f"{i}.png", i)
+    assert check_data(f"textures:{tmp_path}") == (
+        ["all: 3 images of outliers 'textures'", "  sizes: 8 x 6 (3)"],
+        True,
+    )
+    (tmp_path / "dtd" / "images" / "dotted" / "1.png").write_bytes(b"")
+    report = check_data(f"mine=folder:{tmp_path}")
+    assert not report.ok
+    assert report.lines[0] == "all: 3 images of outliers 'mine'"
+    assert report.lines[-1] == "  error: 1 cannot be read: dtd/images/dotted/1.png (empty file)"
 
 
 def test_boxes_are_looked_at_too(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def checkpoint(folder: Path, classes: list[str], bias: float = 0.0) -> str:
 def ood(demo_world: Path, source: str, tmp_path: Path) -> Callable[..., Evaluated]:
     def run(**options: Any) -> Evaluated:
         batch_size, chosen = options.pop("batch_size", 16), options.pop("source", source)
+        out = tmp_path / options.pop("out", "out")
         given: dict[str, Any] = {
             "data": f"folder:{demo_world / 'images'}",
             "outliers": [f"folder:{demo_world / 'ood' / 'textures'}", "uniform"],
@@ -73,7 +74,7 @@ def ood(demo_world: Path, source: str, tmp_path: Path) -> Callable[..., Evaluate
         return evaluate(
             OodTask(),
             OodOptions(**given),
-            cell=Cell("s", "net", 0, tmp_path / "out"),
+            cell=Cell("s", "net", 0, out),
             source=chosen,
             backbone_options=BackboneOptions(),
             runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
@@ -170,7 +171,7 @@ def test_limit_and_skip_first(ood: Callable[..., Evaluated], demo_world: Path) -
     assert partial.data is not None
     assert (partial.data.n_scored, partial.data.n_available) == (20 + 8 + 20, 58)
     unseen = f"folder:{demo_world / 'ood' / 'unseen-creatures'}"
-    result, path = ood(outliers=[unseen, "gaussian"], skip_first=3, noise_items=None)
+    result, path = ood(outliers=[unseen, "gaussian"], skip_first=3, noise_items=None, out="other")
     saved = read_predictions(path.parent / "ood" / "predictions.npz")
     everything = open_images(f"folder:{demo_world / 'images'}").ids
     assert saved.ids == everything[3:]
@@ -198,7 +199,7 @@ def test_unreadable_outliers_are_counted_and_named(
     assert result.status == "partial"
     assert result.data is not None
     assert (result.data.n_scored, result.data.n_failed, result.data.failed) == (37, 1, ["0003.jpg"])
-    whole, _ = ood(outliers=[f"broken=folder:{demo_world / 'ood' / 'textures'}"])
+    whole, _ = ood(outliers=[f"broken=folder:{demo_world / 'ood' / 'textures'}"], out="other")
     assert whole.data is not None
     assert whole.data.sha256 != result.data.sha256
 

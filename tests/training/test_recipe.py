@@ -149,8 +149,8 @@ def test_the_digest_is_over_what_decides_the_weights() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"lr": 0}, "lr: Input should be greater than 0, found 0"),
-        ({"momentum": 1}, "momentum: Input should be less than 1, found 1"),
+        ({"lr": 0}, "lr: expected a number greater than 0, found 0"),
+        ({"momentum": 1}, "momentum: expected a number less than 1, found 1"),
         ({"milestones": [0.7, 0.5]}, "milestones must rise, found [0.7, 0.5]"),
         ({"milestones": [0.5, 0.5]}, "milestones must rise, found [0.5, 0.5]"),
         (
@@ -158,14 +158,14 @@ def test_the_digest_is_over_what_decides_the_weights() -> None:
             "milestones are shares of the epochs, found 150, which lies past the end; for epoch 150 of 300 write 0.5",
         ),
         ({"milestones": [0.5, 1.0]}, "milestones are shares of the epochs, found 1, which lies past the end"),
-        ({"milestones": [0.0, 0.5]}, "milestones.0: Input should be greater than 0, found 0.0"),
+        ({"milestones": [0.0, 0.5]}, "milestones.0: expected a number greater than 0, found 0.0"),
         ({"std": [1, 1, 1]}, "give both mean and std, or neither"),
         ({"mean": [0, 0, 0], "std": [1, 0, 1]}, "std: expected values above 0, found (1.0, 0.0, 1.0)"),
-        ({"input_size": [4, 32]}, "input_size.0: Input should be greater than or equal to 8, found 4"),
+        ({"input_size": [4, 32]}, "input_size.0: expected a number greater than or equal to 8, found 4"),
         ({"epocs": 3}, "epocs: unknown key; did you mean 'epochs'?"),
         (
             {"preset": "cifra"},
-            "preset: Input should be 'cifar', 'imagenet' or 'imagenet-jitter', found 'cifra'",
+            "preset: expected 'cifar', 'imagenet' or 'imagenet-jitter', found 'cifra'",
         ),
         (
             {"regularizers": ["mixup", "cutmix"]},
@@ -191,24 +191,24 @@ def test_the_digest_is_over_what_decides_the_weights() -> None:
         ({"batch_norm_groups": 3}, "batch_size 64 cannot be divided into batch_norm_groups 3"),
         (
             {"regularizers": [{"dropblock": {"keep_prob": 1.5}}]},
-            "regularizers.0.dropblock.keep_prob: Input should be less than or equal to 1, found 1.5",
+            "regularizers.0.dropblock.keep_prob: expected a number less than or equal to 1, found 1.5",
         ),
         (
             {"regularizers": [{"stochastic-depth": {"rate": -0.1}}]},
-            "regularizers.0.stochastic-depth.rate: Input should be greater than or equal to 0, found -0.1",
+            "regularizers.0.stochastic-depth.rate: expected a number greater than or equal to 0, found -0.1",
         ),
         (
             {"regularizers": [{"shakedrop": {"rate": 2}}]},
-            "regularizers.0.shakedrop.rate: Input should be less than or equal to 1, found 2",
+            "regularizers.0.shakedrop.rate: expected a number less than or equal to 1, found 2",
         ),
         (
             {"regularizers": [{"label-smoothing": {"epsilon": 1.1}}]},
-            "regularizers.0.label-smoothing.epsilon: Input should be less than or equal to 1, found 1.1",
+            "regularizers.0.label-smoothing.epsilon: expected a number less than or equal to 1, found 1.1",
         ),
         ({"regularizers": ["cutmxi"]}, "regularizers.0.cutmxi: unknown key; did you mean 'cutmix'?"),
         (
             {"regularizers": ["cutout", {"cutmix": {"prob": 2}}]},
-            "regularizers.1.cutmix.prob: Input should be less than or equal to 1, found 2",
+            "regularizers.1.cutmix.prob: expected a number less than or equal to 1, found 2",
         ),
         (
             {"regularizers": [{"cutmix": {"probb": 1}}]},

@@ -1,14 +1,22 @@
 """The plan of a suite: what runs, what hangs on what, and when a stamp counts."""
 
 import json
+import os
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from eval_suite.core.papers import CUTMIX
+from eval_suite.core.records import BackboneCard, Result, TaskInfo
+from eval_suite.core.runtime import Clock, run_info
+from eval_suite.core.store import write_record
 from eval_suite.suite import Suite, load_suite
-from eval_suite.workflow.plan import Plan, make_plan
+from eval_suite.workflow.execute import _snakemake
+from eval_suite.workflow.plan import Job, Plan, jobs_to_run, make_plan, write_plan
 
 
 @pytest.fixture
@@ -31,6 +39,38 @@ def make_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     return make
 
 
+def written(suite: Suite, threads: int = 1) -> Plan:
+    plan = make_plan(suite, threads)
+    write_plan(plan)
+    return plan
+
+
+def finish(plan: Plan, *, without: tuple[str, ...] = ()) -> None:
+    """Leave what the jobs of a plan leave, one after the other; products are no records, but files of data and weights."""
+    for moment, job in enumerate(plan.jobs):
+        if job.name not in without:
+            for path in (Path(job.product), Path(job.stamp)):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch()
+            if job.name.startswith("classify"):
+                leave_record(Path(job.product))
+            later = time.time() + 10 + moment
+            os.utime(job.stamp, (later, later))
+
+
+def leave_record(path: Path) -> None:
+    info = TaskInfo(name="classify", version=1, options={}, paper=CUTMIX)
+    card = BackboneCard(
+        name="n", source="", arch="a", classes=[], input_size=(1, 1), mean=(0, 0, 0), std=(1, 1, 1)
+    )
+    run = run_info(Clock(), "cpu", "fp32", 0)
+    write_record(path, Result(status="complete", task=info, backbone=card, data=None, run=run))
+
+
+def names(jobs: list[Job]) -> list[str]:
+    return [job.name for job in jobs]
+
+
 def times(plan: Plan) -> dict[str, int]:
     return {job.name: Path(job.inputs[0]).stat().st_mtime_ns for job in plan.jobs}
 
@@ -40,10 +80,9 @@ def changed(before: dict[str, int], after: dict[str, int]) -> set[str]:
 
 
 def test_every_cell_is_there_and_hangs_on_its_training(make_suite: Callable[..., Suite]) -> None:
-    plan = make_plan(make_suite(), threads=1)
-    names = [job.name for job in plan.jobs]
-    assert names[0] == "data"
-    assert set(names[1:]) == {
+    plan = written(make_suite())
+    assert names(plan.jobs)[0] == "data"
+    assert set(names(plan.jobs)[1:]) == {
         f"{verb} {backbone}-s{seed}"
         for verb in ("train", "classify")
         for backbone in ("baseline", "cutmix")
@@ -60,21 +99,21 @@ def test_every_cell_is_there_and_hangs_on_its_training(make_suite: Callable[...,
 
 
 def test_changing_one_recipe_touches_only_its_own_training(make_suite: Callable[..., Suite]) -> None:
-    before = times(make_plan(make_suite(), threads=1))
-    assert changed(before, times(make_plan(make_suite(), threads=4))) == set()
+    before = times(written(make_suite()))
+    assert changed(before, times(written(make_suite(), threads=4))) == set()
     altered = make_suite(backbones={"baseline": {}, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
-    assert changed(before, times(make_plan(altered, threads=1))) == {"train cutmix-s0", "train cutmix-s1"}
+    assert changed(before, times(written(altered))) == {"train cutmix-s0", "train cutmix-s1"}
 
 
 def test_changing_a_task_leaves_the_trainings_alone(make_suite: Callable[..., Suite]) -> None:
-    before = times(make_plan(make_suite(), threads=1))
+    before = times(written(make_suite()))
     altered = make_suite(tasks={"classify": {"data": "folder:world/images", "limit": 5}})
-    assert {name.split()[0] for name in changed(before, times(make_plan(altered, threads=1)))} == {"classify"}
+    assert {name.split()[0] for name in changed(before, times(written(altered)))} == {"classify"}
 
 
 def test_a_backbone_taken_as_it_is_needs_no_training(make_suite: Callable[..., Suite]) -> None:
     suite = make_suite(backbones={"pretrained": {"source": "timm:resnet18.a1_in1k", "mean": [0.5, 0.5, 0.5]}})
-    plan = make_plan(suite, threads=1)
+    plan = written(suite)
     assert not [job for job in plan.jobs if job.name.startswith("train")]
     specification = json.loads(Path(plan.jobs[1].inputs[0]).read_text())
     assert specification["source"][0] == "timm:resnet18.a1_in1k"
@@ -84,12 +123,14 @@ def test_a_backbone_taken_as_it_is_needs_no_training(make_suite: Callable[..., S
 def test_a_stamp_without_a_usable_product_does_not_count(
     make_suite: Callable[..., Suite], product: str
 ) -> None:
-    plan = make_plan(make_suite(), threads=1)
+    plan = written(make_suite())
     job = next(job for job in plan.jobs if job.name == "classify cutmix-s0")
     stamp, record = Path(job.stamp), Path(job.product)
     stamp.parent.mkdir(parents=True, exist_ok=True)
     record.parent.mkdir(parents=True, exist_ok=True)
+    later = time.time() + 10
     stamp.touch()
+    os.utime(stamp, (later, later))
     if product == "unreadable":
         record.write_text("{}")
     if product == "failed":
@@ -107,7 +148,8 @@ def test_a_stamp_without_a_usable_product_does_not_count(
             message="no luck",
         )
         assert record.is_file()
-    make_plan(make_suite(), threads=1)
+    assert job in jobs_to_run(plan)
+    write_plan(plan)
     assert not stamp.exists()
 
 
@@ -117,3 +159,51 @@ def test_what_is_taken_as_it_is_is_evaluated_once_whatever_the_seeds(
     suite = make_suite(backbones={"baseline": {}, "theirs": {"source": "timm:resnet18.a1_in1k"}})
     assert [cell.name for cell in suite.cells()] == ["baseline-s0", "baseline-s1", "theirs-s0"]
     assert suite.summary()["taken_as_they_are"] == ["theirs"]
+
+
+def test_laying_out_writes_nothing(make_suite: Callable[..., Suite]) -> None:
+    plan = make_plan(make_suite(), threads=1)
+    assert jobs_to_run(plan) == plan.jobs
+    assert [path.name for path in Path().iterdir()] == ["mini.yaml"]
+
+
+def test_what_is_done_stays_done_and_a_change_reaches_what_hangs_on_it(
+    make_suite: Callable[..., Suite],
+) -> None:
+    suite = make_suite()
+    finish(written(suite))
+    assert jobs_to_run(make_plan(suite, threads=4)) == []
+    altered = make_suite(backbones={"baseline": {}, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
+    wanted = ["train cutmix-s0", "classify cutmix-s0", "train cutmix-s1", "classify cutmix-s1"]
+    # The same before the change is on disk, as a dry run sees it, and after.
+    assert names(jobs_to_run(make_plan(altered, threads=1))) == wanted
+    assert names(jobs_to_run(make_plan(suite, threads=1))) == []
+    later = time.time() + 100
+    for job in written(altered).jobs:
+        if job.name.startswith("train cutmix"):
+            os.utime(job.inputs[0], (later, later))
+    assert names(jobs_to_run(make_plan(altered, threads=1))) == wanted
+
+
+def test_snakemake_would_run_the_same_jobs(make_suite: Callable[..., Suite]) -> None:
+    plan = written(make_suite(seeds=[0, 1, 2]))
+    finish(plan, without=("train baseline-s1", "classify baseline-s2"))
+    later = time.time() + 100
+    changed = next(job for job in plan.jobs if job.name == "classify cutmix-s0")
+    os.utime(changed.inputs[0], (later, later))
+    younger = next(job for job in plan.jobs if job.name == "train cutmix-s1")
+    os.utime(younger.stamp, (later, later))
+    call = [*_snakemake(plan, ["--cores", "1"]), "--summary"]
+    said = subprocess.run(call, capture_output=True, text=True, cwd=plan.folder, check=True).stdout
+    header, *rows = (line.split("\t") for line in said.splitlines() if "\t" in line)
+    stamp, what = header.index("output_file"), header.index("plan")
+    theirs = {row[stamp] for row in rows if row[what] != "no update"}
+    ours = jobs_to_run(plan)
+    assert names(ours) == [
+        "train baseline-s1",
+        "classify baseline-s1",
+        "classify baseline-s2",
+        "classify cutmix-s0",
+        "classify cutmix-s1",
+    ]
+    assert {job.stamp for job in ours} == theirs

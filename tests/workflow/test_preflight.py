@@ -35,7 +35,7 @@ def test_everything_missing_is_named_at_once(tmp_path: Path) -> None:
             tmp_path,
             recipe={"arch": "resnet14_dmo", "data": "folder:absent"},
             backbones={"a": {}, "b": {"source": "timm:resnet18@absent.pth"}},
-            tasks={"classify": {"data": "cifar10:absent"}},
+            tasks={"classify": {"data": "cifar10:gone"}},
         )
     lines = str(found.value).splitlines()[1:]
     assert [line.split(":")[0].strip() for line in lines] == [
@@ -86,3 +86,55 @@ def test_a_regularizer_that_the_architecture_cannot_have_is_named_before_the_run
     )
     assert lines[3].startswith("backbones.d.arch: unknown")
     assert len(lines) == 4
+
+
+def test_a_missing_thing_is_named_once_with_who_needs_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as found:
+        check(
+            tmp_path,
+            recipe={"arch": "resnet14_demo", "data": "imagenet:absent"},
+            backbones={
+                "a": {},
+                "b": {"lr": 0.2},
+                "c": {"data": "folder:gone"},
+                "d": {"source": "timm:r@w.pth"},
+            },
+            tasks={"classify": {"data": "imagenet:absent"}, "wsol": {"data": "ilsvrc:absent"}},
+        )
+    assert [line.strip() for line in str(found.value).splitlines()[1:]] == [
+        "backbones.a.data, backbones.b.data, tasks.classify.data, ... (4 in all): expected a folder with images at "
+        "absent, found no such folder; check the path in imagenet:PATH",
+        "backbones.c.data: expected a folder with images at gone, found no such folder; check the path in folder:PATH",
+        "backbones.d.source: expected a file at w.pth, found none",
+    ]
+
+
+def test_faults_of_one_folder_that_is_there_are_all_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError) as found:
+        check(
+            tmp_path,
+            recipe={"arch": "resnet14_demo", "data": f"cub:{tmp_path / 'empty'}"},
+            tasks={"detect": {"data": f"voc:{tmp_path / 'empty'}"}},
+        )
+    lines = str(found.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "backbones.a.data, backbones.b.data",
+        "tasks.detect.data",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("task", "spec", "expected"),
+    [
+        ("detect", "folder:{}", "expected boxes as voc:PATH, found 'folder:"),
+        ("caption", "voc:{}", "expected captions as coco:PATH, found 'voc:"),
+        ("classify", "coco:{}", "unknown data kind 'coco'"),
+        ("ood", "nowhere", "expected data as KIND:PATH"),
+    ],
+)
+def test_data_of_a_kind_that_the_task_does_not_read_are_refused(
+    tmp_path: Path, task: str, spec: str, expected: str
+) -> None:
+    with pytest.raises(InputError, match=f"tasks.{task}.data: {expected}"):
+        check(tmp_path, tasks={task: {"data": spec.format(tmp_path / "world")}})

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from eval_suite.commands.evaluate import _command_type
 from eval_suite.commands.parsing import parse
+from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.wsol.options import MethodEntry, WsolOptions, _as_typed, _read
 from eval_suite.wsol.task import WsolTask
@@ -55,12 +56,12 @@ def test_the_test_transforms() -> None:
 )
 def test_what_is_typed_is_what_was_shown(given: Any) -> None:
     entry = MethodEntry.model_validate(given)
-    assert _read(MethodEntry, _as_typed(entry)) == entry
+    assert MethodEntry.model_validate(_read(_as_typed(entry))) == entry
 
 
 def test_what_is_no_yaml_is_said_to_be_none() -> None:
-    with pytest.raises(ValueError, match="is no YAML"):
-        _read(MethodEntry, "{has: [")
+    with pytest.raises(InputError, match=r"found '\{has: \[', which is no YAML: expected the node content"):
+        _read("{has: [")
 
 
 def test_flags_change_what_a_suite_gives_and_nothing_else() -> None:
