@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import load_state, save_state
+from eval_suite.backbones.inference import autocast
 from eval_suite.captioning.corpus import (
     Corpus,
     FeatureBatches,
@@ -68,7 +69,7 @@ def fit_captioner(
         backbone: loaded; with ``fine_tune`` it is trained too.
         captions: the training split.
         options: decides the fit.
-        runtime: device, workers, precision of frozen features.
+        runtime: device, workers, precision of the backbone; the decoder computes in fp32, as when it captions.
         seed: decides initialisation, order and every random draw.
         folder: where the fitted parts go.
         report: receives lines of progress.
@@ -106,7 +107,7 @@ class _Run:
         report: Callable[[str], None],
     ) -> None:
         self.options, self.seed, self.folder, self.digest, self.report = options, seed, folder, digest, report
-        self.device = device
+        self.device, self.precision = device, runtime.precision
         self.batches: FitBatches
         if options.fine_tune:
             self.features = _feature_length(backbone)
@@ -163,8 +164,10 @@ class _Run:
     def _train_step(self, batch: FitBatch) -> Tensor:
         # Seeding every step by its place lets a resumed fit drop what the uninterrupted one would have dropped.
         torch.manual_seed(derive_seed(self.seed, self.epoch, self.step, _STEP))
-        pictures = batch.pictures
-        features = pooled_features(self.captioner.backbone, pictures) if self.options.fine_tune else pictures
+        features = batch.pictures
+        if self.options.fine_tune:
+            with autocast(self.device, self.precision):
+                features = pooled_features(self.captioner.backbone, batch.pictures)
         loss = self.captioner.decoder.loss(features, batch.words)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

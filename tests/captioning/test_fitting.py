@@ -43,7 +43,13 @@ def fit(
 ) -> Captioner:
     said: list[str] = more.pop("said", [])
     return fit_captioner(
-        backbone, captions, options, runtime=RUNTIME, seed=seed, folder=folder, report=said.append
+        backbone,
+        captions,
+        options,
+        runtime=RUNTIME.model_copy(update=more),
+        seed=seed,
+        folder=folder,
+        report=said.append,
     )
 
 
@@ -263,6 +269,27 @@ def test_fine_tuning_moves_the_backbone_and_keeps_its_statistics(
     # A later run gets the fitted backbone from the folder, not the one it brings.
     again = fit(make_backbone(), captions.subset(8), options, tmp_path)
     assert same(again.state_dict(), fitted.state_dict())
+
+
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_bf16_is_honoured(
+    captions: CaptionSet,
+    make_backbone: MakeBackbone,
+    make_options: MakeOptions,
+    tmp_path: Path,
+    fine_tune: bool,
+) -> None:
+    options = make_options(fine_tune=fine_tune, epochs=1)
+    for precision in ("fp32", "bf16"):
+        fit(make_backbone(), captions.subset(8), options, tmp_path / precision, precision=precision)
+    single, half = weights(tmp_path / "fp32"), weights(tmp_path / "bf16")
+    assert single.keys() == half.keys()
+    assert not same(single, half)
+    assert all(bool(value.isfinite().all()) for value in half.values())
+    # The arithmetic differs, not what is kept.
+    assert all(value.dtype == single[key].dtype for key, value in half.items())
+    decoder = [key for key in single if key.startswith("decoder.") and "running" not in key]
+    assert all(torch.allclose(single[key].float(), half[key].float(), atol=0.05) for key in decoder)
 
 
 def test_frozen_features_leave_the_backbone_alone(
