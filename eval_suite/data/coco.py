@@ -13,6 +13,7 @@ import numpy as np
 from eval_suite.core.errors import InputError
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.json_files import list_of_objects, read_json, text_of, whole_number
+from eval_suite.data.metadata import inside
 
 KIND = "coco"
 KARPATHY_FILE = "dataset_coco.json"
@@ -214,8 +215,9 @@ def _read_coco(path: Path) -> list[_Entry]:
         raise InputError(
             f"{strangers.total():,} captions in {path} are of images that it does not list: {_some(map(str, strangers))}"
         )
+    files = [str(image.get("file_name", "")) for image in images]
     return [
-        _Entry(i, str(image.get("file_name", "")), captions[i]) for i, image in zip(ids, images, strict=True)
+        _Entry(i, inside(file, path) if file else "", captions[i]) for i, file in zip(ids, files, strict=True)
     ]
 
 
@@ -228,9 +230,8 @@ def _read_karpathy(path: Path, parts: tuple[str, ...]) -> list[_Entry]:
         where = f"image {image_id}"
         folder, file = text_of(image, "filepath", where, path), text_of(image, "filename", where, path)
         sentences = list_of_objects(image, "sentences", path)
-        entries.append(
-            _Entry(image_id, f"{folder}/{file}", [text_of(s, "raw", where, path) for s in sentences])
-        )
+        name = inside(f"{folder}/{file}", path)
+        entries.append(_Entry(image_id, name, [text_of(s, "raw", where, path) for s in sentences]))
     _require_each_once([entry.image_id for entry in entries], path)
     return entries
 
