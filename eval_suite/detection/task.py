@@ -38,6 +38,7 @@ class DetectTask(Task):
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = DetectOptions
     answers_in_classes = False
+    packages = ("onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "pycocotools")
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path

@@ -24,6 +24,7 @@ class WsolTask(Task):
     title = "Localisation"
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = WsolOptions
+    packages = ("opencv-python-headless", "numba", "grad-cam")
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
