@@ -12,7 +12,16 @@ from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.captioning.task import CaptionTask
 from eval_suite.classification.task import ClassifyTask
 from eval_suite.core.errors import InputError, first_line, unknown_name
-from eval_suite.core.records import BackboneCard, ErrorInfo, Files, LoadReport, Metric, Result, TaskInfo
+from eval_suite.core.records import (
+    BackboneCard,
+    DataInfo,
+    ErrorInfo,
+    Files,
+    LoadReport,
+    Metric,
+    Result,
+    TaskInfo,
+)
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
 from eval_suite.core.store import Cell, atomic_write, exclusive, read_record, write_record
 from eval_suite.core.task import Score, Task, TaskOptions
@@ -88,6 +97,7 @@ def evaluate(
         _require_replaceable(path, source, options)
     with exclusive(folder, f"evaluating {task.name}"):
         try:
+            options = task.resolved(options)
             with clock.stage("load"):
                 backbone = _load(cell, source, backbone_options, task, options)
             card = backbone.card
@@ -95,9 +105,11 @@ def evaluate(
                 for line in _how_loaded(card, backbone_options):
                     warn(line)
             with clock.stage("fit"):
-                model = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+                fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+            if fit.data is not None and fit.data.n_failed:
+                warn(_fitted_without(fit.data))
             with clock.stage("predict"):
-                predictions = task.predict(model, options, runtime, folder)
+                predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
                 outcomes = _write_outcomes(folder, score)
@@ -105,6 +117,7 @@ def evaluate(
                 "complete" if score.data.n_scored == score.data.n_available else "partial",
                 str(runtime.resolve_device()),
                 data=score.data,
+                fitted_to=fit.data,
                 metrics=score.metrics,
                 curves=score.curves,
                 examples=score.examples,
@@ -222,6 +235,13 @@ def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
         f"input {height}x{width}, {card.interpolation}, centre crop of {card.crop_fraction:g} unless images have that "
         f"size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
     ]
+
+
+def _fitted_without(data: DataInfo) -> str:
+    return (
+        f"warning: fitted to {data.n_scored:,} of {data.n_requested:,} items of {data.name}, {data.split}: "
+        f"{data.n_failed:,} could not be read, first: {data.failed[0]}"
+    )
 
 
 def _image_size(index: ImageIndex) -> tuple[int, int] | None:

@@ -136,6 +136,7 @@ class _Run:
             groups.append({"params": list(backbone.parameters()), "lr": options.fine_tune_lr})
         self.optimizer = torch.optim.Adam(groups)
         self.rows: list[Row] = []
+        self.met_unreadable: list[str] = []
         self.epoch, self.step, self.loss_sum, self.seconds = 0, 0, 0.0, 0.0
 
     def run(self) -> Captioner:
@@ -206,6 +207,10 @@ class _Run:
     def _weights(self) -> dict[str, Tensor]:
         return fitted_weights(self.captioner, self.options)
 
+    def _unreadable(self) -> list[str]:
+        """Each once, whatever the number of its captions; with those that a stopped fit had met before."""
+        return sorted({*self.met_unreadable, *self.batches.failed})
+
     def _save(self) -> None:
         self._require_good()
         state = {
@@ -216,6 +221,7 @@ class _Run:
             "step": self.step,
             "loss_sum": self.loss_sum,
             "seconds": self.seconds,
+            "unreadable": self._unreadable(),
             "rows": [tuple(row) for row in self.rows],
         }
         save_state(self.folder / "state.pt", state)
@@ -233,6 +239,7 @@ class _Run:
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
         self.rows = [Row(*row) for row in state["rows"]]
+        self.met_unreadable = state.get("unreadable", [])
         self.report(f"continuing after {self.epoch} epochs and {self.step} steps")
         return True
 
@@ -247,9 +254,9 @@ class _Run:
             "features": self.features,
             "options": self.options.deciding_fit(),
             "seed": self.seed,
-            "unreadable": sorted(self.batches.failed),
             "history": [row._asdict() for row in self.rows],
         }
+        self.captioner.unreadable = self._unreadable()
         save_captioner(self.folder, self.captioner, self.options, description)
         (self.folder / "state.pt").unlink(missing_ok=True)
 

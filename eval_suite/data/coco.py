@@ -106,12 +106,8 @@ def open_captions(spec: str, split: str | None = None) -> CaptionSet:
         InputError: if the folder holds no such file, the split is absent, or a file does not hold what it should.
     """
     path = caption_path(spec)
-    there = caption_splits(spec)
-    chosen = split or next((name for name in _EVALUATE if name in there), None)
-    if chosen is None or chosen not in there:
-        wanted = f"the split '{split}'" if split else f"a split to evaluate on ({', '.join(_EVALUATE)})"
-        raise InputError(f"expected {wanted} in {spec}, found: {', '.join(there)}")
-    file = there[chosen]
+    chosen = split or evaluation_split(spec)
+    file = split_file(spec, chosen)
     if chosen in _KARPATHY:
         entries = _read_karpathy(file, _KARPATHY[chosen])
         folder = _image_root(path, sorted({name.split("/")[0] for _, name, _ in entries}))
@@ -126,6 +122,21 @@ def open_captions(spec: str, split: str | None = None) -> CaptionSet:
             f"expected a 'file_name' for every image in {file}, found none for {_some(nameless)}"
         )
     return _caption_set(entries, name=path.resolve().name, spec=spec, split=chosen, root=folder, source=file)
+
+
+def evaluation_split(spec: str) -> str:
+    """The split of ``coco:PATH`` to evaluate on where none is named.
+
+    Raises:
+        InputError: if there is none.
+    """
+    there = caption_splits(spec)
+    chosen = next((name for name in _EVALUATE if name in there), None)
+    if chosen is None:
+        raise InputError(
+            f"expected a split to evaluate on ({', '.join(_EVALUATE)}) in {spec}, found: {', '.join(there)}"
+        )
+    return chosen
 
 
 def training_split(split: str) -> str | None:
@@ -188,6 +199,18 @@ def caption_splits(spec: str) -> dict[str, Path]:
             f"{path}, found none of them; unpack COCO's annotations there"
         )
     return found
+
+
+def split_file(spec: str, split: str) -> Path:
+    """The file that the captions of a split stand in.
+
+    Raises:
+        InputError: if the folder has no such split.
+    """
+    there = caption_splits(spec)
+    if split not in there:
+        raise InputError(f"expected the split '{split}' in {spec}, found: {', '.join(there)}")
+    return there[split]
 
 
 class _Entry(NamedTuple):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,28 @@ def test_every_saved_state_leads_to_the_same_weights(
         logs = [(folder / "log.jsonl"), (tmp_path / "whole" / "log.jsonl")]
         losses = [[json.loads(line)["loss"] for line in log.read_text().splitlines()] for log in logs]
         assert losses[0] == losses[1]
+
+
+def test_a_continued_fit_remembers_the_unreadable_images(
+    captions: CaptionSet,
+    make_backbone: MakeBackbone,
+    make_options: MakeOptions,
+    tmp_path: Path,
+    every_state: list[Path],
+) -> None:
+    part = captions.subset(4)
+    for file in part.files[1:]:
+        target = tmp_path / "coco" / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(captions.root / file, target)
+    moved = replace(part, root=tmp_path / "coco")
+    options = make_options(fine_tune=True, min_count=1, fit_batch_size=10, epochs=1)
+    fit(make_backbone(), moved, options, tmp_path / "whole")
+    assert json.loads((tmp_path / "whole" / "captioner.json").read_text())["unreadable"] == [part.files[0]]
+    (tmp_path / "ended").mkdir()
+    shutil.copy(every_state[-1], tmp_path / "ended" / "state.pt")
+    fitted = fit(make_backbone(), moved, options, tmp_path / "ended")
+    assert fitted.unreadable == [part.files[0]]
 
 
 KILLABLE = """
