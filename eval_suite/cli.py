@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 from eval_suite import __version__
-from eval_suite.core.errors import EvalSuiteError, first_line, unknown_name
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 
 TASK_VERBS = {
     "classify": "top-1/top-5 error, likelihood, calibration, per-class accuracy",
@@ -28,6 +28,7 @@ VERBS = {
     "data": "make the demo data, or check a data set: data demo|check",
     "list": "what there is: list tasks|regularizers|scores|architectures|suites|results",
 }
+_IN_SEVERAL_PROCESSES = ("train", "wsol", "detect")
 TRACEBACK_VARIABLE = "EVAL_SUITE_TRACEBACK"
 
 
@@ -62,9 +63,14 @@ def main(argv: list[str] | None = None) -> int:
 def _verb(name: str) -> Callable[[list[str]], int]:
     if name not in VERBS:
         raise unknown_name("command", name, VERBS)
-    from eval_suite.core.runtime import end_with_parent
+    from eval_suite.core.runtime import end_with_parent, process_count
 
     end_with_parent()
+    if process_count() > 1 and name not in _IN_SEVERAL_PROCESSES:
+        raise InputError(
+            f"{name} runs in one process, found {process_count()} (WORLD_SIZE or SLURM_STEP_NUM_TASKS); start it once, "
+            f"without torchrun: that is for {', '.join(_IN_SEVERAL_PROCESSES)}"
+        )
     if name in TASK_VERBS:
         module = import_module("eval_suite.commands.evaluate")
         return lambda arguments: int(module.main(name, arguments))

@@ -12,7 +12,16 @@ from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.captioning.task import CaptionTask
 from eval_suite.classification.task import ClassifyTask
 from eval_suite.core.errors import InputError, first_line, unknown_name
-from eval_suite.core.records import BackboneCard, ErrorInfo, Files, LoadReport, Metric, Result, TaskInfo
+from eval_suite.core.records import (
+    BackboneCard,
+    DataInfo,
+    ErrorInfo,
+    Files,
+    LoadReport,
+    Metric,
+    Result,
+    TaskInfo,
+)
 from eval_suite.core.replacing import require_replaceable
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
 from eval_suite.core.store import Cell, atomic_write, exclusive, write_record
@@ -84,13 +93,14 @@ def evaluate(
     card = _unloaded(cell.backbone, source)
 
     def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Result:
-        run = run_info(clock, device, runtime.precision, cell.seed)
+        run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
         return Result(status=status, task=_task_info(task, options), backbone=card, run=run, **content)
 
     with exclusive(folder, f"evaluating {task.name}"):
         try:
             if not expected:
                 _require_sources(task, options)
+            options = task.resolved(options)
             with clock.stage("load"):
                 backbone = _load(cell, source, backbone_options, task, options)
             card = backbone.card
@@ -100,9 +110,11 @@ def evaluate(
                 for line in _how_loaded(card, backbone_options):
                     warn(line)
             with clock.stage("fit"):
-                model = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+                fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+            if fit.data is not None and fit.data.n_failed:
+                warn(_fitted_without(fit.data))
             with clock.stage("predict"):
-                predictions = task.predict(model, options, runtime, folder)
+                predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
                 outcomes = _write_outcomes(folder, score)
@@ -110,6 +122,7 @@ def evaluate(
                 "complete" if score.data.n_scored == score.data.n_available else "partial",
                 str(runtime.resolve_device()),
                 data=score.data,
+                fitted_to=fit.data,
                 metrics=score.metrics,
                 curves=score.curves,
                 examples=score.examples,
@@ -141,6 +154,7 @@ def follow(
     runtime: RuntimeOptions,
 ) -> None:
     """What the processes of a group other than the first do: fine-tune along; the first writes and evaluates alone."""
+    options = task.resolved(options)
     backbone = _load(cell, source, backbone_options, task, options)
     task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
 
@@ -154,7 +168,7 @@ def write_failed(
         task=_task_info(task, options),
         backbone=_unloaded(cell.backbone, str(cell.checkpoint)),
         data=None,
-        run=run_info(Clock(), runtime.device, runtime.precision, cell.seed),
+        run=run_info(Clock(), runtime.device, runtime.precision, cell.seed, task.packages),
         error=ErrorInfo(type=type_name, message=message),
     )
     path = cell.record(task.name)
@@ -219,6 +233,13 @@ def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
         f"input {height}x{width}, {card.interpolation}, centre crop of {card.crop_fraction:g} unless images have that "
         f"size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
     ]
+
+
+def _fitted_without(data: DataInfo) -> str:
+    return (
+        f"warning: fitted to {data.n_scored:,} of {data.n_requested:,} items of {data.name}, {data.split}: "
+        f"{data.n_failed:,} could not be read, first: {data.failed[0]}"
+    )
 
 
 def _image_size(index: ImageIndex) -> tuple[int, int] | None:

@@ -230,6 +230,24 @@ def test_flags_reach_options_of_every_shape() -> None:
     assert from_suite.runtime == RuntimeOptions(workers=0, batch_size=3)
 
 
+@pytest.mark.parametrize("verb", sorted(set(entry.VERBS) - {"train", "wsol", "detect"}))
+@pytest.mark.parametrize("variable", ["WORLD_SIZE", "SLURM_STEP_NUM_TASKS"])
+def test_what_cannot_share_its_work_refuses_several_processes(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, verb: str, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "2")
+    assert f"{verb} runs in one process, found 2" in complaint(cli(verb, "--backbone", "timm:resnet18"))
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", ["train", "wsol", "detect"])
+def test_what_fits_a_network_takes_several_processes(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "in one process" not in complaint(cli(verb, "--no-such-flag"))
+
+
 def test_classify_a_checkpoint_folder_and_score_its_file(cli: Cli, trained: Path, images: str) -> None:
     said = cli("classify", "--backbone", trained, "--data", images, *CPU)
     assert said.code == 0, said.err

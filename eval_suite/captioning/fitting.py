@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import load_state, save_state
+from eval_suite.backbones.inference import autocast
 from eval_suite.captioning.corpus import (
     Corpus,
     FeatureBatches,
@@ -68,7 +69,7 @@ def fit_captioner(
         backbone: loaded; with ``fine_tune`` it is trained too.
         captions: the training split.
         options: decides the fit.
-        runtime: device, workers, precision of frozen features.
+        runtime: device, workers, precision of the backbone; the decoder computes in fp32, as when it captions.
         seed: decides initialisation, order and every random draw.
         folder: where the fitted parts go.
         report: receives lines of progress.
@@ -106,7 +107,7 @@ class _Run:
         report: Callable[[str], None],
     ) -> None:
         self.options, self.seed, self.folder, self.digest, self.report = options, seed, folder, digest, report
-        self.device = device
+        self.device, self.precision = device, runtime.precision
         self.batches: FitBatches
         if options.fine_tune:
             self.features = _feature_length(backbone)
@@ -135,6 +136,7 @@ class _Run:
             groups.append({"params": list(backbone.parameters()), "lr": options.fine_tune_lr})
         self.optimizer = torch.optim.Adam(groups)
         self.rows: list[Row] = []
+        self.met_unreadable: list[str] = []
         self.epoch, self.step, self.loss_sum, self.seconds = 0, 0, 0.0, 0.0
 
     def run(self) -> Captioner:
@@ -163,8 +165,10 @@ class _Run:
     def _train_step(self, batch: FitBatch) -> Tensor:
         # Seeding every step by its place lets a resumed fit drop what the uninterrupted one would have dropped.
         torch.manual_seed(derive_seed(self.seed, self.epoch, self.step, _STEP))
-        pictures = batch.pictures
-        features = pooled_features(self.captioner.backbone, pictures) if self.options.fine_tune else pictures
+        features = batch.pictures
+        if self.options.fine_tune:
+            with autocast(self.device, self.precision):
+                features = pooled_features(self.captioner.backbone, batch.pictures)
         loss = self.captioner.decoder.loss(features, batch.words)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -203,6 +207,10 @@ class _Run:
     def _weights(self) -> dict[str, Tensor]:
         return fitted_weights(self.captioner, self.options)
 
+    def _unreadable(self) -> list[str]:
+        """Each once, whatever the number of its captions; with those that a stopped fit had met before."""
+        return sorted({*self.met_unreadable, *self.batches.failed})
+
     def _save(self) -> None:
         self._require_good()
         state = {
@@ -213,6 +221,7 @@ class _Run:
             "step": self.step,
             "loss_sum": self.loss_sum,
             "seconds": self.seconds,
+            "unreadable": self._unreadable(),
             "rows": [tuple(row) for row in self.rows],
         }
         save_state(self.folder / "state.pt", state)
@@ -230,6 +239,7 @@ class _Run:
         self.epoch, self.step = state["epoch"], state["step"]
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
         self.rows = [Row(*row) for row in state["rows"]]
+        self.met_unreadable = state.get("unreadable", [])
         self.report(f"continuing after {self.epoch} epochs and {self.step} steps")
         return True
 
@@ -244,9 +254,9 @@ class _Run:
             "features": self.features,
             "options": self.options.deciding_fit(),
             "seed": self.seed,
-            "unreadable": sorted(self.batches.failed),
             "history": [row._asdict() for row in self.rows],
         }
+        self.captioner.unreadable = self._unreadable()
         save_captioner(self.folder, self.captioner, self.options, description)
         (self.folder / "state.pt").unlink(missing_ok=True)
 

@@ -75,11 +75,15 @@ class Captioner(nn.Module):
         backbone: gives the feature maps.
         decoder: turns their means into captions.
         vocabulary: the decoder's words.
+
+    Attributes:
+        unreadable: training images that the fit had to do without.
     """
 
     def __init__(self, backbone: Backbone, decoder: NicDecoder, vocabulary: Vocabulary) -> None:
         super().__init__()
         self.backbone, self.decoder, self.vocabulary = backbone, decoder, vocabulary
+        self.unreadable: list[str] = []
 
     @property
     def card(self) -> BackboneCard:

@@ -70,13 +70,16 @@ def save_captioner(
         folder: where they go.
         captioner: the fitted model.
         options: decides what was fitted.
-        description: holds ``digest`` and ``features``; the vocabulary is added.
+        description: holds ``digest`` and ``features``; the vocabulary and the unreadable images are added.
     """
     (folder / _DESCRIPTION).unlink(missing_ok=True)
     weights = fitted_weights(captioner, options)
     with atomic_write(folder / _WEIGHTS, "wb") as stream:
         stream.write(save({key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}))
-    write_json(folder / _DESCRIPTION, {**description, "vocabulary": list(captioner.vocabulary.words)})
+    words = list(captioner.vocabulary.words)
+    write_json(
+        folder / _DESCRIPTION, {**description, "unreadable": captioner.unreadable, "vocabulary": words}
+    )
 
 
 def load_captioner(
@@ -91,4 +94,5 @@ def load_captioner(
         return None
     captioner = new_captioner(backbone, Vocabulary(tuple(found["vocabulary"])), found["features"], options)
     set_weights(captioner, load_file(folder / _WEIGHTS))
+    captioner.unreadable = found["unreadable"]
     return captioner

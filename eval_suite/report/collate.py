@@ -208,6 +208,10 @@ def _cell_notices(found: Collation) -> Iterator[Notice]:
             text = f"{data.n_scored} of {data.n_available} items" if data else "not all items"
             failed = f", {data.n_failed} unreadable" if data and data.n_failed else ""
             yield Notice("partial", where, f"scored on {text}{failed}")
+        if record is not None and record.fitted_to is not None and record.fitted_to.n_failed:
+            fit = record.fitted_to
+            text = f"fitted to {fit.n_scored} of {fit.n_available} items, {fit.n_failed} unreadable"
+            yield Notice("warning", where, text)
 
 
 def _unlisted(listed: SuiteInfo, found: Collation) -> Iterator[Notice]:
@@ -223,20 +227,22 @@ def _unlisted(listed: SuiteInfo, found: Collation) -> Iterator[Notice]:
 def _mixtures(found: Collation) -> Iterator[Notice]:
     for task in found.suite.tasks:
         scored = [pair for name in found.suite.backbones for pair in found.scored(task, name)]
-        hashes: dict[str, list[str]] = {}
+        hashes: dict[str, dict[str, list[str]]] = {}
         versions: set[int] = set()
         options: dict[str, set[str]] = {}
         for entry, record in scored:
             versions.add(record.task.version)
-            if record.data:
-                hashes.setdefault(record.data.sha256, []).append(f"{entry.key.backbone}-s{entry.key.seed}")
+            for done, data in (("scored on", record.data), ("fitted to", record.fitted_to)):
+                if data:
+                    found_in = hashes.setdefault(done, {}).setdefault(data.sha256, [])
+                    found_in.append(f"{entry.key.backbone}-s{entry.key.seed}")
             for option, value in record.task.options.items():
                 options.setdefault(option, set()).add(repr(value))
-        if len(hashes) > 1:
-            groups = "; ".join(f"{digest[:10]}: {', '.join(who)}" for digest, who in hashes.items())
-            yield Notice(
-                "warning", task, f"scored on different data, so not comparable across groups ({groups})"
-            )
+        for done, by_hash in hashes.items():
+            if len(by_hash) > 1:
+                groups = "; ".join(f"{digest[:10]}: {', '.join(who)}" for digest, who in by_hash.items())
+                text = f"{done} different data, so not comparable across groups ({groups})"
+                yield Notice("warning", task, text)
         if len(versions) > 1:
             listed = ", ".join(map(str, sorted(versions)))
             yield Notice("warning", task, f"records follow different versions of the protocol ({listed})")

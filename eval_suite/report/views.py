@@ -100,6 +100,8 @@ def task_view(
 def _data(comparison: TaskComparison) -> str:
     found = [r.data for seeds in comparison.records.values() for r in seeds.values() if r.data]
     lines = [f"{d.name}, {d.split}: {d.n_scored} of {d.n_available} items scored" for d in found]
+    fits = [r.fitted_to for seeds in comparison.records.values() for r in seeds.values() if r.fitted_to]
+    lines += [f"fitted to {d.name}, {d.split}: {d.n_scored} of {d.n_available} items" for d in fits]
     return "; ".join(dict.fromkeys(lines))
 
 

@@ -40,6 +40,7 @@ class RobustnessTask(Task):
     title = "Robustness"
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = RobustnessOptions
+    packages = ("imagecorruptions-imaug", "opencv-python-headless")
 
     def predict(
         self, backbone: "Backbone", options: RobustnessOptions, runtime: RuntimeOptions, folder: Path

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import load_weights
-from eval_suite.core.records import BackboneCard, LoadReport
+from eval_suite.core.predictions import About
+from eval_suite.core.records import BackboneCard, DataInfo, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.images import open_images
@@ -78,6 +79,19 @@ def fit(
     load_weights(fitted.net, folder / "model.safetensors")
     fitted.card = trained.card
     return fitted.eval()
+
+
+def learnt_from(card: BackboneCard, options: WsolOptions) -> DataInfo:
+    """The images that a fitted network learnt from, and those that could not be read.
+
+    Args:
+        card: of the network that `fit` returned.
+        options: of that fit.
+    """
+    images = open_images(options.data, "train", purpose="train")
+    unreadable = (card.training or {})["unreadable"]
+    about = About(images.name, images.split, len(images), images.sha256(), unreadable)
+    return about.info(len(images) - len(unreadable))
 
 
 def fit_recipe(

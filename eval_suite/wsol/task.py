@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from eval_suite.core.errors import InputError
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.task import Score, Task, TaskOptions
+from eval_suite.core.task import Fit, Score, Task, TaskOptions
 from eval_suite.wsol.options import WsolOptions
 
 if TYPE_CHECKING:
@@ -24,16 +24,18 @@ class WsolTask(Task):
     title = "Localisation"
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = WsolOptions
+    packages = ("opencv-python-headless", "numba", "grad-cam")
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
-    ) -> "Backbone":
+    ) -> Fit:
         """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again."""
         if not options.fit.wanted:
-            return backbone
-        from eval_suite.wsol.fit import fit
+            return Fit(backbone)
+        from eval_suite.wsol.fit import fit, learnt_from
 
-        return fit(backbone, options, runtime, seed, folder)
+        fitted = fit(backbone, options, runtime, seed, folder)
+        return Fit(fitted, learnt_from(fitted.card, options))
 
     def predict(self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
         """Write the map and the logits of every readable image to ``predictions.npz``, and pictures to show."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,13 @@ def fit(
 ) -> Captioner:
     said: list[str] = more.pop("said", [])
     return fit_captioner(
-        backbone, captions, options, runtime=RUNTIME, seed=seed, folder=folder, report=said.append
+        backbone,
+        captions,
+        options,
+        runtime=RUNTIME.model_copy(update=more),
+        seed=seed,
+        folder=folder,
+        report=said.append,
     )
 
 
@@ -139,6 +146,28 @@ def test_every_saved_state_leads_to_the_same_weights(
         logs = [(folder / "log.jsonl"), (tmp_path / "whole" / "log.jsonl")]
         losses = [[json.loads(line)["loss"] for line in log.read_text().splitlines()] for log in logs]
         assert losses[0] == losses[1]
+
+
+def test_a_continued_fit_remembers_the_unreadable_images(
+    captions: CaptionSet,
+    make_backbone: MakeBackbone,
+    make_options: MakeOptions,
+    tmp_path: Path,
+    every_state: list[Path],
+) -> None:
+    part = captions.subset(4)
+    for file in part.files[1:]:
+        target = tmp_path / "coco" / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(captions.root / file, target)
+    moved = replace(part, root=tmp_path / "coco")
+    options = make_options(fine_tune=True, min_count=1, fit_batch_size=10, epochs=1)
+    fit(make_backbone(), moved, options, tmp_path / "whole")
+    assert json.loads((tmp_path / "whole" / "captioner.json").read_text())["unreadable"] == [part.files[0]]
+    (tmp_path / "ended").mkdir()
+    shutil.copy(every_state[-1], tmp_path / "ended" / "state.pt")
+    fitted = fit(make_backbone(), moved, options, tmp_path / "ended")
+    assert fitted.unreadable == [part.files[0]]
 
 
 KILLABLE = """
@@ -263,6 +292,27 @@ def test_fine_tuning_moves_the_backbone_and_keeps_its_statistics(
     # A later run gets the fitted backbone from the folder, not the one it brings.
     again = fit(make_backbone(), captions.subset(8), options, tmp_path)
     assert same(again.state_dict(), fitted.state_dict())
+
+
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_bf16_is_honoured(
+    captions: CaptionSet,
+    make_backbone: MakeBackbone,
+    make_options: MakeOptions,
+    tmp_path: Path,
+    fine_tune: bool,
+) -> None:
+    options = make_options(fine_tune=fine_tune, epochs=1)
+    for precision in ("fp32", "bf16"):
+        fit(make_backbone(), captions.subset(8), options, tmp_path / precision, precision=precision)
+    single, half = weights(tmp_path / "fp32"), weights(tmp_path / "bf16")
+    assert single.keys() == half.keys()
+    assert not same(single, half)
+    assert all(bool(value.isfinite().all()) for value in half.values())
+    # The arithmetic differs, not what is kept.
+    assert all(value.dtype == single[key].dtype for key, value in half.items())
+    decoder = [key for key in single if key.startswith("decoder.") and "running" not in key]
+    assert all(torch.allclose(single[key].float(), half[key].float(), atol=0.05) for key in decoder)
 
 
 def test_frozen_features_leave_the_backbone_alone(

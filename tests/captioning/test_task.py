@@ -141,6 +141,37 @@ def test_unreadable_images_are_counted_and_named(own_coco: Path, tmp_path: Path)
         caption(tmp_path, own_coco, strict=True)
 
 
+@pytest.mark.parametrize("fine_tune", [False, True])
+def test_the_record_tells_what_the_decoder_was_fitted_to(
+    own_coco: Path, tmp_path: Path, fine_tune: bool
+) -> None:
+    train = open_captions(f"coco:{own_coco}", "train2014")
+    (own_coco / train.files[2]).write_bytes(b"no image")
+    damaged = open_captions(f"coco:{own_coco}", "train2014")
+    said = f"of {len(train)} items of coco, train2014: 1 could not be read, first: {train.files[2]}"
+    for _ in ("fitted", "loaded"):
+        warnings: list[str] = []
+        result, path = caption(tmp_path, own_coco, fine_tune=fine_tune, epochs=1, warnings=warnings)
+        assert read_record(path) == result
+        assert f"warning: fitted to {len(train) - 1} {said}" in warnings
+        assert (result.task.options["split"], result.task.options["train_split"]) == ("val2014", "train2014")
+        fitted = result.fitted_to
+        assert fitted is not None
+        assert (fitted.name, fitted.split, fitted.sha256) == ("coco", "train2014", damaged.sha256())
+        counts = (fitted.n_available, fitted.n_requested, fitted.n_scored, fitted.n_failed)
+        assert counts == (len(train), len(train), len(train) - 1, 1)
+        assert fitted.failed == [train.files[2]]
+
+
+@pytest.mark.parametrize("option", ["split", "train_split"])
+def test_a_split_that_is_not_there_is_refused_before_anything_is_fitted(
+    own_coco: Path, tmp_path: Path, option: str
+) -> None:
+    with pytest.raises(InputError, match=r"expected the split 'val2017' in .*, found: train2014, val2014"):
+        caption(tmp_path, own_coco, **{"train_split": "train2014", option: "val2017"})
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_no_readable_image_is_an_error(own_coco: Path, tmp_path: Path) -> None:
     for file in (own_coco / "val2014").iterdir():
         file.unlink()

@@ -1,10 +1,12 @@
 """COCO captions in their published layouts, and files that are none."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from eval_suite.core.errors import InputError
 from eval_suite.data.coco import caption_splits, open_captions, read_references, training_split
@@ -170,6 +172,27 @@ def test_a_file_that_is_no_captions_file(tmp_path: Path, content: str, message: 
     for read in (lambda: open_captions(f"coco:{tmp_path}"), lambda: read_references(str(path))):
         with pytest.raises(InputError, match=message):
             read()
+
+
+@pytest.mark.parametrize("name", ["../../secret.png", "a/../../secret.png", "/etc/secret.png", ".."])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    path = write_coco(tmp_path / "coco", "val2014", {1: ["a dog"]}, images=[{"id": 1, "file_name": name}])
+    message = f"expected paths inside the data folder in {path}, found '{name}'"
+    for read in (lambda: open_captions(f"coco:{tmp_path / 'coco'}"), lambda: read_references(str(path))):
+        with pytest.raises(InputError, match=re.escape(message)):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [("val2014", "../../secret.png"), ("..", "secret.png"), ("", "secret.png"), ("/etc", "secret.png")],
+)
+def test_karpathys_names_stay_inside_too(tmp_path: Path, folder: str, file: str) -> None:
+    image = {"filepath": folder, "filename": file, "cocoid": 1, "split": "test", "sentences": [{"raw": "a"}]}
+    (tmp_path / "dataset_coco.json").write_text(json.dumps({"images": [image]}))
+    with pytest.raises(InputError, match=rf"expected paths inside .*, found '{folder}/{file}'"):
+        open_captions(f"coco:{tmp_path}")
 
 
 @pytest.mark.parametrize(

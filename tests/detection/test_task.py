@@ -16,6 +16,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.task import Score
 from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.detection import fitting
+from eval_suite.detection.fitting import Fitted
 from eval_suite.detection.matching import Detections
 from eval_suite.detection.models import build_detector
 from eval_suite.detection.options import TITLES, DetectOptions
@@ -57,8 +59,8 @@ def near_the_truth(index: VocIndex, seed: int = 0) -> Detections:
 def run(backbone: Backbone, options: DetectOptions, folder: Path) -> Score:
     task = DetectTask()
     card = backbone.card.model_copy(deep=True)
-    model = task.fit(Backbone(backbone.net, card), options, RUNTIME, 0, folder / "fit")
-    predictions = task.predict(model, options, RUNTIME, folder / "detect")
+    fit = task.fit(Backbone(backbone.net, card), options, RUNTIME, 0, folder / "fit")
+    predictions = task.predict(fit.model, options, RUNTIME, folder / "detect")
     return task.score(predictions, options, None, folder / "detect")
 
 
@@ -68,6 +70,24 @@ def test_a_split_that_is_not_there_is_refused_before_anything_is_fitted(
     with pytest.raises(InputError, match="has no split 'VOC2007/tst'"):
         run(tiny_backbone, small_options(demo_world, split="VOC2007/tst"), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_splits_are_resolved_and_the_fit_tells_what_it_learnt_from(
+    tiny_backbone: Backbone, demo_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted(model: Any, *_arguments: Any, **_options: Any) -> Fitted:
+        return Fitted(model, 0.0)
+
+    monkeypatch.setattr(fitting, "fit_detector", fitted)
+    task, options = DetectTask(), small_options(demo_world, detectors=("ssd",))
+    named = task.resolved(options)
+    assert (named.split, named.train_split) == ("VOC2007/test", "VOC2007/trainval+VOC2012/trainval")
+    assert task.resolved(named) == named
+    learnt = task.fit(tiny_backbone, options, RUNTIME, 0, tmp_path).data
+    images = open_voc(options.data, named.train_split)
+    assert learnt is not None
+    assert (learnt.split, learnt.sha256) == (named.train_split, images.sha256())
+    assert (learnt.n_available, learnt.n_scored, learnt.n_failed) == (len(images), len(images), 0)
 
 
 @pytest.mark.long

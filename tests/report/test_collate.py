@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.records import DataInfo
 from eval_suite.report.collate import Key, collate
+from eval_suite.report.render import build_report
 from tests.report.fake_suite import FakeSuite, errors
 
 
@@ -102,6 +104,25 @@ def test_mixed_data_options_and_commits_are_warned_of(suite: FakeSuite) -> None:
     texts = " | ".join(notice.text for notice in collate(suite.folder).notices if notice.state == "warning")
     for part in ("different data", "dddddddddd: baseline-s0", "limit", "versions", "commits", "uncommitted"):
         assert part in texts
+
+
+def test_fits_that_lacked_images_or_differ_are_warned_of(suite: FakeSuite) -> None:
+    def learnt(n_failed: int, sha256: str) -> DataInfo:
+        counts = {"n_available": 50, "n_requested": 50, "n_scored": 50 - n_failed, "n_failed": n_failed}
+        return DataInfo(name="coco", split="train2014", sha256=sha256, **counts)
+
+    suite.add("baseline", fitted_to=learnt(0, "a" * 64))
+    suite.add("cutmix", fitted_to=learnt(2, "b" * 64))
+    said = {(notice.where, notice.text) for notice in collate(suite.folder).notices}
+    assert ("classify · cutmix · seed 0", "fitted to 48 of 50 items, 2 unreadable") in said
+    groups = "(aaaaaaaaaa: baseline-s0; bbbbbbbbbb: cutmix-s0)"
+    assert (
+        "classify",
+        f"fitted to different data, so not comparable across groups {groups}",
+    ) in said
+    assert not any("scored on different" in text for _, text in said)
+    page = build_report(suite.folder).index.read_text("utf-8")
+    assert "fitted to coco, train2014: 48 of 50 items" in page
 
 
 def test_what_is_not_in_the_suite_is_shown_with_a_warning(suite: FakeSuite) -> None:

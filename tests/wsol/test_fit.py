@@ -15,11 +15,12 @@ from eval_suite.backbones.inference import place
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import read_card, sha256_file
+from eval_suite.data.images import open_images
 from eval_suite.training import loop
 from eval_suite.training.objective import Start
 from eval_suite.training.recipe import Recipe
 from eval_suite.wsol import fit as fitting
-from eval_suite.wsol.fit import fit, fit_recipe
+from eval_suite.wsol.fit import fit, fit_recipe, learnt_from
 from eval_suite.wsol.maps import PlainMaps
 from eval_suite.wsol.methods import make_method
 from eval_suite.wsol.options import PRESETS, WsolOptions
@@ -151,6 +152,21 @@ def test_the_card_tells_what_was_fitted_from_what(
     assert not fitted.training
     rows = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows] == [1]
+
+
+def test_what_it_learnt_from_is_known_also_of_a_finished_fit(
+    options: Callable[..., WsolOptions], tmp_path: Path
+) -> None:
+    data = f"cub:{write_world(tmp_path / 'world')}"
+    train = open_images(data, "train", purpose="train")
+    assert train.paths is not None
+    train.paths[1].write_bytes(b"no image")
+    chosen = options(epochs=1).model_copy(update={"data": data})
+    for _ in ("fitted", "read again"):
+        found = learnt_from(fit(net(), chosen, CPU, 0, tmp_path / "fit").card, chosen)
+        assert (found.split, found.n_available, found.n_scored) == ("train", len(train), len(train) - 1)
+        assert (found.n_failed, found.failed) == (1, [train.ids[1]])
+        assert found.sha256 == open_images(data, "train").sha256()
 
 
 def test_the_new_layers_have_their_own_learning_rate(
