@@ -333,6 +333,22 @@ def test_softmax_bce_is_torchs_bce_of_the_softmax() -> None:
     assert softmax_bce(torch.tensor([[500.0, -500.0]]), torch.tensor([1])).item() == 100.0
 
 
+@pytest.mark.parametrize("right", [0, 1])
+def test_softmax_bce_of_a_saturated_softmax_has_torchs_gradient(right: int) -> None:
+    ours, theirs = (torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True) for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        softmax_bce(ours, torch.tensor([right])).backward()
+    nn.BCELoss()(theirs.softmax(1), torch.eye(3)[right : right + 1]).backward()
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    assert ours.grad.isfinite().all()
+    assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_softmax_bce_passes_nan_on() -> None:
+    assert softmax_bce(torch.tensor([[math.nan, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])).isnan()
+
+
 @pytest.mark.parametrize(
     ("regularizer", "arch", "message"),
     [
