@@ -14,6 +14,7 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.report.published import PUBLISHED
 from eval_suite.suite import bundled_suites, load_suite, shorten
 from eval_suite.training.loop import train
+from eval_suite.training.preparation import initial_start
 from eval_suite.training.recipe import Recipe
 from eval_suite.workflow.preflight import require_inputs
 
@@ -82,6 +83,19 @@ def test_the_schedules_are_the_papers(name: str) -> None:
             if regularizer.name == "cutmix" and regularizer.schedule == "constant":  # type: ignore[attr-defined]
                 half = cifar and "resnet110" not in backbone
                 assert regularizer.prob == (0.5 if half else 1.0)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["table3", "table4"])
+def test_rows_on_imagenet_are_judged_on_the_same_crops(name: str, tmp_path: Path) -> None:
+    cards = {}
+    for backbone, row in load_suite(name).backbones.items():
+        assert row.recipe is not None
+        small = row.recipe.model_copy(update={"arch_options": {"layers": [1, 1, 1, 1]}})
+        start = initial_start(small, name=backbone, seed=0, folder=tmp_path, classes=["a", "b"])
+        cards[backbone] = start.objective.backbone.card
+    # Resize(256), CenterCrop(224) of the authors' code, whatever crop timm tests an architecture's own weights with.
+    judged = {(card.input_size, card.crop_fraction, card.interpolation) for card in cards.values()}
+    assert judged == {((224, 224), 0.875, "bilinear")}
 
 
 def test_published_numbers_belong_to_rows() -> None:

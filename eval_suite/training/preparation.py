@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from eval_suite.backbones.inference import evaluation_batches
-from eval_suite.backbones.sources import build_net, finish, native_config
+from eval_suite.backbones.sources import SETTINGS, build_net, finish, native_config
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
@@ -61,8 +61,7 @@ def initial_start(recipe: Recipe, *, name: str, seed: int, folder: Path, classes
     """
     torch.manual_seed(derive_seed(seed, 0, 0, _INITIALISATION))
     net = build_net(recipe.arch, len(classes), recipe.arch_options)
-    given = {"input_size": recipe.input_size, "mean": recipe.mean, "std": recipe.std}
-    settings = {**native_config(recipe.arch, net), **{k: v for k, v in given.items() if v is not None}}
+    settings = {**native_config(recipe.arch, net), **recipe.model_dump(include=SETTINGS, exclude_none=True)}
     card = BackboneCard(
         name=name,
         source=str(folder),
