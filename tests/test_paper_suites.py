@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from PIL import Image
+from torch import nn
 
+from eval_suite.backbones.sources import build_net
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.report.published import PUBLISHED
@@ -98,6 +100,21 @@ def test_rows_on_imagenet_are_judged_on_the_same_crops(name: str, tmp_path: Path
     assert judged == {((224, 224), 0.875, "bilinear")}
 
 
+@pytest.mark.parametrize("name", PAPER)
+def test_every_batch_norm_starts_with_weight_one(name: str) -> None:
+    nets = {
+        (row.recipe.arch, json.dumps(row.recipe.arch_options)): row.recipe
+        for row in load_suite(name).backbones.values()
+        if row.recipe is not None
+    }
+    for recipe in nets.values():
+        net = build_net(recipe.arch, 2, {**recipe.arch_options, **SMALL[recipe.arch]})
+        norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+        # The authors' resnet.py and pyramidnet.py: weight 1, bias 0; timm has 0 behind the last convolution of a branch.
+        assert norms
+        assert all((norm.weight == 1).all() and not norm.bias.any() for norm in norms), recipe.arch
+
+
 def test_published_numbers_belong_to_rows() -> None:
     for printed in PUBLISHED:
         if printed.suite in bundled_suites():
@@ -124,7 +141,7 @@ def test_every_row_trains(name: str, recipe: Recipe, images: Path, tmp_path: Pat
         {
             **content,
             "preset": None,
-            "arch_options": SMALL[recipe.arch],
+            "arch_options": {**recipe.arch_options, **SMALL[recipe.arch]},
             "data": f"folder:{images / str(side)}",
             "input_size": [side, side],
             "epochs": 1,
