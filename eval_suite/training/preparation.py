@@ -138,7 +138,7 @@ def training_data(
     """A recipe's batches of its training images, at the input size of the backbone's card.
 
     Raises:
-        InputError: if the batch cannot be divided evenly among the processes.
+        InputError: if the batch cannot be divided evenly among the processes, or into the groups of BatchNorm.
     """
     images = images.subset(recipe.limit)
     batch = min(recipe.batch_size, len(images))
@@ -149,6 +149,11 @@ def training_data(
             f"a batch of {batch} images{'' if groups is None else f' in {groups} groups'} cannot be divided evenly into "
             f"{share.world} processes x {recipe.accumulate} passes; choose a batch_size"
             f"{'' if groups is None else ' and batch_norm_groups'} that is a multiple of {parts}"
+        )
+    if groups is not None and batch % groups:
+        raise InputError(
+            f"a batch of {batch} images cannot be divided evenly into batch_norm_groups {groups}; there are "
+            f"{len(images)} images to train on: choose a limit or a batch_size that is a multiple of {groups}"
         )
     train = TrainingBatches(
         images,
