@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 import yaml
 from PIL import Image
+from torch import nn
 
+from eval_suite.backbones.sources import build_net
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.report.published import PUBLISHED
 from eval_suite.suite import bundled_suites, load_suite, shorten
 from eval_suite.training.loop import train
+from eval_suite.training.preparation import initial_start
 from eval_suite.training.recipe import Recipe
 from eval_suite.workflow.plan import make_plan
 from eval_suite.workflow.preflight import require_inputs
@@ -76,18 +79,54 @@ def test_the_schedules_are_the_papers(name: str) -> None:
         assert recipe.lr == (0.25 if cifar and "resnet110" not in backbone else 0.1)
         assert recipe.milestones == ([0.5, 0.75] if cifar else [0.25, 0.5, 0.75])
         # DataParallel over the authors' GPUs, two for CIFAR and four for ImageNet.
-        expected = 4 if not cifar else None if name == "table6" else 2
-        assert recipe.batch_norm_groups == expected
+        assert recipe.batch_norm_groups == (2 if cifar else 4)
         for regularizer in recipe.ordered_regularizers():
-            if regularizer.name == "cutmix" and regularizer.schedule == "constant":  # type: ignore[attr-defined]
-                half = cifar and "resnet110" not in backbone
-                assert regularizer.prob == (0.5 if half else 1.0)  # type: ignore[attr-defined]
+            # Half of the batches for CutMix on CIFAR, on images or maps; Scheduled CutMix ends with all.
+            half = regularizer.name in ("cutmix", "feature-cutmix") and cifar and "resnet110" not in backbone
+            half = half and backbone != "scheduled"
+            assert getattr(regularizer, "prob", 1.0) == (0.5 if half else 1.0), (backbone, regularizer.name)
+
+
+@pytest.mark.parametrize("name", ["table3", "table4"])
+def test_rows_on_imagenet_are_judged_on_the_same_crops(name: str, tmp_path: Path) -> None:
+    cards = {}
+    for backbone, row in load_suite(name).backbones.items():
+        assert row.recipe is not None
+        small = row.recipe.model_copy(update={"arch_options": {"layers": [1, 1, 1, 1]}})
+        start = initial_start(small, name=backbone, seed=0, folder=tmp_path, classes=["a", "b"])
+        cards[backbone] = start.objective.backbone.card
+    # Resize(256), CenterCrop(224) of the authors' code, whatever crop timm tests an architecture's own weights with.
+    judged = {(card.input_size, card.crop_fraction, card.interpolation) for card in cards.values()}
+    assert judged == {((224, 224), 0.875, "bilinear")}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_every_batch_norm_starts_with_weight_one(name: str) -> None:
+    nets = {
+        (row.recipe.arch, json.dumps(row.recipe.arch_options)): row.recipe
+        for row in load_suite(name).backbones.values()
+        if row.recipe is not None
+    }
+    for recipe in nets.values():
+        net = build_net(recipe.arch, 2, {**recipe.arch_options, **SMALL[recipe.arch]})
+        norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+        # The authors' resnet.py and pyramidnet.py: weight 1, bias 0; timm has 0 behind the last convolution of a branch.
+        assert norms
+        assert all((norm.weight == 1).all() and not norm.bias.any() for norm in norms), recipe.arch
 
 
 def test_published_numbers_belong_to_rows() -> None:
     for printed in PUBLISHED:
         if printed.suite in bundled_suites():
             assert printed.backbone in load_suite(printed.suite).backbones, printed
+
+
+def test_rows_without_a_published_error_are_known() -> None:
+    printed = {(one.suite, one.backbone) for one in PUBLISHED if one.metric == "Top-1 error"}
+    missing = {(suite, row) for suite in PAPER for row in load_suite(suite).backbones} - printed
+    # Figure 3 is drawn without numbers.
+    drawn = [f"alpha-{alpha}" for alpha in (0.1, 0.25, 0.5, 2.0, 4.0)] + [f"layer-{n}" for n in range(1, 5)]
+    assert missing == {("figure3", row) for row in drawn}
 
 
 @pytest.mark.long
@@ -110,7 +149,7 @@ def test_every_row_trains(name: str, recipe: Recipe, images: Path, tmp_path: Pat
         {
             **content,
             "preset": None,
-            "arch_options": SMALL[recipe.arch],
+            "arch_options": {**recipe.arch_options, **SMALL[recipe.arch]},
             "data": f"folder:{images / str(side)}",
             "input_size": [side, side],
             "epochs": 1,

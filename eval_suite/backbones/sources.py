@@ -19,7 +19,8 @@ from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import read_card
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation"}
+SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation"}
+"""Fields of a card that say how images are brought to the network; options and recipes name them alike."""
 _AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -127,7 +128,7 @@ def load_backbone(
         loaded = _from_factory(spec, classes, image_size)
     settings = {
         **loaded.defaults,
-        **options.model_dump(include=_SETTINGS, exclude_none=True),
+        **options.model_dump(include=SETTINGS, exclude_none=True),
     }
     card = BackboneCard(
         name=name,
@@ -185,7 +186,7 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
     card = read_card(folder)
     net = build_net(card.arch, len(card.classes), card.arch_options)
     report = load_weights(net, folder / "model.safetensors")
-    overrides = options.model_dump(include=_SETTINGS | {"feature_layer"}, exclude_none=True)
+    overrides = options.model_dump(include=SETTINGS | {"feature_layer"}, exclude_none=True)
     expected = card.weights_sha256
     backbone = finish(
         net, card.model_copy(update={"name": name, "source": str(folder), "load": report, **overrides})

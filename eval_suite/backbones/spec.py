@@ -26,6 +26,8 @@ def _above_zero(values: tuple[float, float, float]) -> tuple[float, float, float
 
 ChannelMeans = Annotated[tuple[float, float, float], AfterValidator(_in_unit_range)]
 ChannelStds = Annotated[tuple[float, float, float], AfterValidator(_above_zero)]
+CropFraction = Annotated[float, Field(gt=0, le=1)]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 class SourceSpec(NamedTuple):
@@ -53,9 +55,9 @@ class BackboneOptions(BaseModel):
     """Standard deviation per channel that the network was trained with, images in [0, 1]."""
     input_size: tuple[int, int] | None = None
     """Height and width of the network's input."""
-    crop_fraction: float | None = Field(default=None, gt=0, le=1)
+    crop_fraction: CropFraction | None = None
     """Share of an image's side that the centre crop keeps; images already of the input's size are left whole."""
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] | None = None
+    interpolation: Interpolation | None = None
     """How images are resized."""
     num_classes: int | None = Field(default=None, ge=1)
     """Outputs of the last layer; by default the number of classes of the data."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from eval_suite.backbones.inference import evaluation_batches
-from eval_suite.backbones.sources import build_net, finish, native_config
+from eval_suite.backbones.sources import SETTINGS, build_net, finish, native_config
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
@@ -61,8 +61,7 @@ def initial_start(recipe: Recipe, *, name: str, seed: int, folder: Path, classes
     """
     torch.manual_seed(derive_seed(seed, 0, 0, _INITIALISATION))
     net = build_net(recipe.arch, len(classes), recipe.arch_options)
-    given = {"input_size": recipe.input_size, "mean": recipe.mean, "std": recipe.std}
-    settings = {**native_config(recipe.arch, net), **{k: v for k, v in given.items() if v is not None}}
+    settings = {**native_config(recipe.arch, net), **recipe.model_dump(include=SETTINGS, exclude_none=True)}
     card = BackboneCard(
         name=name,
         source=str(folder),
@@ -139,7 +138,7 @@ def training_data(
     """A recipe's batches of its training images, at the input size of the backbone's card.
 
     Raises:
-        InputError: if the batch cannot be divided evenly among the processes.
+        InputError: if the batch cannot be divided evenly among the processes, or into the groups of BatchNorm.
     """
     images = images.subset(recipe.limit)
     batch = min(recipe.batch_size, len(images))
@@ -150,6 +149,11 @@ def training_data(
             f"a batch of {batch} images{'' if groups is None else f' in {groups} groups'} cannot be divided evenly into "
             f"{share.world} processes x {recipe.accumulate} passes; choose a batch_size"
             f"{'' if groups is None else ' and batch_norm_groups'} that is a multiple of {parts}"
+        )
+    if groups is not None and batch % groups:
+        raise InputError(
+            f"a batch of {batch} images cannot be divided evenly into batch_norm_groups {groups}; there are "
+            f"{len(images)} images to train on: choose a limit or a batch_size that is a multiple of {groups}"
         )
     train = TrainingBatches(
         images,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eval_suite.backbones.spec import ChannelMeans, ChannelStds
+from eval_suite.backbones.spec import ChannelMeans, ChannelStds, CropFraction, Interpolation
 from eval_suite.core.entries import Entry, entry_type
 from eval_suite.training.regularizers import REGULARIZERS, STAGES, ManifoldMixup, Regularizer
 
@@ -24,6 +24,8 @@ _IMAGENET: dict[str, Any] = {
     "mean": _IMAGENET_MEAN,
     "std": _IMAGENET_STD,
     "input_size": (224, 224),
+    "crop_fraction": 0.875,
+    "interpolation": "bilinear",
 }
 PRESETS: dict[str, dict[str, Any]] = {
     "cifar": {
@@ -42,7 +44,13 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # Keys that joined later, and the values at which they change nothing: left out of the digest there, so that what was
 # trained before them is known again.
-_NEUTRAL: dict[str, Any] = {"accumulate": 1, "batch_norm_groups": None, "limit": None}
+_NEUTRAL: dict[str, Any] = {
+    "accumulate": 1,
+    "batch_norm_groups": None,
+    "limit": None,
+    "crop_fraction": None,
+    "interpolation": None,
+}
 _NEUTRAL_IN: dict[str, dict[str, Any]] = {
     "cutmix": {
         "per_sample": False,
@@ -109,6 +117,10 @@ class Recipe(BaseModel):
     """Factor of the learning rate at a milestone."""
     input_size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
     """Height and width of the network's input; by default the architecture's own."""
+    crop_fraction: CropFraction | None = None
+    """Share of an image's side that the centre crop of evaluation keeps; by default the architecture's own."""
+    interpolation: Interpolation | None = None
+    """How images are resized for evaluation; by default the architecture's own."""
     mean: ChannelMeans | None = None
     """Normalisation mean, images in [0, 1]; by default the architecture's own."""
     std: ChannelStds | None = None

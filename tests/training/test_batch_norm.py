@@ -48,8 +48,13 @@ def test_frozen_statistics_stay() -> None:
     assert net[0].momentum == 0.1
 
 
-def test_passes_of_a_step_are_the_step_in_groups(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
-    chosen = {"batch_norm_groups": 4, "epochs": 2, "regularizers": ["cutout", "cutmix"]}
+@pytest.mark.parametrize(
+    "regularizers", [["cutout", "cutmix"], [{"stochastic-depth": {"rate": 0.5, "decay": "uniform"}}]], ids=str
+)
+def test_passes_of_a_step_are_the_step_in_groups(
+    tiny_recipe: MakeRecipe, tmp_path: Path, regularizers: list[object]
+) -> None:
+    chosen = {"batch_norm_groups": 4, "epochs": 2, "regularizers": regularizers}
     whole = losses(tiny_recipe(**chosen), tmp_path / "whole")
     for passes in (2, 4):
         assert losses(tiny_recipe(**chosen, accumulate=passes), tmp_path / str(passes)) == pytest.approx(

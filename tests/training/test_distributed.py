@@ -140,6 +140,11 @@ def test_two_processes_train_as_one_and_continue_one_another(
             r"16 images in 2 groups cannot .* 4 processes x 1 passes; .*multiple of 4",
         ),
         ({"batch_size": 1000}, 8, "a batch of 60 images cannot be divided evenly into 8 processes"),
+        (
+            {"batch_size": 64, "batch_norm_groups": 8},
+            1,
+            "a batch of 60 images cannot be divided evenly into batch_norm_groups 8; there are 60 images",
+        ),
     ],
 )
 def test_a_batch_that_the_processes_cannot_share(

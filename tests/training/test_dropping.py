@@ -106,9 +106,11 @@ def test_a_block_is_dropped_with_its_depths_probability_and_scaled_by_the_rest_i
     for number, block in enumerate(blocks, start=1):
         (gate, evaluation) = network.net.get_submodule(block.end)._forward_hooks.values()
         rate = 0.4 * number / 6
-        network.begin_step(Context(generator, torch.zeros(3)))
         norm = network.net.get_submodule(block.end).train()
-        drawn = [gate(norm, (), branch) for _ in range(n)]
+        drawn = []
+        for _ in range(n):
+            network.begin_step(Context(generator, torch.zeros(3)))
+            drawn.append(gate(norm, (), branch))
         assert {tuple(one.flatten().tolist()) for one in drawn} == {
             (0.0, 0.0),
             (1.0, 1.0),
@@ -135,9 +137,10 @@ def test_shakedrops_expectations_are_those_of_its_formula() -> None:
     assert last.end == "layer3.1.bn4"
     (hook, evaluation) = network.net.get_submodule(last.end)._forward_hooks.values()
     norm = network.net.get_submodule(last.end).train()
-    network.begin_step(Context(Generator().manual_seed(0), torch.zeros(3)))
+    generator = Generator().manual_seed(0)
     ahead, back, whole = [], [], 0
     for _ in range(2000):
+        network.begin_step(Context(generator, torch.zeros(3)))
         x = torch.ones(2, 1, 1, 1, requires_grad=True)
         out = hook(norm, (), x)
         out.sum().backward()
@@ -321,6 +324,36 @@ def test_a_layer_is_drawn_for_each_batch_and_forgotten_after_it(regularizer: Reg
         type(regularizer)(layers=("layer1",)).apply(images, torch.eye(4, 5), context())  # type: ignore[call-arg]
 
 
+@pytest.mark.parametrize("regularizer", [StochasticDepth(0.5, decay="uniform"), ShakeDrop(0.9)])
+def test_the_passes_of_a_step_share_its_gates(regularizer: Regularizer) -> None:
+    net, side = net_of("resnet20_cifar")
+    network, images = Network(net, "resnet20_cifar", (side, side)), torch.rand(4, 3, side, side)
+    plain: dict[str, Tensor] = {}
+    kept: dict[str, list[bool]] = {}
+
+    def before(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: plain.update({name: output})
+
+    def after(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: kept[name].append(torch.equal(output, plain[name]))
+
+    ends = [block.end for block in network.blocks("")]
+    for end in ends:
+        net.get_submodule(end).register_forward_hook(before(end))
+    regularizer.install(network)
+    for end in ends:
+        net.get_submodule(end).register_forward_hook(after(end))
+    steps = []
+    for seed in range(8):
+        kept.update({end: [] for end in ends})
+        network.begin_step(context(seed))
+        for part in images.chunk(2):
+            net.train()(part)
+        assert all(first == second for first, second in kept.values())
+        steps.append(tuple(first for first, _ in kept.values()))
+    assert len(set(steps)) > 4
+
+
 def test_softmax_bce_is_torchs_bce_of_the_softmax() -> None:
     generator = Generator().manual_seed(0)
     logits = 3 * torch.randn(5, 7, generator=generator)
@@ -331,6 +364,22 @@ def test_softmax_bce_is_torchs_bce_of_the_softmax() -> None:
         softmax_bce(logits, labels), nn.BCELoss()(logits.softmax(1), F.one_hot(labels, 7).float())
     )
     assert softmax_bce(torch.tensor([[500.0, -500.0]]), torch.tensor([1])).item() == 100.0
+
+
+@pytest.mark.parametrize("right", [0, 1])
+def test_softmax_bce_of_a_saturated_softmax_has_torchs_gradient(right: int) -> None:
+    ours, theirs = (torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True) for _ in range(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        softmax_bce(ours, torch.tensor([right])).backward()
+    nn.BCELoss()(theirs.softmax(1), torch.eye(3)[right : right + 1]).backward()
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    assert ours.grad.isfinite().all()
+    assert torch.equal(ours.grad, theirs.grad)
+
+
+def test_softmax_bce_passes_nan_on() -> None:
+    assert softmax_bce(torch.tensor([[math.nan, 0.0], [0.0, 1.0]]), torch.tensor([0, 1])).isnan()
 
 
 @pytest.mark.parametrize(

@@ -277,11 +277,17 @@ def test_unreadable_training_images_are_left_out_and_named(
 
 
 def test_bf16_and_the_contiguous_layout_train_too(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
-    recipe = tiny_recipe(epochs=1, precision="bf16", channels_last=False)
-    trained = run(recipe, tmp_path)
-    assert all(value.dtype != torch.bfloat16 for value in load_file(tmp_path / "model.safetensors").values())
-    assert trained.card.recipe is not None
-    assert trained.card.recipe["precision"] == "bf16"
+    saved = {}
+    for precision in ("fp32", "bf16"):
+        trained = run(tiny_recipe(epochs=1, precision=precision, channels_last=False), tmp_path / precision)
+        saved[precision] = load_file(tmp_path / precision / "model.safetensors")
+        assert trained.card.recipe is not None
+        assert trained.card.recipe["precision"] == precision
+    assert all(value.dtype != torch.bfloat16 for value in saved["bf16"].values())
+    # Eight bits of mantissa leave the way of fp32 at once, but not far.
+    for key in ("conv1.weight", "layer3.0.conv2.weight", "fc.weight"):
+        difference = (saved["bf16"][key] - saved["fp32"][key]).norm() / saved["fp32"][key].norm()
+        assert 1e-5 < difference < 0.2, key
 
 
 def test_a_finite_loss_before_a_step_to_infinity_is_no_good_state(

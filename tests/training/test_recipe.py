@@ -40,6 +40,8 @@ def test_the_imagenet_schedule_is_the_authors(preset: str) -> None:
     chosen = recipe(preset=preset)
     assert (chosen.epochs, chosen.batch_size, chosen.lr, chosen.weight_decay) == (300, 256, 0.1, 1e-4)
     assert chosen.input_size == (224, 224)
+    # Resize(256), CenterCrop(224), with torchvision's default interpolation.
+    assert (chosen.crop_fraction, chosen.interpolation) == (224 / 256, "bilinear")
     assert chosen.augmentation == preset
     for epoch in range(300):
         # train.py, adjust_learning_rate: args.lr * (0.1 ** (epoch // 75)) for 300 epochs
@@ -140,6 +142,8 @@ def test_the_digest_is_over_what_decides_the_weights() -> None:
             {"accumulate": 2},
             {"batch_norm_groups": 2},
             {"limit": 100},
+            {"crop_fraction": 0.95},
+            {"interpolation": "bicubic"},
             {"regularizers": [{"cutmix": {"per_sample": True}}]},
         )
     ]
@@ -269,7 +273,7 @@ def test_the_combinations_of_table_5_are_recipes(pair: list[str]) -> None:
 
 
 def test_digests_from_before_later_keys_joined_stay() -> None:
-    """Computed by the version that had neither accumulate, batch_norm_groups, limit nor the variants of CutMix."""
+    """Computed by the version that had neither accumulate, batch_norm_groups, limit, crop_fraction, interpolation nor the variants of CutMix."""
     old = recipe(preset="cifar", regularizers=["cutout", {"cutmix": {"prob": 0.5}}])
     assert old.digest() == "6e0752a7e4ce6b096821c800b0d53c8db5583af815464b9179d7cd44e166ac3a"
     assert (

@@ -71,6 +71,7 @@ class Context:
         progress: share of the training's steps that is behind, in [0, 1).
         share: this process's part of the batch.
         network: the network in training; None where only images are regularised.
+        gates: whether a residual branch is kept in this step, by its name; filled by the first of the step's passes.
     """
 
     generator: "Generator"
@@ -78,6 +79,7 @@ class Context:
     progress: float = 0.0
     share: Share = field(default_factory=Share)
     network: "Network | None" = None
+    gates: dict[str, bool] = field(default_factory=dict)
 
 
 class Regularizer:

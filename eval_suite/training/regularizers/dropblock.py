@@ -21,7 +21,7 @@ class DropBlock(Regularizer):
     """Drop square blocks of feature maps behind the convolutions of a network's last stages.
 
     As the authors' TPU code has it: blocks lie wholly inside the map, each channel has its own mask, what is kept is
-    rescaled by the share that is dropped, the share grows linearly over the training, and the last stage but one has a
+    rescaled by the share that is dropped (of the images of one pass), the share grows linearly over the training, and the last stage but one has a
     quarter of it. Masks stand behind every BatchNorm that follows a convolution (before a ReLU or behind it is
     the same) and on the shortcuts. torchvision's ``drop_block2d`` refuses even sizes; timm's ``DropBlock2d`` shares a
     mask over channels by default and lets blocks overlap the border. What the CutMix paper chose in PyramidNet, other

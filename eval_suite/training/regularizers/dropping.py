@@ -50,7 +50,7 @@ class StochasticDepth(Regularizer):
         blocks = network.blocks(self.name)
         for number, block in enumerate(blocks, start=1):
             rate = self.rate * (number / len(blocks) if self.decay == "linear" else 1.0)
-            network.after(block.end, _gate(rate))
+            network.after(block.end, _gate(block.end, rate))
             network.scale_in_evaluation(block.end, 1.0 - rate)
 
 
@@ -83,25 +83,32 @@ class ShakeDrop(Regularizer):
         blocks = network.blocks(self.name)
         for number, block in enumerate(blocks, start=1):
             rate = self.rate * number / len(blocks)
-            network.after(block.end, _shake(rate))
+            network.after(block.end, _shake(block.end, rate))
             network.scale_in_evaluation(block.end, 1.0 - rate)
 
 
-def _gate(rate: float) -> "Change":
+def _kept(end: str, rate: float, context: Context) -> bool:
+    """Whether a branch is kept in this step; where a batch takes several passes, the first one draws for all."""
+    if end not in context.gates:
+        context.gates[end] = uniform(context.generator) >= rate
+    return context.gates[end]
+
+
+def _gate(end: str, rate: float) -> "Change":
     def change(branch: "Tensor", context: Context) -> "Tensor":
         # Multiplied rather than skipped, so that every parameter has a gradient when processes exchange them.
-        return branch * float(uniform(context.generator) >= rate)
+        return branch * float(_kept(end, rate, context))
 
     return change
 
 
-def _shake(rate: float) -> "Change":
+def _shake(end: str, rate: float) -> "Change":
     def change(branch: "Tensor", context: Context) -> "Tensor":
         import torch
 
         from eval_suite.training.regularizers.shaking import shake
 
-        kept = uniform(context.generator) >= rate
+        kept = _kept(end, rate, context)
         n = len(branch)
         drawn = torch.rand(2, context.share.total(n), generator=context.generator)[:, context.share.mine(n)]
         if kept:
