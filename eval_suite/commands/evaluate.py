@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.commands.parsing import given, parse
 from eval_suite.core.errors import InputError
-from eval_suite.core.runtime import RuntimeOptions, process_rank
+from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.store import Cell, safe_name
 from eval_suite.core.task import Task
 from eval_suite.evaluation import evaluate, follow, headline, task_named
@@ -59,7 +59,7 @@ def main(verb: str, arguments: list[str]) -> int:
         source, flags = command.backbone, command.network
         name, seed = default_name(source)
         cell = _cell_in(command.out, safe_name(command.name or name), command.seed if seed is None else seed)
-    if process_rank() > 0:
+    if not first_process():
         follow(task, command.task, cell=cell, source=source, backbone_options=flags, runtime=command.runtime)
         return 0
     done = evaluate(

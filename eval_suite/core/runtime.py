@@ -70,16 +70,9 @@ def first_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def process_rank() -> int:
-    """Place of this process among those that torchrun or srun started together; 0 for one alone."""
-    if process_count() == 1:
-        return 0
-    return int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID", "0"))
-
-
 def process_count() -> int:
-    """How many processes torchrun or srun started together; 1 for one alone."""
-    return int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    """How many processes torchrun started together; 1 for one alone."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def derive_seed(*keys: int) -> int:

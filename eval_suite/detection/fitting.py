@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from eval_suite.core.errors import DivergenceError, InputError
-from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, process_rank, progress
+from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process, process_count, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.voc import VocIndex
 from eval_suite.detection.openmmlab import make_runner, quiet
@@ -73,7 +73,7 @@ def fit_detector(
         return Fitted(model, float(done["loss"]))
     state = folder / _STATE
     resume = _read(folder / _STARTED).get("digest") == digest and state.is_file()
-    if process_rank() == 0 and not resume:
+    if first_process() and not resume:
         # In this order, so that another process of the group comes to the same decision whenever it looks.
         state.unlink(missing_ok=True)
         write_json(folder / _STARTED, {"digest": digest})

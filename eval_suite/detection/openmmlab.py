@@ -4,11 +4,14 @@ What is mended, each until upstream does it (tests/detection/test_openmmlab.py t
 
 1. ``SSDHead.predict`` reads ``self.loss_cls``, which SSDHead never sets: AttributeError.
    open-mmlab/mmdetection issues 11063, 11305 and 11780; pull request 11524 was never merged.
-2. Importing mmdet prints "Could not import OneDL. Skipping OneDL datasets." and warns of ``torch.jit.script`` for each
-   of some seventy functions of its dependencies.
+2. Importing mmdet prints "Could not import OneDL. Skipping OneDL datasets.", the fork's own, and warns of
+   ``torch.jit.script``, which torch gives up, for each of some seventy functions of its dependencies.
 3. MMEngine picks the device when it is imported and the Runner asks nobody else, so a CPU cannot be chosen where
-   there is a GPU; and several processes together always want one each.
-4. The Runner speaks to the console, describes the machine with the help of a compiler, and dumps an empty config.
+   there is a GPU. Upstream's answer is to hide the GPU from the process: open-mmlab/mmdetection issue 7346.
+4. Several processes together always want a GPU each: ``init_dist`` and ``Runner.wrap_model`` name one to torch also
+   for gloo. No issue upstream.
+5. The Runner speaks to the console (open-mmlab/mmengine pull request 781, closed unmerged), describes the machine with
+   the help of a compiler (since pull request 384; 1647, which leaves it out, is open), and dumps an empty config.
 """
 
 import contextlib
@@ -58,13 +61,6 @@ def load_openmmlab() -> None:
     DefaultScope.get_instance("eval_suite", scope_name="mmdet")
 
 
-def launcher() -> str:
-    """How this process was started, in the words of the Runner: ``pytorch`` (torchrun), ``slurm`` (srun) or ``none``."""
-    if "LOCAL_RANK" in os.environ:
-        return "pytorch"
-    return "slurm" if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1 else "none"
-
-
 def make_runner(work: Path, device: torch.device, **settings: Any) -> Any:
     """MMEngine's Runner, silent, on our device, and with its files in a folder of ours."""
     import mmengine.device.utils
@@ -72,7 +68,9 @@ def make_runner(work: Path, device: torch.device, **settings: Any) -> Any:
     from mmengine.runner import Runner
 
     mmengine.device.utils.DEVICE = device.type
-    together_without_gpu = launcher() != "none" and device.type == "cpu"
+    # The Runner's word for torchrun. Its Slurm launcher is left alone: training knows torchrun only, which srun can start.
+    launcher = "pytorch" if "LOCAL_RANK" in os.environ else "none"
+    together_without_gpu = launcher != "none" and device.type == "cpu"
     if together_without_gpu and not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo")
 
@@ -97,4 +95,4 @@ def make_runner(work: Path, device: torch.device, **settings: Any) -> Any:
         def dump_config(self) -> None:
             """The options in the record are the configuration."""
 
-    return QuietRunner(work_dir=str(work), launcher=launcher(), default_scope="mmdet", **settings)
+    return QuietRunner(work_dir=str(work), launcher=launcher, default_scope="mmdet", **settings)

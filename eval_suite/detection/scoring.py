@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.conventions import BOXES, BOXES_OF_DETECTOR, VOC_BOXES
 from eval_suite.core.records import Curve, Metric
 from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
 from eval_suite.data.voc import VocIndex
@@ -19,7 +20,6 @@ from eval_suite.detection.metrics import (
     precision_recall,
 )
 
-CONVENTIONS = {"+1": True, "no +1": False}
 CURVE = "precision-recall"
 _RECALLS = np.linspace(0, 1, 101)
 _RESAMPLES = 200
@@ -46,23 +46,21 @@ def score_detector(detections: Detections, index: VocIndex, title: str = "") -> 
     objects = objects_of(index)
     rankings = {
         words: rank(detections, objects, len(index), len(index.classes), plus_one=plus_one)
-        for words, plus_one in CONVENTIONS.items()
+        for words, plus_one in BOXES.items()
     }
-    # The first metric is the one the paper's code for the detector prints.
-    conventions = sorted(
-        CONVENTIONS, key=lambda words: words != ("no +1" if title.startswith("SSD") else "+1")
-    )
+    first = BOXES_OF_DETECTOR.get(title, VOC_BOXES)
+    conventions = sorted(BOXES, key=lambda words: words != first)
     metrics = [
         _mean_ap(prefix, variant, words, rankings[words], len(index))
         for words in conventions
         for variant in VARIANTS
     ]
     metrics += _coco(prefix, detections, index)
-    ranking = rankings["+1"]
+    ranking = rankings[VOC_BOXES]
     present = classes_with_objects(ranking)
     metrics += [
         Metric(
-            name=f"{prefix}AP ({variant}, +1)",
+            name=f"{prefix}AP ({variant}, {VOC_BOXES})",
             value=measure(precision_recall(ranking, label)),
             higher_is_better=True,
             n=int(ranking.objects[label]),
@@ -71,7 +69,6 @@ def score_detector(detections: Detections, index: VocIndex, title: str = "") -> 
         for variant, measure in VARIANTS.items()
         for label in present
     ]
-    first = conventions[0]
     outcomes = {f"{prefix}mAP (area, {first})": image_influence(rankings[first])} if len(present) else {}
     return DetectorScore(metrics, _curves(prefix, ranking, index.classes), outcomes)
 

@@ -1,5 +1,6 @@
 """The detect task: detectors fine-tuned from a backbone, run over test images, and scored as VOC does."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -12,6 +13,7 @@ from eval_suite.core.records import Example
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.task import Fit, Score, Task, TaskOptions
 from eval_suite.data.voc import VocIndex, default_split, open_voc
+from eval_suite.detection.matching import Detections
 from eval_suite.detection.options import TITLES, DetectOptions
 
 if TYPE_CHECKING:
@@ -94,9 +96,10 @@ class DetectTask(Task):
         return target
 
     def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
-        """Metrics of a folder that `predict` wrote, or of one file of COCO results made elsewhere.
+        """Metrics of a folder that `predict` wrote, of one file in it, or of a file of COCO results made elsewhere.
 
-        The ground truth is ``truth``, else the options' data. Of a file, every image of the split counts as predicted on.
+        The ground truth is ``truth``, else the options' data. A file's name tells the detector, and ``images.json`` beside
+        it which images it is of; without that list every image of the split counts as predicted on.
         """
         from eval_suite.detection.pictures import write_examples
         from eval_suite.detection.predictions import read_detections
@@ -107,9 +110,10 @@ class DetectTask(Task):
             raise InputError(
                 f"{predictions} holds detections only; give the ground truth as --truth voc:PATH"
             )
-        index = open_voc(spec, options.split)
-        index, about, files = _scope(predictions, index)
+        index, about, files, listed = _scope(predictions, open_voc(spec, options.split))
         found = {name: read_detections(path, index) for name, path in files.items()}
+        if not listed:
+            _tell_empty(predictions, index, next(iter(found.values())))
         scores = [score_detector(each, index, TITLES.get(name, "")) for name, each in found.items()]
         heads = [score.metrics[0] for score in scores]
         shown: list[Example] = write_examples(folder, index, found, TITLES) if folder is not None else []
@@ -123,13 +127,29 @@ class DetectTask(Task):
         )
 
 
-def _scope(predictions: Path, index: VocIndex) -> tuple[VocIndex, About, dict[str, Path]]:
-    """The images to score on, what is said of them, and the files by detector ('' for a file made elsewhere)."""
-    from eval_suite.detection.predictions import read_run
+class _Scope(NamedTuple):
+    """The images to score on, what is said of them, the files by detector ('' for one not known), and whether a list told."""
 
-    if not predictions.is_dir():
-        return index, index.about(index, []), {"": predictions}
-    run = read_run(predictions)
+    images: VocIndex
+    about: About
+    files: dict[str, Path]
+    listed: bool
+
+
+def _scope(predictions: Path, index: VocIndex) -> _Scope:
+    from eval_suite.detection.predictions import IMAGES, read_run
+
+    if predictions.is_dir():
+        folder = predictions
+        files = {name: folder / f"{name}.json" for name in TITLES if (folder / f"{name}.json").is_file()}
+        if not files:
+            raise InputError(f"expected {', '.join(TITLES)} as .json in {folder}, found none of them")
+    else:
+        folder = predictions.parent
+        files = {predictions.stem if predictions.stem in TITLES else "": predictions}
+        if not (folder / IMAGES).is_file():
+            return _Scope(index, index.about(index, []), files, False)
+    run = read_run(folder)
     place = {item: i for i, item in enumerate(index.ids)}
     strange = [item for item in run.ids if item not in place]
     if strange:
@@ -137,9 +157,15 @@ def _scope(predictions: Path, index: VocIndex) -> tuple[VocIndex, About, dict[st
             f"{len(strange):,} images of {predictions} are not in {index.spec} ({index.split}), first: '{strange[0]}'; "
             "name the split they are of with --split"
         )
-    files = {
-        name: predictions / f"{name}.json" for name in TITLES if (predictions / f"{name}.json").is_file()
-    }
-    if not files:
-        raise InputError(f"expected {', '.join(TITLES)} as .json in {predictions}, found none of them")
-    return index.select(np.array([place[item] for item in run.ids])), run.about, files
+    return _Scope(index.select(np.array([place[item] for item in run.ids])), run.about, files, True)
+
+
+def _tell_empty(predictions: Path, index: VocIndex, found: Detections) -> None:
+    """Nothing found in an image and an image not looked at are the same to a file without a list of images."""
+    empty = len(index) - len(np.unique(found.image))
+    if empty:
+        print(
+            f"warning: {empty:,} of {len(index):,} images of {index.spec} ({index.split}) have no detection in {predictions}; "
+            "they are scored as looked at, so all their objects count as missed",
+            file=sys.stderr,
+        )

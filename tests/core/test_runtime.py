@@ -23,8 +23,8 @@ from eval_suite.core.runtime import (
     child_environment,
     command_line,
     derive_seed,
+    first_process,
     process_count,
-    process_rank,
     progress,
     run_info,
 )
@@ -212,19 +212,18 @@ def test_work_done_before_counts_but_not_for_the_time_left(
 
 
 @pytest.mark.parametrize(
-    ("variables", "rank", "count"),
+    ("variables", "first", "count"),
     [
-        ({}, 0, 1),
-        ({"RANK": "3", "WORLD_SIZE": "4"}, 3, 4),
-        ({"SLURM_PROCID": "2", "SLURM_STEP_NUM_TASKS": "8"}, 2, 8),
-        ({"SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, 0, 1),
+        ({}, True, 1),
+        ({"RANK": "0", "WORLD_SIZE": "4"}, True, 4),
+        ({"RANK": "3", "WORLD_SIZE": "4"}, False, 4),
     ],
 )
 def test_the_place_in_a_group_is_read_off_the_environment(
-    variables: dict[str, str], rank: int, count: int, monkeypatch: pytest.MonkeyPatch
+    variables: dict[str, str], first: bool, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS"):
+    for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert (process_rank(), process_count()) == (rank, count)
+    assert (first_process(), process_count()) == (first, count)

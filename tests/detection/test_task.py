@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.conventions import BOXES_OF_DETECTOR
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.task import Score
@@ -22,9 +23,11 @@ from eval_suite.detection.matching import Detections
 from eval_suite.detection.models import build_detector
 from eval_suite.detection.options import TITLES, DetectOptions
 from eval_suite.detection.predicting import predict_detector
-from eval_suite.detection.predictions import write_detections
+from eval_suite.detection.predictions import write_detections, write_run
 from eval_suite.detection.scoring import score_detector
 from eval_suite.detection.task import DetectTask
+from eval_suite.report.published import PUBLISHED
+from eval_suite.report.sections.detect import SECTION
 from tests.conftest import Said
 from tests.detection.conftest import small_options
 
@@ -255,6 +258,15 @@ def test_perfect_detections_score_one_and_none_score_zero(index: VocIndex) -> No
         assert score.curves[0].y == pytest.approx([value] * 101)
 
 
+def test_record_report_and_names_agree_on_the_headlines(index: VocIndex) -> None:
+    assert list(BOXES_OF_DETECTOR) == list(TITLES.values())
+    first = [
+        score_detector(near_the_truth(index), index, title).metrics[0].name for title in BOXES_OF_DETECTOR
+    ]
+    assert first == [name for name in SECTION.headline if "11-point" in name]
+    assert {each.metric for each in PUBLISHED if each.task == "detect"} <= set(first)
+
+
 def test_without_objects_there_is_no_number(index: VocIndex) -> None:
     hard = replace(index, difficult=np.ones(len(index.boxes), bool))
     score = score_detector(near_the_truth(index), hard)
@@ -295,6 +307,40 @@ class TestScoreCommand:
         said = cli("score", "detect", "--predictions", path, "--truth", f"voc:{demo_world}")
         assert said.code == 2
         assert words in said.err
+        assert said.err.count("\n") == 1
+
+    def test_a_file_of_ours_is_scored_on_the_images_looked_at(
+        self, index: VocIndex, demo_world: Path, tmp_path: Path, cli: Callable[..., Said]
+    ) -> None:
+        part = index.subset(3)
+        truth = Detections(part.image, part.labels, part.boxes.astype(float), np.ones(len(part.boxes)))
+        seen = truth.select(truth.image != 1)  # the second image was looked at, and nothing found in it
+        write_detections(tmp_path / "ssd.json", part, seen)
+        write_run(tmp_path, index.about(part, []), part, [])
+        known = ("--truth", f"voc:{demo_world}")
+        folder = cli("score", "detect", "--predictions", tmp_path, *known)
+        file = cli("score", "detect", "--predictions", tmp_path / "ssd.json", *known)
+        assert (folder.code, file.code, folder.err + file.err) == (0, 0, "")
+        wanted = score_detector(seen, part, "SSD").metrics[0]
+        assert wanted.name == "SSD mAP (VOC07 11-point, no +1)"
+        end = f"{wanted.name} {100 * wanted.value:.2f} %"  # type: ignore[operator]
+        assert end in file.out.splitlines()[-1]
+        assert file.out.splitlines()[:-1] == folder.out.splitlines()[:-1]
+        (tmp_path / "images.json").write_text('{"images": []}')
+        broken = cli("score", "detect", "--predictions", tmp_path / "ssd.json", *known)
+        assert (broken.code, "expected the images that were predicted on in" in broken.err) == (2, True)
+
+    def test_without_a_list_images_that_nothing_was_found_in_are_told(
+        self, index: VocIndex, demo_world: Path, tmp_path: Path, cli: Callable[..., Said]
+    ) -> None:
+        found = near_the_truth(index)
+        write_detections(tmp_path / "theirs.json", index, found.select(found.image < 4))
+        said = cli(
+            "score", "detect", "--predictions", tmp_path / "theirs.json", "--truth", f"voc:{demo_world}"
+        )
+        assert said.code == 0
+        assert said.err.startswith("warning: 2 of 6 images of voc:")
+        assert "all their objects count as missed" in said.err
         assert said.err.count("\n") == 1
 
     def test_no_truth(self, tmp_path: Path, cli: Callable[..., Said]) -> None:

@@ -1,10 +1,10 @@
 """Detection: mAP of the detectors fine-tuned from each backbone."""
 
+from eval_suite.core.conventions import BOXES_OF_DETECTOR
 from eval_suite.core.papers import CUTMIX
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.sections.section import Chart, Section, curve_chart
 
-_DETECTORS = ("SSD", "SSD-FPN", "Faster R-CNN C4", "Faster R-CNN FPN")
 _MAPS = (
     "mAP (VOC07 11-point, +1)",
     "mAP (area, +1)",
@@ -21,7 +21,7 @@ _CAPTION = (
 
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
-    names = [f"{detector} precision-recall (mean over classes)" for detector in _DETECTORS]
+    names = [f"{detector} precision-recall (mean over classes)" for detector in BOXES_OF_DETECTOR]
     charts = (curve_chart(comparison, name, caption=_CAPTION, unit_square=True) for name in names)
     return [chart for chart in charts if chart is not None]
 
@@ -39,10 +39,10 @@ SECTION = Section(
     ),
     paper=CUTMIX,
     headline=tuple(
-        f"{detector} mAP ({variant}, {'no +1' if detector.startswith('SSD') else '+1'})"
-        for detector in _DETECTORS
+        f"{detector} mAP ({variant}, {convention})"
+        for detector, convention in BOXES_OF_DETECTOR.items()
         for variant in ("area", "VOC07 11-point")
     ),
-    metrics=tuple(f"{detector} {name}" for detector in _DETECTORS for name in _MAPS),
+    metrics=tuple(f"{detector} {name}" for detector in BOXES_OF_DETECTOR for name in _MAPS),
     charts=_charts,
 )
