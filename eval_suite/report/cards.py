@@ -1,7 +1,7 @@
 """One part per backbone: what it is, how it was trained and loaded, how to make it again."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,6 +45,13 @@ class Command(NamedTuple):
     run: RunInfo
     started: str
     seconds: str
+
+
+class Difference(NamedTuple):
+    """A setting by its dotted name, and its value in words by backbone."""
+
+    setting: str
+    values: dict[str, str]
 
 
 @dataclass
@@ -92,16 +99,18 @@ def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[Backb
     return parts
 
 
-def recipe_differences(collation: Collation) -> list[tuple[str, dict[str, str]]]:
-    """Settings in which the backbones' recipes differ: (dotted name, value by backbone)."""
-    flat: dict[str, dict[str, str]] = {}
-    for name in collation.suite.backbones:
-        card = next(iter(cards_of(collation, name).values()), None)
-        if card and card.recipe:
-            flat[name] = dict(_flattened(card.recipe))
-    settings = dict.fromkeys(setting for recipe in flat.values() for setting in recipe)
-    rows = [(s, {name: recipe.get(s, "—") for name, recipe in flat.items()}) for s in settings]
-    return [(setting, values) for setting, values in rows if len(set(values.values())) > 1]
+def recipe_differences(collation: Collation) -> list[Difference]:
+    """Settings in which the backbones' recipes differ."""
+    first = {name: next(iter(cards_of(collation, name).values()), None) for name in collation.suite.backbones}
+    return differences({name: card.recipe for name, card in first.items() if card and card.recipe})
+
+
+def differences(settings: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
+    """What differs between nested settings, given by backbone."""
+    flat = {name: dict(_flattened(dict(own))) for name, own in settings.items()}
+    names = dict.fromkeys(setting for own in flat.values() for setting in own)
+    rows = [Difference(s, {name: own.get(s, "—") for name, own in flat.items()}) for s in names]
+    return [row for row in rows if len(set(row.values.values())) > 1]
 
 
 def cards_of(collation: Collation, backbone: str) -> dict[int, BackboneCard]:

@@ -1,10 +1,10 @@
 """Collect the records of a suite: every cell is a record, or a reason why there is none."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -15,7 +15,9 @@ from eval_suite.core.store import read_record
 State = Literal["complete", "partial", "failed", "broken", "missing"]
 _CELL_FOLDER = re.compile(r"(?P<backbone>.+)-s(?P<seed>\d+)")
 _DEFAULT_BASELINE = "baseline"
-_OPTIONS_FREE_TO_DIFFER = {"data"}  # a path; what lies there is told apart by its hash
+_PATHS = ("data",)  # what lies there is told apart by its hash
+# Options that are what is compared, by task: a difference in them is no difference of protocol.
+_COMPARED = {"wsol": ("method", "fit.regularizers")}
 _Name = TypeVar("_Name", str, int)
 
 
@@ -236,7 +238,7 @@ def _mixtures(found: Collation) -> Iterator[Notice]:
                 if data:
                     found_in = hashes.setdefault(done, {}).setdefault(data.sha256, [])
                     found_in.append(f"{entry.key.backbone}-s{entry.key.seed}")
-            for option, value in record.task.options.items():
+            for option, value in _dotted(record.task.options, (*_PATHS, *_COMPARED.get(task, ()))):
                 options.setdefault(option, set()).add(repr(value))
         for done, by_hash in hashes.items():
             if len(by_hash) > 1:
@@ -246,11 +248,7 @@ def _mixtures(found: Collation) -> Iterator[Notice]:
         if len(versions) > 1:
             listed = ", ".join(map(str, sorted(versions)))
             yield Notice("warning", task, f"records follow different versions of the protocol ({listed})")
-        mixed = sorted(
-            name
-            for name, values in options.items()
-            if len(values) > 1 and name not in _OPTIONS_FREE_TO_DIFFER
-        )
+        mixed = sorted(name for name, values in options.items() if len(values) > 1)
         if mixed:
             yield Notice("warning", task, f"options differ between records: {', '.join(mixed)}")
     commits = {(record.run.git.commit, record.run.git.dirty) for record in found.records()}
@@ -260,3 +258,15 @@ def _mixtures(found: Collation) -> Iterator[Notice]:
         yield Notice(
             "warning", "source", "some records were made from a working tree with uncommitted changes"
         )
+
+
+def _dotted(options: Mapping[str, Any], free: tuple[str, ...], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Options by their dotted names, without those that are free to differ."""
+    for name, value in options.items():
+        where = f"{path}{name}"
+        if where in free:
+            continue
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, free, f"{where}.")
+        else:
+            yield where, value

@@ -8,6 +8,7 @@ import yaml
 from eval_suite.core.errors import first_line
 from eval_suite.core.records import Paper
 from eval_suite.report import wording
+from eval_suite.report.cards import Difference, differences
 from eval_suite.report.cells import CellView, MatrixView, cell_view, head_view, matrix_view
 from eval_suite.report.collate import Collation, Notice
 from eval_suite.report.compare import Column, TaskComparison
@@ -39,7 +40,7 @@ class ChartView(NamedTuple):
 
 @dataclass
 class TaskView:
-    """One task's section."""
+    """One task's section; ``options`` are those of the first backbone that has any, and ``differences`` all that differ."""
 
     name: str
     title: str
@@ -47,6 +48,8 @@ class TaskView:
     papers: list[Paper]
     data: str
     options: str
+    options_of: str
+    differences: list[Difference]
     matrix: MatrixView
     only_listed: bool
     subsets: list[SubsetView]
@@ -76,7 +79,8 @@ def task_view(
     """One task's section; a chart that cannot be drawn becomes a notice."""
     collation = comparison.collation
     columns = table_columns(section, comparison)
-    record = next((r for seeds in comparison.records.values() for r in seeds.values()), None)
+    first = {b: next(iter(seeds.values())) for b, seeds in comparison.records.items() if seeds}
+    shown, record = next(iter(first.items()), ("", None))
     sources = [section.paper, record.task.paper if record else None]
     return TaskView(
         name=section.task,
@@ -85,6 +89,8 @@ def task_view(
         papers=list({paper.title: paper for paper in sources if paper}.values()),
         data=_data(comparison),
         options=yaml.safe_dump(record.task.options, sort_keys=False, allow_unicode=True) if record else "",
+        options_of=shown,
+        differences=differences({backbone: found.task.options for backbone, found in first.items()}),
         matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
         only_listed=section.only_listed,
         subsets=[

@@ -32,8 +32,11 @@ class WsolTask(Task):
         """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again."""
         if not options.fit.wanted:
             return Fit(backbone)
+        from eval_suite.data.boxes import open_localisation
         from eval_suite.wsol.fit import fit, learnt_from
 
+        # Boxes that are missing are told now, not after days of fitting.
+        open_localisation(options.data, options.split, warn=lambda _line: None)
         fitted = fit(backbone, options, runtime, seed, folder)
         return Fit(fitted, learnt_from(fitted.card, options))
 

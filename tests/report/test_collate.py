@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,36 @@ def test_fits_that_lacked_images_or_differ_are_warned_of(suite: FakeSuite) -> No
     assert not any("scored on different" in text for _, text in said)
     page = build_report(suite.folder).index.read_text("utf-8")
     assert "fitted to coco, train2014: 48 of 50 items" in page
+
+
+@pytest.mark.parametrize(
+    ("changed", "mixed"),
+    [
+        ({"method": {"adl": {"gamma": 0.9}}}, ""),
+        ({"fit": {"epochs": 9, "regularizers": [{"cutmix": {}}]}}, ""),
+        ({"data": "cub:elsewhere"}, ""),
+        ({"fit": {"epochs": 3, "regularizers": None}}, "fit.epochs"),
+        ({"method": {"adl": {}}, "transform": "evaluation-paper"}, "transform"),
+        ({"maps": "gradcam"}, "maps"),
+    ],
+)
+def test_methods_of_localisation_may_differ_and_the_protocol_may_not(
+    suite: FakeSuite, changed: dict[str, Any], mixed: str
+) -> None:
+    options = {
+        "data": "cub:x",
+        "method": {"cam": {}},
+        "maps": "cam",
+        "transform": "paper",
+        "fit": {"epochs": 9, "regularizers": None},
+    }
+    for backbone, own in (("baseline", options), ("other", {**options, **changed})):
+        path = suite.add(backbone, task="wsol")
+        content = json.loads(path.read_text())
+        content["task"]["options"] = own
+        path.write_text(json.dumps(content))
+    texts = [notice.text for notice in collate(suite.folder).notices]
+    assert texts == ([f"options differ between records: {mixed}"] if mixed else [])
 
 
 def test_what_is_not_in_the_suite_is_shown_with_a_warning(suite: FakeSuite) -> None:

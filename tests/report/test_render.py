@@ -228,6 +228,19 @@ def test_published_numbers_stand_beside_ours(suite: FakeSuite) -> None:
     assert "paper 14.47" not in words(Page(build_report(suite.folder).index))
 
 
+def test_options_that_differ_stand_in_a_table(suite: FakeSuite) -> None:
+    suite.add("baseline")
+    path = suite.add("cutmix")
+    assert "Options in which the backbones differ" not in words(Page(build_report(suite.folder).index))
+    content = json.loads(path.read_text())
+    content["task"]["options"]["fit"] = {"regularizers": [{"cutmix": {"alpha": 0.5}}]}
+    path.write_text(json.dumps(content))
+    text = words(Page(build_report(suite.folder).index))
+    assert "Options in which the backbones differ; all others are equal" in text
+    assert "fit.regularizers.cutmix.alpha — 0.5" in text
+    assert "Options as resolved, for baseline" in text
+
+
 def test_pictures_stand_in_rows_and_outsiders_are_refused(suite: FakeSuite) -> None:
     (suite.folder / "secret.png").parent.mkdir(parents=True, exist_ok=True)
     (suite.folder / "secret.png").write_bytes(b"secret")

@@ -186,6 +186,14 @@ def test_data_without_boxes_are_refused(world: Path) -> None:
         localise(world, data=f"folder:{world / 'birds'}")
 
 
+def test_boxes_that_are_missing_are_told_before_the_fit(world: Path) -> None:
+    boxes = world / "birds/bounding_boxes.txt"
+    boxes.write_text("\n".join(boxes.read_text().splitlines()[:-1]) + "\n")
+    with pytest.raises(InputError, match=r"bounding_boxes\.txt"):
+        localise(world, fit={"epochs": 1, "augmentation": "none"})
+    assert not (world / "out/checkpoints").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
