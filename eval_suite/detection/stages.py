@@ -4,12 +4,13 @@ import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 
 from eval_suite.core.errors import InputError
+from eval_suite.detection.sizes import find_sizing
 
 _PROBE_SIDE = 256
 
@@ -110,7 +111,7 @@ class Cut(nn.Module):
             for layer in _norms(self):
                 layer.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> "Cut":
+    def train(self, mode: bool = True) -> Self:
         """Set the mode; frozen batch normalisation stays in evaluation mode."""
         super().train(mode)
         if self.frozen_norm:
@@ -121,6 +122,9 @@ class Cut(nn.Module):
 
 class Trunk(Cut):
     """The first parts of a network, giving the feature maps of some of them.
+
+    Where the network takes only images whose sides are multiples of a number, images are padded to these and the maps
+    cropped; ``sizing`` is None where it takes no others than its own.
 
     Args:
         net: the network; what does not run before the last tap is taken out of it.
@@ -136,10 +140,12 @@ class Trunk(Cut):
         super().__init__(frozen_norm=frozen_norm)
         self.net = net
         self._taps = taps
+        self._strides = [next(part.stride for part in parts if part.name == name) for name in taps]
         self._maps: dict[str, Tensor] = {}
         for name in taps:
             net.get_submodule(name).register_forward_hook(self._keep(name))
         self._drop_unused()
+        self.sizing = find_sizing(self._run, (_PROBE_SIDE, _PROBE_SIDE))
         self.freeze_norm()
         for part in parts[: [part.name for part in parts].index(taps[-1]) + 1]:
             if part.stride <= frozen_stride:
@@ -147,6 +153,15 @@ class Trunk(Cut):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Feature maps (N, C, h, w), one for each tap, of normalised images (N, 3, H, W)."""
+        if self.sizing is None or self.sizing.unit == (1, 1):
+            return self._run(images)
+        height, width = images.shape[-2:]
+        return tuple(
+            map_[..., : -(-height // stride), : -(-width // stride)]
+            for map_, stride in zip(self._run(self.sizing.pad(images)), self._strides, strict=True)
+        )
+
+    def _run(self, images: Tensor) -> tuple[Tensor, ...]:
         self._maps.clear()
         with suppress(_ReachedError):
             self.net(images)
@@ -157,7 +172,8 @@ class Trunk(Cut):
     def _keep(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         def hook(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
             self._maps[name] = output
-            if name == self._taps[-1]:
+            # Not the coarsest alone: a network may fuse a finer map from it afterwards.
+            if len(self._maps) == len(self._taps):
                 raise _ReachedError
 
         return hook
@@ -170,7 +186,7 @@ class Trunk(Cut):
             module.register_forward_pre_hook(lambda own, _inputs: used.add(own))
             for module in self.net.modules()
         ]
-        self.eval()(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
+        self.eval()._run(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
         for handle in handles:
             handle.remove()
         idle = [
@@ -201,12 +217,14 @@ class Tail(Cut):
     def __init__(self, net: nn.Module, parts: list[Part], after: str, *, frozen_norm: bool) -> None:
         super().__init__(frozen_norm=frozen_norm)
         rest = parts[[part.name for part in parts].index(after) + 1 :]
-        loose = next((part.name for part in rest if not part.joined), None)
-        if loose is not None:
+        loose = next((f"before '{part.name}'" for part in rest if not part.joined), None)
+        if loose is not None or not rest:
             raise InputError(
-                f"the network's code does more than pass a feature map from part to part (before '{loose}'), so its last "
+                "the network's code does more than pass a feature map from part to part "
+                f"({loose or f'none runs after {after}'}), so its last "
                 "stage cannot run on regions by itself; choose the detector faster-rcnn-fpn"
             )
+        self.names = {part.name.replace(".", "_"): part.name for part in rest}
         named = ((part.name.replace(".", "_"), net.get_submodule(part.name)) for part in rest)
         self.parts = nn.Sequential(OrderedDict(named))
         self.freeze_norm()

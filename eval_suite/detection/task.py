@@ -59,12 +59,16 @@ class DetectTask(Task):
         open_voc(options.data, options.split)
         index = open_voc(options.data, options.train_split, purpose="train")
         card = backbone.card
+        # Likewise every detector is put together first: not each takes any backbone.
+        built = {
+            detector: build_detector(detector, backbone, len(index.classes), options, seed=seed)
+            for detector in options.detectors
+        }
         models = {}
-        for detector in options.detectors:
-            built = build_detector(detector, backbone, len(index.classes), options, seed=seed)
-            card.load.notes.append(built.loaded)
+        for detector, made in built.items():
+            card.load.notes.append(made.loaded)
             models[detector] = fit_detector(
-                built.model,
+                made.model,
                 detector,
                 index,
                 options,

@@ -13,10 +13,31 @@ from eval_suite.detection.options import DetectOptions, FasterRcnnOptions, SsdOp
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
-def make_backbone(arch: str = "resnet14_demo", **options: Any) -> Backbone:
+# Small forms of networks of tokens: windows in stages, a plain one with patches of 14, one that takes its own size only.
+SWIN = {"img_size": 64, "embed_dim": 8, "depths": (2, 2, 2, 1), "num_heads": (1, 1, 2, 2), "window_size": 4}
+EVA = {"img_size": 56, "embed_dim": 24, "depth": 2, "num_heads": 2}
+SAM = {
+    "img_size": 64,
+    "embed_dim": 16,
+    "depth": 2,
+    "num_heads": 2,
+    "global_attn_indexes": (1,),
+    "window_size": 2,
+}
+MIXER = {"img_size": 64}
+
+
+def make_backbone(arch: str = "resnet14_demo", side: int = 64, **options: Any) -> Backbone:
     net = build_net(arch, 10, options)
     card = BackboneCard(
-        name="mine", source=arch, arch=arch, classes=[], input_size=(64, 64), mean=MEAN, std=STD
+        name="mine",
+        source=arch,
+        arch=arch,
+        arch_options=options,
+        classes=[],
+        input_size=(side, side),
+        mean=MEAN,
+        std=STD,
     )
     return finish(net, card)
 

@@ -15,7 +15,7 @@ from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.detection.fitting import fit_detector, prepare
 from eval_suite.detection.models import build_detector
 from eval_suite.detection.options import DetectOptions, FasterRcnnOptions
-from tests.detection.conftest import MEAN, small_options
+from tests.detection.conftest import MEAN, make_backbone, small_options
 
 RUNTIME = RuntimeOptions(device="cpu", threads=1, workers=0)
 
@@ -40,16 +40,21 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
+@pytest.mark.parametrize(
+    ("detector", "arch"),
+    [("ssd", ""), ("faster-rcnn-c4", ""), ("ssd", "test_vit")],
+)
 def test_killed_and_started_again_it_ends_with_the_same_weights(
     detector: str,
+    arch: str,
     tiny_backbone: Backbone,
     images: VocIndex,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     options = small_options(save_minutes=1e-9, iterations=12)
-    whole = fit(detector, tiny_backbone, images, options, tmp_path / "whole")
+    backbone = make_backbone(arch) if arch else tiny_backbone
+    whole = fit(detector, backbone, images, options, tmp_path / "whole")
     assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == [
         "fitted.json",
         "model.safetensors",
@@ -57,7 +62,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(
     folder = tmp_path / "killed"
     endless = options.model_copy(update={"iterations": 12})
     child = multiprocessing.get_context("fork").Process(
-        target=fit, args=(detector, tiny_backbone, images, endless, folder)
+        target=fit, args=(detector, backbone, images, endless, folder)
     )
     child.start()
     deadline = time.monotonic() + 120
@@ -70,12 +75,20 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(
     assert not (folder / "fitted.json").is_file()
     step = torch.load(folder / "state.pth", weights_only=False)["meta"]["iter"]
     assert 1 <= step < 12
-    resumed = fit(detector, tiny_backbone, images, options, folder)
+    resumed = fit(detector, backbone, images, options, folder)
     assert same(whole, resumed)
-    again = fit(detector, tiny_backbone, images, options, folder)
+    again = fit(detector, backbone, images, options, folder)
     assert same(whole, again)
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
+
+
+def test_a_network_of_tokens_learns_and_is_read_back(images: VocIndex, tmp_path: Path) -> None:
+    backbone = make_backbone("test_vit")
+    trained = fit("faster-rcnn-fpn", backbone, images, small_options(iterations=1), tmp_path)
+    before = backbone.net.state_dict()["patch_embed.proj.weight"]
+    assert not torch.equal(trained["backbone.net.patch_embed.proj.weight"], before)
+    assert same(trained, fit("faster-rcnn-fpn", backbone, images, small_options(iterations=1), tmp_path))
 
 
 def test_other_options_start_anew(tiny_backbone: Backbone, images: VocIndex, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Detectors get the backbone's weights, all of them, and compute its features."""
 
 import copy
+import re
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.detection.configs import Level, faster_rcnn_config, ssd_config
 from eval_suite.detection.models import _load, build_detector
 from eval_suite.detection.options import TITLES, FasterRcnnOptions, SsdOptions
-from tests.detection.conftest import MEAN, STD, make_backbone, small_options
+from tests.detection.conftest import MEAN, MIXER, SAM, STD, SWIN, make_backbone, small_options
 
 CARD = make_backbone(blocks=1, channels=(4, 8, 16)).card
 
@@ -65,6 +67,66 @@ def test_features_are_the_classifiers(arch: str, detector: str, layers: list[str
     assert all(torch.equal(value, backbone.net.state_dict()[key]) for key, value in before.items())
 
 
+@pytest.mark.parametrize(
+    ("arch", "options", "detector", "said"),
+    [
+        ("test_vit", {}, "ssd", r"\(not used: head\); maps at strides 8 \(deconvolved from 16\), 16 from"),
+        ("test_vit", {}, "ssd-fpn", r"16, 32 \(pooled from 16\) from the network itself$"),
+        (
+            "swin_tiny_patch4_window7_224",
+            SWIN,
+            "ssd",
+            r"\(not used: layers, norm, head\); maps at strides 8, 16 from",
+        ),
+        ("swin_tiny_patch4_window7_224", SWIN, "faster-rcnn-fpn", r"maps at strides 4, 8, 16, 32 from"),
+        ("gmlp_ti16_224", MIXER, "faster-rcnn-fpn", r"32 \(pooled from 16\) .* in tiles of 64x64$"),
+        # A plain network whose last maps are as a convolutional network's.
+        ("samvit_base_patch16_224", SAM, "ssd", r"maps at strides 8 \(deconvolved from 16\), 16 from"),
+    ],
+)
+def test_networks_of_tokens_and_of_one_stride_enter(
+    arch: str, options: dict[str, Any], detector: str, said: str
+) -> None:
+    backbone = make_backbone(arch, **options)
+    built = build_detector(detector, backbone, 7, small_options(), seed=0)
+    assert re.search(rf": all \d+ weights and buffers of its backbone loaded.*{said}", built.loaded), (
+        built.loaded
+    )
+    own = backbone.net.state_dict()
+    loaded = {
+        key.removeprefix("net."): value
+        for key, value in built.model.backbone.state_dict().items()  # type: ignore[union-attr]
+        if key.startswith("net.")
+    }
+    assert all(torch.equal(value, own[key]) for key, value in loaded.items())
+    again = build_detector(detector, backbone, 7, small_options(), seed=0).model.state_dict()
+    assert all(torch.equal(value, again[key]) for key, value in built.model.state_dict().items())
+
+
+def test_the_c4_head_needs_a_last_stage_of_its_own() -> None:
+    with pytest.raises(
+        InputError, match=r"'mine' \(test_vit\) has no last stage .* detector faster-rcnn-fpn"
+    ):
+        build_detector("faster-rcnn-c4", make_backbone("test_vit"), 3, small_options(), seed=0)
+
+
+@torch.no_grad()
+def test_networks_that_take_some_sizes_see_padded_images() -> None:
+    backbone = make_backbone("dla46_c")
+    inner = build_detector("ssd", backbone, 3, small_options(), seed=0).model.eval().backbone
+    image = torch.zeros(1, 3, 80, 64)
+    image[..., :70, :60] = torch.randn(1, 3, 70, 60)
+    part, whole = inner(image[..., :70, :60]), inner(image)  # type: ignore[operator]
+    assert [tuple(each.shape[2:]) for each in part] == [(9, 8), (5, 4)]
+    assert torch.equal(whole[0][..., :9, :8], part[0])
+    assert torch.equal(whole[1][..., :5, :4], part[1])
+
+
+def test_a_last_stage_that_takes_no_regions_is_refused() -> None:
+    with pytest.raises(InputError, match=r"takes no regions of 7x7 .*; choose the detector faster-rcnn-fpn"):
+        build_detector("faster-rcnn-c4", make_backbone("halonet_h1", 256), 3, small_options(), seed=0)
+
+
 @torch.no_grad()
 def test_the_c4_head_is_the_classifiers_last_stage(tiny_backbone: Backbone) -> None:
     built = build_detector("faster-rcnn-c4", tiny_backbone, 7, small_options(), seed=0)
@@ -92,7 +154,7 @@ def test_weights_that_do_not_arrive_are_listed(tiny_backbone: Backbone) -> None:
     with pytest.raises(
         EvalSuiteError, match=r"12 of \d+ weights .* did not arrive .*: backbone\.net\.layer3\.0"
     ):
-        _load(built.model, net, [])
+        _load(built.model, net)
 
 
 def test_ssd300_on_a_resnet50_has_the_published_maps_and_anchors() -> None:

@@ -1,0 +1,96 @@
+"""Which image sizes a network takes, and what to do with all others: padding, or tiles of its own size."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_UNITS = (1, 4, 8, 14, 16, 32, 64, 128)
+_SHORTEST_PROBE = 160
+_LOST = 0.25
+Run = Callable[[Tensor], Sequence[Tensor]]
+Cells = tuple[tuple[int, int], tuple[int, int]]
+
+
+class Sizing(NamedTuple):
+    """How images of any size are given to a network.
+
+    ``unit`` is the number of pixels whose multiples it takes as (height, width); ``tiled``, that it takes no larger
+    images, so that each is cut into tiles of that size.
+    """
+
+    unit: tuple[int, int]
+    tiled: bool = False
+
+    def pad(self, images: Tensor, stride: int = 1) -> Tensor:
+        """Images (N, 3, H, W) with zeros, the mean colour, to the right and below.
+
+        Args:
+            images: normalised images.
+            stride: cells of this many pixels have to be covered whole.
+        """
+        missing = []
+        for side, unit in zip(images.shape[-2:], self.unit, strict=True):
+            covered = -(-side // stride) * stride
+            missing.append(-(-covered // unit) * unit - side)
+        return F.pad(images, (0, missing[1], 0, missing[0])) if any(missing) else images
+
+    def cut(self, images: Tensor) -> Tensor:
+        """Padded images (N, 3, H, W), or all their tiles (N * rows * columns, 3, h, w)."""
+        if not self.tiled:
+            return images
+        count, channels, height, width = images.shape
+        rows, columns = height // self.unit[0], width // self.unit[1]
+        tiles = images.reshape(count, channels, rows, self.unit[0], columns, self.unit[1])
+        return tiles.permute(0, 2, 4, 1, 3, 5).reshape(-1, channels, *self.unit)
+
+    def join(self, maps: Tensor, images: Tensor) -> Tensor:
+        """The maps (N, C, h, w) of padded images out of what the network made of `cut`."""
+        if not self.tiled:
+            return maps
+        rows, columns = images.shape[2] // self.unit[0], images.shape[3] // self.unit[1]
+        _, channels, height, width = maps.shape
+        grid = maps.reshape(-1, rows, columns, channels, height, width).permute(0, 3, 1, 4, 2, 5)
+        return grid.reshape(-1, channels, rows * height, columns * width)
+
+
+def find_sizing(run: Run, own: tuple[int, int]) -> Sizing | None:
+    """The smallest unit of the image sizes that a network takes; None if it takes its own size only.
+
+    A unit counts if a network takes odd multiples of it, another for the height than for the width, and its maps grow
+    with the image: some networks shrink any image to their own size.
+
+    Args:
+        run: images (1, 3, H, W) → feature maps.
+        own: (H, W) that the network surely takes.
+    """
+    wanted = _cells(run, own)
+    if wanted is None:
+        return None
+    for unit in sorted({*_UNITS, *own}):
+        first = -(-_SHORTEST_PROBE // unit) | 1
+        size = (first * unit, (first + 2) * unit)
+        found = _cells(run, size)
+        if found is not None and len(found) == len(wanted) and all(map(_follows, found, wanted)):
+            return Sizing((unit, unit))
+    return None
+
+
+def _follows(found: Cells, wanted: Cells) -> bool:
+    """Whether a map has about as many cells to a pixel; convolutions without padding lose some at the edges."""
+    return all(
+        abs(cells - side * other_cells / other_side) <= 1 + _LOST * cells
+        for (cells, side), (other_cells, other_side) in zip(found, wanted, strict=True)
+    )
+
+
+@torch.no_grad()
+def _cells(run: Run, size: tuple[int, int]) -> list[Cells] | None:
+    """The cells of each map and the pixels they are made of, down and across; None if the network takes no such image."""
+    try:
+        maps = run(torch.zeros(1, 3, *size))
+    except Exception:  # each network has its own way to refuse a size
+        return None
+    return [((each.shape[2], size[0]), (each.shape[3], size[1])) for each in maps]
