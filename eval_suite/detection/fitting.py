@@ -13,12 +13,16 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from eval_suite.core.errors import DivergenceError, InputError
+from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, process_rank, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.voc import VocIndex
 from eval_suite.detection.openmmlab import make_runner, quiet
 from eval_suite.detection.options import TITLES, DetectOptions
 from eval_suite.detection.pipeline import BoxData, training_loader, training_transforms, without_difficult
+
+VERSION = 1
+"""Goes up whenever the same options fit another detector."""
 
 _STEP = 0xDE7E57
 _CHECK_EVERY_STEPS = 20
@@ -41,9 +45,8 @@ def fit_detector(
     options: DetectOptions,
     runtime: RuntimeOptions,
     *,
-    mean: tuple[float, float, float],
+    card: BackboneCard,
     seed: int,
-    weights: str,
     folder: Path,
 ) -> Fitted:
     """Fine-tune, continue a stopped fine-tuning, or load a finished one.
@@ -57,16 +60,15 @@ def fit_detector(
         index: images to learn from.
         options: the task's.
         runtime: device, precision, workers.
-        mean: of the backbone's normalisation, for SSD's zooming out.
+        card: of the backbone that the detector starts from.
         seed: decides order and every random draw.
-        weights: hash of the backbone's weights.
         folder: where its files go.
 
     Raises:
         DivergenceError: if the loss stops being finite; the last good state stays.
         InputError: if an image to learn from cannot be read.
     """
-    digest = _digest(detector, index, options, runtime, seed, weights)
+    digest = _digest(detector, index, options, runtime, seed, card)
     done = _read(folder / _FITTED)
     if done.get("digest") == digest and (folder / _WEIGHTS).is_file():
         model.load_state_dict(load_file(folder / _WEIGHTS))
@@ -78,7 +80,7 @@ def fit_detector(
         state.unlink(missing_ok=True)
         write_json(folder / _STARTED, {"digest": digest})
     runner, watch = prepare(
-        model, detector, index, options, runtime, mean=mean, seed=seed, folder=folder, resume=resume
+        model, detector, index, options, runtime, mean=card.mean, seed=seed, folder=folder, resume=resume
     )
     try:
         with quiet():
@@ -227,11 +229,17 @@ def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float)
 
 
 def _digest(
-    detector: str, index: VocIndex, options: DetectOptions, runtime: RuntimeOptions, seed: int, weights: str
+    detector: str,
+    index: VocIndex,
+    options: DetectOptions,
+    runtime: RuntimeOptions,
+    seed: int,
+    card: BackboneCard,
 ) -> str:
     """A hash of all that decides the outcome."""
     own = options.ssd if detector.startswith("ssd") else options.faster_rcnn
     decisive = [
+        VERSION,
         detector,
         own.model_dump(mode="json"),
         options.schedule(detector).iterations,
@@ -239,9 +247,9 @@ def _digest(
         index.split,
         runtime.precision,
         seed,
-        weights,
+        card.deciding_features(),
     ]
-    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:

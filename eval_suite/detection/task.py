@@ -60,9 +60,8 @@ class DetectTask(Task):
                 index,
                 options,
                 runtime,
-                mean=card.mean,
+                card=card,
                 seed=seed,
-                weights=card.weights_sha256 or "",
                 folder=folder / detector,
             ).model
         return FittedDetectors(models, card.name)

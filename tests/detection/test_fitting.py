@@ -1,5 +1,6 @@
 """Fine-tuning: what the Runner is told, one outcome however often it is stopped, and nothing said on the console."""
 
+import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.detection import fitting
 from eval_suite.detection.fitting import fit_detector, prepare
 from eval_suite.detection.models import build_detector
 from eval_suite.detection.options import DetectOptions, FasterRcnnOptions
@@ -30,7 +32,7 @@ def fit(
 ) -> dict[str, torch.Tensor]:
     built = build_detector(detector, backbone, len(images.classes), options, seed=0)
     fitted = fit_detector(
-        built.model, detector, images, options, RUNTIME, mean=MEAN, seed=0, weights="w", folder=folder
+        built.model, detector, images, options, RUNTIME, card=backbone.card, seed=0, folder=folder
     )
     return fitted.model.state_dict()
 
@@ -82,6 +84,31 @@ def test_other_options_start_anew(tiny_backbone: Backbone, images: VocIndex, tmp
     first = fit("ssd", tiny_backbone, images, small_options(iterations=1), tmp_path)
     other = fit("ssd", tiny_backbone, images, small_options(iterations=2), tmp_path)
     assert not same(first, other)
+
+
+@pytest.mark.parametrize(
+    "change", [{"mean": (0.0, 0.0, 0.0)}, {"std": (1.0, 1.0, 1.0)}, {"feature_layer": "layer2"}]
+)
+def test_the_same_weights_seen_otherwise_start_anew(
+    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    options = small_options(iterations=1)
+    first = fit("ssd", tiny_backbone, images, options, tmp_path)
+    card = tiny_backbone.card.model_copy(update=change)
+    other = fit("ssd", Backbone(tiny_backbone.net, card), images, options, tmp_path)
+    assert not same(first, other)
+
+
+def test_a_finished_fit_of_another_version_is_made_again(
+    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = small_options(iterations=1)
+    digests = []
+    for version in (fitting.VERSION, fitting.VERSION + 1):
+        monkeypatch.setattr(fitting, "VERSION", version)
+        fit("ssd", tiny_backbone, images, options, tmp_path)
+        digests.append(json.loads((tmp_path / "fitted.json").read_text())["digest"])
+    assert digests[0] != digests[1]
 
 
 def test_a_loss_out_of_bounds_stops_it(tiny_backbone: Backbone, images: VocIndex, tmp_path: Path) -> None:
