@@ -38,6 +38,22 @@ class Fitted(NamedTuple):
     loss: float
 
 
+def images_per_process(detector: str, options: DetectOptions) -> int:
+    """Each process's part of a batch, whose size is that of all processes together.
+
+    Raises:
+        InputError: if the batch cannot be divided evenly among the processes.
+    """
+    batch, world = options.schedule(detector).batch_size, process_count()
+    if batch % world:
+        flag = "--ssd" if detector.startswith("ssd") else "--faster-rcnn"
+        raise InputError(
+            f"a batch of {batch} images cannot be divided evenly into {world} processes; choose a {flag}.batch-size that "
+            f"is a multiple of {world}"
+        )
+    return batch // world
+
+
 def fit_detector(
     model: nn.Module,
     detector: str,
@@ -66,7 +82,7 @@ def fit_detector(
 
     Raises:
         DivergenceError: if the loss stops being finite; the last good state stays.
-        InputError: if an image to learn from cannot be read.
+        InputError: if an image to learn from cannot be read, or the processes cannot share a batch.
     """
     digest = _digest(detector, index, options, runtime, seed, card)
     done = _read(folder / _FITTED)
@@ -116,7 +132,6 @@ def prepare(
     torch.backends.cudnn.benchmark = False  # images come in many sizes
     schedule = options.schedule(detector)
     steps = schedule.iterations
-    world = process_count()
     fill = tuple(255 * value for value in mean)
     data = BoxData(without_difficult(index), training_transforms(detector, options, fill), seed)
     workers = 0 if device.type == "cpu" and runtime.threads == 1 else runtime.workers
@@ -145,7 +160,7 @@ def prepare(
             folder / "work",
             device,
             model=model,
-            train_dataloader=training_loader(data, max(1, schedule.batch_size // world), workers),
+            train_dataloader=training_loader(data, images_per_process(detector, options), workers),
             train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
             optim_wrapper=optim_wrapper,
             param_scheduler=[*([warming] if warm else []), falling],

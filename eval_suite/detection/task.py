@@ -43,10 +43,12 @@ class DetectTask(Task):
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> FittedDetectors:
         """Fine-tune each detector in a folder of its own; the backbone's load report tells what it was given."""
-        from eval_suite.detection.fitting import fit_detector
+        from eval_suite.detection.fitting import fit_detector, images_per_process
         from eval_suite.detection.models import build_detector
 
-        # What is to be predicted on is looked for before hours are spent on fitting.
+        # What could stop a later detector, or the predictions, is looked for before hours are spent on fitting.
+        for detector in options.detectors:
+            images_per_process(detector, options)
         open_voc(options.data, options.split)
         index = open_voc(options.data, options.train_split, purpose="train")
         card = backbone.card

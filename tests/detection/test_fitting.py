@@ -14,7 +14,7 @@ from eval_suite.core.errors import DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.detection import fitting
-from eval_suite.detection.fitting import fit_detector, prepare
+from eval_suite.detection.fitting import fit_detector, images_per_process, prepare
 from eval_suite.detection.models import build_detector
 from eval_suite.detection.options import DetectOptions, FasterRcnnOptions
 from tests.detection.conftest import MEAN, small_options
@@ -166,6 +166,19 @@ def test_the_papers_schedules(tiny_backbone: Backbone, images: VocIndex, tmp_pat
     assert runner_of("ssd", tiny_backbone, images, scaled, tmp_path / "c").param_schedulers[1][
         "milestones"
     ] == [400, 500]
+
+
+def test_processes_share_the_papers_batch(
+    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    papers = DetectOptions(data="voc:x")
+    for world, detector, share in ((1, "ssd", 32), (4, "ssd", 8), (4, "faster-rcnn-c4", 2)):
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        assert images_per_process(detector, papers) == share
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    with pytest.raises(InputError, match="a batch of 8 images cannot be divided evenly into 16 processes"):
+        runner_of("faster-rcnn-c4", tiny_backbone, images, papers, tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
 
 
 def test_an_image_too_narrow_for_any_anchor_is_said_in_one_line(
