@@ -1,5 +1,6 @@
 """The suites of the paper's tables and figures: the authors' settings, and every row trains."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any

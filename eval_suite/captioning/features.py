@@ -15,9 +15,7 @@ from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.coco import CaptionSet
 
-_CARD_FIELDS = {
-    *("weights_sha256", "feature_layer", "input_size", "mean", "std", "interpolation", "crop_fraction"),
-}
+_PREPARATION = {"input_size", "interpolation", "crop_fraction"}
 
 
 class Features(NamedTuple):
@@ -44,7 +42,8 @@ def cached_features(
         strict: stop at the first unreadable image.
     """
     about = {
-        "backbone": backbone.card.model_dump(mode="json", include=_CARD_FIELDS),
+        "backbone": backbone.card.deciding_features(),
+        "preparation": backbone.card.model_dump(mode="json", include=_PREPARATION),
         "data": captions.sha256(),
         "precision": runtime.precision,
     }

@@ -16,6 +16,9 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.coco import CaptionSet
 
+VERSION = 1
+"""Goes up whenever the same options fit another decoder."""
+
 _WEIGHTS, _DESCRIPTION = "model.safetensors", "captioner.json"
 
 
@@ -25,9 +28,10 @@ def fit_digest(
     """Hash of all that decides a fit."""
     card = backbone.card
     decisive = {
+        "version": VERSION,
         "options": options.deciding_fit(),
-        "backbone": [card.weights_sha256, card.feature_layer, card.input_size, card.mean, card.std],
-        "preparation": [card.interpolation, card.crop_fraction, runtime.precision],
+        "backbone": card.deciding_features(),
+        "preparation": [card.input_size, card.interpolation, card.crop_fraction, runtime.precision],
         "data": captions.sha256(),
         "seed": seed,
     }

@@ -87,6 +87,9 @@ class LoadReport(_Strict):
     notes: list[str] = Field(default_factory=list)
 
 
+_DECIDING_FEATURES = {"arch", "arch_options", "weights_sha256", "feature_layer", "mean", "std"}
+
+
 class BackboneCard(_Strict):
     """What a backbone is and how it was loaded."""
 
@@ -108,6 +111,13 @@ class BackboneCard(_Strict):
     load: LoadReport = Field(default_factory=LoadReport)
     recipe: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
+
+    def deciding_features(self) -> dict[str, Any]:
+        """What decides the maps of an image in [0, 1], and so all that is fitted to them or starts from them.
+
+        How images are brought to that form (size, interpolation, crop) is added by the fits that follow the card in it.
+        """
+        return self.model_dump(mode="json", include=_DECIDING_FEATURES)
 
 
 class TaskInfo(_Strict):

@@ -13,12 +13,16 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from eval_suite.core.errors import DivergenceError, InputError
+from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process, process_count, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.voc import VocIndex
 from eval_suite.detection.openmmlab import make_runner, quiet
 from eval_suite.detection.options import TITLES, DetectOptions
 from eval_suite.detection.pipeline import BoxData, training_loader, training_transforms, without_difficult
+
+VERSION = 1
+"""Goes up whenever the same options fit another detector."""
 
 _STEP = 0xDE7E57
 _CHECK_EVERY_STEPS = 20
@@ -34,6 +38,22 @@ class Fitted(NamedTuple):
     loss: float
 
 
+def images_per_process(detector: str, options: DetectOptions) -> int:
+    """Each process's part of a batch, whose size is that of all processes together.
+
+    Raises:
+        InputError: if the batch cannot be divided evenly among the processes.
+    """
+    batch, world = options.schedule(detector).batch_size, process_count()
+    if batch % world:
+        flag = "--ssd" if detector.startswith("ssd") else "--faster-rcnn"
+        raise InputError(
+            f"a batch of {batch} images cannot be divided evenly into {world} processes; choose a {flag}.batch-size that "
+            f"is a multiple of {world}"
+        )
+    return batch // world
+
+
 def fit_detector(
     model: nn.Module,
     detector: str,
@@ -41,9 +61,8 @@ def fit_detector(
     options: DetectOptions,
     runtime: RuntimeOptions,
     *,
-    mean: tuple[float, float, float],
+    card: BackboneCard,
     seed: int,
-    weights: str,
     folder: Path,
 ) -> Fitted:
     """Fine-tune, continue a stopped fine-tuning, or load a finished one.
@@ -57,16 +76,15 @@ def fit_detector(
         index: images to learn from.
         options: the task's.
         runtime: device, precision, workers.
-        mean: of the backbone's normalisation, for SSD's zooming out.
+        card: of the backbone that the detector starts from.
         seed: decides order and every random draw.
-        weights: hash of the backbone's weights.
         folder: where its files go.
 
     Raises:
         DivergenceError: if the loss stops being finite; the last good state stays.
-        InputError: if an image to learn from cannot be read.
+        InputError: if an image to learn from cannot be read, or the processes cannot share a batch.
     """
-    digest = _digest(detector, index, options, runtime, seed, weights)
+    digest = _digest(detector, index, options, runtime, seed, card)
     done = _read(folder / _FITTED)
     if done.get("digest") == digest and (folder / _WEIGHTS).is_file():
         model.load_state_dict(load_file(folder / _WEIGHTS))
@@ -78,7 +96,7 @@ def fit_detector(
         state.unlink(missing_ok=True)
         write_json(folder / _STARTED, {"digest": digest})
     runner, watch = prepare(
-        model, detector, index, options, runtime, mean=mean, seed=seed, folder=folder, resume=resume
+        model, detector, index, options, runtime, mean=card.mean, seed=seed, folder=folder, resume=resume
     )
     try:
         with quiet():
@@ -114,7 +132,6 @@ def prepare(
     torch.backends.cudnn.benchmark = False  # images come in many sizes
     schedule = options.schedule(detector)
     steps = schedule.iterations
-    world = process_count()
     fill = tuple(255 * value for value in mean)
     data = BoxData(without_difficult(index), training_transforms(detector, options, fill), seed)
     workers = 0 if device.type == "cpu" and runtime.threads == 1 else runtime.workers
@@ -143,7 +160,7 @@ def prepare(
             folder / "work",
             device,
             model=model,
-            train_dataloader=training_loader(data, max(1, schedule.batch_size // world), workers),
+            train_dataloader=training_loader(data, images_per_process(detector, options), workers),
             train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
             optim_wrapper=optim_wrapper,
             param_scheduler=[*([warming] if warm else []), falling],
@@ -227,11 +244,17 @@ def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float)
 
 
 def _digest(
-    detector: str, index: VocIndex, options: DetectOptions, runtime: RuntimeOptions, seed: int, weights: str
+    detector: str,
+    index: VocIndex,
+    options: DetectOptions,
+    runtime: RuntimeOptions,
+    seed: int,
+    card: BackboneCard,
 ) -> str:
     """A hash of all that decides the outcome."""
     own = options.ssd if detector.startswith("ssd") else options.faster_rcnn
     decisive = [
+        VERSION,
         detector,
         own.model_dump(mode="json"),
         options.schedule(detector).iterations,
@@ -239,9 +262,9 @@ def _digest(
         index.split,
         runtime.precision,
         seed,
-        weights,
+        card.deciding_features(),
     ]
-    return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -52,10 +52,12 @@ class DetectTask(Task):
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Fit:
         """Fine-tune each detector in a folder of its own; the backbone's load report tells what it was given."""
-        from eval_suite.detection.fitting import fit_detector
+        from eval_suite.detection.fitting import fit_detector, images_per_process
         from eval_suite.detection.models import build_detector
 
-        # What is to be predicted on is looked for before hours are spent on fitting.
+        # What could stop a later detector, or the predictions, is looked for before hours are spent on fitting.
+        for detector in options.detectors:
+            images_per_process(detector, options)
         open_voc(options.data, options.split)
         index = open_voc(options.data, options.train_split, purpose="train")
         card = backbone.card
@@ -73,9 +75,8 @@ class DetectTask(Task):
                 index,
                 options,
                 runtime,
-                mean=card.mean,
+                card=card,
                 seed=seed,
-                weights=card.weights_sha256 or "",
                 folder=folder / detector,
             ).model
         return Fit(FittedDetectors(models, card.name), index.about(index, []).info(len(index)))

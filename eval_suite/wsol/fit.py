@@ -131,8 +131,8 @@ def _identity(card: BackboneCard, options: WsolOptions) -> str:
     """All that decides the fitted weights beside recipe and seed."""
     decisive = {
         "version": VERSION,
-        "weights": card.weights_sha256,
-        "input": [card.input_size, card.mean, card.std, card.feature_layer],
+        "backbone": card.deciding_features(),
+        "input_size": card.input_size,
         "method": options.method.model_dump(mode="json"),
         "fit": options.fit.model_dump(mode="json", include={"enlarge", "head_lr"}),
     }

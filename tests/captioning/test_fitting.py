@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.captioning import fitting
+from eval_suite.captioning import fitting, storage
 from eval_suite.captioning.corpus import make_corpus
 from eval_suite.captioning.fitting import fit_captioner
 from eval_suite.captioning.model import Captioner
@@ -236,20 +236,33 @@ def test_a_finished_fit_is_loaded_not_repeated(
     assert again.vocabulary == first.vocabulary
 
 
-@pytest.mark.parametrize("change", ["options", "seed", "backbone", "data"])
+@pytest.mark.parametrize("change", ["options", "seed", "backbone", "arch", "data", "version"])
 def test_anything_that_decides_the_fit_makes_another(
-    captions: CaptionSet, make_backbone: MakeBackbone, make_options: MakeOptions, tmp_path: Path, change: str
+    captions: CaptionSet,
+    make_backbone: MakeBackbone,
+    make_options: MakeOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
 ) -> None:
+    def digest() -> str:
+        return json.loads((tmp_path / "captioner.json").read_text())["digest"]
+
     fit(make_backbone(), captions, make_options(epochs=1), tmp_path)
-    before = (tmp_path / "captioner.json").read_text()
+    before = digest()
+    backbone = make_backbone(1 if change == "backbone" else 0)
+    if change == "arch":
+        backbone.card = backbone.card.model_copy(update={"arch": "another_of_the_same_layers"})
+    if change == "version":
+        monkeypatch.setattr(storage, "VERSION", storage.VERSION + 1)
     fit(
-        make_backbone(1 if change == "backbone" else 0),
+        backbone,
         captions.subset(5) if change == "data" else captions,
         make_options(epochs=1, lr=0.02 if change == "options" else 1e-3),
         tmp_path,
         seed=1 if change == "seed" else 0,
     )
-    assert (tmp_path / "captioner.json").read_text() != before
+    assert digest() != before
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"digest": 1}'])

@@ -41,6 +41,24 @@ def card(**changes: Any) -> BackboneCard:
     return BackboneCard(**(fields | changes))
 
 
+@pytest.mark.parametrize(
+    ("change", "decides"),
+    [
+        ({"mean": (0.0, 0.0, 0.0)}, True),
+        ({"std": (1.0, 1.0, 1.0)}, True),
+        ({"feature_layer": "layer2"}, True),
+        ({"weights_sha256": "ab"}, True),
+        ({"arch": "other"}, True),
+        ({"arch_options": {"blocks": 3}}, True),
+        ({"name": "other"}, False),
+        ({"source": "elsewhere"}, False),
+        ({"input_size": (32, 32)}, False),
+    ],
+)
+def test_what_of_a_backbone_decides_its_features(change: dict[str, Any], decides: bool) -> None:
+    assert (card(**change).deciding_features() != card().deciding_features()) == decides
+
+
 def metric(**changes: Any) -> Metric:
     fields: dict[str, Any] = {"name": "Top-1 error", "value": 0.25, "higher_is_better": False, "n": 8}
     return Metric(**(fields | changes))

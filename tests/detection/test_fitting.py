@@ -1,5 +1,6 @@
 """Fine-tuning: what the Runner is told, one outcome however often it is stopped, and nothing said on the console."""
 
+import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -12,7 +13,8 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.voc import VocIndex, open_voc
-from eval_suite.detection.fitting import fit_detector, prepare
+from eval_suite.detection import fitting
+from eval_suite.detection.fitting import fit_detector, images_per_process, prepare
 from eval_suite.detection.models import build_detector
 from eval_suite.detection.options import DetectOptions, FasterRcnnOptions
 from tests.detection.conftest import MEAN, make_backbone, small_options
@@ -30,7 +32,7 @@ def fit(
 ) -> dict[str, torch.Tensor]:
     built = build_detector(detector, backbone, len(images.classes), options, seed=0)
     fitted = fit_detector(
-        built.model, detector, images, options, RUNTIME, mean=MEAN, seed=0, weights="w", folder=folder
+        built.model, detector, images, options, RUNTIME, card=backbone.card, seed=0, folder=folder
     )
     return fitted.model.state_dict()
 
@@ -97,6 +99,31 @@ def test_other_options_start_anew(tiny_backbone: Backbone, images: VocIndex, tmp
     assert not same(first, other)
 
 
+@pytest.mark.parametrize(
+    "change", [{"mean": (0.0, 0.0, 0.0)}, {"std": (1.0, 1.0, 1.0)}, {"feature_layer": "layer2"}]
+)
+def test_the_same_weights_seen_otherwise_start_anew(
+    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    options = small_options(iterations=1)
+    first = fit("ssd", tiny_backbone, images, options, tmp_path)
+    card = tiny_backbone.card.model_copy(update=change)
+    other = fit("ssd", Backbone(tiny_backbone.net, card), images, options, tmp_path)
+    assert not same(first, other)
+
+
+def test_a_finished_fit_of_another_version_is_made_again(
+    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = small_options(iterations=1)
+    digests = []
+    for version in (fitting.VERSION, fitting.VERSION + 1):
+        monkeypatch.setattr(fitting, "VERSION", version)
+        fit("ssd", tiny_backbone, images, options, tmp_path)
+        digests.append(json.loads((tmp_path / "fitted.json").read_text())["digest"])
+    assert digests[0] != digests[1]
+
+
 def test_a_loss_out_of_bounds_stops_it(tiny_backbone: Backbone, images: VocIndex, tmp_path: Path) -> None:
     options = small_options(iterations=20)
     options = options.model_copy(update={"ssd": options.ssd.model_copy(update={"lr": 1e30})})
@@ -152,6 +179,19 @@ def test_the_papers_schedules(tiny_backbone: Backbone, images: VocIndex, tmp_pat
     assert runner_of("ssd", tiny_backbone, images, scaled, tmp_path / "c").param_schedulers[1][
         "milestones"
     ] == [400, 500]
+
+
+def test_processes_share_the_papers_batch(
+    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    papers = DetectOptions(data="voc:x")
+    for world, detector, share in ((1, "ssd", 32), (4, "ssd", 8), (4, "faster-rcnn-c4", 2)):
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        assert images_per_process(detector, papers) == share
+    monkeypatch.setenv("WORLD_SIZE", "16")
+    with pytest.raises(InputError, match="a batch of 8 images cannot be divided evenly into 16 processes"):
+        runner_of("faster-rcnn-c4", tiny_backbone, images, papers, tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
 
 
 def test_an_image_too_narrow_for_any_anchor_is_said_in_one_line(

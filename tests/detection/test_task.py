@@ -93,6 +93,26 @@ def test_the_splits_are_resolved_and_the_fit_tells_what_it_learnt_from(
     assert (learnt.n_available, learnt.n_scored, learnt.n_failed) == (len(images), len(images), 0)
 
 
+@pytest.mark.parametrize(("world", "flag", "batch"), [(2, "--faster-rcnn", 3), (16, "--ssd", 8)])
+def test_a_batch_that_the_processes_cannot_share_is_refused_before_anything_is_fitted(
+    tiny_backbone: Backbone,
+    demo_world: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    world: int,
+    flag: str,
+    batch: int,
+) -> None:
+    options = small_options(demo_world)
+    name = flag.strip("-").replace("-", "_")
+    uneven = getattr(options, name).model_copy(update={"batch_size": batch})
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    message = f"a batch of {batch} images cannot be divided evenly into {world} processes; .* {flag}.batch-size .* multiple of {world}"
+    with pytest.raises(InputError, match=message):
+        run(tiny_backbone, options.model_copy(update={name: uneven}), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.long
 def test_from_backbone_to_numbers(tiny_backbone: Backbone, demo_world: Path, tmp_path: Path) -> None:
     options = small_options(demo_world, detectors=tuple(TITLES))
