@@ -14,6 +14,7 @@ Counts = NDArray[np.integer]
 
 # 95 % as a ratio of whole numbers, so that a rate of exactly 95 % is met whatever the number of items.
 _NUMERATOR, _DENOMINATOR = 19, 20
+_ODIN_STEPS = 100_000
 
 
 class Detection(NamedTuple):
@@ -22,7 +23,7 @@ class Detection(NamedTuple):
     ``tnr`` is the share of outliers rejected at the largest threshold that accepts 95 % of the in-distribution items.
     ``fpr_outliers_positive`` is the share of in-distribution items rejected at the smallest threshold that rejects
     95 % of the outliers. ``aupr_in`` and ``aupr_out`` are average precisions with in-distribution items and outliers
-    as the positives.
+    as the positives, whose precision hangs on how many there are of each; see `odin_reference_aupr` for another.
     """
 
     tnr: NDArray[np.float64]
@@ -31,6 +32,13 @@ class Detection(NamedTuple):
     aupr_in: NDArray[np.float64]
     aupr_out: NDArray[np.float64]
     fpr_outliers_positive: NDArray[np.float64]
+
+
+class ReferenceAupr(NamedTuple):
+    """AUPR with in-distribution items as the positives, and with outliers as the positives."""
+
+    known_positive: float
+    outliers_positive: float | None
 
 
 class Ranking(NamedTuple):
@@ -140,11 +148,49 @@ def odin_reference_tnr(known: Confidences, outliers: Confidences, lowest: float)
     Returns:
         None where no threshold has such a rate; the published code divides by zero there.
     """
-    thresholds = np.arange(lowest, 1.0, (1.0 - lowest) / 100_000)
-    accepted = 1 - np.searchsorted(np.sort(known), thresholds, side="left") / len(known)
+    thresholds = np.arange(lowest, 1.0, (1.0 - lowest) / _ODIN_STEPS)
+    accepted = 1 - _share_below(known, thresholds)
     mistaken = 1 - np.searchsorted(np.sort(outliers), thresholds, side="right") / len(outliers)
     near = (accepted >= 0.9495) & (accepted <= 0.9505)
     return float(1 - mistaken[near].mean()) if near.any() else None
+
+
+def odin_reference_aupr(known: Confidences, outliers: Confidences, lowest: float) -> ReferenceAupr:
+    """AUPR with either kind as the positives as ODIN's published code finds it, to compare with numbers made by that code.
+
+    Precision is that of as many outliers as in-distribution items, whatever their numbers. Of 100,000 thresholds
+    between ``lowest`` and 1, each adds its precision times the fall of the recall since the one before.
+
+    Args:
+        known: (n,) confidences in [lowest, 1].
+        outliers: (m,) likewise.
+        lowest: smallest possible confidence, 1 / classes for a maximum softmax probability.
+
+    Returns:
+        For outliers as the positives None where every confidence is 1; the published code stops with an error there.
+    """
+    step = (1.0 - lowest) / _ODIN_STEPS
+    rising, falling = np.arange(lowest, 1.0, step), np.arange(1.0, lowest, -step)
+    area_in = _area_by_rates(1 - _share_below(known, rising), 1 - _share_below(outliers, rising))
+    assert area_in is not None
+    return ReferenceAupr(
+        area_in, _area_by_rates(_share_below(outliers, falling), _share_below(known, falling))
+    )
+
+
+def _share_below(items: Confidences, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.searchsorted(np.sort(items), thresholds, side="left") / len(items)
+
+
+def _area_by_rates(true: NDArray[np.float64], false: NDArray[np.float64]) -> float | None:
+    """Area under precision over recall from rates that fall from one threshold to the next."""
+    some = true + false > 0
+    if not some.any():
+        return None
+    recall = true[some]
+    precision = recall / (recall + false[some])
+    fall = -np.diff(recall, prepend=1.0)
+    return float(fall @ precision + recall[-1] * precision[-1])
 
 
 def _most_of(items: NDArray[np.float64]) -> NDArray[np.float64]:

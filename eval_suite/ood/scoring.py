@@ -14,6 +14,7 @@ from eval_suite.ood.metrics import (
     Detection,
     Ranking,
     detection_from_counts,
+    odin_reference_aupr,
     odin_reference_tnr,
     placements,
     rank,
@@ -24,10 +25,12 @@ from eval_suite.ood.scores import MAX_SOFTMAX, score_title
 AUROC = "AUROC"
 TNR = "TNR@TPR95 (ID positive)"
 ACCURACY = "Detection accuracy"
-AUPR_IN = "AUPR-In"
-AUPR_OUT = "AUPR-Out"
+AUPR_IN = "AUPR-In (average precision)"
+AUPR_OUT = "AUPR-Out (average precision)"
 FPR = "FPR95 (OOD positive)"
 REFERENCE_TNR = "TNR@TPR95 (ODIN's reference code)"
+REFERENCE_AUPR_IN = "AUPR-In (ODIN's reference code)"
+REFERENCE_AUPR_OUT = "AUPR-Out (ODIN's reference code)"
 WITHOUT_NOISE = "without noise"
 
 FEWEST_KNOWN, FEWEST_OUTLIERS = 20, 5
@@ -196,28 +199,39 @@ def _row(metric: str, name: str, sets: list[_Measured], note: str, subset: str |
 
 
 def _reference_rows(found: Predictions, classes: int) -> Iterator[Metric]:
-    known = found.scores[MAX_SOFTMAX]
-    name = metric_name(REFERENCE_TNR, MAX_SOFTMAX)
-    values: dict[str, float | None] = {
-        key: odin_reference_tnr(known, each.scores[MAX_SOFTMAX], 1 / classes)
-        for key, each in found.outliers.items()
-    }
-    defined = [value for value in values.values() if value is not None]
-    counts = {key: len(each.scores[MAX_SOFTMAX]) for key, each in found.outliers.items()}
-    rows: dict[str | None, tuple[float | None, int]] = {
-        None: (float(np.mean(defined)) if len(defined) == len(values) else None, sum(counts.values())),
-        **{key: (value, counts[key]) for key, value in values.items()},
-    }
-    for subset, (value, count) in rows.items():
-        yield Metric(
-            name=name,
-            value=value,
-            higher_is_better=True,
-            n=len(known) + count,
-            method="mean over the thresholds, 100,000 in all, whose TPR lies in [0.9495, 0.9505]",
-            subset=subset,
-            reason=None if value is not None else "no threshold has a TPR in [0.9495, 0.9505]",
-        )
+    """The numbers that ODIN's code would print, for each set and as the mean over the sets."""
+    known, lowest = found.scores[MAX_SOFTMAX], 1 / classes
+    sets = {key: each.scores[MAX_SOFTMAX] for key, each in found.outliers.items()}
+    areas = {key: odin_reference_aupr(known, values, lowest) for key, values in sets.items()}
+    by_rates = "100,000 thresholds; precision of as many outliers as in-distribution items"
+    for metric, values, method, undefined in (
+        (
+            REFERENCE_TNR,
+            {key: odin_reference_tnr(known, values, lowest) for key, values in sets.items()},
+            "mean over the thresholds, 100,000 in all, whose TPR lies in [0.9495, 0.9505]",
+            "no threshold has a TPR in [0.9495, 0.9505]",
+        ),
+        (REFERENCE_AUPR_IN, {key: area.known_positive for key, area in areas.items()}, by_rates, ""),
+        (
+            REFERENCE_AUPR_OUT,
+            {key: area.outliers_positive for key, area in areas.items()},
+            by_rates,
+            "every confidence is 1",
+        ),
+    ):
+        defined = [value for value in values.values() if value is not None]
+        mean = float(np.mean(defined)) if len(defined) == len(values) else None
+        for subset, value in [(None, mean), *values.items()]:
+            items = sets.values() if subset is None else [sets[subset]]
+            yield Metric(
+                name=metric_name(metric, MAX_SOFTMAX),
+                value=value,
+                higher_is_better=True,
+                n=len(known) + sum(map(len, items)),
+                method=method,
+                subset=subset,
+                reason=None if value is not None else undefined,
+            )
 
 
 def _natural(found: Predictions) -> list[str]:

@@ -160,6 +160,8 @@ class _Run:
         if self.accelerator.is_main_process:
             save_checkpoint(self.folder, self._kept_weights(), card)
             (self.folder / "state.pt").unlink(missing_ok=True)
+        if self.network is not None:
+            self.network.release()
         self.accelerator.wait_for_everyone()
         return Trained(card, self.folder, already_done=False)
 
@@ -309,7 +311,7 @@ class _Run:
     def _kept_weights(self) -> dict[str, Tensor]:
         state = self.best_model if self.best_model is not None else self.backbone.state_dict()
         if self.network is not None:
-            state = self.network.plain_state(state, "net.")
+            state = self.network.plain_state(state, f"{self.objective.network}.")
         return {key.removeprefix("net."): value for key, value in state.items()}
 
     def _card(self) -> BackboneCard:

@@ -15,11 +15,16 @@ class Objective(nn.Module):
 
     It is a module around the backbone, so that distributed training sees a single call. Modules that a subclass adds
     are trained, saved and resumed with the backbone; the checkpoint holds the backbone alone.
+
+    Args:
+        backbone: what is trained.
+        network: dotted name, in the backbone, of the network whose layers regularizers name.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, network: str = "net") -> None:
         super().__init__()
         self.backbone = backbone
+        self.network = network
         self.loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy
 
     def forward(self, images: Tensor, targets: Tensor) -> Tensor:

@@ -90,7 +90,8 @@ def regularised_network(recipe: Recipe, start: Start) -> Network | None:
             f"this training has a loss of its own, so that its regularizers cannot set '{recipe.loss()}'"
         )
     backbone = start.objective.backbone
-    network = Network(backbone.net, recipe.arch, backbone.card.input_size)
+    acted_on = backbone.get_submodule(start.objective.network)
+    network = Network(acted_on, recipe.arch, backbone.card.input_size)
     _install(recipe, network)
     return network
 

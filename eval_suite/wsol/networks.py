@@ -14,6 +14,9 @@ from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.records import BackboneCard
 from eval_suite.wsol.gap import GapNet, cut, has_no_pooled_map
 
+TRUNK = "trunk"
+"""Where the network of a method that brings its own last layers keeps what `trunk` gave it."""
+
 _TOLERANCE = 1e-4
 
 

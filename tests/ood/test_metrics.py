@@ -15,6 +15,7 @@ from eval_suite.ood.metrics import (
     Detection,
     detection,
     detection_from_counts,
+    odin_reference_aupr,
     odin_reference_tnr,
     placements,
     rank,
@@ -209,3 +210,28 @@ def test_the_reference_variant_without_such_a_threshold_is_undefined() -> None:
     assert odin_reference_tnr(np.array([0.5, 0.6, 0.7]), np.array([0.2]), 0.1) is None
     # A network that is always sure: every threshold of the grid accepts all.
     assert odin_reference_tnr(np.ones(1000), np.full(10, 0.2), 0.1) is None
+
+
+def test_the_reference_area_by_hand() -> None:
+    # Recall falls a quarter at a time; each fall counts with the precision behind it, and what is left with the last.
+    known, outliers = np.array([0.9, 0.8, 0.6, 0.5]), np.array([0.7, 0.5, 0.3, 0.15])
+    known_positive = (3 / (3 + 1) + 2 / (2 + 1) + 1 + 1) / 4
+    outliers_positive = (3 / (3 + 2) + 1 + 1 + 1) / 4
+    found = odin_reference_aupr(known, outliers, 0.1)
+    assert found == pytest.approx((known_positive, outliers_positive), abs=1e-12)
+    # Twice as many outliers change nothing, while they do change an average precision.
+    twice = np.repeat(outliers, 2)
+    assert odin_reference_aupr(known, twice, 0.1) == pytest.approx(found, abs=1e-12)
+    assert detection(known, twice).aupr_in != pytest.approx(float(detection(known, outliers).aupr_in))
+
+
+def test_the_reference_area_is_near_the_exact_one_where_both_kinds_are_equally_many() -> None:
+    rng = np.random.default_rng(9)
+    known, outliers = 0.1 + 0.9 * rng.beta(5, 1, 2000), 0.1 + 0.9 * rng.beta(2, 1, 2000)
+    found, exact = odin_reference_aupr(known, outliers, 0.1), detection(known, outliers)
+    assert found == pytest.approx((float(exact.aupr_in), float(exact.aupr_out)), abs=0.002)
+
+
+def test_the_reference_area_of_certain_networks() -> None:
+    assert odin_reference_aupr(np.ones(10), np.ones(5), 0.1) == (0.5, None)
+    assert odin_reference_aupr(np.ones(10), np.full(5, 0.2), 0.1) == (1.0, 1.0)

@@ -15,7 +15,7 @@ from eval_suite.core.records import Metric
 from eval_suite.core.task import Score
 from eval_suite.evaluation import score_file
 from eval_suite.ood import scoring
-from eval_suite.ood.metrics import detection, odin_reference_tnr
+from eval_suite.ood.metrics import detection, odin_reference_aupr, odin_reference_tnr
 from eval_suite.ood.predictions import Outliers, Predictions, read_predictions, write_predictions
 from eval_suite.ood.scoring import auroc_outcomes, detection_metrics
 from eval_suite.ood.task import OUTLIER_CONFIDENCE, OodTask
@@ -85,8 +85,8 @@ def test_each_set_their_mean_and_the_mean_without_noise() -> None:
         "AUROC": "auroc",
         "TNR@TPR95 (ID positive)": "tnr",
         "Detection accuracy": "accuracy",
-        "AUPR-In": "aupr_in",
-        "AUPR-Out": "aupr_out",
+        "AUPR-In (average precision)": "aupr_in",
+        "AUPR-Out (average precision)": "aupr_out",
         "FPR95 (OOD positive)": "fpr_outliers_positive",
     }
     for score, title in (("max-softmax", "max softmax"), ("energy", "energy")):
@@ -127,6 +127,21 @@ def test_the_reference_variant_stands_beside_the_exact_one() -> None:
     small = by_key(detection_metrics(few._replace(scores=scores)))
     assert small[name, None].value is None
     assert small[name, "near"].reason == "no threshold has a TPR in [0.9495, 0.9505]"
+
+
+def test_areas_of_the_reference_code_stand_beside_the_average_precisions() -> None:
+    given = some_predictions()
+    found = by_key(detection_metrics(given))
+    known = given.scores["max-softmax"]
+    for place, name in enumerate(("AUPR-In", "AUPR-Out")):
+        full = f"{name} (ODIN's reference code), max softmax"
+        each = {
+            key: odin_reference_aupr(known, given.outliers[key].scores["max-softmax"], 0.25)[place]
+            for key in SETS
+        }
+        assert {key: found[full, key].value for key in SETS} == each
+        assert found[full, None].value == pytest.approx(np.mean(list(each.values())))
+        assert found[full, None].value != found[f"{name} (average precision), max softmax", None].value
 
 
 def test_without_noise_or_with_noise_alone_there_is_one_mean() -> None:

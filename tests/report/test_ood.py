@@ -90,7 +90,7 @@ def test_the_page_shows_what_is_chosen_and_the_files_hold_all(page: str, suite: 
     assert "AUPR-In" not in page
     assert "chosen metrics, every other one in the tables&#39; files" in page
     facts = (suite.folder / "tables" / "task-ood.csv").read_text("utf-8")
-    for name in ("AUPR-In, energy", "FPR95 (OOD positive), max softmax"):
+    for name in ("AUPR-In (average precision), energy", "FPR95 (OOD positive), max softmax"):
         assert name in facts
 
 

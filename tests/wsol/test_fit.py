@@ -28,6 +28,13 @@ from tests.wsol.nets import backbone, images
 from tests.wsol.world import write_world
 
 CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
+ON_THE_NETWORK = [
+    "manifold-mixup",
+    "feature-cutmix",
+    {"dropblock": {"block_size": 3, "schedule": "constant"}},
+    "stochastic-depth",
+    "shakedrop",
+]
 TRAINED = ["cam", {"has": {"sizes": [8]}}, "acol", "adl", "spg"]
 
 
@@ -85,6 +92,37 @@ def test_every_method_trains_to_the_same_weights_and_reads_them_again(
     assert torch.equal(extract(x, wanted).maps, reread(x, wanted).maps)
     assert extract(x, wanted).maps.shape == (3, 8, 8)
     assert extract(x, wanted).logits.shape == (3, 3)
+
+
+@pytest.mark.parametrize("method", ["cam", "acol", "adl", "spg"])
+@pytest.mark.parametrize("regularizer", ON_THE_NETWORK)
+def test_every_method_takes_every_regularizer_of_the_network(
+    options: Callable[..., WsolOptions], tmp_path: Path, method: str, regularizer: Any
+) -> None:
+    own = net()
+    own.card = own.card.model_copy(update={"recipe": {"regularizers": [regularizer]}})
+    chosen = options(method, epochs=1)
+    fresh = fit(own, chosen, CPU, 0, tmp_path / "own")
+    fit(net(), options(method, epochs=1), CPU, 0, tmp_path / "none")
+    assert weights(tmp_path / "own") != weights(tmp_path / "none")
+    # What is read again is the plain network, without the hooks of the training.
+    again = fit(own, chosen, CPU, 0, tmp_path / "own")
+    x, wanted = images(2, 32), torch.tensor([0, 1])
+    extractor = make_method(chosen.method.chosen).extractor
+    one, other = (extractor(place(m, torch.device("cpu")), "fp32")(x, wanted) for m in (fresh, again))
+    assert torch.equal(one.logits, other.logits)
+    assert torch.equal(one.maps, other.maps)
+
+
+@pytest.mark.parametrize("method", ["acol", "spg"])
+def test_layers_that_a_regularizer_names_wrongly_are_answered_with_the_networks_own(
+    options: Callable[..., WsolOptions], tmp_path: Path, method: str
+) -> None:
+    chosen = options(method, regularizers=[{"feature-cutmix": {"layers": ["layer9"]}}])
+    with pytest.raises(
+        InputError, match=r"no layer 'layer9' with a feature map; it has input, conv1, bn1, .*layer3"
+    ):
+        fit(net(), chosen, CPU, 0, tmp_path)
 
 
 @pytest.mark.parametrize("method", ["adl", "spg", "acol"])

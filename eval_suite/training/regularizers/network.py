@@ -38,6 +38,7 @@ class Network:
         self.sizes = {INPUT: torch.Size((3, *input_size)), **_map_sizes(net, input_size)}
         self._context: Context | None = None
         self._passing: list[torch.utils.hooks.RemovableHandle] = []
+        self._staying: list[torch.utils.hooks.RemovableHandle] = []
         self._factors: dict[str, float] = {}
 
     def begin_step(self, context: Context) -> None:
@@ -48,7 +49,7 @@ class Network:
 
     def after(self, layer: str, change: Change) -> None:
         """Change a layer's output in every training pass."""
-        self._hook(layer, change)
+        self._staying.append(self._hook(layer, change))
 
     def once(self, layer: str, change: Change) -> None:
         """Change a layer's output in the passes of this step."""
@@ -61,7 +62,12 @@ class Network:
         def hook(module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
             return output if module.training else output * factor
 
-        self.net.get_submodule(norm).register_forward_hook(hook)
+        self._staying.append(self.net.get_submodule(norm).register_forward_hook(hook))
+
+    def release(self) -> None:
+        """Take all changes back after the training: the network is the plain one again, for weights of `plain_state`."""
+        for handle in (*self._passing, *self._staying):
+            handle.remove()
 
     def plain_state(self, state: Mapping[str, Tensor], prefix: str = "") -> dict[str, Tensor]:
         """A state dict with which the plain architecture computes what this network does in evaluation.

@@ -11,7 +11,7 @@ from eval_suite.backbones.inference import autocast
 from eval_suite.training.objective import Objective
 from eval_suite.wsol.maps import ClassMaps, Extractor, activation_maps, min_max
 from eval_suite.wsol.methods.method import Method, hard_labels
-from eval_suite.wsol.networks import Localiser, taps, trunk
+from eval_suite.wsol.networks import TRUNK, Localiser, taps, trunk
 
 
 class Acol(Method):
@@ -28,7 +28,7 @@ class Acol(Method):
 
     def objective(self, backbone: Backbone, localiser: Localiser) -> Objective:
         """The sum of the cross entropies of both."""
-        return _BothClassifiers(backbone)
+        return _BothClassifiers(backbone, network=f"net.{TRUNK}")
 
     def extractor(self, backbone: Backbone, precision: str) -> Extractor:
         """The element-wise maximum of both normalised maps."""

@@ -10,7 +10,7 @@ from eval_suite.training.objective import Objective
 from eval_suite.wsol.maps import activation_maps, min_max
 from eval_suite.wsol.methods.acol import convolutions, width_of
 from eval_suite.wsol.methods.method import Method, hard_labels
-from eval_suite.wsol.networks import Localiser, taps, trunk
+from eval_suite.wsol.networks import TRUNK, Localiser, taps, trunk
 from eval_suite.wsol.settings import SpgSettings
 
 IGNORED = 255.0
@@ -102,9 +102,9 @@ class Guided(Objective):
     """
 
     def __init__(self, backbone: Backbone, localiser: Localiser, settings: SpgSettings) -> None:
-        super().__init__(backbone)
+        super().__init__(backbone, network=f"net.{TRUNK}")
         self._settings = settings
-        self._layers = tuple(f"trunk.{name}" for name in localiser.guides)
+        self._layers = tuple(f"{TRUNK}.{name}" for name in localiser.guides)
         early, late = self._channels()
         last = width_of(localiser.channels)
         width = min(_SIDE_CHANNELS, last)  # less than the paper's on narrow networks
