@@ -68,7 +68,7 @@ def _verb(name: str) -> Callable[[list[str]], int]:
     end_with_parent()
     if process_count() > 1 and name not in _IN_SEVERAL_PROCESSES:
         raise InputError(
-            f"{name} runs in one process, found {process_count()} (WORLD_SIZE or SLURM_STEP_NUM_TASKS); start it once, "
+            f"{name} runs in one process, found {process_count()} (WORLD_SIZE); start it once, "
             f"without torchrun: that is for {', '.join(_IN_SEVERAL_PROCESSES)}"
         )
     if name in TASK_VERBS:
