@@ -24,7 +24,7 @@ from eval_suite.core.records import (
 )
 from eval_suite.core.replacing import require_replaceable
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
-from eval_suite.core.store import Cell, atomic_write, exclusive, write_record
+from eval_suite.core.store import Cell, atomic_write, exclusive, write_json, write_record
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.kinds import kind_of
@@ -117,7 +117,11 @@ def evaluate(
                 predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
-                outcomes = _write_outcomes(folder, score)
+                files = Files(
+                    predictions=str(predictions.relative_to(cell.results)),
+                    outcomes=_write_outcomes(folder, score),
+                    texts=_write_texts(folder, score),
+                )
             result = record(
                 "complete" if score.data.n_scored == score.data.n_available else "partial",
                 str(runtime.resolve_device()),
@@ -126,7 +130,7 @@ def evaluate(
                 metrics=score.metrics,
                 curves=score.curves,
                 examples=score.examples,
-                files=Files(predictions=str(predictions.relative_to(cell.results)), outcomes=outcomes),
+                files=files,
             )
             write_record(path, result)
         except Exception as error:
@@ -283,6 +287,14 @@ def _write_outcomes(folder: Path, score: Score) -> str | None:
     arrays: dict[str, Any] = {name: np.asarray(values, np.float64) for name, values in score.outcomes.items()}
     with atomic_write(path, "wb") as stream:
         np.savez(stream, ids=np.asarray(score.ids, dtype=str), **arrays)
+    return f"{folder.name}/{path.name}"
+
+
+def _write_texts(folder: Path, score: Score) -> str | None:
+    if not score.texts:
+        return None
+    path = folder / "texts.json"
+    write_json(path, dict(zip(score.ids, score.texts, strict=True)))
     return f"{folder.name}/{path.name}"
 
 

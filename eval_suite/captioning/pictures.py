@@ -1,6 +1,6 @@
-"""Pictures with what was said of them: the same ones for every backbone on the same data."""
+"""The pictures that say most: those captioned best and worst of all."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,47 +8,57 @@ from numpy.typing import NDArray
 
 from eval_suite.core.records import Example
 from eval_suite.data.coco import CaptionSet
-from eval_suite.data.pictures import picture_name, save_pictures, spread_evenly
+from eval_suite.data.pictures import picture_name, save_pictures
 
-# More than a report shows: it picks those the baseline does worst and best on.
-KEPT = 24
+_EACH = 4
 
 
-def write_pictures(captions: CaptionSet, folder: Path) -> None:
-    """Write some images as PNG, spread evenly over a set.
+def below_picture(caption: str, score: float) -> str:
+    """What stands below a picture: the generated caption, and its CIDEr-D in percent."""
+    return f"“{caption}” (CIDEr-D {100 * score:.0f}\u00a0%)"
+
+
+def best_and_worst(scores: NDArray[np.float64], each: int) -> list[int]:
+    """Places of the highest scores, highest first, and then of the lowest, lowest first; of equal ones the earlier.
 
     Args:
-        captions: images that could be read.
-        folder: where ``examples/`` goes.
+        scores: (n,).
+        each: how many of either; all n places, best first, where there are no more than twice as many.
+    """
+    best = np.argsort(-scores, kind="stable")
+    if len(scores) <= 2 * each:
+        return best.tolist()
+    # No place is among both: where many are equal, the best come first and the worst are of the others.
+    others = np.sort(best[each:])
+    worst = others[np.argsort(scores[others], kind="stable")]
+    return [*best[:each].tolist(), *worst[:each].tolist()]
+
+
+def write_examples(
+    folder: Path, captions: CaptionSet, texts: Sequence[str], scores: NDArray[np.float64]
+) -> list[Example]:
+    """Write the images captioned best and worst as PNG, and name them with what people say of them.
+
+    Args:
+        folder: the task's folder, beside the record; the pictures go to ``examples/`` in it.
+        captions: the scored images, all of which could be read.
+        texts: n texts, one below each picture.
+        scores: (n,) CIDEr-D of each image.
     """
     from eval_suite.data.decoding import open_item, to_rgb
 
     index = captions.images()
-    chosen = spread_evenly(len(index), KEPT).tolist()
-    pictures = {picture_name(index.ids[i]): to_rgb(open_item(index, i)) for i in chosen}
-    save_pictures(folder / "examples", pictures)
-
-
-def examples(
-    folder: Path, captions: CaptionSet, said: Mapping[int, str], scores: NDArray[np.float64]
-) -> list[Example]:
-    """The pictures that lie in a task's folder, each with the generated caption and a person's.
-
-    Args:
-        folder: the task's folder, beside the record.
-        captions: the scored images.
-        said: generated captions by image id.
-        scores: (n,) CIDEr-D of each image.
-    """
-    there = {path.name for path in (folder / "examples").glob("*.png")}
-    found = []
-    for image_id, file, references, score in zip(
-        captions.image_ids, captions.files, captions.captions, scores, strict=True
-    ):
-        name = picture_name(file)
-        if file and name in there:
-            caption = f"“{said[image_id]}” (CIDEr-D {100 * score:.0f}\u00a0%), a person: “{references[0]}”"
-            found.append(
-                Example(image=f"{folder.name}/examples/{name}", alt=file, caption=caption, score=float(score))
-            )
-    return found
+    chosen = best_and_worst(scores, _EACH)
+    names = {i: picture_name(index.ids[i]) for i in chosen}
+    save_pictures(folder / "examples", {names[i]: to_rgb(open_item(index, i)) for i in chosen})
+    return [
+        Example(
+            image=f"{folder.name}/examples/{names[i]}",
+            alt=index.ids[i],
+            caption=texts[i],
+            score=float(scores[i]),
+            item=str(captions.image_ids[i]),
+            references=captions.captions[i],
+        )
+        for i in chosen
+    ]

@@ -68,9 +68,8 @@ class CaptionTask(Task):
     def predict(
         self, backbone: "Captioner", options: CaptionOptions, runtime: RuntimeOptions, folder: Path
     ) -> Path:
-        """Write a caption of every readable image to ``predictions.json`` (COCO results), and some images to show."""
+        """Write a caption of every readable image to ``predictions.json`` (COCO results)."""
         from eval_suite.captioning.inference import generate
-        from eval_suite.captioning.pictures import write_pictures
         from eval_suite.captioning.predictions import write_results
 
         captions = open_captions(options.data, options.split).subset(options.limit)
@@ -79,9 +78,6 @@ class CaptionTask(Task):
             raise EvalSuiteError(f"none of the {len(captions)} images of {options.data} could be read")
         path = folder / "predictions.json"
         write_results(path, found)
-        write_pictures(
-            captions.select(i for i, item in enumerate(captions.image_ids) if item in found), folder
-        )
         return path
 
     def score(
@@ -90,7 +86,7 @@ class CaptionTask(Task):
         """Metrics of COCO results; ``truth`` is coco:PATH or a captions file, by default the task's data."""
         from eval_suite.captioning.java import java_program
         from eval_suite.captioning.metrics import caption_scores, tokenise
-        from eval_suite.captioning.pictures import examples
+        from eval_suite.captioning.pictures import below_picture, write_examples
         from eval_suite.captioning.predictions import read_results
         from eval_suite.captioning.summary import per_image, summarise
 
@@ -110,14 +106,16 @@ class CaptionTask(Task):
         captions = [said[image_id] for image_id in scored.image_ids]
         scores = caption_scores(tokenise(captions, scored.captions, java), java)
         summary = summarise(scores, java is not None)
+        texts = [below_picture(text, score) for text, score in zip(captions, scores.cider_d, strict=True)]
         if folder is not None:
             write_json(folder / "per_image.json", per_image(scores, scored.image_ids, captions))
         return Score(
             metrics=summary.metrics,
             data=_data_info(everything, wanted, _missing(wanted, scored)),
-            examples=examples(folder, scored, said, scores.cider_d) if folder else [],
+            examples=write_examples(folder, scored, texts, scores.cider_d) if folder else [],
             ids=[str(image_id) for image_id in scored.image_ids],
             outcomes=summary.outcomes,
+            texts=texts,
         )
 
 

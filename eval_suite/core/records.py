@@ -69,13 +69,17 @@ class Curve(_Strict):
 class Example(_Strict):
     """A picture beside the record; ``image`` is a path relative to the record's folder.
 
-    With a ``score`` (higher is better), the report shows only those that the baseline does worst and best on.
+    With an ``item``, its id, and a ``score`` (higher is better) it is among those that this backbone does best and worst
+    on, of all: the report shows those of the baseline, and below each what every backbone's ``texts`` say of the item.
+    ``references`` is what people say of it.
     """
 
     image: str
     alt: str
     caption: str
     score: float | None = None
+    item: str | None = None
+    references: list[str] = Field(default_factory=list)
 
 
 class LoadReport(_Strict):
@@ -170,10 +174,11 @@ class RunInfo(_Strict):
 
 
 class Files(_Strict):
-    """Paths relative to the record's folder: raw predictions and per-item outcomes for paired tests."""
+    """Paths relative to the record's folder: raw predictions, per-item outcomes for paired tests, per-item texts."""
 
     predictions: str | None = None
     outcomes: str | None = None
+    texts: str | None = None
 
 
 class Result(_Strict):

@@ -45,7 +45,8 @@ class Score:
     """What scoring leaves.
 
     ``outcomes`` maps a metric's full name to its (n,) per-item values, in the order of ``ids``; the metric is
-    their mean. Paired comparisons between backbones are made over them.
+    their mean. Paired comparisons between backbones are made over them. ``texts`` says in the same order what stands
+    below the picture of an item, where examples name theirs.
     """
 
     metrics: list[Metric]
@@ -54,6 +55,7 @@ class Score:
     examples: list[Example] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     outcomes: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
 
 
 class Fit(NamedTuple):

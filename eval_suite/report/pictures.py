@@ -2,14 +2,15 @@
 
 import base64
 import io
+import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.records import Example
 from eval_suite.report.collate import Collation, Entry, Notice
 from eval_suite.report.wording import counted
@@ -17,7 +18,6 @@ from eval_suite.report.wording import counted
 BUDGET_BYTES = 4_000_000
 _LARGE_BYTES = 8_000
 _QUALITY = 90
-_WORST_AND_BEST = 4
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
 
@@ -30,17 +30,20 @@ class Picture:
     caption: str
     size: int
     stretch: float
-    score: float | None = None
 
 
 @dataclass
 class PictureRow:
-    """The same example for every backbone that has it; ``group`` says why it is among those shown, if there is a reason."""
+    """The same example for every backbone that has it, and what people say of it.
+
+    ``group`` says why it is among those shown, if there is a reason.
+    """
 
     name: str
     alt: str
     cells: dict[str, Picture]
     group: str = ""
+    references: list[str] = field(default_factory=list)
 
 
 def pictures_by_task(collation: Collation, tasks: list[str], budget: int) -> dict[str, list[PictureRow]]:
@@ -66,12 +69,16 @@ def pictures_by_task(collation: Collation, tasks: list[str], budget: int) -> dic
 def picture_rows(collation: Collation, task: str) -> list[PictureRow]:
     """Group a task's examples by file name, or else by description, at each backbone's first seed with examples.
 
-    Where the baseline's examples carry scores, those it does worst and best on are kept, for every backbone alike.
+    Where examples are the best and worst of all items, they are the baseline's, for every backbone alike.
 
     Args:
         collation: the suite's cells; refused pictures are added to its notices.
         task: name of the task.
     """
+    for backbone in (collation.baseline, *collation.suite.backbones):
+        chosen = [pair for pair in _examples(collation, task, backbone) if pair[1].item is not None]
+        if chosen:
+            return _best_and_worst(collation, task, backbone, chosen)
     rows: list[PictureRow] = []
     for backbone in collation.suite.backbones:
         for entry, example in _examples(collation, task, backbone):
@@ -84,7 +91,7 @@ def picture_rows(collation: Collation, task: str) -> list[PictureRow]:
                 row = PictureRow(name, example.alt, {})
                 rows.append(row)
             row.cells[backbone] = picture
-    return _worst_and_best(rows, collation.baseline)
+    return rows
 
 
 def _size(row: PictureRow) -> int:
@@ -107,18 +114,46 @@ def _within(collation: Collation, task: str, rows: list[PictureRow], budget: int
     return kept
 
 
-def _worst_and_best(rows: list[PictureRow], baseline: str) -> list[PictureRow]:
-    scored = [
-        (cell.score, row) for row in rows if (cell := row.cells.get(baseline)) and cell.score is not None
-    ]
-    if len(scored) <= 2 * _WORST_AND_BEST:
-        return rows
-    scored.sort(key=lambda pair: pair[0])
-    worst, best = scored[:_WORST_AND_BEST], scored[-_WORST_AND_BEST:][::-1]
-    for name, chosen in (("worst", worst), ("best", best)):
-        for _, row in chosen:
-            row.group = f"Of {len(scored)} examples, those on which {baseline} does {name}"
-    return [row for _, row in [*best, *worst]]
+def _best_and_worst(
+    collation: Collation, task: str, chooser: str, chosen: list[tuple[Entry, Example]]
+) -> list[PictureRow]:
+    """One backbone's best items, then its worst, with what every backbone says of each."""
+    texts = {name: _texts(collation, task, name) for name in collation.suite.backbones if name != chooser}
+    record = chosen[0][0].record
+    items = record.data.n_scored if record and record.data else len(chosen)
+    falling = sorted(chosen, key=lambda pair: pair[1].score or 0.0, reverse=True)
+    groups = {"": falling}
+    if items > len(chosen):
+        half = len(chosen) // 2
+        words = f"Of {items:,} items, the {half} on which {chooser} does"
+        groups = {f"{words} best": falling[:half], f"{words} worst": falling[::-1][:half]}
+    rows = []
+    for group, members in groups.items():
+        for entry, example in members:
+            picture = _picture(collation, entry, example)
+            if picture is None:
+                continue
+            said = {name: known[example.item] for name, known in texts.items() if example.item in known}
+            cells = {
+                chooser: picture,
+                **{name: replace(picture, caption=text) for name, text in said.items()},
+            }
+            rows.append(PictureRow(example.image, example.alt, cells, group, example.references))
+    return rows
+
+
+def _texts(collation: Collation, task: str, backbone: str) -> dict[str, str]:
+    """What a backbone says of every item, by id, at its first seed that tells."""
+    for entry, record in collation.scored(task, backbone):
+        if record.files.texts is None:
+            continue
+        try:
+            found = json.loads(collation.file_beside(entry, record.files.texts).read_bytes())
+            return {str(item): str(text) for item, text in found.items()}
+        except (InputError, OSError, ValueError, AttributeError) as error:
+            text = f"texts of its items: {first_line(error)}"
+            collation.notices.append(Notice("warning", entry.key.where, text))
+    return {}
 
 
 def _examples(collation: Collation, task: str, backbone: str) -> Iterator[tuple[Entry, Example]]:
@@ -145,9 +180,7 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
         return None
     media, content, stretch = _for_page(media, content)
     encoded = base64.b64encode(content).decode("ascii")
-    return Picture(
-        f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded), stretch, example.score
-    )
+    return Picture(f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded), stretch)
 
 
 def _for_page(media: str, content: bytes) -> tuple[str, bytes, float]:

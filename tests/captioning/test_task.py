@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.captioning import pictures
 from eval_suite.captioning.metrics import Words, cider_d, tokenise
 from eval_suite.captioning.options import CaptionOptions
 from eval_suite.captioning.predictions import read_results, write_results
@@ -98,17 +99,45 @@ def test_the_record_of_the_demo_world(demo_world: Path, tmp_path: Path) -> None:
     assert (tmp_path / "checkpoints/s/tiny-s0/caption/model.safetensors").is_file()
 
 
-def test_the_examples_are_pictures_with_captions_and_scores(demo_world: Path, tmp_path: Path) -> None:
-    result, path = caption(tmp_path, demo_world / "coco")
-    truth = open_captions(f"coco:{demo_world / 'coco'}")
+def test_the_examples_are_the_best_and_worst_of_all(
+    demo_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "_EACH", 2)
+    result, path = caption(tmp_path, demo_world / "coco", split="train2014", train_split="train2014")
+    truth = open_captions(f"coco:{demo_world / 'coco'}", "train2014")
     said = read_results(path.parent / "caption" / "predictions.json")
-    assert len(result.examples) == min(24, len(truth))
-    first = result.examples[0]
-    assert (path.parent / first.image).is_file()
-    assert first.alt == truth.files[0]
-    assert first.caption.startswith(f"“{said[truth.image_ids[0]]}” (CIDEr-D ")
-    assert first.caption.endswith(f"a person: “{truth.captions[0][0]}”")
-    assert all(example.score is not None for example in result.examples)
+    assert result.files.texts == "caption/texts.json"
+    texts = json.loads((path.parent / result.files.texts).read_text())
+    assert list(texts) == [str(image_id) for image_id in truth.image_ids]
+    with np.load(path.parent / "caption" / "outcomes.npz") as outcomes:
+        scores = dict(zip(outcomes["ids"].tolist(), outcomes[f"CIDEr-D{WITHOUT_JAVA}"].tolist(), strict=True))
+    assert (len(truth), len(result.examples)) == (8, 4)
+    shown = [scores[str(example.item)] for example in result.examples]
+    ordered = sorted(scores.values())
+    assert shown == pytest.approx([*ordered[:-3:-1], *ordered[:2]])
+    for example in result.examples:
+        place = truth.image_ids.index(int(str(example.item)))
+        assert example.alt == truth.files[place]
+        assert example.score == pytest.approx(scores[str(example.item)])
+        assert example.caption == texts[str(example.item)]
+        assert example.caption.startswith(f"“{said[truth.image_ids[place]]}” (CIDEr-D ")
+        assert example.references == truth.captions[place]
+    files = {str(file.relative_to(path.parent)) for file in path.parent.glob("caption/examples/*")}
+    assert files == {example.image for example in result.examples}
+
+
+@pytest.mark.parametrize(
+    ("scores", "chosen"),
+    [
+        ([0.5, 0.1, 0.9, 0.4, 0.8], [2, 4, 1, 3]),
+        ([0.5, 0.1, 0.9, 0.4], [2, 0, 3, 1]),
+        ([0.2] * 6, [0, 1, 2, 3]),
+        ([0.2, 0.0, 0.0, 0.0, 0.0], [0, 1, 2, 3]),
+        ([0.3], [0]),
+    ],
+)
+def test_the_best_come_first_and_of_equals_the_earlier(scores: list[float], chosen: list[int]) -> None:
+    assert pictures.best_and_worst(np.array(scores), each=2) == chosen
 
 
 def test_captions_do_not_hang_on_the_batch_size(demo_world: Path, tmp_path: Path) -> None:
