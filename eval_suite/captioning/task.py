@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eval_suite.captioning.options import CaptionOptions
 from eval_suite.core.errors import EvalSuiteError, InputError
@@ -34,6 +34,10 @@ class CaptionTask(Task):
     paper = NIC
     options: ClassVar[type[TaskOptions]] = CaptionOptions
     annotated = "coco"
+
+    def fits(self, options: Any) -> bool:
+        """Always."""
+        return True
 
     def fit(
         self, backbone: "Backbone", options: CaptionOptions, runtime: RuntimeOptions, seed: int, folder: Path

@@ -68,6 +68,10 @@ class Task(ABC):
     """The kind of annotated images that the task reads; None for images with classes, of any kind, which tell the
     backbone's outputs where its source leaves them open."""
 
+    def fits(self, options: Any) -> bool:
+        """Whether `fit` fine-tunes with these options, and leaves parts in its folder."""
+        return False
+
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Any:

@@ -39,6 +39,10 @@ class DetectTask(Task):
     options: ClassVar[type[TaskOptions]] = DetectOptions
     annotated = "voc"
 
+    def fits(self, options: Any) -> bool:
+        """Always."""
+        return True
+
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> FittedDetectors:

@@ -25,11 +25,15 @@ class WsolTask(Task):
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = WsolOptions
 
+    def fits(self, options: Any) -> bool:
+        """Where a preset or settings of its own are given."""
+        return bool(options.fit.wanted)
+
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> "Backbone":
         """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again."""
-        if not options.fit.wanted:
+        if not self.fits(options):
             return backbone
         from eval_suite.wsol.fit import fit
 
