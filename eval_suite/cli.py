@@ -26,7 +26,7 @@ VERBS = {
     "run": "everything of a suite that is missing, in parallel, then its report",
     "report": "put the records of a folder side by side in one HTML page",
     "data": "make the demo data, or check a data set: data demo|check",
-    "list": "what there is: list tasks|regularizers|scores|architectures|suites|results",
+    "list": "what there is: list tasks|regularizers|corruptions|data|architectures|suites|results|...",
 }
 _IN_SEVERAL_PROCESSES = ("train", "wsol", "detect")
 TRACEBACK_VARIABLE = "EVAL_SUITE_TRACEBACK"

@@ -187,17 +187,22 @@ def score_file(task: Task, predictions: Path, truth: str | None, split: str | No
 
 
 def headline(result_metrics: list[Metric]) -> str:
-    """The first metric with its interval, as one line."""
-    first = result_metrics[0]
-    if first.value is None:
-        return f"{first.name}: none ({first.reason})"
-    percent = first.unit == "fraction"
+    """The first metric as `metric_line` has it."""
+    return metric_line(result_metrics[0])
+
+
+def metric_line(metric: Metric) -> str:
+    """A metric with its subset, if any, and its interval, as one line; fractions in percent."""
+    name = f"{metric.name} [{metric.subset}]" if metric.subset else metric.name
+    if metric.value is None:
+        return f"{name}: none ({metric.reason})"
+    percent = metric.unit == "fraction"
 
     def shown(value: float) -> str:
-        return f"{100 * value:.2f} %" if percent else f"{value:.4g} {first.unit}"
+        return f"{100 * value:.2f} %" if percent else f"{value:.4g} {metric.unit}"
 
-    interval = f" [{shown(first.interval[0])}, {shown(first.interval[1])}]" if first.interval else ""
-    return f"{first.name} {shown(first.value)}{interval} (n = {first.n:,})"
+    interval = f" [{shown(metric.interval[0])}, {shown(metric.interval[1])}]" if metric.interval else ""
+    return f"{name} {shown(metric.value)}{interval} (n = {metric.n:,})"
 
 
 def _load(cell: Cell, source: str, flags: BackboneOptions, task: Task, options: TaskOptions) -> "Backbone":

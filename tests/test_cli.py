@@ -5,9 +5,9 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,8 +17,16 @@ import yaml
 from eval_suite import cli as entry
 from eval_suite.commands import data as data_commands
 from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.data import images as image_sets
+from eval_suite.data import outliers
+from eval_suite.data.kinds import ANNOTATED
+from eval_suite.detection.options import DetectorName
 from eval_suite.evaluation import TASKS
+from eval_suite.ood.scores import SCORES
+from eval_suite.robustness.options import CORRUPTIONS, GROUPS
 from eval_suite.training.loop import train
+from eval_suite.wsol.options import MapName
+from eval_suite.wsol.settings import METHOD_SETTINGS
 
 Cli = Callable[..., Any]
 FACTORY = Path(__file__).parent / "backbones" / "akamaster_resnet20.py"
@@ -151,6 +159,10 @@ WRONG_WORDS = {
         (
             "--fgsm-epsilons x",
             "--fgsm-epsilons: expected ε as a number in [0, 1] or a fraction such as 8/255",
+        ),
+        (
+            "--corruptions fgo",
+            "--corruptions: unknown corruption 'fgo'. Did you mean 'fog'? There are 25 in all; see",
         ),
         ("--severities 9", "--severities: expected a severity from 1 to 5, found 9"),
     ],
@@ -441,7 +453,10 @@ def test_score_takes_predictions_made_elsewhere(cli: Cli, demo_world: Path, imag
     np.savez("theirs.npz", logits=logits, ids=np.asarray(index.ids))
     said = cli("score", "classify", "--predictions", "theirs.npz", "--truth", images)
     assert said.code == 0, said.err
-    assert "Top-1 error: 0.100000 fraction" in said.out
+    lines = said.out.splitlines()
+    assert lines[0] == "Top-1 error 10.00 % [3.46 %, 25.62 %] (n = 30)"
+    assert lines[-1] == f"scored 30 items of theirs.npz: {lines[0]}"
+    assert not [line for line in lines if "fraction" in line]
     assert "give the ground truth as --truth" in complaint(
         cli("score", "classify", "--predictions", "theirs.npz")
     )
@@ -459,6 +474,24 @@ def test_data_demo_and_check(cli: Cli) -> None:
     assert broken.name in said.out
     assert "Did you mean 'small'?" in complaint(cli("data", "demo", "--out", "other", "--size", "smal"))
     assert "no such folder" in complaint(cli("data", "check", "folder:absent"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("methods", METHOD_SETTINGS),
+        ("maps", get_args(MapName)),
+        ("detectors", get_args(DetectorName)),
+        ("corruptions", [*CORRUPTIONS, *GROUPS]),
+        ("scores", SCORES),
+        ("data", [*image_sets.KINDS, *ANNOTATED]),
+        ("outliers", [*(f"{name}:PATH" for name in outliers.KINDS), *outliers.NOISE]),
+    ],
+)
+def test_what_an_option_takes_by_name_is_listed(cli: Cli, kind: str, names: Iterable[str]) -> None:
+    said = cli("list", kind)
+    assert said.code == 0
+    assert [line.split()[0] for line in said.out.splitlines()] == list(names)
 
 
 def test_lists(cli: Cli) -> None:

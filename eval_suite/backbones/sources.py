@@ -291,7 +291,7 @@ def _require_known(name: str, library: str) -> None:
     if library == "torchvision":
         arch, dot = name, ""
     if arch not in known:
-        raise unknown_name(f"{library} architecture", name, known)
+        raise unknown_name(f"{library} architecture", name, known, listed_by="eval-suite list architectures")
     tags = [model.partition(".")[2] for model in timm.list_pretrained(f"{arch}.*")] if dot else []
     if dot and tag not in tags:
         raise unknown_name(f"weights of timm:{arch}", tag, tags)

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eval_suite.captioning.options import CaptionOptions
 from eval_suite.core.errors import EvalSuiteError, InputError
@@ -51,6 +51,10 @@ class CaptionTask(Task):
         for name in (split, train_split):
             split_file(options.data, name)
         return options.model_copy(update={"split": split, "train_split": train_split})
+
+    def fits(self, options: Any) -> bool:
+        """Always."""
+        return True
 
     def fit(
         self, backbone: "Backbone", options: CaptionOptions, runtime: RuntimeOptions, seed: int, folder: Path

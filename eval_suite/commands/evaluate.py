@@ -71,7 +71,8 @@ def main(verb: str, arguments: list[str]) -> int:
         runtime=command.runtime,
         expected=suite is not None,
     )
-    print(f"{cell.name}  {headline(done.result.metrics)}  → {done.path}")
+    fitted = f"; fine-tuned: {cell.checkpoint / task.name}" if task.fits(command.task) else ""
+    print(f"{cell.name}  {headline(done.result.metrics)}  → {done.path}{fitted}")
     return 0
 
 

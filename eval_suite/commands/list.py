@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.records import Paper
@@ -14,7 +14,13 @@ def main(arguments: list[str]) -> int:
     kinds: dict[str, Callable[[], Iterator[str]]] = {
         "tasks": _tasks,
         "regularizers": _regularizers,
+        "methods": _methods,
+        "maps": _maps,
+        "detectors": _detectors,
+        "corruptions": _corruptions,
         "scores": _scores,
+        "data": _data,
+        "outliers": _outliers,
         "architectures": _architectures,
         "suites": _suites,
         "results": _results,
@@ -52,8 +58,36 @@ def _regularizers() -> Iterator[str]:
     from eval_suite.training.regularizers import REGULARIZERS
 
     for name, kind in REGULARIZERS.items():
-        parameters = ", ".join(f"{field.name}={_default(field.default)}" for field in fields(kind))  # type: ignore[arg-type]
-        yield f"{name:<14} {_first(kind.__doc__)} ({parameters}) [{_cite(kind.paper)}]"
+        yield _with_parameters(name, kind)
+
+
+def _methods() -> Iterator[str]:
+    from eval_suite.wsol.settings import METHOD_SETTINGS
+
+    for name, kind in METHOD_SETTINGS.items():
+        yield _with_parameters(name, kind)
+
+
+def _maps() -> Iterator[str]:
+    from eval_suite.wsol.options import MapName
+
+    yield from get_args(MapName)
+
+
+def _detectors() -> Iterator[str]:
+    from eval_suite.detection.options import TITLES
+
+    for name, title in TITLES.items():
+        yield f"{name:<16} {title}"
+
+
+def _corruptions() -> Iterator[str]:
+    from eval_suite.robustness.options import CORRUPTIONS, GROUPS
+
+    for name in CORRUPTIONS:
+        yield f"{name:<18} of {', '.join(group for group, members in GROUPS.items() if name in members)}"
+    for group, members in GROUPS.items():
+        yield f"{group:<18} {len(members)} together: {', '.join(members)}"
 
 
 def _scores() -> Iterator[str]:
@@ -62,6 +96,26 @@ def _scores() -> Iterator[str]:
     for name, score in SCORES.items():
         fitted = " (fitted to training images)" if score.fitted else ""
         yield f"{name:<14} {score.title}{fitted} [{_cite(score.paper)}]"
+
+
+def _data() -> Iterator[str]:
+    from eval_suite.data.boxes import WITH_BOXES
+    from eval_suite.data.images import KINDS
+    from eval_suite.data.kinds import ANNOTATED
+
+    for name in KINDS:
+        yield f"{name:<14} images with classes{' and boxes' if name in WITH_BOXES else ''}"
+    for name in ANNOTATED:
+        yield f"{name:<14} annotated images"
+
+
+def _outliers() -> Iterator[str]:
+    from eval_suite.data.outliers import KINDS, NOISE
+
+    for name, read in KINDS.items():
+        yield f"{name + ':PATH':<26} {_first(read.__doc__)}"
+    for name in NOISE:
+        yield f"{name:<26} Noise, drawn from a seed."
 
 
 def _architectures() -> Iterator[str]:
@@ -92,6 +146,11 @@ def _results() -> Iterator[str]:
             continue
         what = record.error.message if record.error else headline(record.metrics)
         yield f"{path}  {record.status}  {what}"
+
+
+def _with_parameters(name: str, kind: Any) -> str:
+    parameters = ", ".join(f"{field.name}={_default(field.default)}" for field in fields(kind))
+    return f"{name:<14} {_first(kind.__doc__)} ({parameters}) [{_cite(kind.paper)}]"
 
 
 def _default(value: Any) -> str:

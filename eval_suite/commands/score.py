@@ -1,15 +1,13 @@
 """``eval-suite score``: predictions and ground truth to metrics, without a model."""
 
-import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 from tyro.conf import Positional
 
 from eval_suite.commands.parsing import parse
-from eval_suite.core.records import Metric
 from eval_suite.core.store import write_json
-from eval_suite.evaluation import headline, score_file, task_named
+from eval_suite.evaluation import headline, metric_line, score_file, task_named
 
 
 class ScoreCommand(BaseModel):
@@ -34,17 +32,9 @@ def main(arguments: list[str]) -> int:
     command = parse(ScoreCommand, "score", arguments)
     score = score_file(task_named(command.task), command.predictions, command.truth, command.split)
     for metric in score.metrics:
-        print(_line(metric))
+        print(metric_line(metric))
     if command.json_file is not None:
         write_json(command.json_file, [metric.model_dump(mode="json") for metric in score.metrics])
         print(f"written: {command.json_file}")
     print(f"scored {score.data.n_scored:,} items of {command.predictions}: {headline(score.metrics)}")
     return 0
-
-
-def _line(metric: Metric) -> str:
-    name = f"{metric.name} [{metric.subset}]" if metric.subset else metric.name
-    if metric.value is None:
-        return f"{name}: none ({metric.reason})"
-    bounds = f"  {json.dumps([round(bound, 6) for bound in metric.interval])}" if metric.interval else ""
-    return f"{name}: {metric.value:.6f} {metric.unit}{bounds}  n = {metric.n:,}"

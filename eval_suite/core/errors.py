@@ -26,21 +26,23 @@ class BusyError(EvalSuiteError):
     """Another process is writing to the same folder."""
 
 
-def unknown_name(kind: str, name: str, choices: Iterable[str]) -> InputError:
+def unknown_name(kind: str, name: str, choices: Iterable[str], *, listed_by: str = "") -> InputError:
     """An error for a wrong name that says what exists and which one is nearest.
 
     Args:
         kind: what the name stands for, e.g. ``"task"``.
         name: the name as given.
         choices: every valid name.
+        listed_by: the command that lists them, said where they are too many for one line.
     """
     known = sorted(choices)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
+    see = f"; see {listed_by}" if listed_by and len(known) > _LISTED else ""
     if near and len(known) > _LISTED:
-        return InputError(f"unknown {kind} '{name}'.{hint} There are {len(known):,} in all")
+        return InputError(f"unknown {kind} '{name}'.{hint} There are {len(known):,} in all{see}")
     listed = ", ".join(known[:_LISTED]) + (f", ... ({len(known):,} in all)" if len(known) > _LISTED else "")
-    return InputError(f"unknown {kind} '{name}'.{hint} Known: {listed or 'none'}")
+    return InputError(f"unknown {kind} '{name}'.{hint} Known: {listed or 'none'}{see}")
 
 
 def first_line(error: BaseException) -> str:

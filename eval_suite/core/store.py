@@ -1,7 +1,6 @@
 """Where things lie on disk, and how they are written: whole or not at all."""
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -184,12 +183,6 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def sha256_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def safe_name(text: str) -> str:

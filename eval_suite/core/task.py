@@ -87,6 +87,10 @@ class Task(ABC):
         """
         return options
 
+    def fits(self, options: Any) -> bool:
+        """Whether `fit` fine-tunes with these options, and leaves parts in its folder."""
+        return False
+
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Fit:

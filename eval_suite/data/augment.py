@@ -117,26 +117,6 @@ def to_unit_range(images: Tensor) -> Tensor:
     return images.to(torch.float32).div_(255)
 
 
-def random_crop_flip(images: Tensor, padding: int, generator: Generator) -> Tensor:
-    """Pad with zeros, crop back to the size at a random place, flip half of the images.
-
-    Args:
-        images: (B, C, H, W), any type; black is 0.
-        padding: pixels added on each side.
-        generator: CPU generator.
-
-    Returns:
-        (B, C, H, W).
-    """
-    offsets = _draw_offsets(len(images), padding, generator)
-    return _flip(_crop(images, padding, offsets), _draw_flip(len(images), generator))
-
-
-def random_flip(images: Tensor, generator: Generator) -> Tensor:
-    """Mirror each image (B, C, H, W) left to right with probability one half."""
-    return _flip(images, _draw_flip(len(images), generator))
-
-
 def random_resized_crop_box(size: tuple[int, int], generator: Generator) -> CropBox:
     """A part of 8-100 % of the area with an aspect ratio in [3/4, 4/3], as torchvision's RandomResizedCrop draws it.
 
@@ -156,42 +136,6 @@ def random_resized_crop_box(size: tuple[int, int], generator: Generator) -> Crop
             return CropBox(top, left, h, w)
     w, h = min(width, round(height * 4 / 3)), min(height, round(width / (3 / 4)))
     return CropBox((height - h) // 2, (width - w) // 2, h, w)
-
-
-def color_jitter(images: Tensor, strength: float, generator: Generator) -> Tensor:
-    """Change brightness, contrast and saturation, each image in its own random order.
-
-    Each step is ``(1 - a) x + a t`` with a ~ U(-strength, strength) per image; the target t is black for
-    brightness, the mean of the grey image for contrast and the grey image for saturation.
-
-    Args:
-        images: (B, 3, H, W) float in [0, 1].
-        strength: largest weight of the target.
-        generator: CPU generator.
-
-    Returns:
-        (B, 3, H, W), not clamped.
-
-    Reference: fb.resnet.torch, datasets/transforms.lua, ColorJitter.
-    """
-    return _jitter(images, *_draw_jitter(len(images), strength, generator))
-
-
-def pca_lighting(images: Tensor, std: float, generator: Generator) -> Tensor:
-    """Add to each image a random combination of the principal components of ImageNet's colours.
-
-    Args:
-        images: (B, 3, H, W) float in [0, 1].
-        std: standard deviation of the three weights.
-        generator: CPU generator.
-
-    Returns:
-        (B, 3, H, W), not clamped.
-
-    Reference: Krizhevsky et al., NeurIPS 2012, sec. 4.1; constants of fb.resnet.torch.
-    """
-    shift = _shift(_draw_lighting(len(images), std, generator))
-    return images + shift.to(images.device)[:, :, None, None]
 
 
 def _draw_offsets(count: int, padding: int, generator: Generator) -> Tensor:
@@ -243,7 +187,14 @@ def _flip(images: Tensor, flip: Tensor) -> Tensor:
 
 
 def _jitter(images: Tensor, strengths: Tensor, order: Tensor) -> Tensor:
-    """Each step is affine in an image's colours, so the three are first composed to one matrix and offset per image."""
+    """Change brightness, contrast and saturation, each image in its own order.
+
+    Each step is ``(1 - a) x + a t`` with the step's strength a; the target t is black for brightness, the mean of the
+    grey image for contrast and the grey image for saturation. It is affine in an image's colours, so the three are
+    first composed to one matrix and offset per image.
+
+    Reference: fb.resnet.torch, datasets/transforms.lua, ColorJitter.
+    """
     strengths, order = strengths.to(images.device), order.to(images.device)
     grey = images.new_tensor(_GREY)
     mean = images.mean(dim=(2, 3))
@@ -266,4 +217,8 @@ def _jitter(images: Tensor, strengths: Tensor, order: Tensor) -> Tensor:
 
 
 def _shift(weights: Tensor) -> Tensor:
+    """The colours (B, 3) to add: combinations of the principal components of ImageNet's colours.
+
+    Reference: Krizhevsky et al., NeurIPS 2012, sec. 4.1; constants of fb.resnet.torch.
+    """
     return (weights * torch.tensor(_EIGENVALUES)) @ torch.tensor(_EIGENVECTORS).T

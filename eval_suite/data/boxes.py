@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.images import ImageIndex, parse_spec, read_split, readable
+from eval_suite.data.images import ImageIndex, did_you_mean, parse_spec, read_split, readable
 from eval_suite.data.layouts import Located, MaskFiles
 
 WITH_BOXES = ("cub", "ilsvrc", "tinyimagenet", "wsoleval")
@@ -69,8 +69,11 @@ def open_localisation(
     """
     found = read_split(spec, split)
     if found.layout.locate is None:
-        kind = parse_spec(spec).kind
-        raise InputError(f"'{kind}' sets have no boxes; expected one of {', '.join(WITH_BOXES)} as KIND:PATH")
+        kind, path = parse_spec(spec)
+        raise InputError(
+            f"'{kind}' sets have no boxes; expected one of {', '.join(WITH_BOXES)} as KIND:PATH"
+            f"{did_you_mean(path, WITH_BOXES, boxes=True)}"
+        )
     index = found.images
     with readable(index.root):
         located = found.layout.locate(index.split, found.content)

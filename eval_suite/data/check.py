@@ -103,7 +103,7 @@ def _kind(spec: str) -> _Checked:
             f"expected data as KIND:PATH with KIND one of {', '.join(sorted(known))}, found '{spec}'"
         )
     if head not in known:
-        raise unknown_name("data kind", head, known)
+        raise unknown_name("data kind", head, known, listed_by="eval-suite list data outliers")
     return _ANNOTATED.get(head, _Checked(splits_of, _open_classes, apart=True))
 
 

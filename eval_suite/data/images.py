@@ -1,8 +1,8 @@
 """Image classification sets by name: ``KIND:PATH`` to an index of what a split holds."""
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -153,7 +153,12 @@ def read_split(
     """
     kind, path = parse_spec(spec)
     layout = _layout(kind, path)
-    chosen = _choose_split(spec, layout, split, purpose)
+    try:
+        chosen = _choose_split(spec, layout, split, purpose)
+    except InputError as error:
+        # Who names a split knows the layout; who names none may have taken the wrong one.
+        hint = did_you_mean(path, KINDS) if split is None and purpose == "evaluate" else ""
+        raise InputError(f"{error}{hint}") from None
     with readable(path):
         content = layout.splits[chosen]()
     if purpose == "train" and len(content.classes) < 2:
@@ -191,7 +196,31 @@ def _layout(kind: str, path: Path) -> Layout:
             f"expected a folder with images at {path}, found {found}; check the path in {kind}:PATH"
         )
     with readable(path):
-        return KINDS[kind](path)
+        try:
+            return KINDS[kind](path)
+        except InputError as error:
+            raise InputError(f"{error}{did_you_mean(path, KINDS)}") from None
+
+
+def did_you_mean(path: Path, kinds: Iterable[str], *, boxes: bool = False) -> str:
+    """A hint at the first of some kinds that a folder has a split of two classes or more of, empty if there is none.
+
+    Args:
+        path: the folder.
+        kinds: names of kinds.
+        boxes: whether the split must have boxes or masks too.
+    """
+    for kind in kinds:
+        with suppress(InputError, OSError):
+            layout = KINDS[kind](path)
+            for split in (name for name in layout.evaluate if name in layout.splits):
+                content = layout.splits[split]()
+                if len(content.classes) < 2:
+                    continue
+                if boxes and layout.locate is not None:
+                    layout.locate(split, content)
+                return f"; did you mean {kind}:{path}?"
+    return ""
 
 
 def _choose_split(spec: str, layout: Layout, split: str | None, purpose: str) -> str:

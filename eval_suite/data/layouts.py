@@ -77,8 +77,7 @@ def open_cifar(form: CifarFormat, path: Path) -> Layout:
         classes = _common_classes(path, splits)
         if len(classes) != form.classes:
             raise InputError(
-                f"expected {form.classes} class folders in {path / splits[0]}, found {len(classes)}; "
-                f"for another set use folder:{path}"
+                f"expected {form.classes} class folders in {path / splits[0]}, found {len(classes)}"
             )
         return _class_folders(path, splits, classes, ("test",))
     archive = path / form.archive

@@ -48,6 +48,10 @@ class DetectTask(Task):
         train_split = options.train_split or default_split(options.data, "train")
         return options.model_copy(update={"split": split, "train_split": train_split})
 
+    def fits(self, options: Any) -> bool:
+        """Always."""
+        return True
+
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Fit:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from eval_suite.core.errors import unknown_name
+from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.task import TaskOptions
 
 NOISE = ("gaussian_noise", "shot_noise", "impulse_noise")
@@ -71,7 +71,8 @@ def expand_corruptions(names: Sequence[str]) -> list[str]:
     wanted: set[str] = set()
     for name in names:
         if name not in GROUPS and name not in CORRUPTIONS:
-            raise unknown_name("corruption", name, (*CORRUPTIONS, *GROUPS))
+            known = (*CORRUPTIONS, *GROUPS)
+            raise unknown_name("corruption", name, known, listed_by="eval-suite list corruptions")
         wanted.update(GROUPS.get(name, (name,)))
     return [name for name in CORRUPTIONS if name in wanted]
 
@@ -118,7 +119,10 @@ def _ascending(values: list[Any]) -> list[Any]:
 
 
 def _known_corruptions(names: list[str]) -> list[str]:
-    expand_corruptions(names)
+    try:
+        expand_corruptions(names)
+    except InputError as error:
+        raise ValueError(str(error)) from None
     return list(dict.fromkeys(names))
 
 

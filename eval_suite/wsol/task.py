@@ -26,11 +26,15 @@ class WsolTask(Task):
     options: ClassVar[type[TaskOptions]] = WsolOptions
     packages = ("opencv-python-headless", "numba", "grad-cam")
 
+    def fits(self, options: Any) -> bool:
+        """Where a preset or settings of its own are given."""
+        return bool(options.fit.wanted)
+
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Fit:
         """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again."""
-        if not options.fit.wanted:
+        if not self.fits(options):
             return Fit(backbone)
         from eval_suite.data.boxes import open_localisation
         from eval_suite.wsol.fit import fit, learnt_from

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +358,20 @@ def test_what_only_the_search_needs_does_not_decide_the_fit() -> None:
     others = CaptionOptions(data="y", beam=1, longest_output=5, length_penalty=1, fixed_length=True, limit=2)
     assert plain.deciding_fit() == others.deciding_fit()
     assert plain.deciding_fit() != CaptionOptions(data="x", dropout=0.0).deciding_fit()
+
+
+def test_the_command_ends_with_the_headline_and_where_the_fitted_model_lies(
+    cli: Callable[..., Any], demo_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(FACTORY)
+    said = cli(
+        *("caption", "--backbone", "net.py:make", "--data", f"coco:{demo_world / 'coco'}", "--name", "tiny"),
+        *("--embed", 8, "--hidden", 16, "--epochs", 1, "--beam", 1, "--input-size", 64, 64),
+        *("--device", "cpu", "--workers", 0, "--threads", 1),
+    )
+    assert said.code == 0, said.err
+    assert said.out.startswith("tiny-s0  CIDEr-D")
+    folder = Path("checkpoints/single/tiny-s0/caption")
+    assert said.out.endswith(f"→ reports/single/results/tiny-s0/caption.json; fine-tuned: {folder}\n")
+    assert any(folder.glob("*.safetensors"))

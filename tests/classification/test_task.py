@@ -536,6 +536,10 @@ def test_a_task_that_could_not_start_leaves_a_failed_record(tmp_path: Path) -> N
             lambda: Metric(name="NLL", value=1.5, unit="nats", higher_is_better=False, n=3),
             "NLL 1.5 nats (n = 3)",
         ),
+        (
+            lambda: Metric(name="E", value=0.5, higher_is_better=False, n=3, subset="svhn"),
+            "E [svhn] 50.00 % (n = 3)",
+        ),
         (lambda: Metric(name="E", value=None, reason="why", higher_is_better=False, n=3), "E: none (why)"),
     ],
 )

@@ -41,6 +41,16 @@ def test_a_long_list_is_cut_and_counted() -> None:
     assert "n12" not in message
 
 
+def test_a_long_list_is_told_where_it_stands_whole() -> None:
+    many = [f"n{i:02}" for i in range(13)]
+    assert str(unknown_name("name", "?", many, listed_by="list names")).endswith(
+        "(13 in all); see list names"
+    )
+    near = str(unknown_name("name", "n1", many, listed_by="list names"))
+    assert near.endswith("There are 13 in all; see list names")
+    assert str(unknown_name("name", "?", ["a"], listed_by="list names")) == "unknown name '?'. Known: a"
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [

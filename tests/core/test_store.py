@@ -1,7 +1,6 @@
 """Files are written whole or not at all, and a folder has one writer."""
 
 import errno
-import hashlib
 import json
 import os
 import signal
@@ -21,7 +20,6 @@ from eval_suite.core.store import (
     exclusive,
     read_card,
     safe_name,
-    sha256_file,
     write_json,
     write_json_if_changed,
 )
@@ -198,11 +196,6 @@ def test_a_folder_is_free_again_after_use_and_after_an_error(tmp_path: Path) -> 
         pass
     with exclusive(tmp_path, "training"):
         pass
-
-
-def test_sha256_is_of_the_bytes(tmp_path: Path) -> None:
-    (tmp_path / "f").write_bytes(b"abc" * 100_000)
-    assert sha256_file(tmp_path / "f") == hashlib.sha256(b"abc" * 100_000).hexdigest()
 
 
 @pytest.mark.parametrize(

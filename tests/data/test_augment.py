@@ -10,10 +10,6 @@ from torchvision.transforms import RandomResizedCrop
 from eval_suite.data.augment import (
     AUGMENTATIONS,
     Augmentation,
-    color_jitter,
-    pca_lighting,
-    random_crop_flip,
-    random_flip,
     random_resized_crop_box,
     to_unit_range,
 )
@@ -27,6 +23,12 @@ def seeded(seed: int = 0) -> Generator:
 
 def pictures(count: int, height: int = 32, width: int = 32, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=seeded(seed))
+
+
+def augmented(augmentation: Augmentation, images: Tensor, seed: int = 0) -> Tensor:
+    """The images after an augmentation, in the numbers that they came in."""
+    drawn = augmentation.draw(len(images), seeded(seed))
+    return augmentation.apply(images, drawn).mul(255).round().to(images.dtype)
 
 
 def crop_flip_one_by_one(images: Tensor, padding: int, offsets: Tensor, flip: Tensor) -> Tensor:
@@ -43,12 +45,14 @@ def crop_flip_one_by_one(images: Tensor, padding: int, offsets: Tensor, flip: Te
 @pytest.mark.parametrize(("height", "width", "padding"), [(32, 32, 4), (7, 5, 3), (5, 9, 1)])
 def test_crop_and_flip_equal_the_loop_over_images(height: int, width: int, padding: int) -> None:
     images = pictures(50, height, width)
-    drawn = Augmentation("exact", padding=padding).draw(50, seeded(3))
-    result = random_crop_flip(images, padding, seeded(3))
+    augmentation = Augmentation("exact", padding=padding)
+    drawn = augmentation.draw(50, seeded(3))
+    result = augmentation.apply(images, drawn)
     assert drawn.offsets is not None
     assert drawn.flip is not None
     assert drawn.offsets.unique().tolist() == list(range(2 * padding + 1))
-    assert torch.equal(result, crop_flip_one_by_one(images, padding, drawn.offsets, drawn.flip))
+    expected = crop_flip_one_by_one(images, padding, drawn.offsets, drawn.flip)
+    assert torch.equal(result, to_unit_range(expected))
 
 
 @given(
@@ -63,7 +67,7 @@ def test_a_crop_shows_the_image_or_the_black_border(
     seed: int, height: int, width: int, padding: int, count: int
 ) -> None:
     numbered = torch.arange(1, count * height * width + 1).view(count, 1, height, width)
-    result = random_crop_flip(numbered, padding, seeded(seed))
+    result = augmented(Augmentation("exact", padding=padding), numbered, seed)
     assert result.shape == numbered.shape
     for before, after in zip(numbered, result, strict=True):
         shown = after[after > 0]
@@ -102,8 +106,6 @@ def test_the_source_is_cropped_to_the_size_that_was_asked_for(side: int) -> None
 def test_the_input_is_left_alone() -> None:
     images = pictures(8)
     before = images.clone()
-    random_crop_flip(images, 4, seeded())
-    random_flip(images, seeded())
     for augmentation in AUGMENTATIONS.values():
         augmentation.apply(images, augmentation.draw(8, seeded()))
     assert torch.equal(images, before)
@@ -113,8 +115,8 @@ def test_the_input_is_left_alone() -> None:
 @settings(deadline=None, max_examples=20)
 def test_flipping_twice_gives_the_image_back(seed: int) -> None:
     images = pictures(9, 4, 6)
-    once = random_flip(images, seeded(seed))
-    assert torch.equal(random_flip(once, seeded(seed)), images)
+    once = augmented(AUGMENTATIONS["flip"], images, seed)
+    assert torch.equal(augmented(AUGMENTATIONS["flip"], once, seed), images)
 
 
 def test_half_of_the_images_are_flipped_and_offsets_are_uniform() -> None:
@@ -145,34 +147,35 @@ def jitter_one_by_one(images: Tensor, strengths: Tensor, order: Tensor) -> Tenso
 
 
 def test_jitter_equals_the_loop_over_images() -> None:
-    images = to_unit_range(pictures(40, 9, 7))
-    drawn = Augmentation("fit", flip=False, jitter=0.4).draw(40, seeded(5))
+    images = pictures(40, 9, 7)
+    augmentation = Augmentation("fit", flip=False, jitter=0.4)
+    drawn = augmentation.draw(40, seeded(5))
     assert drawn.jitter is not None
     assert drawn.order is not None
     assert len({tuple(kinds) for kinds in drawn.order.tolist()}) == 6
     assert drawn.jitter.abs().max() <= 0.4
-    result = color_jitter(images, 0.4, seeded(5))
-    torch.testing.assert_close(
-        result.double(), jitter_one_by_one(images, drawn.jitter, drawn.order), atol=2e-6, rtol=0
-    )
+    expected = jitter_one_by_one(to_unit_range(images), drawn.jitter, drawn.order)
+    torch.testing.assert_close(augmentation.apply(images, drawn).double(), expected, atol=2e-6, rtol=0)
 
 
 def test_no_strength_no_change() -> None:
-    images = to_unit_range(pictures(4))
-    assert torch.equal(color_jitter(images, 0.0, seeded()), images)
-    assert torch.equal(pca_lighting(images, 0.0, seeded()), images)
+    images = pictures(4)
+    augmentation = Augmentation("fit", flip=False, jitter=0.4, lighting=0.1)
+    none = augmentation.draw(4, seeded())._replace(jitter=torch.zeros(4, 3), lighting=torch.zeros(4, 3))
+    assert torch.equal(augmentation.apply(images, none), to_unit_range(images))
 
 
 def test_lighting_adds_one_colour_per_image() -> None:
-    images = to_unit_range(pictures(30, 5, 5))
-    drawn = Augmentation("fit", flip=False, lighting=0.1).draw(30, seeded(2))
+    images = pictures(30, 5, 5)
+    augmentation = Augmentation("fit", flip=False, lighting=0.1)
+    drawn = augmentation.draw(30, seeded(2))
     assert drawn.lighting is not None
     values = torch.tensor([0.2175, 0.0188, 0.0045])
     vectors = torch.tensor(
         [[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]]
     )
-    result = pca_lighting(images, 0.1, seeded(2))
-    for image, after, weights in zip(images, result, drawn.lighting, strict=True):
+    result = augmentation.apply(images, drawn)
+    for image, after, weights in zip(to_unit_range(images), result, drawn.lighting, strict=True):
         rgb = (vectors * weights * values).sum(1)
         torch.testing.assert_close(after, image + rgb[:, None, None], atol=1e-6, rtol=0)
 

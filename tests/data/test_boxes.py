@@ -25,6 +25,17 @@ def test_kinds_without_boxes_say_which_have_some(tmp_path: Path) -> None:
     assert set(WITH_BOXES) <= set(KINDS)
 
 
+def test_a_folder_that_has_boxes_as_another_kind_is_told_so(tmp_path: Path) -> None:
+    cub(tmp_path)
+    for name in ("001.Crow", "002.Wren"):
+        picture(tmp_path / "plain" / "val" / name / "a.png")
+    with pytest.raises(InputError, match=r"as KIND:PATH$"):
+        open_localisation(f"folder:{tmp_path / 'plain'}")
+    picture(tmp_path / "001.Crow" / "a.jpg")
+    with pytest.raises(InputError, match=r"as KIND:PATH; did you mean cub:.*\?$"):
+        open_localisation(f"folder:{tmp_path}")
+
+
 def test_items_are_those_of_the_images_and_a_subset_keeps_them_together(demo_world: Path) -> None:
     spec = f"cub:{demo_world / 'images'}"
     truth, images = open_localisation(spec), open_images(spec)

@@ -105,9 +105,36 @@ def test_cifar_as_class_folders(tmp_path: Path) -> None:
     assert index.paths[0] == tmp_path / "test/airplane/0000.png"
     assert index.labels.tolist() == sorted([*range(10)] * 2)
     with pytest.raises(
-        InputError, match=r"expected 100 class folders in .*found 10; for another set use folder:"
+        InputError, match=r"expected 100 class folders in .*found 10; did you mean cifar10:.*\?$"
     ):
         open_images(f"cifar100:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("splits", "classes", "taken_for", "kind"),
+    [
+        (("train", "val"), CLASSES10, "cifar10", "folder"),
+        (("train", "val"), ["cat", "dog"], "cifar10", "folder"),
+        (("val",), ["cat", "dog"], "cub", "folder"),
+        (("train", "test"), CLASSES10, "wsoleval", "cifar10"),
+        (("train", "val"), ["cat"], "cub", None),
+        (("odd",), ["cat"], "cifar100", None),
+    ],
+)
+def test_a_folder_taken_for_another_kind_is_told_which_it_is(
+    tmp_path: Path, splits: tuple[str, ...], classes: list[str], taken_for: str, kind: str | None
+) -> None:
+    class_folders(tmp_path, splits, classes)
+    with pytest.raises(InputError) as found:
+        open_images(f"{taken_for}:{tmp_path}")
+    message = str(found.value)
+    assert message.partition("; did you mean ")[2] == (f"{kind}:{tmp_path}?" if kind else "")
+
+
+def test_a_split_by_a_wrong_name_is_no_reason_to_doubt_the_kind(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("train", "val"), CLASSES10)
+    with pytest.raises(InputError, match=r"has no split 'tset'; it has: train, val$"):
+        open_images(f"folder:{tmp_path}", "tset")
 
 
 def test_a_packed_cifar_archive_is_told_to_be_unpacked(tmp_path: Path) -> None:

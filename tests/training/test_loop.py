@@ -1,5 +1,6 @@
 """The loop: deterministic, resumable at any moment, and stopping cleanly when the loss leaves the finite numbers."""
 
+import hashlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from eval_suite.backbones.sources import load_backbone
 from eval_suite.core.errors import BusyError, DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.statistics import topk_correct
-from eval_suite.core.store import exclusive, read_card, sha256_file
+from eval_suite.core.store import exclusive, read_card
 from eval_suite.data.images import open_images
 from eval_suite.training import loop
 from eval_suite.training.loop import Trained, train
@@ -33,7 +34,7 @@ def run(recipe: Recipe, folder: Path, seed: int = 0) -> Trained:
 
 
 def weights(folder: Path) -> str:
-    return sha256_file(folder / "model.safetensors")
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
 
 
 class Killed(BaseException):
