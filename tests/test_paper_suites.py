@@ -1,4 +1,4 @@
-"""The suites of the paper's tables and figures: the authors' settings, and every row trains."""
+"""The suites of the paper's tables and figures on training: the authors' settings, and every row trains."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,13 +12,15 @@ from PIL import Image
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.report.published import PUBLISHED
-from eval_suite.suite import bundled_suites, load_suite, shorten
+from eval_suite.suite import load_suite, shorten
+from eval_suite.suite_file import bundled_suites
 from eval_suite.training.loop import train
 from eval_suite.training.recipe import Recipe
 from eval_suite.workflow.preflight import require_inputs
+from tests.test_evaluation_suites import EVALUATIONS
 
 Cli = Callable[..., Any]
-PAPER = [name for name in bundled_suites() if name.startswith(("table", "figure"))]
+PAPER = ["figure2", "figure3", *(f"table{number}" for number in range(3, 9))]
 CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
 # The same architectures with few blocks.
 SMALL: dict[str, dict[str, Any]] = {
@@ -59,8 +61,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_there_is_a_suite_for_every_table_and_figure_of_training() -> None:
-    assert ["figure2", "figure3", *(f"table{number}" for number in range(3, 9))] == PAPER
+def test_there_is_a_suite_for_every_table_and_figure() -> None:
+    named = {name for name in bundled_suites() if name.startswith(("table", "figure"))}
+    assert named == {*PAPER, *EVALUATIONS}
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -84,10 +87,11 @@ def test_the_schedules_are_the_papers(name: str) -> None:
                 assert regularizer.prob == (0.5 if half else 1.0)  # type: ignore[attr-defined]
 
 
-def test_published_numbers_belong_to_rows() -> None:
+def test_published_numbers_belong_to_rows_and_tasks() -> None:
     for printed in PUBLISHED:
-        if printed.suite in bundled_suites():
-            assert printed.backbone in load_suite(printed.suite).backbones, printed
+        suite = load_suite(printed.suite)
+        assert printed.backbone in suite.backbones, printed
+        assert printed.task in suite.tasks, printed
 
 
 @pytest.mark.long

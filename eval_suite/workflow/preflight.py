@@ -1,10 +1,12 @@
 """A look at what a suite needs from outside, before hours are spent on the parts that have it."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
+from eval_suite.core.task import TaskOptions
 from eval_suite.core.validation import require_no_problems
 from eval_suite.data import coco, voc
 from eval_suite.data.images import parse_spec, splits_of
@@ -22,18 +24,19 @@ _ANNOTATED: dict[str, tuple[Callable[[str], Path], Callable[[str], object]]] = {
 def require_inputs(suite: Suite) -> None:
     """Check that architectures are known and have what regularizers need, and that data and weights files are there.
 
-    Data inside the suite's demo world are made by the run itself and not looked for.
+    Data inside the suite's demo world are made by the run itself and not looked for, nor are those to train on where
+    the trained backbones lie there.
 
     Raises:
         InputError: listing all that is wrong, each with the path of its key.
     """
-    lines = []
+    first_at: dict[str, str] = {}  # rows and tasks share their data: what is missing is said once
     for where, check in _checks(suite):
         try:
             check()
         except InputError as error:
-            lines.append(f"{where}: {error}")
-    require_no_problems(suite.given, list(dict.fromkeys(lines)))
+            first_at.setdefault(str(error), where)
+    require_no_problems(suite.given, [f"{where}: {message}" for message, where in first_at.items()])
 
 
 def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -52,19 +55,27 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
         if path is not None and not made_by_the_run(path):
             require_outliers(text)
 
+    def of_task(where: str, options: TaskOptions) -> Iterator[tuple[str, Callable[[], object]]]:
+        for option, source in options.sources().items():
+            yield f"{where}.{option}", partial(data, source)
+        for option, source in options.outlier_sources().items():
+            yield f"{where}.{option}", partial(outliers, source)
+
+    untrained = {cell.backbone for cell in suite.cells() if not suite.is_trained(cell)}
     for name, row in suite.backbones.items():
         where = f"backbones.{name}"
         if row.recipe is not None:
-            yield f"{where}.arch", lambda arch=row.recipe.arch: _require_architecture(arch)  # type: ignore[misc]
-            yield f"{where}.data", lambda spec=row.recipe.data: data(spec)  # type: ignore[misc]
-            yield f"{where}.regularizers", lambda recipe=row.recipe: _require_regularizers(recipe)  # type: ignore[misc]
+            yield f"{where}.arch", partial(_require_architecture, row.recipe.arch)
+            if name in untrained:
+                yield f"{where}.data", partial(data, row.recipe.data)
+            yield f"{where}.regularizers", partial(_require_regularizers, row.recipe)
         elif row.source is not None:
-            yield f"{where}.source", lambda source=row.source: _require_files(source)  # type: ignore[misc]
-    for name, options in suite.tasks.items():
-        for option, source in options.sources().items():
-            yield f"tasks.{name}.{option}", lambda spec=source: data(spec)  # type: ignore[misc]
-        for option, source in options.outlier_sources().items():
-            yield f"tasks.{name}.{option}", lambda text=source: outliers(text)  # type: ignore[misc]
+            yield f"{where}.source", partial(_require_files, row.source)
+    for task, shared in suite.tasks.items():
+        yield from of_task(f"tasks.{task}", shared)
+        for name, row in suite.backbones.items():
+            if row.tasks[task] != shared:
+                yield from of_task(f"backbones.{name}.tasks.{task}", row.tasks[task])
 
 
 def _image_path(spec: str) -> Path:

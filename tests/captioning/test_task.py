@@ -297,3 +297,8 @@ def test_what_only_the_search_needs_does_not_decide_the_fit() -> None:
     others = CaptionOptions(data="y", beam=1, longest_output=5, length_penalty=1, fixed_length=True, limit=2)
     assert plain.deciding_fit() == others.deciding_fit()
     assert plain.deciding_fit() != CaptionOptions(data="x", dropout=0.0).deciding_fit()
+
+
+def test_the_short_form_has_fewer_epochs() -> None:
+    assert CaptionOptions(data="x").in_short(2, None) == {"epochs": 2}
+    assert CaptionOptions(data="x").in_short(None, 3) == {"limit": 3}
