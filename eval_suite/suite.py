@@ -1,68 +1,27 @@
 """A suite file: backbones × seeds × tasks, validated as a whole before anything runs."""
 
-import difflib
-import re
-from importlib import resources
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from eval_suite.backbones.spec import BackboneOptions, parse_source
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.store import Cell, atomic_write
+from eval_suite.core.store import Cell, atomic_write, read_finished
 from eval_suite.core.task import TaskOptions
 from eval_suite.core.validation import problems, read_yaml, require_no_problems
-from eval_suite.evaluation import TASKS
+from eval_suite.suite_file import DemoData, find_suite, read_frame
+from eval_suite.suite_rows import SuiteBackbone, merged_options, read_backbones, read_tasks
 from eval_suite.training.recipe import Recipe
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-Seed = Annotated[int, Field(ge=0)]
-
-
-class DemoData(BaseModel):
-    """The demo world to make before anything else."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    out: Path
-    size: str = "small"
-    seed: Seed = 0
-
-
-class _Frame(BaseModel):
-    """The keys of a suite file whose content does not depend on one another."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str
-    title: str = ""
-    description: str = ""
-    demo: DemoData | None = None
-    baseline: str | None = None
-    seeds: list[Seed] = Field(default=[0], min_length=1)
-    runtime: RuntimeOptions = Field(default_factory=RuntimeOptions)
-    recipe: dict[str, Any] = Field(default_factory=dict)
-    backbones: dict[str, dict[str, Any] | None] = Field(min_length=1)
-    tasks: dict[str, dict[str, Any] | None] = Field(min_length=1)
-
-
-class SuiteBackbone(NamedTuple):
-    """One row of the comparison: trained by a recipe, or taken from a source as it is."""
-
-    recipe: Recipe | None
-    source: str | None
-    options: BackboneOptions
-
-    def source_in(self, cell: Cell) -> str:
-        """What ``--backbone`` would name to load it."""
-        return self.source if self.source is not None else str(cell.checkpoint)
 
 
 class Suite(NamedTuple):
-    """A validated suite. ``given`` is how it was asked for; ``baseline`` is one of ``backbones``; order is the file's."""
+    """A validated suite. ``given`` is how it was asked for; ``baseline`` is one of ``backbones``; order is the file's.
+
+    ``tasks`` holds the options that all rows share; those of a row are in ``task_options``.
+    """
 
     name: str
     title: str
@@ -95,15 +54,27 @@ class Suite(NamedTuple):
             for seed in (self.seeds if backbone.recipe is not None else self.seeds[:1])
         ]
 
-    def task_options(self, task: str) -> TaskOptions:
-        """Options of a task.
+    def task_options(self, task: str, backbone: str) -> TaskOptions:
+        """Options of a task for a backbone: the suite's, with the row's own over them.
 
         Raises:
-            InputError: if the suite does not run it.
+            InputError: if the suite does not run the task or has no such backbone.
         """
         if task not in self.tasks:
             raise unknown_name(f"task of suite '{self.name}'", task, self.tasks)
-        return self.tasks[task]
+        if backbone not in self.backbones:
+            raise unknown_name(f"backbone of suite '{self.name}'", backbone, self.backbones)
+        return self.backbones[backbone].tasks[task]
+
+    def is_trained(self, cell: Cell) -> bool:
+        """Whether the checkpoint of a cell lies readable where it belongs, made by the recipe as it is now."""
+        row = self.backbones[cell.backbone]
+        if row.recipe is None:
+            return False
+        try:
+            return read_finished(row.trained_at(cell).checkpoint, row.recipe.digest(), cell.seed) is not None
+        except InputError:
+            return False
 
     def summary(self) -> dict[str, Any]:
         """What the report needs to know of the suite."""
@@ -132,12 +103,6 @@ class ShortSuite(NamedTuple):
             yaml.safe_dump(self.content, stream, sort_keys=False, allow_unicode=True)
 
 
-def bundled_suites() -> dict[str, Path]:
-    """The suite files that come with the package, by name."""
-    folder = Path(str(resources.files("eval_suite") / "suites"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-
-
 def load_suite(text: str) -> Suite:
     """Read and validate a suite.
 
@@ -147,31 +112,42 @@ def load_suite(text: str) -> Suite:
     Raises:
         InputError: listing every problem of the file with the path of its key.
     """
-    path = _find(text)
+    path = find_suite(text)
     return _validated(read_yaml(path), path, given=text)
 
 
 def shorten(suite: Suite, epochs: int | None, limit: int | None) -> ShortSuite:
-    """A short form of a suite: fewer epochs, or fewer images in training and in every task.
+    """A short form of a suite: fewer epochs, also of what tasks fit, or fewer images to train and evaluate on.
 
     It is a suite of its own, named ``<name>-short``, so that its results never stand for those of the whole one.
 
     Args:
         suite: the whole one.
-        epochs: of every training; None leaves them.
-        limit: images of every split; None leaves them.
+        epochs: of every training and fit; None leaves them.
+        limit: images of every split that is trained or evaluated on; None leaves them.
 
     Returns:
         It and its file, in its report folder, which is not written yet.
     """
-    raw = read_yaml(_find(suite.given))
+    raw = read_yaml(find_suite(suite.given))
     changes = {"epochs": epochs, "limit": limit}
     given = {key: value for key, value in changes.items() if value is not None}
+
+    def cut(written: dict[str, Any], options: Mapping[str, TaskOptions]) -> dict[str, Any]:
+        return {
+            task: merged_options(type(options[task]), own or {}, options[task].in_short(epochs, limit))
+            for task, own in written.items()
+        }
+
     for name, row in suite.backbones.items():
-        if row.recipe is not None:
-            raw["backbones"][name] = {**(raw["backbones"][name] or {}), **given}
-    if limit is not None:
-        raw["tasks"] = {name: {**(options or {}), "limit": limit} for name, options in raw["tasks"].items()}
+        written = raw["backbones"][name] or {}
+        if row.home is not None and row.recipe is not None:
+            # The other suite's checkpoint is that of the whole recipe.
+            written = {**row.recipe.model_dump(mode="json"), "tasks": written.get("tasks", {})}
+        if "tasks" in written:
+            written = {**written, "tasks": cut(written["tasks"], row.tasks)}
+        raw["backbones"][name] = {**written, **(given if row.recipe is not None else {})}
+    raw["tasks"] = cut(raw["tasks"], suite.tasks)
     said = " and ".join(
         f"{value} {what}" for what, value in zip(("epochs", "images"), changes.values(), strict=True) if value
     )
@@ -198,32 +174,11 @@ def load_recipe(path: Path) -> Recipe:
         raise
 
 
-def _find(text: str) -> Path:
-    path = Path(text)
-    if path.is_file():
-        return path
-    known = bundled_suites()
-    if path.stem in known and str(path.parent) in (".", "suites") and path.suffix in ("", ".yaml"):
-        return known[path.stem]
-    if path.suffix in (".yaml", ".yml"):
-        raise InputError(f"expected a suite file at {path}, found none; bundled suites: {', '.join(known)}")
-    raise unknown_name("suite", text, known)
-
-
 def _validated(raw: dict[str, Any], path: Path, given: str) -> Suite:
-    lines: list[str] = []
-    try:
-        frame = _Frame.model_validate(raw)
-    except ValidationError as error:
-        lines += problems(error, _Frame)
-        # Carry on with the parts that hold together, so that one reading finds every problem.
-        faulty = {fault["loc"][0] for fault in error.errors()}
-        sound = {key: value for key, value in raw.items() if key in _Frame.model_fields and key not in faulty}
-        frame = _Frame.model_construct(**{"name": "unnamed", "backbones": {}, "tasks": {}, **sound})
-    backbones, backbone_lines = _backbones(frame)
-    tasks, task_lines = _tasks(frame)
-    lines += backbone_lines + task_lines + _names(frame)
-    require_no_problems(str(path), lines)
+    frame, lines = read_frame(raw)
+    tasks, task_lines = read_tasks(frame)
+    backbones, backbone_lines = read_backbones(frame)
+    require_no_problems(str(path), lines + backbone_lines + task_lines)
     return Suite(
         name=frame.name,
         title=frame.title or frame.name,
@@ -236,59 +191,3 @@ def _validated(raw: dict[str, Any], path: Path, given: str) -> Suite:
         backbones=backbones,
         tasks=tasks,
     )
-
-
-def _backbones(frame: _Frame) -> tuple[dict[str, SuiteBackbone], list[str]]:
-    found: dict[str, SuiteBackbone] = {}
-    lines: list[str] = []
-    for name, given in frame.backbones.items():
-        entry = dict(given or {})
-        try:
-            if "source" in entry:
-                source = str(entry.pop("source"))
-                parse_source(source)
-                found[name] = SuiteBackbone(None, source, BackboneOptions.model_validate(entry))
-            else:
-                recipe = Recipe.model_validate({**frame.recipe, **entry})
-                found[name] = SuiteBackbone(recipe, None, BackboneOptions())
-        except InputError as error:
-            lines.append(f"backbones.{name}.source: {error}")
-        except ValidationError as error:
-            model = BackboneOptions if "source" in (given or {}) else Recipe
-            shared = {key for key in frame.recipe if key not in entry}
-            own = problems(error, model, ("backbones", name))
-            common = problems(error, model, ("recipe",))
-            for fault, line, shared_line in zip(error.errors(), own, common, strict=True):
-                from_shared = bool(fault["loc"]) and fault["loc"][0] in shared and model is Recipe
-                lines.append(shared_line if from_shared else line)
-    return found, list(dict.fromkeys(lines))
-
-
-def _tasks(frame: _Frame) -> tuple[dict[str, TaskOptions], list[str]]:
-    found: dict[str, TaskOptions] = {}
-    lines: list[str] = []
-    for name, given in frame.tasks.items():
-        if name not in TASKS:
-            near = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TASKS)}"
-            lines.append(f"tasks.{name}: unknown task; {hint}")
-            continue
-        try:
-            found[name] = TASKS[name].options.model_validate(given or {})
-        except ValidationError as error:
-            lines += problems(error, TASKS[name].options, ("tasks", name))
-    return found, lines
-
-
-def _names(frame: _Frame) -> list[str]:
-    lines = []
-    for where, name in [("name", frame.name), *((f"backbones.{name}", name) for name in frame.backbones)]:
-        if not _NAME.fullmatch(name):
-            lines.append(
-                f"{where}: expected letters, digits and . _ + - only (it names a folder), found '{name}'"
-            )
-    if frame.baseline is not None and frame.backbones and frame.baseline not in frame.backbones:
-        lines.append(
-            f"baseline: expected one of the backbones ({', '.join(frame.backbones)}), found '{frame.baseline}'"
-        )
-    return lines

@@ -1,4 +1,4 @@
-"""The suites of the paper's tables and figures: the authors' settings, and every row trains."""
+"""The suites of the paper's tables and figures on training: the authors' settings, and every row trains."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,15 +14,17 @@ from eval_suite.backbones.sources import build_net
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.report.published import PUBLISHED
-from eval_suite.suite import bundled_suites, load_suite, shorten
+from eval_suite.suite import load_suite, shorten
+from eval_suite.suite_file import bundled_suites
 from eval_suite.training.loop import train
 from eval_suite.training.preparation import initial_start
 from eval_suite.training.recipe import Recipe
 from eval_suite.workflow.plan import make_plan
 from eval_suite.workflow.preflight import require_inputs
+from tests.test_evaluation_suites import EVALUATIONS
 
 Cli = Callable[..., Any]
-PAPER = [name for name in bundled_suites() if name.startswith(("table", "figure"))]
+PAPER = ["figure2", "figure3", *(f"table{number}" for number in range(3, 9))]
 CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
 # The same architectures with few blocks.
 SMALL: dict[str, dict[str, Any]] = {
@@ -63,8 +65,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_there_is_a_suite_for_every_table_and_figure_of_training() -> None:
-    assert ["figure2", "figure3", *(f"table{number}" for number in range(3, 9))] == PAPER
+def test_there_is_a_suite_for_every_table_and_figure() -> None:
+    named = {name for name in bundled_suites() if name.startswith(("table", "figure"))}
+    assert named == {*PAPER, *EVALUATIONS}
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -116,10 +119,11 @@ def test_every_batch_norm_starts_with_weight_one(name: str) -> None:
         assert all((norm.weight == 1).all() and not norm.bias.any() for norm in norms), recipe.arch
 
 
-def test_published_numbers_belong_to_rows() -> None:
+def test_published_numbers_belong_to_rows_and_tasks() -> None:
     for printed in PUBLISHED:
-        if printed.suite in bundled_suites():
-            assert printed.backbone in load_suite(printed.suite).backbones, printed
+        suite = load_suite(printed.suite)
+        assert printed.backbone in suite.backbones, printed
+        assert printed.task in suite.tasks, printed
 
 
 def test_rows_without_a_published_error_are_known() -> None:

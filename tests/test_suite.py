@@ -9,7 +9,8 @@ import yaml
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core.errors import InputError
 from eval_suite.evaluation import TASKS
-from eval_suite.suite import Suite, bundled_suites, load_recipe, load_suite
+from eval_suite.suite import Suite, load_recipe, load_suite
+from eval_suite.suite_file import bundled_suites
 
 
 def content(**changes: Any) -> dict[str, Any]:
@@ -96,9 +97,9 @@ def test_cells_are_backbones_times_seeds(tmp_path: Path) -> None:
 
 def test_options_of_a_task_it_does_not_run_are_wrong_input(tmp_path: Path) -> None:
     suite = load(tmp_path)
-    assert suite.task_options("classify").data == "cifar10:x"
+    assert suite.task_options("classify", "plain").data == "cifar10:x"
     with pytest.raises(InputError, match=r"unknown task of suite 'mine' 'clasify'. Did you mean 'classify'"):
-        suite.task_options("clasify")
+        suite.task_options("clasify", "plain")
 
 
 def test_the_summary_is_what_the_report_reads(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Options of the caption task."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -71,6 +71,11 @@ class CaptionOptions(TaskOptions):
         self.embed = self.embed or size.embed
         self.hidden = self.hidden or size.hidden
         return self
+
+    def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+        """Fewer epochs of the decoder too."""
+        fit = {"epochs": epochs} if epochs is not None else {}
+        return {**super().in_short(epochs, limit), **fit}
 
     def decoder_size(self) -> DecoderSize:
         """Sizes as resolved."""

@@ -45,9 +45,10 @@ def main(verb: str, arguments: list[str]) -> int:
     command_type = _command_type(task)
     default = None
     if suite is not None:
+        named = given(arguments, "--backbone") or ""
         default = command_type(
-            backbone=given(arguments, "--backbone") or "",
-            task=suite.task_options(verb),
+            backbone=named,
+            task=suite.task_options(verb, named),
             runtime=suite.runtime,
         )
     command = parse(command_type, verb, arguments, default)

@@ -127,11 +127,12 @@ def _architectures() -> Iterator[str]:
 
 
 def _suites() -> Iterator[str]:
-    from eval_suite.suite import bundled_suites, load_suite
+    from eval_suite.suite import load_suite
+    from eval_suite.suite_file import bundled_suites
 
     for name in bundled_suites():
         suite = load_suite(name)
-        yield f"{name:<14} {suite.title} ({len(suite.backbones)} backbones, tasks: {', '.join(suite.tasks)})"
+        yield f"{name:<20} {suite.title} ({len(suite.backbones)} backbones, tasks: {', '.join(suite.tasks)})"
 
 
 def _results() -> Iterator[str]:

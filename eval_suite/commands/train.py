@@ -53,12 +53,13 @@ def main(arguments: list[str]) -> int:
         if command.backbone is None:
             raise InputError(f"expected --backbone with one of: {', '.join(suite.backbones)}")
         cell = suite.cell(command.backbone, command.seed)
-        chosen = suite.backbones[command.backbone].recipe
-        if chosen is None:
+        row = suite.backbones[command.backbone]
+        if row.recipe is None:
             raise InputError(
                 f"backbone '{command.backbone}' of suite '{suite.name}' is taken as it is, not trained"
             )
-        recipe, name, folder = chosen, command.backbone, cell.checkpoint
+        home = row.trained_at(cell)
+        recipe, name, folder = row.recipe, home.backbone, home.checkpoint
     from eval_suite.training.loop import train
 
     try:
@@ -87,17 +88,22 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _leave_failed_records(suite: Suite, cell: Cell, runtime: RuntimeOptions, error: Exception) -> None:
+def _leave_failed_records(suite: Suite, failed: Cell, runtime: RuntimeOptions, error: Exception) -> None:
     """No cell of the report shall be empty without a word: its tasks say why they could not start."""
     from eval_suite.evaluation import task_named, write_failed
 
+    home = suite.backbones[failed.backbone].trained_at(failed)
     kind = type(error).__name__ if isinstance(error, EvalSuiteError) else "Error"
-    for name, options in suite.tasks.items():
-        write_failed(
-            task_named(name),
-            options,
-            cell=cell,
-            runtime=runtime,
-            type_name=kind,
-            message=f"training failed: {first_line(error)}",
-        )
+    for name, row in suite.backbones.items():
+        cell = suite.cell(name, failed.seed)
+        if row.recipe is None or row.trained_at(cell) != home:
+            continue
+        for task, options in row.tasks.items():
+            write_failed(
+                task_named(task),
+                options,
+                cell=cell,
+                runtime=runtime,
+                type_name=kind,
+                message=f"training failed: {first_line(error)}",
+            )

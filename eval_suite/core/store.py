@@ -133,6 +133,20 @@ def read_card(folder: Path) -> BackboneCard:
     return _read_model(folder / "card.json", BackboneCard, "a backbone's card")
 
 
+def read_finished(folder: Path, digest: str, seed: int) -> BackboneCard | None:
+    """The card of the training of that digest and seed, where it lies finished in a folder.
+
+    Raises:
+        InputError: if there is a card that cannot be read.
+    """
+    if not (folder / "card.json").is_file():
+        return None
+    card = read_card(folder)
+    trained = card.training or {}
+    same = (trained.get("digest"), trained.get("seed")) == (digest, seed)
+    return card if same and (folder / "model.safetensors").is_file() else None
+
+
 @contextmanager
 def exclusive(folder: Path, purpose: str) -> Iterator[None]:
     """Hold a folder against other runs of this suite; released when the process ends, however it ends.

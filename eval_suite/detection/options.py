@@ -1,11 +1,12 @@
 """Options of the detect task, with the protocol of the CutMix paper as defaults."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from eval_suite.core.task import TaskOptions
 
+_VOC_IMAGES = 16_551  # of the trainval splits of 2007 and 2012 together
 DetectorName = Literal["ssd", "ssd-fpn", "faster-rcnn-c4", "faster-rcnn-fpn"]
 TITLES: dict[str, str] = {
     "ssd": "SSD",
@@ -108,3 +109,14 @@ class DetectOptions(TaskOptions):
         """The schedule of a detector, with ``iterations`` applied."""
         own: Schedule = self.ssd if detector.startswith("ssd") else self.faster_rcnn
         return own if self.iterations is None else own.model_copy(update={"iterations": self.iterations})
+
+    def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+        """Fewer steps too: those of so many passes over ``limit`` images, or over those of VOC2007+2012."""
+        if epochs is None:
+            return super().in_short(epochs, limit)
+        images = epochs * (limit or _VOC_IMAGES)
+        steps = {
+            name: {"iterations": -(-images // schedule.batch_size)}
+            for name, schedule in (("ssd", self.ssd), ("faster_rcnn", self.faster_rcnn))
+        }
+        return {**super().in_short(epochs, limit), "iterations": None, **steps}

@@ -18,7 +18,7 @@ from eval_suite.core.errors import DivergenceError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process
 from eval_suite.core.statistics import topk_correct
-from eval_suite.core.store import exclusive
+from eval_suite.core.store import exclusive, read_finished
 from eval_suite.data.images import open_images
 from eval_suite.training.batch_norm import GroupedBatchNorm, synchronise
 from eval_suite.training.distributed import filled, share_buffers
@@ -26,7 +26,6 @@ from eval_suite.training.history import Row, best_row, write_log
 from eval_suite.training.objective import Start
 from eval_suite.training.preparation import (
     digest_of,
-    finished,
     initial_start,
     regularised_network,
     training_data,
@@ -82,7 +81,7 @@ def train(
     first = first_process()
     with exclusive(folder, "training") if first else nullcontext():
         digest = digest_of(recipe, start)
-        done = finished(folder, digest, seed)
+        done = read_finished(folder, digest, seed)
         if done is not None:
             return Trained(done, folder, already_done=True)
         say = report if first else _silent

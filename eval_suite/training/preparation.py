@@ -16,7 +16,6 @@ from eval_suite.backbones.sources import SETTINGS, build_net, finish, native_con
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
-from eval_suite.core.store import read_card
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
@@ -41,16 +40,6 @@ def digest_of(recipe: Recipe, start: Start | None) -> str:
     """SHA-256 over all that decides the weights beside the seed."""
     own = recipe.digest()
     return own if start is None else hashlib.sha256(f"{own} {start.identity}".encode()).hexdigest()
-
-
-def finished(folder: Path, digest: str, seed: int) -> BackboneCard | None:
-    """The card of the run of that digest and seed, where it lies finished in a folder."""
-    if not (folder / "card.json").is_file():
-        return None
-    card = read_card(folder)
-    trained = card.training or {}
-    same = (trained.get("digest"), trained.get("seed")) == (digest, seed)
-    return card if same and (folder / "model.safetensors").is_file() else None
 
 
 def initial_start(recipe: Recipe, *, name: str, seed: int, folder: Path, classes: list[str]) -> Start:

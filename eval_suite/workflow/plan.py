@@ -56,6 +56,7 @@ def make_plan(suite: Suite, threads: int) -> Plan:
     maker = _Maker(report, folder, threads)
     jobs: list[Job] = []
     world: list[str] = []
+    trainings: dict[Cell, Job] = {}  # rows may share a checkpoint
     if suite.demo is not None:
         demo = suite.demo
         arguments = ["data", "demo", "--out", str(demo.out), "--size", demo.size, "--seed", str(demo.seed)]
@@ -68,13 +69,18 @@ def make_plan(suite: Suite, threads: int) -> Plan:
         backbone = suite.backbones[cell.backbone]
         call = ["--suite", suite.given, "--backbone", cell.backbone, "--seed", str(cell.seed)]
         if backbone.recipe is not None:
-            decisive = {"recipe": backbone.recipe.model_dump(mode="json"), "seed": cell.seed}
-            job = maker.job(
-                f"train {cell.name}", ["train", *call], decisive, world, cell.checkpoint / "card.json"
-            )
-            jobs.append(job)
-            needs = [job.stamp]
-        for task, options in suite.tasks.items():
+            home = backbone.trained_at(cell)
+            if home not in trainings:
+                decisive = {"recipe": backbone.recipe.model_dump(mode="json"), "seed": cell.seed}
+                name = f"train {home.name}" + (f" in {home.suite}" if backbone.home is not None else "")
+                job = maker.job(name, ["train", *call], decisive, world, home.checkpoint / "card.json")
+                trainings[home] = job
+                jobs.append(job)
+                if suite.is_trained(cell):
+                    _stamp_where_missing(job)
+            needs = [trainings[home].stamp]
+        for task in suite.tasks:
+            options = suite.task_options(task, cell.backbone)
             hangs_on: dict[str, Any] = {"options": options.model_dump(mode="json")}
             if backbone.recipe is None:
                 hangs_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
@@ -129,6 +135,14 @@ class _Maker:
             threads=self.threads,
             hangs_on=hangs_on,
         )
+
+
+def _stamp_where_missing(job: Job) -> None:
+    """What another suite or a single command has trained already needs no job."""
+    stamp = Path(job.stamp)
+    if not stamp.exists():
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
 
 
 def _drop_empty_stamps(plan: Plan) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
+from eval_suite.core.task import TaskOptions
 from eval_suite.core.validation import require_no_problems
 from eval_suite.data.kinds import CLASSES, Kind, kind_of
 from eval_suite.data.outliers import parse_outliers, require_outliers
@@ -21,7 +22,8 @@ _NAMED = 3
 def require_inputs(suite: Suite, *, networks: bool = True) -> None:
     """Check that architectures are known and have what regularizers need, and that data and weights files are there.
 
-    Data inside the suite's demo world are made by the run itself and not looked for.
+    Data inside the suite's demo world are made by the run itself and not looked for, nor are those to train on where
+    the trained backbones lie there.
 
     Args:
         suite: what to look over.
@@ -70,16 +72,24 @@ def _of_networks(suite: Suite) -> Iterator[_Need]:
 
 
 def _of_files(suite: Suite) -> Iterator[_Need]:
+    untrained = {cell.backbone for cell in suite.cells() if not suite.is_trained(cell)}
     for name, row in suite.backbones.items():
-        if row.recipe is not None:
+        if row.recipe is not None and name in untrained:
             yield _data(f"backbones.{name}.data", row.recipe.data, CLASSES)
         elif row.source is not None:
             yield _Need(f"backbones.{name}.source", partial(_require_files, row.source))
-    for name, options in suite.tasks.items():
-        for option, spec in options.sources().items():
-            yield _data(f"tasks.{name}.{option}", spec, kind_of(TASKS[name].annotated))
-        for option, text in options.outlier_sources().items():
-            yield _outliers(f"tasks.{name}.{option}", text)
+    for task, shared in suite.tasks.items():
+        yield from _of_task(f"tasks.{task}", task, shared)
+        for name, row in suite.backbones.items():
+            if row.tasks[task] != shared:
+                yield from _of_task(f"backbones.{name}.tasks.{task}", task, row.tasks[task])
+
+
+def _of_task(where: str, task: str, options: TaskOptions) -> Iterator[_Need]:
+    for option, spec in options.sources().items():
+        yield _data(f"{where}.{option}", spec, kind_of(TASKS[task].annotated))
+    for option, text in options.outlier_sources().items():
+        yield _outliers(f"{where}.{option}", text)
 
 
 def _data(where: str, spec: str, kind: Kind) -> _Need:

@@ -205,6 +205,11 @@ class WsolOptions(TaskOptions):
             raise ValueError(f"method acol reads the maps of its two classifiers, found maps {self.maps}")
         return self
 
+    def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+        """Fewer epochs of the fit too, where there is one."""
+        fit = {"fit": {"epochs": epochs}} if epochs is not None and self.fit.wanted else {}
+        return {**super().in_short(epochs, limit), **fit}
+
     @property
     def crop_fraction(self) -> float:
         """Share of the resized image's sides that the input is."""

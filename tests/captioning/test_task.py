@@ -375,3 +375,8 @@ def test_the_command_ends_with_the_headline_and_where_the_fitted_model_lies(
     folder = Path("checkpoints/single/tiny-s0/caption")
     assert said.out.endswith(f"→ reports/single/results/tiny-s0/caption.json; fine-tuned: {folder}\n")
     assert any(folder.glob("*.safetensors"))
+
+
+def test_the_short_form_has_fewer_epochs() -> None:
+    assert CaptionOptions(data="x").in_short(2, None) == {"epochs": 2}
+    assert CaptionOptions(data="x").in_short(None, 3) == {"limit": 3}

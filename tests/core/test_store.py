@@ -19,6 +19,7 @@ from eval_suite.core.store import (
     atomic_write,
     exclusive,
     read_card,
+    read_finished,
     safe_name,
     write_json,
     write_json_if_changed,
@@ -244,3 +245,26 @@ def test_many_writers_at_once_leave_one_whole_file(tmp_path: Path) -> None:
     assert [writer.returncode for writer in writers] == [0, 0]
     assert reads > 10
     assert names(tmp_path) == ["r.json"]
+
+
+def test_a_training_is_finished_only_with_weights_of_its_recipe_and_seed(tmp_path: Path) -> None:
+    assert read_finished(tmp_path, "abc", 0) is None
+    card = BackboneCard(
+        name="net",
+        source="net",
+        arch="net",
+        classes=["a", "b"],
+        input_size=(8, 8),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        training={"digest": "abc", "seed": 0},
+    )
+    write_json(tmp_path / "card.json", card.model_dump(mode="json"))
+    assert read_finished(tmp_path, "abc", 0) is None
+    (tmp_path / "model.safetensors").touch()
+    assert read_finished(tmp_path, "abc", 0) == card
+    assert read_finished(tmp_path, "abd", 0) is None
+    assert read_finished(tmp_path, "abc", 1) is None
+    (tmp_path / "card.json").write_text("{")
+    with pytest.raises(InputError, match="backbone's card"):
+        read_finished(tmp_path, "abc", 0)

@@ -373,3 +373,12 @@ def test_wrong_options_are_refused() -> None:
     for wrong in ({"detectors": ()}, {"detectors": ("ssd", "ssd")}, {"ssd": {"milestones": (0.9, 0.5)}}):
         with pytest.raises(ValueError, match="expected"):
             DetectOptions.model_validate({"data": "voc:x", **wrong})
+
+
+def test_the_short_form_has_the_steps_of_so_many_passes() -> None:
+    options = DetectOptions(data="voc:x", iterations=7)
+    assert options.in_short(None, 10) == {"limit": 10}
+    short = options.in_short(2, 100)
+    assert (short["limit"], short["iterations"]) == (100, None)
+    assert (short["ssd"], short["faster_rcnn"]) == ({"iterations": 7}, {"iterations": 25})
+    assert options.in_short(1, None)["ssd"] == {"iterations": 518}

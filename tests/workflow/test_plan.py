@@ -17,6 +17,7 @@ from eval_suite.core.store import write_record
 from eval_suite.suite import Suite, load_suite
 from eval_suite.workflow.execute import _snakemake
 from eval_suite.workflow.plan import Job, Plan, jobs_to_run, make_plan, write_plan
+from tests.workflow.checkpoints import write_checkpoint
 
 
 @pytest.fixture
@@ -117,6 +118,54 @@ def test_a_backbone_taken_as_it_is_needs_no_training(make_suite: Callable[..., S
     assert not [job for job in plan.jobs if job.name.startswith("train")]
     specification = json.loads(Path(plan.jobs[1].inputs[0]).read_text())
     assert specification["source"][0] == "timm:resnet18.a1_in1k"
+
+
+def test_a_rows_own_options_are_its_jobs_alone(make_suite: Callable[..., Suite]) -> None:
+    before = times(make_plan(make_suite(), threads=1))
+    row = {"regularizers": ["cutmix"], "tasks": {"classify": {"limit": 5}}}
+    plan = make_plan(make_suite(backbones={"baseline": {}, "cutmix": row}), threads=1)
+    assert changed(before, times(plan)) == {"classify cutmix-s0", "classify cutmix-s1"}
+
+
+def test_rows_trained_in_another_suite_share_its_checkpoint_and_one_job(
+    make_suite: Callable[..., Suite],
+) -> None:
+    other = make_suite(name="other", seeds=[0])
+    Path("mini.yaml").rename("other.yaml")
+    rows = {
+        "plain": {"trained_in": "other.yaml", "row": "baseline"},
+        "limited": {
+            "trained_in": "other.yaml",
+            "row": "baseline",
+            "tasks": {"classify": {"limit": 5}},
+        },
+    }
+    suite = make_suite(seeds=[0], backbones=rows)
+    plan = make_plan(suite, threads=1)
+    assert [job.name for job in plan.jobs] == [
+        "data",
+        "train baseline-s0 in other",
+        "classify plain-s0",
+        "classify limited-s0",
+    ]
+    training = plan.jobs[1]
+    assert training.product == str(Path("checkpoints/other/baseline-s0/card.json").resolve())
+    assert all(training.stamp in job.inputs for job in plan.jobs[2:])
+    assert not Path(training.stamp).exists()
+
+    recipe = other.backbones["baseline"].recipe
+    assert recipe is not None
+    write_checkpoint(Path("checkpoints/other/baseline-s0"), recipe.digest(), seed=1)
+    make_plan(suite, threads=1)
+    assert not Path(training.stamp).exists()
+    card = Path("checkpoints/other/baseline-s0/card.json")
+    card.write_text("{")
+    make_plan(suite, threads=1)
+    assert not Path(training.stamp).exists()
+    write_checkpoint(card.parent, recipe.digest(), seed=0)
+    make_plan(suite, threads=1)
+    assert Path(training.stamp).exists()
+    assert Path(training.stamp).stat().st_mtime_ns >= Path(training.inputs[0]).stat().st_mtime_ns
 
 
 @pytest.mark.parametrize("product", ["missing", "failed", "unreadable"])

@@ -8,7 +8,9 @@ import yaml
 
 from eval_suite.core.errors import InputError
 from eval_suite.suite import load_suite
+from eval_suite.training.recipe import Recipe
 from eval_suite.workflow.preflight import require_inputs
+from tests.workflow.checkpoints import write_checkpoint
 
 
 def check(folder: Path, **changes: Any) -> None:
@@ -138,3 +140,39 @@ def test_data_of_a_kind_that_the_task_does_not_read_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=f"tasks.{task}.data: {expected}"):
         check(tmp_path, tasks={task: {"data": spec.format(tmp_path / "world")}})
+
+
+def test_a_set_that_many_need_is_named_once(tmp_path: Path) -> None:
+    row = {"tasks": {"ood": {"outliers": ["folder:gone", "folder:absent"]}}}
+    with pytest.raises(InputError) as found:
+        check(
+            tmp_path,
+            recipe={"arch": "resnet14_demo", "data": "folder:absent"},
+            backbones={"a": {}, "b": {"lr": 0.2}, "c": row},
+            tasks={
+                "classify": {"data": "folder:absent"},
+                "ood": {"data": "folder:absent", "outliers": ["folder:absent"]},
+            },
+        )
+    lines = str(found.value).splitlines()[1:]
+    assert [line.split(":")[0].strip() for line in lines] == [
+        "backbones.a.data",
+        "tasks.ood.outliers.0",
+        "backbones.c.tasks.ood.outliers.0",
+    ]
+
+
+def test_trained_backbones_need_no_data_to_train_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = {"arch": "resnet14_demo", "data": "folder:absent"}
+    tasks = {"classify": {"data": "folder:absent"}}
+    content = {"name": "other", "recipe": recipe, "backbones": {"net": {}}, "tasks": tasks}
+    Path("other.yaml").write_text(yaml.safe_dump(content))
+    rows = {"net": {"trained_in": "other.yaml"}}
+    with pytest.raises(InputError, match=r"has 1 problem:\n  backbones.net.data: expected a folder"):
+        check(tmp_path, backbones=rows, seeds=[0, 1])
+    digest = Recipe.model_validate(recipe).digest()
+    write_checkpoint(Path("checkpoints/other/net-s0"), digest, seed=0)
+    with pytest.raises(InputError, match=r"backbones.net.data"):
+        check(tmp_path, backbones=rows, seeds=[0, 1])
+    check(tmp_path, backbones=rows)

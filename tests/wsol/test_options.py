@@ -46,6 +46,12 @@ def test_presets_are_not_shared_between_options() -> None:
     assert other.milestones == [0.5, 0.75]
 
 
+def test_the_short_form_has_fewer_epochs_where_there_is_a_fit() -> None:
+    assert options(fit="paper-cub").in_short(2, 5) == {"limit": 5, "fit": {"epochs": 2}}
+    assert options(fit="paper-cub").in_short(None, 5) == {"limit": 5}
+    assert options().in_short(2, None) == {}
+
+
 def test_the_test_transforms() -> None:
     assert options().crop_fraction == 0.875
     assert options(transform="evaluation-paper").crop_fraction == 1.0
