@@ -164,18 +164,18 @@ def load_suite(text: str) -> Suite:
 
 
 def shorten(suite: Suite, epochs: int | None, limit: int | None) -> Path:
-    """Write a short form of a suite: fewer epochs, or fewer images in training and in every task.
+    """Write a short form of a suite: fewer epochs of trainings and of the tasks' fits, or fewer images to train and evaluate on.
 
-    It is a suite of its own, named ``<name>-short``, so that its results never stand for those of the whole one.
+    The fits of tasks keep their training images; detectors, whose fits count steps, take as many as so many epochs of so
+    many images have, where both are given. It is a suite of its own, named ``<name>-short``, so that its results never stand for those of the whole one.
 
     Args:
         suite: the whole one.
-        epochs: of every training; None leaves them.
+        epochs: of every training, and the most of every fit; None leaves them.
         limit: images of every split; None leaves them.
 
     Returns:
         Its file, in its report folder.
-
     """
     raw = read_yaml(_find(suite.given))
     changes = {"epochs": epochs, "limit": limit}
@@ -183,8 +183,10 @@ def shorten(suite: Suite, epochs: int | None, limit: int | None) -> Path:
     for name, row in suite.backbones.items():
         if row.recipe is not None:
             raw["backbones"][name] = {**(raw["backbones"][name] or {}), **given}
-    if limit is not None:
-        raw["tasks"] = {name: {**(options or {}), "limit": limit} for name, options in raw["tasks"].items()}
+    raw["tasks"] = {
+        name: {**(options or {}), **suite.tasks[name].shortened(epochs, limit)}
+        for name, options in raw["tasks"].items()
+    }
     said = " and ".join(
         f"{value} {what}" for what, value in zip(("epochs", "images"), changes.values(), strict=True) if value
     )

@@ -194,6 +194,30 @@ def test_a_short_form_is_a_suite_of_its_own(cifar100: None) -> None:
     assert only_epochs.description.startswith("Cut to 3 epochs: ")
 
 
+def test_a_short_form_cuts_the_fits_of_tasks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = yaml.safe_load(bundled_suites()["demo"].read_text())
+    content["tasks"]["wsol"]["fit"] = {"preset": "paper-cub", "lr": 0.005, "regularizers": ["cutmix"]}
+    content["tasks"]["detect"] |= {"iterations": None, "train_split": "VOC2007/trainval"}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    suite = load_suite("mine.yaml")
+    short, only_epochs, only_limit = (
+        load_suite(str(shorten(suite, *numbers))).tasks for numbers in ((2, 50), (2, None), (None, 50))
+    )
+    assert {options.limit for options in short.values()} == {50}
+    whole: Any = suite.tasks["wsol"]
+    for tasks in (short, only_epochs):
+        wsol: Any = tasks["wsol"]
+        assert wsol.fit == whole.fit.model_copy(update={"epochs": 2})
+        assert tasks["caption"].epochs == 2  # type: ignore[attr-defined]
+    assert only_limit["wsol"].fit.epochs == 600  # type: ignore[attr-defined]
+    # Two epochs of 50 images: 13 steps of SSD with 8 images each, 25 of Faster R-CNN with 4.
+    steps = [tasks["detect"].iterations for tasks in (short, only_epochs, only_limit)]  # type: ignore[attr-defined]
+    assert steps == [25, None, None]
+    smoke: Any = load_suite(str(shorten(load_suite("smoke"), 7, 1000))).tasks
+    assert (smoke["wsol"].fit.epochs, smoke["caption"].epochs, smoke["detect"].iterations) == (1, 2, 2)
+
+
 @pytest.mark.long
 def test_the_dry_run_of_a_short_form_names_its_jobs(cifar100: None, cli: Cli) -> None:
     said = cli("run", "table6", "--epochs", 1, "--limit", 12, "--dry-run")

@@ -1,6 +1,6 @@
 """Options of the caption task."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -71,6 +71,11 @@ class CaptionOptions(TaskOptions):
         self.embed = self.embed or size.embed
         self.hidden = self.hidden or size.hidden
         return self
+
+    def shortened(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+        """Fewer items, and fewer epochs of the fit, which is to all training captions."""
+        fewer = {} if epochs is None else {"epochs": min(epochs, self.epochs)}
+        return {**super().shortened(epochs, limit), **fewer}
 
     def decoder_size(self) -> DecoderSize:
         """Sizes as resolved."""

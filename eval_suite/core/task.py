@@ -39,6 +39,15 @@ class TaskOptions(BaseModel):
         """Every source of out-of-distribution images the task reads, by the option that names it."""
         return {}
 
+    def shortened(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+        """The options to change for a short form: items to evaluate on, and how long a fit lasts.
+
+        Args:
+            epochs: most passes of a fit over its training items; None leaves them.
+            limit: items of the split; None leaves them.
+        """
+        return {} if limit is None else {"limit": limit}
+
 
 @dataclass(frozen=True)
 class Score:

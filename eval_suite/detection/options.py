@@ -1,6 +1,7 @@
 """Options of the detect task, with the protocol of the CutMix paper as defaults."""
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -103,6 +104,15 @@ class DetectOptions(TaskOptions):
         if not value or len(set(value)) != len(value):
             raise ValueError(f"expected one detector or more, each once, found {list(value)}")
         return value
+
+    def shortened(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+        """Fewer items; where both numbers are given, as many steps as the epochs over so many images would be."""
+        changes = super().shortened(epochs, limit)
+        if epochs is None or limit is None:
+            return changes
+        schedules = [self.schedule(detector) for detector in self.detectors]
+        steps = (min(one.iterations, math.ceil(epochs * limit / one.batch_size)) for one in schedules)
+        return {**changes, "iterations": max(steps)}
 
     def schedule(self, detector: str) -> Schedule:
         """The schedule of a detector, with ``iterations`` applied."""

@@ -205,6 +205,14 @@ class WsolOptions(TaskOptions):
             raise ValueError(f"method acol reads the maps of its two classifiers, found maps {self.maps}")
         return self
 
+    def shortened(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+        """Fewer items, and fewer epochs of the fit, which is to all training images."""
+        changes = super().shortened(epochs, limit)
+        if epochs is None or self.fit.epochs is None:
+            return changes
+        fit = self.fit.model_dump(mode="json", exclude_none=True)
+        return {**changes, "fit": {**fit, "epochs": min(epochs, self.fit.epochs)}}
+
     @property
     def crop_fraction(self) -> float:
         """Share of the resized image's sides that the input is."""
