@@ -119,7 +119,8 @@ def load_suite(text: str) -> Suite:
 def shorten(suite: Suite, epochs: int | None, limit: int | None) -> ShortSuite:
     """A short form of a suite: fewer epochs, also of what tasks fit, or fewer images to train and evaluate on.
 
-    It is a suite of its own, named ``<name>-short``, so that its results never stand for those of the whole one.
+    The fits of tasks keep their training images; detectors, whose fits count steps, take those of so many epochs of so
+    many images. It is a suite of its own, named ``<name>-short``, so that its results never stand for those of the whole one.
 
     Args:
         suite: the whole one.

@@ -27,7 +27,7 @@ class RunCommand(BaseModel):
     executor: str | None = None
     """Snakemake executor plugin to run jobs elsewhere, such as slurm."""
     epochs: int | None = Field(default=None, ge=1)
-    """Train for this many epochs instead; the result is a suite of its own, NAME-short."""
+    """Train, and fit in tasks, for this many epochs instead; the result is a suite of its own, NAME-short."""
     limit: int | None = Field(default=None, ge=1)
     """Train and evaluate on this many images of each split; likewise."""
     dry_run: bool = False

@@ -1,4 +1,4 @@
-"""VGG, GoogLeNet and Inception-v3 cut off at stride 16, with a convolution, global average pooling and one linear layer.
+"""VGG, GoogLeNet and Inception-v3 cut off at stride 16, to stand in a GapNet.
 
 The networks that class activation maps were introduced with: "VGG-GAP" and "GoogLeNet-GAP" (Zhou et al., CVPR 2016,
 sec. 3.1), whose maps are 14x14 for images of 224 pixels. All that remains of the network keeps its weights.
@@ -12,10 +12,21 @@ import timm
 import torchvision
 from torch import Tensor, nn
 
-CONV6_CHANNELS = 1024
 _GOOGLENET_LAST, _INCEPTION_LAST = "inception4e", "Mixed_6e"
 _VGG = (timm.models.VGG, torchvision.models.VGG)
 _INCEPTION = (timm.models.InceptionV3, torchvision.models.Inception3)
+
+
+class Places(NamedTuple):
+    """Where methods attach to a GapNet, by names of its layers.
+
+    Attributes:
+        attention: what ADL stands behind.
+        guides: ends of the last two resolutions, which SPG's side branches start from.
+    """
+
+    attention: tuple[str, ...]
+    guides: tuple[str, ...]
 
 
 class Cut(NamedTuple):
@@ -24,37 +35,12 @@ class Cut(NamedTuple):
     Attributes:
         features: the kept layers, with an output of ``channels`` at a sixteenth of the input's sides.
         channels: channels of that output.
-        attention: layers of ``features`` that ADL stands behind.
-        guides: ends of the last two resolutions in ``features``, which SPG's side branches start from.
+        places: in a GapNet of these features.
     """
 
     features: nn.Sequential
     channels: int
-    attention: tuple[str, ...]
-    guides: tuple[str, str]
-
-
-class GapNet(nn.Module):
-    """Features → 3x3 convolution → ReLU → global average pooling → linear layer.
-
-    Args:
-        features: the kept layers of a network.
-        channels: channels that they end with.
-        classes: outputs.
-    """
-
-    def __init__(self, features: nn.Module, channels: int, classes: int) -> None:
-        super().__init__()
-        self.features = features
-        self.conv6 = nn.Conv2d(channels, CONV6_CHANNELS, 3, padding=1)
-        self.relu = nn.ReLU()
-        self.fc = nn.Linear(CONV6_CHANNELS, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, classes) of normalised images (N, 3, H, W)."""
-        pooled: Tensor = self.relu(self.conv6(self.features(x))).mean((2, 3))
-        logits: Tensor = self.fc(pooled)
-        return logits
+    places: Places
 
 
 def cut(net: nn.Module) -> Cut | None:
@@ -64,10 +50,22 @@ def cut(net: nn.Module) -> Cut | None:
     if isinstance(net, torchvision.models.GoogLeNet):
         children = _until(net, _GOOGLENET_LAST)
         guides = ("inception3b", _GOOGLENET_LAST)
-        return Cut(_sequence(net, children), 832, ("maxpool2", *guides), guides)
+        return Cut(_sequence(net, children), 832, _places(("maxpool2", *guides), guides))
     if isinstance(net, _INCEPTION):
         return _cut_inception(net)
     return None
+
+
+def vgg_places(features: nn.Module) -> Places:
+    """Where methods attach to VGG-GAP: ADL behind pool3, conv4_3 and conv5_3, as its authors have it.
+
+    Args:
+        features: VGG's layers to conv5_3 with its ReLU.
+    """
+    layers = list(features.children())
+    pools = [place for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
+    before_pool4, last = str(pools[3] - 1), str(len(layers) - 1)
+    return _places((str(pools[2]), before_pool4, last), (before_pool4, last))
 
 
 def has_no_pooled_map(net: nn.Module) -> bool:
@@ -75,14 +73,17 @@ def has_no_pooled_map(net: nn.Module) -> bool:
     return isinstance(net, _VGG)
 
 
+def _places(attention: tuple[str, ...], guides: tuple[str, ...]) -> Places:
+    return Places(*(tuple(f"features.{name}" for name in names) for names in (attention, guides)))
+
+
 def _cut_vgg(net: nn.Module) -> Cut:
-    """To conv5_3 with its ReLU; ADL behind pool3, conv4_3 and conv5_3 as its authors have it."""
+    """To conv5_3 with its ReLU."""
     layers = list(net.get_submodule("features").children())
-    pools = [place for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
-    features = nn.Sequential(*layers[: pools[-1]])
+    last_pool = max(place for place, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d))
+    features = nn.Sequential(*layers[:last_pool])
     channels = next(layer.out_channels for layer in reversed(features) if isinstance(layer, nn.Conv2d))
-    before_pool4, last = str(pools[3] - 1), str(pools[-1] - 1)
-    return Cut(features, channels, (str(pools[2]), before_pool4, last), (before_pool4, last))
+    return Cut(features, channels, vgg_places(features))
 
 
 def _cut_inception(net: nn.Module) -> Cut:
@@ -98,7 +99,7 @@ def _cut_inception(net: nn.Module) -> Cut:
     # Mixed_6a pools inside its forward; a border of zeros below and right pads all its branches.
     padded = {"Mixed_6a": nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), children["Mixed_6a"])}
     guides = ("Mixed_5d", _INCEPTION_LAST)
-    return Cut(_sequence(net, {**children, **padded}), 768, ([*pools][-1], *guides), guides)
+    return Cut(_sequence(net, {**children, **padded}), 768, _places(([*pools][-1], *guides), guides))
 
 
 def _until(net: nn.Module, last: str) -> dict[str, nn.Module]:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.architectures.vgg_gap import GapNet
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.records import BackboneCard
-from eval_suite.wsol.gap import GapNet, cut, has_no_pooled_map
+from eval_suite.wsol.gap import cut, has_no_pooled_map, vgg_places
 
 TRUNK = "trunk"
 """Where the network of a method that brings its own last layers keeps what `trunk` gave it."""
@@ -52,7 +53,8 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
     """Prepare a copy of a backbone for localisation; the backbone itself is left alone.
 
     The last stage of a ResNet gets stride 1 and keeps its weights (``layer4`` for 14x14 maps of 224 pixels). VGG
-    becomes VGG-GAP; GoogLeNet and Inception-v3 are cut off alike. Any other network keeps its map, said in a note.
+    becomes VGG-GAP; GoogLeNet and Inception-v3 are cut off alike. A VGG-GAP is large as it is. Any other network keeps
+    its map, said in a note.
     The last linear layer is initialised anew, by torch's global generator.
 
     Args:
@@ -66,7 +68,6 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
     net = copy.deepcopy(backbone.net)
     kept = cut(net) if enlarge or has_no_pooled_map(net) else None
     if kept is not None:
-        inside = "features.{}".format
         return Localiser(
             GapNet(kept.features, kept.channels, classes),
             feature_layer="relu",
@@ -75,8 +76,8 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
             channels=kept.channels,
             classes=classes,
             new=("conv6", "fc"),
-            attention=tuple(map(inside, kept.attention)),
-            guides=tuple(map(inside, kept.guides)),
+            attention=kept.places.attention,
+            guides=kept.places.guides,
             notes=(),
         )
     head = linear_head(backbone)
@@ -85,7 +86,12 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
     assert backbone.card.feature_layer is not None
     stages = _stages(net)
     layer = backbone.card.feature_layer
-    notes = _enlarge(net, stages, layer, backbone.card) if enlarge else ()
+    notes: tuple[str, ...] = ()
+    if isinstance(net, GapNet):  # its map is the enlarged one
+        attention, guides = vgg_places(net.features)
+    else:
+        attention, guides = _residual_attention(net, stages), tuple(stages[-3:-1]) if len(stages) > 2 else ()
+        notes = _enlarge(net, stages, layer, backbone.card) if enlarge else ()
     return Localiser(
         net,
         feature_layer=layer,
@@ -94,8 +100,8 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
         channels=channels,
         classes=classes,
         new=(head,),
-        attention=_residual_attention(net, stages),
-        guides=tuple(stages[-3:-1]) if len(stages) > 2 else (),
+        attention=attention,
+        guides=guides,
         notes=notes,
     )
 

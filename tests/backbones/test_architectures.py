@@ -1,5 +1,7 @@
 """Our architectures: sizes of the papers, timm's interface, and layers where regularizers look for them."""
 
+from itertools import pairwise
+
 import pytest
 import timm
 import torch
@@ -33,6 +35,12 @@ def resnet110_count(classes: int) -> int:
     return total + wide * classes + classes
 
 
+def vgg16_gap_count(classes: int) -> int:
+    widths = [3, *[64] * 2, *[128] * 2, *[256] * 3, *[512] * 6, 1024]
+    convolutions = sum(9 * a * b + b for a, b in pairwise(widths))
+    return convolutions + 1024 * classes + classes
+
+
 @pytest.mark.parametrize(
     ("arch", "classes", "options", "parameters", "millions"),
     [
@@ -44,6 +52,7 @@ def resnet110_count(classes: int) -> int:
         ("resnet50", 1000, {}, 25_557_032, "25.557"),
         ("seresnet50", 1000, {}, 28_088_024, "28.088"),
         ("geresnet50", 1000, {}, 33_652_696, "33.7"),
+        ("vgg16_gap", 1000, {}, vgg16_gap_count(1000), "20.5"),
     ],
 )
 def test_parameter_counts(
@@ -63,6 +72,7 @@ def test_parameter_counts(
         ("pyramidnet110_a64", {"depth": 14, "alpha": 12, "bottleneck": False}, 32, "act_final"),
         ("resnet110_bottleneck_cifar", {"blocks": 1}, 32, "layer3"),
         ("geresnet50", {"layers": [1, 1, 1, 1], "img_size": 64}, 64, "layer4"),
+        ("vgg16_gap", {}, 32, "relu"),
     ],
 )
 def test_they_are_classifiers_of_timms_kind(

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.architectures.vgg_gap import GapNet
 from eval_suite.core.errors import EvalSuiteError, InputError
-from eval_suite.wsol.gap import GapNet
 from eval_suite.wsol.networks import (
     Localiser,
     linear_head,
@@ -134,12 +134,28 @@ def test_vggs_conv_layers_end_where_the_fully_connected_ones_began_also_without_
     assert side(found, 32) == 2
 
 
+def test_a_vgg_gap_trained_as_one_keeps_all_but_its_last_layer() -> None:
+    given = backbone("vgg16_gap", 64)
+    found = make_localiser(given, 6, enlarge=True)
+    assert (found.feature_layer, found.head, found.new, found.notes) == ("relu", "fc", ("fc",), ())
+    assert (found.body, found.channels) == ("relu", 1024)
+    assert found.guides == ("features.22", "features.29")
+    assert side(found, 64) == 4
+    before, after = (outputs(net, ("relu",), 64)["relu"] for net in (given.net, found.net))
+    assert torch.equal(before, after)
+    # The layers are those of the GAP variant that a fit makes of VGG-16.
+    narrow = make_localiser(backbone("vgg16", 32, **_NARROW), 4, enlarge=True).net
+    shapes = {key: value.shape for key, value in narrow.state_dict().items()}
+    assert shapes == {key: value.shape for key, value in given.net.state_dict().items()}
+
+
 @pytest.mark.parametrize(
     ("arch", "size", "places"),
     [
         ("resnet50", 64, ("layer3.0", "layer4.0", "layer4.2")),
         ("resnet14_demo", 64, ("layer2.0", "layer3.0", "layer3.1")),
         ("vgg16", 32, ("features.16", "features.22", "features.29")),
+        ("vgg16_gap", 32, ("features.16", "features.22", "features.29")),
     ],
 )
 def test_adl_stands_where_its_authors_put_it(arch: str, size: int, places: tuple[str, ...]) -> None:
