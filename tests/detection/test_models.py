@@ -1,6 +1,7 @@
 """Detectors get the backbone's weights, all of them, and compute its features."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -45,6 +46,8 @@ def detector_maps(model: torch.nn.Module, image: Tensor) -> tuple[Tensor, ...]:
         ("resnext50_32x4d", "faster-rcnn-c4", ["layer3"]),
         ("resnet18", "faster-rcnn-fpn", ["layer1", "layer2", "layer3", "layer4"]),
         ("mobilenetv3_small_050", "ssd-fpn", ["blocks.1", "blocks.3", "blocks.5"]),
+        ("seresnet50", "ssd", ["layer2", "layer3"]),
+        ("seresnext50_32x4d", "faster-rcnn-c4", ["layer3"]),
     ],
 )
 @torch.no_grad()
@@ -54,6 +57,7 @@ def test_features_are_the_classifiers(arch: str, detector: str, layers: list[str
         norm.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
         norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     before = copy.deepcopy(backbone.net.state_dict())
+    # As timm initialises them, residual branches end in zeros, which a network without these branches equals.
     built = build_detector(detector, backbone, 7, small_options(), seed=0)
     image = (torch.rand(1, 3, 96, 96) * 255).round() / 255
     own = detector_maps(built.model, image)
@@ -63,6 +67,30 @@ def test_features_are_the_classifiers(arch: str, detector: str, layers: list[str
     native = "MMDetection's" in built.loaded
     assert native == (arch in ("torchvision:resnet50", "resnext50_32x4d", "resnet18"))
     assert all(torch.equal(value, backbone.net.state_dict()[key]) for key, value in before.items())
+
+
+def strided_early(net: torch.nn.Module) -> None:
+    """Caffe's ResNet: the first convolution of a stage takes its stride, not the second."""
+    for stage in (net.layer2, net.layer3):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)  # type: ignore[index,union-attr]
+
+
+def with_another_activation(net: torch.nn.Module) -> None:
+    net.layer1[0].act1 = torch.nn.SiLU()  # type: ignore[index,union-attr]
+
+
+@pytest.mark.parametrize("change", [strided_early, with_another_activation])
+def test_a_difference_hidden_behind_zeros_is_seen(change: Callable[[torch.nn.Module], None]) -> None:
+    backbone = make_backbone("resnet50")
+    assert "MMDetection's ResNet-50" in build_detector("ssd", backbone, 3, small_options(), seed=0).loaded
+    change(backbone.net)
+    assert "from the network itself" in build_detector("ssd", backbone, 3, small_options(), seed=0).loaded
+
+
+def test_a_dilated_resnet_is_no_plain_one() -> None:
+    backbone = make_backbone("resnet18", output_stride=16)
+    built = build_detector("faster-rcnn-fpn", backbone, 3, small_options(), seed=0)
+    assert "from the network itself" in built.loaded
 
 
 @torch.no_grad()
