@@ -173,7 +173,9 @@ def headline(result_metrics: list[Metric]) -> str:
     def shown(value: float) -> str:
         return f"{100 * value:.2f} %" if percent else f"{value:.4g} {first.unit}"
 
-    interval = f" [{shown(first.interval[0])}, {shown(first.interval[1])}]" if first.interval else ""
+    interval = f", no interval as {first.reason}" if first.reason else ""
+    if first.interval:
+        interval = f" [{shown(first.interval[0])}, {shown(first.interval[1])}]"
     return f"{first.name} {shown(first.value)}{interval} (n = {first.n:,})"
 
 
