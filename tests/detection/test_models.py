@@ -144,7 +144,7 @@ def test_faster_rcnn_on_a_resnet50_is_the_c4_model() -> None:
     assert (anchors["scales"], anchors["ratios"], anchors["strides"]) == ([8, 16, 32], [0.5, 1.0, 2.0], [16])
     assert config["roi_head"]["bbox_head"]["roi_feat_size"] == 4
     assert config["test_cfg"]["rcnn"] == {
-        "score_thr": 0.001,
+        "score_thr": 0.0,
         "nms": {"type": "nms", "iou_threshold": 0.3},
         "max_per_img": 100,
     }
