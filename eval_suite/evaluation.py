@@ -201,7 +201,9 @@ def metric_line(metric: Metric) -> str:
     def shown(value: float) -> str:
         return f"{100 * value:.2f} %" if percent else f"{value:.4g} {metric.unit}"
 
-    interval = f" [{shown(metric.interval[0])}, {shown(metric.interval[1])}]" if metric.interval else ""
+    interval = f", no interval as {metric.reason}" if metric.reason else ""
+    if metric.interval:
+        interval = f" [{shown(metric.interval[0])}, {shown(metric.interval[1])}]"
     return f"{name} {shown(metric.value)}{interval} (n = {metric.n:,})"
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from eval_suite.captioning.meteor import meteor_of
 from eval_suite.captioning.metrics import ORDERS, CaptionScores, bleu_of
+from eval_suite.core.metrics import bounds
 from eval_suite.core.records import Metric
 from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
 
@@ -119,8 +120,7 @@ def _mean(name: str, values: NDArray[np.float64], highest: float) -> Metric:
         value=float(values.mean()),
         higher_is_better=True,
         n=len(values),
-        interval=(max(0.0, interval.low), min(highest, interval.high)),
-        method=_MEAN,
+        **bounds(Interval(max(0.0, interval.low), min(highest, interval.high)), _MEAN)._asdict(),
     )
 
 
@@ -138,8 +138,7 @@ def _corpus(
         value=float(value),
         higher_is_better=True,
         n=len(statistics),
-        interval=interval,
-        method=_CORPUS,
+        **bounds(interval, _CORPUS)._asdict(),
     )
 
 

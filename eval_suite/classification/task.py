@@ -14,7 +14,7 @@ from eval_suite.core.calibration import (
     reliability,
 )
 from eval_suite.core.errors import EvalSuiteError, InputError
-from eval_suite.core.metrics import CALIBRATION_BINS, calibration_metric, share_metric
+from eval_suite.core.metrics import CALIBRATION_BINS, bounds, calibration_metric, share_metric
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Curve, Metric
@@ -172,8 +172,7 @@ def _metrics(
             unit="nats",
             higher_is_better=False,
             n=n,
-            interval=bootstrap_mean(outcomes["NLL"]),
-            method="percentile bootstrap over items",
+            **bounds(bootstrap_mean(outcomes["NLL"]), "percentile bootstrap over items")._asdict(),
         )
     )
     found.append(calibration_metric(confidence, correct))

@@ -1,5 +1,7 @@
 """Metrics in the form several tasks report them, interval and method included (numpy only)."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,32 @@ from eval_suite.core.statistics import Interval, bootstrap_normal, wilson_interv
 
 CALIBRATION_BINS = 15
 ECE = f"ECE ({CALIBRATION_BINS} equal-width bins)"
+
+
+class Bounds(NamedTuple):
+    """What a metric says of its uncertainty: an interval and how it was found, or the reason why there is none."""
+
+    interval: Interval | None
+    method: str | None
+    reason: str | None = None
+
+
+def bounds(found: Interval, method: str) -> Bounds:
+    """A bootstrap's interval, or none where no resample differs: that the items agree is no proof."""
+    if found.degenerate:
+        return Bounds(None, None, "every resample of the items gives the same value")
+    return Bounds(found, method)
+
+
+def rate_bounds(found: Interval, method: str, value: float, n: int) -> Bounds:
+    """A bootstrap's interval of a mean of n outcomes in [0, 1], or Wilson's where no resample differs.
+
+    No hit among n items leaves room for some among others. Of all outcomes with a given mean, successes and failures
+    spread most, so the interval of a share is on the safe side.
+    """
+    if found.degenerate:
+        return Bounds(wilson_interval(value * n, n), f"Wilson score of {n} items, as no resample differs")
+    return Bounds(found, method)
 
 
 def share_metric(
@@ -38,6 +66,8 @@ def calibration_metric(confidence: NDArray[np.floating], correct: NDArray[np.boo
         value=error(np.arange(n)),
         higher_is_better=False,
         n=n,
-        interval=bootstrap_normal(error, n, bounds=Interval(0.0, 1.0)),
-        method="normal approximation with the bootstrap's standard error",
+        **bounds(
+            bootstrap_normal(error, n, bounds=Interval(0.0, 1.0)),
+            "normal approximation with the bootstrap's standard error",
+        )._asdict(),
     )

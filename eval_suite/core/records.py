@@ -26,8 +26,9 @@ class Metric(_Strict):
     """One number, with all that is needed to read it.
 
     ``name`` is the name in full with its variant; rates are fractions. ``value`` is null only with a
-    ``reason``. ``interval`` bounds the value at 95 %, ``method`` says how they were found. ``subset`` names the
-    items when they are not all scored ones (a class, a corruption, an OOD set).
+    ``reason``; beside a value, ``reason`` says why an interval is missing. ``interval`` bounds the value at 95 %,
+    ``method`` says how they were found. ``subset`` names the items when they are not all scored ones (a class, a
+    corruption, an OOD set).
     """
 
     name: str

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _RESAMPLE_BUDGET = 20_000_000
+_ROUNDING = 1e-12
 
 
 class Interval(NamedTuple):
@@ -14,6 +15,11 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether it has no width but for rounding: the sample says nothing of how far the value may be off."""
+        return self.high - self.low < _ROUNDING
 
 
 class PairedDifference(NamedTuple):
@@ -29,11 +35,11 @@ class PairedDifference(NamedTuple):
         return self.interval.low <= 0.0 <= self.interval.high
 
 
-def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interval:
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> Interval:
     """Wilson score interval of a binomial proportion, without continuity correction.
 
     Args:
-        successes: number of successes, 0 <= successes <= n.
+        successes: number of successes, 0 <= successes <= n; a fraction where items succeed in part.
         n: number of trials, at least 1.
         confidence: coverage in (0, 1).
 

@@ -196,7 +196,7 @@ def faster_rcnn_config(
         },
         "test_cfg": {
             "rpn": _proposals(6000, 300),
-            "rcnn": {"score_thr": 0.001, "nms": {"type": "nms", "iou_threshold": 0.3}, "max_per_img": 100},
+            "rcnn": {"score_thr": 0.0, "nms": {"type": "nms", "iou_threshold": 0.3}, "max_per_img": 100},
         },
     }
 

@@ -105,6 +105,11 @@ class DetectOptions(TaskOptions):
             raise ValueError(f"expected one detector or more, each once, found {list(value)}")
         return value
 
+    def schedule(self, detector: str) -> Schedule:
+        """The schedule of a detector, with ``iterations`` applied."""
+        own: Schedule = self.ssd if detector.startswith("ssd") else self.faster_rcnn
+        return own if self.iterations is None else own.model_copy(update={"iterations": self.iterations})
+
     def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
         """Fewer steps too: those of so many passes over ``limit`` images, or over those of VOC2007+2012."""
         if epochs is None:

@@ -1,5 +1,6 @@
 """MMDetection's own ResNet and ResNeXt in the place of timm's and torchvision's, where they are the same network."""
 
+import copy
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ _SIDE = 96
 def own_resnet(net: nn.Module, *, stages: int, out: tuple[int, ...]) -> dict[str, Any] | None:
     """The config of MMDetection's backbone that computes the same as a network's first stages; None for any other.
 
-    Which network it is, is read off its layers and then checked: every weight must have its place, and the maps of
-    a random image must be the same.
+    Which network it is, is read off its layers and then checked: every weight of the stem and of these stages must have
+    its place, none may be left over, and the maps of a random image must be the same, also where weights of zero keep
+    a residual branch from being seen.
 
     Args:
         net: a classifier.
@@ -32,11 +34,14 @@ def own_resnet(net: nn.Module, *, stages: int, out: tuple[int, ...]) -> dict[str
     from mmdet.registry import MODELS
 
     twin = MODELS.build({**config, "norm_cfg": {"type": "BN"}})
-    own, theirs = twin.state_dict(), net.state_dict()
-    if any(key not in theirs or theirs[key].shape != value.shape for key, value in own.items()):
+    places = {key: value.shape for key, value in twin.state_dict().items()}
+    children = {key.split(".")[0] for key in places}
+    shown = _shown(net)
+    theirs = {key: value for key, value in shown.state_dict().items() if key.split(".")[0] in children}
+    if places != {key: value.shape for key, value in theirs.items()}:
         return None
-    twin.load_state_dict({key: theirs[key] for key in own})
-    return config if _same_maps(net, twin, [f"layer{i + 1}" for i in out]) else None
+    twin.load_state_dict(theirs)
+    return config if _same_maps(shown, twin, [f"layer{i + 1}" for i in out]) else None
 
 
 def _described(net: nn.Module) -> dict[str, Any] | None:
@@ -62,6 +67,17 @@ def _described(net: nn.Module) -> dict[str, Any] | None:
 
 
 @torch.no_grad()
+def _shown(net: nn.Module) -> nn.Module:
+    """A copy whose normalisation hides no branch: the last one of a residual branch often begins at zero."""
+    copied = copy.deepcopy(net)
+    generator = torch.Generator().manual_seed(0)
+    for layer in copied.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.affine:
+            layer.weight.uniform_(0.2, 0.6, generator=generator)
+    return copied
+
+
+@torch.no_grad()
 def _same_maps(net: nn.Module, twin: nn.Module, layers: list[str]) -> bool:
     kept: list[torch.Tensor] = []
     handles = [
@@ -75,6 +91,6 @@ def _same_maps(net: nn.Module, twin: nn.Module, layers: list[str]) -> bool:
     twin.eval()  # which gives nothing back in MMDetection's networks
     maps = twin(image)
     return all(
-        torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max()))
+        a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max()))
         for a, b in zip(kept, maps, strict=True)
     )

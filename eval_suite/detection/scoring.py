@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.conventions import BOXES, BOXES_OF_DETECTOR, VOC_BOXES
+from eval_suite.core.metrics import bounds
 from eval_suite.core.records import Curve, Metric
 from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
 from eval_suite.data.voc import VocIndex
@@ -83,7 +84,8 @@ def _mean_ap(prefix: str, variant: str, words: str, ranking: Ranking, images: in
     if not len(classes_with_objects(ranking)):
         return Metric(name=name, value=None, higher_is_better=True, n=images, reason=_NOTHING)
     if variant == "area":
-        interval = bootstrap_mean(image_influence(ranking))
+        low, high = bootstrap_mean(image_influence(ranking))
+        interval = Interval(max(0.0, low), min(1.0, high))
         method = "percentile bootstrap over images, each with its influence on the AP"
     else:
 
@@ -97,8 +99,7 @@ def _mean_ap(prefix: str, variant: str, words: str, ranking: Ranking, images: in
         value=mean_ap(ranking, variant),
         higher_is_better=True,
         n=images,
-        interval=interval,
-        method=method,
+        **bounds(interval, method)._asdict(),
     )
 
 

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.metrics import rate_bounds
 from eval_suite.core.records import Metric
 from eval_suite.core.runtime import derive_seed
-from eval_suite.core.statistics import wilson_interval
+from eval_suite.core.statistics import Interval
 from eval_suite.ood.metrics import (
     Detection,
     Ranking,
@@ -177,23 +178,21 @@ def _row(metric: str, name: str, sets: list[_Measured], note: str, subset: str |
     if metric == ACCURACY:
         # The best threshold of a resample fits it better than the sample's fits the sample.
         half = 1.96 * float(means.std(ddof=1))
-        low, high = max(0.5, value - half), min(1.0, value + half)
+        interval = Interval(max(0.5, value - half), min(1.0, value + half))
         method = "normal approximation with the bootstrap's standard error"
     else:
-        low, high = (float(bound) for bound in np.quantile(means, [0.025, 0.975]))
+        interval = Interval(*(float(bound) for bound in np.quantile(means, [0.025, 0.975])))
         method = "percentile bootstrap"
-    if low == high:
-        fewest = min(min(each.known, each.outliers) for each in sets)
-        low, high = wilson_interval(round(value * fewest), fewest)
-        method = f"Wilson score of {fewest} items, as no resample differs"
+    fewest = min(min(each.known, each.outliers) for each in sets)
+    found = rate_bounds(interval, method, value, fewest)
     over = "" if subset else f"mean over {len(sets)} outlier set{'s' if len(sets) > 1 else ''}; "
     return Metric(
         name=name,
         value=value,
         higher_is_better=metric != FPR,
         n=n,
-        interval=(low, high),
-        method=over + method + (f"; score: {note}" if note else ""),
+        interval=found.interval,
+        method=f"{over}{found.method}" + (f"; score: {note}" if note else ""),
         subset=subset,
     )
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from eval_suite.core.calibration import confidence_and_correctness
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import ECE, calibration_metric
+from eval_suite.core.metrics import ECE, calibration_metric, rate_bounds
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Curve, DataInfo, Metric
 from eval_suite.core.runtime import RuntimeOptions
@@ -174,9 +174,10 @@ def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> li
             value=float(values.mean()),
             higher_is_better=False,
             n=len(values),
-            interval=bootstrap_mean(values),
-            method="percentile bootstrap over items",
             subset=name,
+            **rate_bounds(
+                bootstrap_mean(values), "percentile bootstrap over items", float(values.mean()), len(values)
+            )._asdict(),
         )
         for name, values in means.items()
     ]

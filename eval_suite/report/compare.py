@@ -273,3 +273,5 @@ def _remarks(entries: list[Entry], found: dict[int, Metric]) -> Iterable[str]:
             yield f"{seed}not measured"
         elif metric.value is None:
             yield f"{seed}no value ({metric.reason})"
+        elif metric.reason:
+            yield f"{seed}no interval ({metric.reason})"

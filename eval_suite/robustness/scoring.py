@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.metrics import share_metric
+from eval_suite.core.metrics import rate_bounds, share_metric
 from eval_suite.core.records import Curve, Metric
 from eval_suite.core.statistics import bootstrap_mean
 from eval_suite.robustness.metrics import in_none_of, mean_per_item, trapezoid_weights
@@ -90,14 +90,16 @@ class _Collector:
         subset: str | None = None,
     ) -> None:
         """A mean of values in [0, 1], bootstrapped."""
+        value = float(values.mean())
+        found = rate_bounds(bootstrap_mean(values), _BOOTSTRAP, value, len(values))
         metric = Metric(
             name=name,
-            value=float(values.mean()),
+            value=value,
             higher_is_better=higher_is_better,
             n=len(values),
-            interval=bootstrap_mean(values),
-            method=f"{method}; {_BOOTSTRAP}",
             subset=subset,
+            interval=found.interval,
+            method=f"{method}; {found.method}",
         )
         (self.points if subset else self.whole).append(metric)
         if subset is None and outcome is not None:

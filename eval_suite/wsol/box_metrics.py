@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.metrics import rate_bounds
 from eval_suite.core.records import Curve, Metric
 from eval_suite.core.statistics import bootstrap_mean, wilson_interval
 from eval_suite.wsol.metrics import BoxFits, accuracy_curve, best_threshold, correct_at
@@ -100,12 +101,10 @@ def _max_box_acc(
     every = [best_threshold(fits.every[:, :, i], fits.peaks, thresholds) for i in range(len(ious))]
     outcome = np.mean([one.correct for one in every], axis=0)
     sigmas = ", ".join(f"{one.threshold:.3f}" for one in every)
-    found.add(
-        mean,
-        outcome,
-        bootstrap_mean(outcome),
-        f"percentile bootstrap over items; σ={sigmas} {_CHOSEN}",
+    uncertain = rate_bounds(
+        bootstrap_mean(outcome), "percentile bootstrap over items", float(outcome.mean()), found.items
     )
+    found.add(mean, outcome, uncertain.interval, f"{uncertain.method}; σ={sigmas} {_CHOSEN}")
     for i, (name, one) in enumerate(zip(each, every, strict=True)):
         if len(ious) > 1:
             found.share(name, one.correct, f"σ={one.threshold:.3f} {_CHOSEN}")
@@ -125,7 +124,7 @@ class _Collected:
         self.add(name, correct.astype(np.float64), interval, "Wilson score" + (f"; {note}" if note else ""))
 
     def add(
-        self, name: str, outcome: NDArray[np.float64], interval: tuple[float, float], method: str
+        self, name: str, outcome: NDArray[np.float64], interval: tuple[float, float] | None, method: str
     ) -> None:
         self.outcomes[name] = outcome
         self.metrics.append(

@@ -3,7 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.metrics import bounds
 from eval_suite.core.records import Curve, Metric
+from eval_suite.core.statistics import Interval
 from eval_suite.wsol.box_metrics import Scored
 from eval_suite.wsol.pixels import pixel_average_precision, precision_recall
 
@@ -32,8 +34,9 @@ def pixel_metrics(histograms: NDArray[np.integer] | None, items: int, reason: st
         value=pixel_average_precision(total),
         higher_is_better=True,
         n=items,
-        interval=(float(low), float(high)),
-        method=f"percentile bootstrap over items ({_RESAMPLES} resamples)",
+        **bounds(
+            Interval(float(low), float(high)), f"percentile bootstrap over items ({_RESAMPLES} resamples)"
+        )._asdict(),
     )
     found = precision_recall(total)
     step = max(1, len(found.recall) // _DRAWN)

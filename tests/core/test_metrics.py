@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eval_suite.core.calibration import expected_calibration_error
-from eval_suite.core.metrics import ECE, calibration_metric, share_metric
-from eval_suite.core.statistics import wilson_interval
+from eval_suite.core.metrics import ECE, bounds, calibration_metric, rate_bounds, share_metric
+from eval_suite.core.statistics import Interval, bootstrap_mean, wilson_interval
 
 
 def test_a_share_has_its_wilson_interval() -> None:
@@ -13,6 +13,28 @@ def test_a_share_has_its_wilson_interval() -> None:
     assert (found.name, found.value, found.n, found.subset) == ("Accuracy", 0.75, 4, "cat")
     assert found.interval == tuple(wilson_interval(3, 4))
     assert found.higher_is_better
+
+
+@pytest.mark.parametrize(("outcome", "successes"), [(0.0, 0), (1.0, 30), (1 / 3, 10)])
+def test_a_rate_that_no_resample_changes_gets_wilsons_interval(outcome: float, successes: int) -> None:
+    resampled = bootstrap_mean(np.full(30, outcome))
+    found = rate_bounds(resampled, "bootstrap", outcome, 30)
+    assert found.interval == pytest.approx(wilson_interval(successes, 30))
+    assert found.method == "Wilson score of 30 items, as no resample differs"
+    differing = Interval(0.1, 0.2)
+    assert rate_bounds(differing, "bootstrap", 0.15, 30) == (differing, "bootstrap", None)
+
+
+def test_what_is_no_rate_has_no_interval_where_no_resample_differs() -> None:
+    assert bounds(Interval(3.0, 4.0), "bootstrap") == (Interval(3.0, 4.0), "bootstrap", None)
+    assert bounds(Interval(3.0, 3.0), "bootstrap") == (
+        None,
+        None,
+        "every resample of the items gives the same value",
+    )
+    sure = calibration_metric(np.ones(5), np.ones(5, bool))
+    assert (sure.value, sure.interval) == (0.0, None)
+    assert sure.reason
 
 
 def test_the_calibration_error_lies_inside_its_interval() -> None:

@@ -44,6 +44,11 @@ def test_wilson_is_symmetric_and_holds_the_share(counts: tuple[int, int]) -> Non
     assert mirrored == pytest.approx((1 - high, 1 - low), abs=1e-12)
 
 
+def test_wilson_takes_items_that_succeed_in_part() -> None:
+    between = wilson_interval(2.5, 10)
+    assert wilson_interval(2, 10).low < between.low < 0.25 < between.high < wilson_interval(3, 10).high
+
+
 def test_wilson_at_none_and_all() -> None:
     assert wilson_interval(0, 20).low == 0.0
     assert 0 < wilson_interval(0, 20).high < 0.2
@@ -156,6 +161,15 @@ def test_bootstrap_mean_matches_the_normal_interval() -> None:
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.2 * error)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.2 * error)
     assert bootstrap_mean(np.full(5, 7.0)) == (7.0, 7.0)
+    assert bootstrap_mean(np.full(5, 7.0)).degenerate
+    assert not bootstrap_mean(np.array([7.0, 7.1])).degenerate
+
+
+def test_rounding_gives_no_width() -> None:
+    constant = bootstrap_normal(
+        lambda chosen: float(np.full(len(chosen), 0.1).sum() * 3), 7, bounds=Interval(0, 9)
+    )
+    assert constant.degenerate
 
 
 def test_bootstrap_mean_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -47,6 +48,8 @@ def detector_maps(model: torch.nn.Module, image: Tensor) -> tuple[Tensor, ...]:
         ("resnext50_32x4d", "faster-rcnn-c4", ["layer3"]),
         ("resnet18", "faster-rcnn-fpn", ["layer1", "layer2", "layer3", "layer4"]),
         ("mobilenetv3_small_050", "ssd-fpn", ["blocks.1", "blocks.3", "blocks.5"]),
+        ("seresnet50", "ssd", ["layer2", "layer3"]),
+        ("seresnext50_32x4d", "faster-rcnn-c4", ["layer3"]),
     ],
 )
 @torch.no_grad()
@@ -56,6 +59,7 @@ def test_features_are_the_classifiers(arch: str, detector: str, layers: list[str
         norm.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
         norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     before = copy.deepcopy(backbone.net.state_dict())
+    # As timm initialises them, residual branches end in zeros, which a network without these branches equals.
     built = build_detector(detector, backbone, 7, small_options(), seed=0)
     image = (torch.rand(1, 3, 96, 96) * 255).round() / 255
     own = detector_maps(built.model, image)
@@ -127,6 +131,30 @@ def test_a_last_stage_that_takes_no_regions_is_refused() -> None:
         build_detector("faster-rcnn-c4", make_backbone("halonet_h1", 256), 3, small_options(), seed=0)
 
 
+def strided_early(net: torch.nn.Module) -> None:
+    """Caffe's ResNet: the first convolution of a stage takes its stride, not the second."""
+    for stage in (net.layer2, net.layer3):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)  # type: ignore[index,union-attr]
+
+
+def with_another_activation(net: torch.nn.Module) -> None:
+    net.layer1[0].act1 = torch.nn.SiLU()  # type: ignore[index,union-attr]
+
+
+@pytest.mark.parametrize("change", [strided_early, with_another_activation])
+def test_a_difference_hidden_behind_zeros_is_seen(change: Callable[[torch.nn.Module], None]) -> None:
+    backbone = make_backbone("resnet50")
+    assert "MMDetection's ResNet-50" in build_detector("ssd", backbone, 3, small_options(), seed=0).loaded
+    change(backbone.net)
+    assert "from the network itself" in build_detector("ssd", backbone, 3, small_options(), seed=0).loaded
+
+
+def test_a_dilated_resnet_is_no_plain_one() -> None:
+    backbone = make_backbone("resnet18", output_stride=16)
+    built = build_detector("faster-rcnn-fpn", backbone, 3, small_options(), seed=0)
+    assert "from the network itself" in built.loaded
+
+
 @torch.no_grad()
 def test_the_c4_head_is_the_classifiers_last_stage(tiny_backbone: Backbone) -> None:
     built = build_detector("faster-rcnn-c4", tiny_backbone, 7, small_options(), seed=0)
@@ -178,7 +206,7 @@ def test_faster_rcnn_on_a_resnet50_is_the_c4_model() -> None:
     assert (anchors["scales"], anchors["ratios"], anchors["strides"]) == ([8, 16, 32], [0.5, 1.0, 2.0], [16])
     assert config["roi_head"]["bbox_head"]["roi_feat_size"] == 4
     assert config["test_cfg"]["rcnn"] == {
-        "score_thr": 0.001,
+        "score_thr": 0.0,
         "nms": {"type": "nms", "iou_threshold": 0.3},
         "max_per_img": 100,
     }

@@ -26,6 +26,7 @@ from eval_suite.detection.predicting import predict_detector
 from eval_suite.detection.predictions import write_detections, write_run
 from eval_suite.detection.scoring import score_detector
 from eval_suite.detection.task import DetectTask
+from eval_suite.evaluation import headline
 from eval_suite.report.published import PUBLISHED
 from eval_suite.report.sections.detect import SECTION
 from tests.conftest import Said
@@ -285,6 +286,39 @@ def test_record_report_and_names_agree_on_the_headlines(index: VocIndex) -> None
     ]
     assert first == [name for name in SECTION.headline if "11-point" in name]
     assert {each.metric for each in PUBLISHED if each.task == "detect"} <= set(first)
+
+
+def test_without_a_hit_or_a_mistake_the_map_has_no_interval(index: VocIndex) -> None:
+    perfect = Detections(index.image, index.labels, index.boxes.astype(float), np.ones(len(index.boxes)))
+    for detections in (perfect, perfect.select(np.zeros(len(index.boxes), bool))):
+        metrics = [m for m in score_detector(detections, index).metrics if m.name.startswith("mAP")]
+        assert len(metrics) == 4
+        for metric in metrics:
+            assert (metric.interval, metric.method) == (None, None)
+            assert metric.reason == "every resample of the items gives the same value"
+        assert headline(metrics).endswith(
+            "no interval as every resample of the items gives the same value (n = 6)"
+        )
+
+
+def test_the_interval_of_the_map_lies_in_its_range(index: VocIndex) -> None:
+    # Three hits below four sure mistakes: taken as linear in the images' weights, the mAP would fall below zero.
+    label, each = index.labels[0], np.arange(7) % len(index)
+    box = np.array([[0.0, 0.0, 9.0, 9.0]])
+    alike = replace(
+        index,
+        image=np.arange(len(index)),
+        labels=np.full(len(index), label),
+        boxes=box.repeat(len(index), axis=0),
+        difficult=np.zeros(len(index), bool),
+    )
+    boxes = np.concatenate([box.repeat(3, axis=0), box.repeat(4, axis=0) + 50])
+    found = Detections(each, np.full(7, label), boxes, np.linspace(0.1, 0.9, 7))
+    for metric in score_detector(found, alike).metrics[:4]:
+        assert metric.value is not None
+        assert metric.interval is not None
+        low, high = metric.interval
+        assert 0 <= low < metric.value < high <= 1
 
 
 def test_without_objects_there_is_no_number(index: VocIndex) -> None:

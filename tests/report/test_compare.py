@@ -172,6 +172,17 @@ def test_null_values_keep_their_reason(suite: FakeSuite) -> None:
     assert "only backbone with a number" in told(suite)
 
 
+def test_a_value_without_an_interval_says_why(suite: FakeSuite) -> None:
+    suite.add("baseline")
+    path = suite.add("cutmix")
+    content = json.loads(path.read_text())
+    content["metrics"][0].update(interval=None, method=None, reason="every resample gives the same")
+    path.write_text(json.dumps(content))
+    cell = column(suite).cells["cutmix"]
+    assert cell.value is not None
+    assert cell.remarks == ("no interval (every resample gives the same)",)
+
+
 def test_findings_tell_significance_and_runner_up(suite: FakeSuite) -> None:
     suite.add("baseline", wrong=errors(0.30))
     suite.add("cutmix", wrong=errors(0.20))

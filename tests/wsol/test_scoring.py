@@ -110,6 +110,19 @@ def test_by_hand() -> None:
     assert metrics["GT-known Loc (σ=0.15)"].method == "Wilson score"
 
 
+@pytest.mark.parametrize("hit", [False, True])
+def test_where_all_images_are_alike_the_interval_has_a_width(hit: bool) -> None:
+    truth = truth_of([np.array([[10, 10, 29, 29.0]])] * 30, (64, 64))
+    maps = np.zeros((30, 64, 64), np.float32)
+    if hit:
+        maps[:, 10:29, 10:29] = 1
+    metrics = by_name(score_predictions(found_for(truth, maps), truth, ScoreOptions(interval=0.1)))
+    mean, at_50 = metrics["MaxBoxAccV2 (IoU 30/50/70)"], metrics["MaxBoxAccV2 (IoU 50)"]
+    assert mean.value == float(hit)
+    assert mean.interval == pytest.approx(at_50.interval)
+    assert "Wilson score of 30 items" in (mean.method or "")
+
+
 @pytest.mark.parametrize("transform", [Transform((64, 64)), Transform((56, 56), 0.875)])
 def test_every_metric_is_the_plain_loops(transform: Transform) -> None:
     truth, maps = random_case(20, size=6)
