@@ -1,20 +1,18 @@
-"""Pascal VOC's devkit: object boxes of the splits of its years, read safely and checked against the images."""
+"""Pascal VOC's devkit: the splits of its years, and the objects of their images."""
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
-from xml.etree import ElementTree
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from eval_suite.core.errors import InputError, first_line, unknown_name
+from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.predictions import About
 from eval_suite.data.images import ImageIndex
+from eval_suite.data.voc_annotations import read_annotation, require_plain
 
 KIND = "voc"
 CLASSES = [
@@ -152,7 +150,7 @@ def open_voc(
             raise InputError(f"{spec} has no split '{name}'; it has: {', '.join(there)}")
     classes = _classes(root)
     number = {name: label for label, name in enumerate(classes)}
-    found = [_read_image(root, year, stem, number) for year, stem in _members(root, chosen)]
+    found = [read_annotation(root, year, stem, number) for year, stem in _members(root, chosen)]
     objects = [(i, each) for i, image in enumerate(found) for each in image.objects]
     return VocIndex(
         name=root.name if root.name != "VOCdevkit" else root.resolve().parent.name,
@@ -188,26 +186,6 @@ def voc_path(spec: str) -> Path:
     if kind != KIND or not colon or not text:
         raise InputError(f"expected boxes as {KIND}:PATH, found '{spec}'")
     return Path(text).expanduser()
-
-
-class _Object(NamedTuple):
-    box: tuple[float, float, float, float]
-    label: int
-    difficult: bool
-
-
-class _Annotated(NamedTuple):
-    id: str
-    path: Path
-    size: tuple[int, int]
-    objects: list[_Object]
-
-
-class _SafeBuilder(ElementTree.TreeBuilder):
-    """Builds the tree of a document without a type declaration: none can define entities or name other files."""
-
-    def doctype(self, _name: str, _public: str | None, _system: str | None) -> None:
-        raise InputError("a document type declaration, which could expand entities or name other files")
 
 
 def _devkit(spec: str) -> Path:
@@ -266,90 +244,10 @@ def _members(root: Path, splits: list[str]) -> Iterator[tuple[str, str]]:
         if not stems:
             raise InputError(f"expected names of images in {file}, found none; the split is empty")
         for stem in stems:
-            _require_plain(stem, file)
+            require_plain(stem, file)
             if (year, stem) in seen:
                 raise InputError(
                     f"expected each image once in {JOINED.join(splits)}, found '{stem}' twice ({file})"
                 )
             seen.add((year, stem))
             yield year, stem
-
-
-def _read_image(root: Path, year: str, stem: str, number: dict[str, int]) -> _Annotated:
-    file = root / year / "Annotations" / f"{stem}.xml"
-    tree = _parse(file)
-    name = (tree.findtext("filename") or f"{stem}.jpg").strip()
-    _require_plain(name, file)
-    size = (int(_value(tree, "size/width", file)), int(_value(tree, "size/height", file)))
-    path = root / year / "JPEGImages" / name
-    _require_image(path, size, file)
-    objects = [_object(node, size, number, file) for node in tree.iterfind("object")]
-    return _Annotated(f"{year}/{stem}", path, size, objects)
-
-
-def _parse(file: Path) -> ElementTree.Element:
-    try:
-        parser = ElementTree.XMLParser(target=_SafeBuilder())
-        parser.feed(file.read_bytes())
-        root: ElementTree.Element = parser.close()
-    except FileNotFoundError:
-        raise InputError(
-            f"expected an annotation at {file}, found none; every image of a split needs one"
-        ) from None
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror or first_line(error)}") from None
-    except ElementTree.ParseError as error:
-        raise InputError(f"expected XML in {file}, found: {first_line(error)}") from None
-    except InputError as error:
-        raise InputError(
-            f"refused {file}: it holds {error}; VOC's annotations have none, remove it"
-        ) from None
-    return root
-
-
-def _object(node: ElementTree.Element, size: tuple[int, int], number: dict[str, int], file: Path) -> _Object:
-    name = (node.findtext("name") or "").strip()
-    if name not in number:
-        raise InputError(f"{file}: {unknown_name('class', name, number)}")
-    x0, y0, x1, y1 = (_value(node, f"bndbox/{side}", file) for side in ("xmin", "ymin", "xmax", "ymax"))
-    width, height = size
-    if not (1 <= x0 <= x1 <= width and 1 <= y0 <= y1 <= height):
-        raise InputError(
-            f"expected a box within 1..{width} x 1..{height}, xmin <= xmax and ymin <= ymax, for '{name}' in {file}, "
-            f"found {x0:g} {y0:g} {x1:g} {y1:g}; correct the annotation"
-        )
-    difficult = (node.findtext("difficult") or "0").strip() == "1"
-    return _Object((x0 - 1, y0 - 1, x1 - 1, y1 - 1), number[name], difficult)
-
-
-def _value(node: ElementTree.Element, path: str, file: Path) -> float:
-    text = (node.findtext(path) or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"expected a number as {path} in {file}, found '{text[:40]}'")
-    return value
-
-
-def _require_plain(name: str, file: Path) -> None:
-    if Path(name).name != name or name in (".", "..") or "\\" in name or "\0" in name:
-        raise InputError(
-            f"refused {file}: '{name[:60]}' is no plain file name and could leave the data's folder"
-        )
-
-
-def _require_image(path: Path, size: tuple[int, int], file: Path) -> None:
-    try:
-        with Image.open(path) as image:
-            found = image.size
-    except FileNotFoundError:
-        raise InputError(f"expected the image of {file} at {path}, found none") from None
-    except (OSError, UnidentifiedImageError):
-        return  # a broken file is counted, or refused, where it is decoded
-    if found != size:
-        raise InputError(
-            f"expected an image of {size[0]} x {size[1]} pixels at {path}, as {file} says, "
-            f"found {found[0]} x {found[1]}; correct one of the two"
-        )
