@@ -8,32 +8,28 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor
 
 from eval_suite.backbones.checkpoint import load_state, save_checkpoint, save_state, state_sha256
 from eval_suite.backbones.inference import predict_logits
 from eval_suite.core.errors import DivergenceError
 from eval_suite.core.records import BackboneCard
-from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process
+from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import exclusive, read_finished
 from eval_suite.data.images import open_images
-from eval_suite.training.batch_norm import GroupedBatchNorm, synchronise
 from eval_suite.training.distributed import filled, share_buffers
 from eval_suite.training.history import Row, best_row, write_log
 from eval_suite.training.objective import Start
 from eval_suite.training.preparation import (
     digest_of,
     initial_start,
-    regularised_network,
     training_data,
 )
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import Share, regularise
+from eval_suite.training.regularizers import Share
+from eval_suite.training.step import Stepper, accelerator_on
 
-_STEP = 0x57E9
 _CHECK_EVERY_STEPS = 50
 
 
@@ -106,12 +102,7 @@ class _Run:
     ) -> None:
         self.recipe, self.seed, self.folder, self.report = recipe, seed, folder, report
         self.digest = digest
-        torch.backends.cudnn.benchmark = device.type == "cuda"
-        # Accelerate keeps one state per process; another training in this process may choose another precision.
-        AcceleratorState._reset_state()
-        self.accelerator = Accelerator(
-            cpu=device.type == "cpu", mixed_precision="bf16" if recipe.precision == "bf16" else "no"
-        )
+        self.accelerator = accelerator_on(device, recipe.precision)
         self.device = self.accelerator.device
         images = open_images(recipe.data, "train", purpose="train")
         start = start or initial_start(recipe, name=name, seed=seed, folder=folder, classes=images.classes)
@@ -127,24 +118,7 @@ class _Run:
             strict=strict,
             share=self.share,
         )
-        self.regularizers = recipe.ordered_regularizers()
-        groups = recipe.batch_norm_groups
-        if groups == 1 and self.share.world > 1:
-            synchronise(self.objective, self.device)
-        passes = self.share.world * recipe.accumulate
-        self.norms = GroupedBatchNorm(self.objective, max(1, (groups or 0) // passes))
-        self.network = regularised_network(recipe, start)
-        memory = torch.channels_last if recipe.channels_last else torch.contiguous_format
-        self.objective.to(self.device, memory_format=memory)  # type: ignore[call-overload]
-        optimizer = torch.optim.SGD(
-            start.parameter_groups(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov and recipe.momentum > 0,
-            weight_decay=recipe.weight_decay,
-        )
-        self.model, self.optimizer = self.accelerator.prepare(self.objective, optimizer)
-        self.fill = torch.tensor(self.backbone.card.mean)
+        self.stepper = Stepper(recipe, start, self.accelerator, self.share, seed)
         self.rows: list[Row] = []
         self.best_model: dict[str, Tensor] | None = None
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = 0, 0, 0.0, 0, 0.0
@@ -159,21 +133,19 @@ class _Run:
         if self.accelerator.is_main_process:
             save_checkpoint(self.folder, self._kept_weights(), card)
             (self.folder / "state.pt").unlink(missing_ok=True)
-        if self.network is not None:
-            self.network.release()
+        if self.stepper.network is not None:
+            self.stepper.network.release()
         self.accelerator.wait_for_everyone()
         return Trained(card, self.folder, already_done=False)
 
     def _train_epoch(self) -> None:
-        self.model.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["factor"] * self.recipe.learning_rate(self.epoch)
+        self.stepper.begin(self.epoch)
         begin = saved = time.monotonic()
         total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
         for batch in self.data.train.epoch(self.epoch, self.step):
             if self.share.world > 1:
                 batch = filled(batch, self.data.rows)
-            loss = self._train_step(batch.images, batch.labels)
+            loss = self.stepper.step(batch, self.epoch, self.step, self.data.train.steps_per_epoch)
             total += loss.double() * len(batch.labels)
             self.seen += len(batch.labels)
             self.step += 1
@@ -188,45 +160,9 @@ class _Run:
         self._require_good(total)
         self.loss_sum, self.seconds = float(total), self.seconds + time.monotonic() - begin
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> Tensor:
-        # Seeding every step by its place lets a resumed run draw what the uninterrupted one would have drawn,
-        # also in layers that use torch's global generator (dropout, stochastic depth).
-        key = derive_seed(self.seed, self.epoch, self.step, _STEP)
-        torch.manual_seed(key)
-        images, targets = regularise(
-            self.regularizers,
-            images,
-            labels,
-            len(self.backbone.card.classes),
-            torch.Generator().manual_seed(key),
-            self.fill,
-            progress=(self.epoch + self.step / self.data.train.steps_per_epoch) / self.recipe.epochs,
-            share=self.share,
-            network=self.network,
-        )
-        if self.recipe.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        self.optimizer.zero_grad(set_to_none=True)
-        parts = list(
-            zip(images.chunk(self.recipe.accumulate), targets.chunk(self.recipe.accumulate), strict=True)
-        )
-        total = torch.zeros((), device=self.device)
-        for number, (some, their) in enumerate(parts):
-            last = number == len(parts) - 1
-            first_group = number == 0 or self.recipe.batch_norm_groups is None
-            with (
-                nullcontext() if last else self.accelerator.no_sync(self.model),
-                nullcontext() if first_group else self.norms.frozen(),
-            ):
-                loss: Tensor = self.model(some, their) * (len(some) / len(images))
-                self.accelerator.backward(loss)
-            total += loss.detach()
-        self.optimizer.step()
-        return self.accelerator.reduce(total, "mean") if self.share.world > 1 else total
-
     def _end_epoch(self) -> None:
         begin = time.monotonic()
-        self.model.eval()
+        self.stepper.model.eval()
         share_buffers(self.objective)
         found = predict_logits(self.backbone, self.data.validation, precision=self.recipe.precision)
         counts = [float(topk_correct(found.logits, found.labels, k).sum()) for k in (1, 5)]
@@ -277,7 +213,7 @@ class _Run:
             "digest": self.digest,
             "seed": self.seed,
             "model": self.objective.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.stepper.optimizer.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "loss_sum": self.loss_sum,
@@ -299,7 +235,7 @@ class _Run:
             )
             return False
         self.objective.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
         self.rows = [Row(*row) for row in state["rows"]]
@@ -309,8 +245,8 @@ class _Run:
 
     def _kept_weights(self) -> dict[str, Tensor]:
         state = self.best_model if self.best_model is not None else self.backbone.state_dict()
-        if self.network is not None:
-            state = self.network.plain_state(state, f"{self.objective.network}.")
+        if self.stepper.network is not None:
+            state = self.stepper.network.plain_state(state, f"{self.objective.network}.")
         return {key.removeprefix("net."): value for key, value in state.items()}
 
     def _card(self) -> BackboneCard:

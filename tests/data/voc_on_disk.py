@@ -25,11 +25,11 @@ def annotation(
     )
 
 
-def write_devkit(folder: Path) -> Path:
+def write_devkit(root: Path) -> Path:
     """One image, one dog, in the test split of 2007."""
     for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (folder / "VOC2007" / folder).mkdir(parents=True)
-    Image.new("RGB", (40, 30)).save(folder / "VOC2007/JPEGImages/000001.jpg")
-    (folder / "VOC2007/Annotations/000001.xml").write_text(annotation())
-    (folder / "VOC2007/ImageSets/Main/test.txt").write_text("000001\n")
-    return folder
+        (root / "VOC2007" / folder).mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(root / "VOC2007/JPEGImages/000001.jpg")
+    (root / "VOC2007/Annotations/000001.xml").write_text(annotation())
+    (root / "VOC2007/ImageSets/Main/test.txt").write_text("000001\n")
+    return root
