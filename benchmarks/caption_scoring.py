@@ -2,7 +2,7 @@
 
 The peer is what ``COCOEvalCap.evaluate`` does, SPICE left out, which needs a download: references and candidates
 tokenised one after the other, then BLEU, METEOR, ROUGE-L and CIDEr one after the other. Ours tokenises everything
-at once and runs METEOR beside the others, in as many Java programs as there are further cores. Captions and references are made up,
+at once and runs METEOR beside the others, in a Java program for each further core, up to eight. Captions and references are made up,
 of COCO's length; both must give the same numbers.
 """
 

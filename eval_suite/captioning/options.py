@@ -22,7 +22,7 @@ _DECIDES_FIT = {
 
 
 class CaptionOptions(TaskOptions):
-    """Options of the caption task; the defaults are those of the CutMix paper's appendix D."""
+    """Options of the caption task; the defaults are those of the CutMix paper's appendix D, and of the code it names where it says nothing."""
 
     data: str
     """Captions as coco:PATH; PATH holds annotations/captions_{train,val}{2014,2017}.json and the image folders, or dataset_coco.json."""

@@ -116,6 +116,23 @@ for line in sys.stdin:
         assert found.statistics[:, 0].tolist() == found.each.tolist()
 
 
+@pytest.mark.parametrize(
+    ("captions", "cores", "gib", "children"),
+    [
+        (40_000, 2, 15, 1),
+        (40_000, 5, 15, 4),
+        (40_000, 64, 500, 8),
+        (40_000, 64, 9, 4),
+        (5_000, 64, 500, 5),
+        (10, 1, 0, 1),
+    ],
+)
+def test_children_are_as_many_as_cores_memory_and_work_are_for(
+    captions: int, cores: int, gib: int, children: int
+) -> None:
+    assert meteor.useful_children(captions, cores, gib * 2**30) == children
+
+
 def test_one_of_several_children_dying_ends_all(tmp_path: Path) -> None:
     body = """
 for line in sys.stdin:
