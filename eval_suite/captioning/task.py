@@ -39,13 +39,17 @@ class CaptionTask(Task):
         self, backbone: "Backbone", options: CaptionOptions, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> "Captioner":
         """Fit the decoder to the captions of the training split, or load it where that was done before."""
+        from eval_suite.backbones.checkpoint import state_sha256
         from eval_suite.captioning.fitting import fit_captioner
+        from eval_suite.captioning.storage import fitted_weights
 
         captions = open_captions(options.data, options.train_split or _split_to_fit_to(options))
         _tell(captions)
-        return fit_captioner(
+        captioner = fit_captioner(
             backbone, captions, options, runtime=runtime, seed=seed, folder=folder, report=_say
         )
+        backbone.card.fitted_sha256["captioner"] = state_sha256(fitted_weights(captioner, options))
+        return captioner
 
     def predict(
         self, backbone: "Captioner", options: CaptionOptions, runtime: RuntimeOptions, folder: Path

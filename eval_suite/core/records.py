@@ -105,6 +105,8 @@ class BackboneCard(_Strict):
     parameters: int = 0
     feature_layer: str | None = None
     weights_sha256: str | None = None
+    fitted_sha256: dict[str, str] = Field(default_factory=dict)
+    """What a task fitted from the backbone and predicted with: the hash of its weights, by name."""
     load: LoadReport = Field(default_factory=LoadReport)
     recipe: dict[str, Any] | None = None
     training: dict[str, Any] | None = None

@@ -70,7 +70,10 @@ class Task(ABC):
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Any:
-        """Fine-tune where the protocol does; leaves its parts in ``folder`` and returns the model to predict with."""
+        """Fine-tune where the protocol does; leaves its parts in ``folder`` and returns the model to predict with.
+
+        The backbone's card goes into the record: ``fitted_sha256`` is to tell what was fitted, the load report's notes how.
+        """
         return backbone
 
     @abstractmethod

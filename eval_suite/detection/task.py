@@ -42,7 +42,8 @@ class DetectTask(Task):
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> FittedDetectors:
-        """Fine-tune each detector in a folder of its own; the backbone's load report tells what it was given."""
+        """Fine-tune each detector in a folder of its own; the backbone's card tells what it was given and what came of it."""
+        from eval_suite.backbones.checkpoint import state_sha256
         from eval_suite.detection.fitting import fit_detector
         from eval_suite.detection.models import build_detector
 
@@ -65,6 +66,7 @@ class DetectTask(Task):
                 weights=card.weights_sha256 or "",
                 folder=folder / detector,
             ).model
+            card.fitted_sha256[detector] = state_sha256(models[detector].state_dict())
         return FittedDetectors(models, card.name)
 
     def predict(self, backbone: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:

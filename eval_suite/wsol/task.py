@@ -28,12 +28,24 @@ class WsolTask(Task):
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> "Backbone":
-        """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again."""
+        """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again.
+
+        Raises:
+            InputError: if the maps are not computed in the precision asked for.
+        """
+        if options.maps != "cam" and runtime.precision != "fp32":
+            raise InputError(
+                f"maps {options.maps} are computed in single precision, found --precision {runtime.precision}; leave that "
+                "out, or take --maps cam"
+            )
         if not options.fit.wanted:
             return backbone
         from eval_suite.wsol.fit import fit
 
-        return fit(backbone, options, runtime, seed, folder)
+        fitted = fit(backbone, options, runtime, seed, folder)
+        backbone.card.load.notes.extend(fitted.card.load.notes)
+        backbone.card.fitted_sha256["localiser"] = fitted.card.weights_sha256 or ""
+        return fitted
 
     def predict(self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
         """Write the map and the logits of every readable image to ``predictions.npz``, and pictures to show."""
