@@ -1,6 +1,7 @@
 """The caption task: a decoder fitted to a backbone's features, and what its captions are worth."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -33,6 +34,12 @@ class CaptionTask(Task):
     title = "Captioning"
     paper = NIC
     options: ClassVar[type[TaskOptions]] = CaptionOptions
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
+        "beam": (),
+        "longest_output": (),
+        "length_penalty": (),
+        "fixed_length": (),
+    }
     answers_in_classes = False
 
     def fit(

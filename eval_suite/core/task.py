@@ -1,7 +1,7 @@
 """What a task is: typed options and three steps, fit → predict → score."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -64,6 +64,9 @@ class Task(ABC):
     title: ClassVar[str]
     paper: ClassVar[Paper]
     options: ClassVar[type[TaskOptions]]
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Options that decide how is measured, as `TaskInfo.protocol` holds them: where they differ, the report compares
+    nothing. What is compared on purpose, such as a method or a fit, is none of them, nor is what metrics' names tell."""
     answers_in_classes: ClassVar[bool] = True
     """Whether ``data`` is a set with classes, which tells the backbone's outputs where its source leaves them open."""
 

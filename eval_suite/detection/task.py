@@ -1,5 +1,6 @@
 """The detect task: detectors fine-tuned from a backbone, run over test images, and scored as VOC does."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -37,6 +38,11 @@ class DetectTask(Task):
     title = "Detection"
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = DetectOptions
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
+        "ssd.input_size": ("SSD",),
+        "faster_rcnn.short_side": ("Faster R-CNN",),
+        "faster_rcnn.long_side": ("Faster R-CNN",),
+    }
     answers_in_classes = False
 
     def fit(

@@ -1,6 +1,7 @@
 """The wsol task: maps of a classifier over images with boxes, after fine-tuning where it is wanted."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +25,11 @@ class WsolTask(Task):
     title = "Localisation"
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = WsolOptions
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
+        "transform": (),
+        "map_class": (),
+        "interval": ("best σ", "MaxBoxAcc", "PxAP"),
+    }
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path

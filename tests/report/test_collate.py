@@ -104,6 +104,20 @@ def test_mixed_data_options_and_commits_are_warned_of(suite: FakeSuite) -> None:
         assert part in texts
 
 
+def test_different_protocols_are_warned_of_apart_from_what_may_differ(suite: FakeSuite) -> None:
+    for name, transform, method in (
+        ("baseline", "paper", "cam"),
+        ("a", "paper", "adl"),
+        ("b", "short", "cam"),
+    ):
+        options = {"transform": transform, "method": method}
+        suite.add(name, options=options, protocol={"transform": []})
+    assert [notice.text for notice in collate(suite.folder).notices] == [
+        "options differ between records: method",
+        "transform differs, so what hangs on it is not compared (paper: a-s0, baseline-s0; short: b-s0)",
+    ]
+
+
 def test_what_is_not_in_the_suite_is_shown_with_a_warning(suite: FakeSuite) -> None:
     suite.describe(backbones=["baseline"], seeds=[0], tasks=["classify"])
     suite.add("baseline")

@@ -64,6 +64,7 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
     result = localise(world)
     assert (result.status, result.task.name, result.backbone.name) == ("complete", "wsol", "colours")
     assert result.backbone.fitted_sha256 == {}
+    assert result.task.protocol["transform"] == result.task.protocol["map_class"] == []
     # Eleven maps are the squares; that of red/3, which shows green, is empty.
     for name in ("Top-1 Loc (σ=0.15)", "GT-known Loc (σ=0.15)", "MaxBoxAcc", "MaxBoxAccV2 (IoU 30/50/70)"):
         assert value(result, name) == pytest.approx(11 / 12), name
