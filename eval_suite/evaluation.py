@@ -270,7 +270,11 @@ def _image_size(index: ImageIndex) -> tuple[int, int] | None:
 
 def _task_info(task: Task, options: TaskOptions) -> TaskInfo:
     return TaskInfo(
-        name=task.name, version=task.version, options=options.model_dump(mode="json"), paper=task.paper
+        name=task.name,
+        version=task.version,
+        options=options.model_dump(mode="json"),
+        protocol={option: list(parts) for option, parts in task.protocol.items()},
+        paper=task.paper,
     )
 
 

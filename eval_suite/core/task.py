@@ -1,7 +1,7 @@
 """What a task is: typed options and three steps, fit → predict → score."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -87,6 +87,9 @@ class Task(ABC):
     backbone's outputs where its source leaves them open."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose version may decide this task's numbers, beside those that every task stands on."""
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Options that decide how is measured, as `TaskInfo.protocol` holds them: where they differ, the report compares
+    nothing. What is compared on purpose, such as a method or a fit, is none of them, nor is what metrics' names tell."""
 
     def resolved(self, options: Any) -> Any:
         """The options with what they leave to the data filled in, such as the names of splits; for the record.
@@ -103,7 +106,10 @@ class Task(ABC):
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Fit:
-        """Fine-tune where the protocol does, or load what was fitted before; its parts lie in ``folder``."""
+        """Fine-tune where the protocol does, or load what was fitted before; its parts lie in ``folder``.
+
+        The backbone's card goes into the record: ``fitted_sha256`` is to tell what was fitted, the load report's notes how.
+        """
         return Fit(backbone)
 
     @abstractmethod

@@ -1,6 +1,7 @@
 """The detect task: detectors fine-tuned from a backbone, run over test images, and scored as VOC does."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -41,6 +42,11 @@ class DetectTask(Task):
     options: ClassVar[type[TaskOptions]] = DetectOptions
     annotated = "voc"
     packages = ("onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "pycocotools")
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
+        "ssd.input_size": ("SSD",),
+        "faster_rcnn.short_side": ("Faster R-CNN",),
+        "faster_rcnn.long_side": ("Faster R-CNN",),
+    }
 
     def resolved(self, options: Any) -> Any:
         """The options with the names of all splits."""
@@ -55,7 +61,8 @@ class DetectTask(Task):
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Fit:
-        """Fine-tune each detector in a folder of its own; the backbone's load report tells what it was given."""
+        """Fine-tune each detector in a folder of its own; the backbone's card tells what it was given and what came of it."""
+        from eval_suite.backbones.checkpoint import state_sha256
         from eval_suite.detection.fitting import fit_detector, images_per_process
         from eval_suite.detection.models import build_detector
 
@@ -83,6 +90,7 @@ class DetectTask(Task):
                 seed=seed,
                 folder=folder / detector,
             ).model
+            card.fitted_sha256[detector] = state_sha256(models[detector].state_dict())
         return Fit(FittedDetectors(models, card.name), index.about(index, []).info(len(index)))
 
     def predict(self, backbone: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:

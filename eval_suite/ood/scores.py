@@ -103,6 +103,10 @@ SCORES: dict[str, ScoreFunction] = {
 }
 
 
+FITTED = tuple(name for name, score in SCORES.items() if score.fitted)
+"""The scores that have to see training images first."""
+
+
 def require_scores(names: list[str]) -> list[str]:
     """The names, each once.
 

@@ -1,6 +1,7 @@
 """The ood task: how sure a backbone is of what it knows, and of what it has never seen."""
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,8 +21,8 @@ from eval_suite.data.outliers import parse_all_outliers
 from eval_suite.data.truth import true_labels
 from eval_suite.ood.pictures import examples
 from eval_suite.ood.predictions import Predictions, read_predictions, write_predictions
-from eval_suite.ood.scores import MAX_SOFTMAX, ODIN, require_scores
-from eval_suite.ood.scoring import auroc_outcomes, detection_metrics, require_enough
+from eval_suite.ood.scores import FITTED, MAX_SOFTMAX, ODIN, require_scores
+from eval_suite.ood.scoring import auroc_outcomes, detection_metrics, metric_name, require_enough
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
@@ -89,6 +90,11 @@ class OodOptions(TaskOptions):
         return {f"outliers.{place}": text for place, text in enumerate(self.outliers)}
 
 
+def _metrics_of(*scores: str) -> tuple[str, ...]:
+    """The part of a metric's name that tells its score, for each."""
+    return tuple(metric_name("", score) for score in scores)
+
+
 class OodTask(Task):
     """Out-of-distribution detection: TNR at 95 % TPR, AUROC, detection accuracy, AUPR and over-confidence by outlier set."""
 
@@ -98,6 +104,16 @@ class OodTask(Task):
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = OodOptions
     packages = ("pytorch-ood",)
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
+        "outlier_seed": (),
+        "odin_temperature": _metrics_of(ODIN),
+        "odin_epsilon": _metrics_of(ODIN),
+        "fit_split": _metrics_of(*FITTED),
+        "fit_limit": _metrics_of(*FITTED),
+        "knn_k": _metrics_of("knn"),
+        "react_percentile": _metrics_of("react"),
+        "vim_dimension": _metrics_of("vim"),
+    }
 
     def predict(
         self, backbone: "Backbone", options: OodOptions, runtime: RuntimeOptions, folder: Path

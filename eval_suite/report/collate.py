@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.records import Result
 from eval_suite.core.store import read_record
+from eval_suite.report.protocols import different_options
 
 State = Literal["complete", "partial", "failed", "broken", "missing"]
 _CELL_FOLDER = re.compile(r"(?P<backbone>.+)-s(?P<seed>\d+)")
@@ -248,9 +249,16 @@ def _mixtures(found: Collation) -> Iterator[Notice]:
         if len(versions) > 1:
             listed = ", ".join(map(str, sorted(versions)))
             yield Notice("warning", task, f"records follow different versions of the protocol ({listed})")
-        mixed = sorted(name for name, values in options.items() if len(values) > 1)
+        of_protocol = {option for _, record in scored for option in record.task.protocol}
+        mixed = sorted(
+            name for name, values in options.items() if len(values) > 1 and name not in of_protocol
+        )
         if mixed:
             yield Notice("warning", task, f"options differ between records: {', '.join(mixed)}")
+        named = ((f"{entry.key.backbone}-s{entry.key.seed}", record) for entry, record in scored)
+        for option, values_of in different_options(named):
+            groups = "; ".join(f"{value}: {', '.join(who)}" for value, who in values_of.items())
+            yield Notice("warning", task, f"{option} differs, so what hangs on it is not compared ({groups})")
     commits = {(record.run.git.commit, record.run.git.dirty) for record in found.records()}
     if len({commit for commit, _ in commits}) > 1:
         yield Notice("warning", "source", "records were made from different commits")

@@ -12,6 +12,7 @@ from eval_suite.core.records import Metric, Result
 from eval_suite.core.statistics import Interval, paired_difference
 from eval_suite.report.collate import Collation, Entry, Key
 from eval_suite.report.outcomes import OutcomeFiles, Outcomes
+from eval_suite.report.protocols import deciding, mismatch, scored_how
 from eval_suite.report.published import PublishedNumber, published_number
 
 Verdict = Literal["better", "worse", "tied", "untested"]
@@ -36,8 +37,8 @@ class Measurement:
     """What one backbone reached on one metric, over its seeds.
 
     ``spread`` is the standard deviation over seeds (n - 1), None with fewer than two. ``refused`` says why there
-    is no ``delta``; ``remarks`` lists cells without a number. Only ``ranked`` cells, scored on the same items, can be
-    ``best``.
+    is no ``delta``; ``remarks`` lists cells without a number. Only ``ranked`` cells, scored on the same items in the same
+    way, can be ``best``.
     """
 
     backbone: str
@@ -151,7 +152,7 @@ class TaskComparison:
         if here is None or there is None:
             return f"not comparable: a value is missing here or at {reference}"
         for seed in seeds:
-            if reason := _mismatch(own[seed], other[seed]):
+            if reason := mismatch(own[seed], other[seed], metric):
                 return f"not comparable: {reason}"
         try:
             pairs = [(self._outcomes(backbone, s), self._outcomes(reference, s)) for s in seeds]
@@ -210,7 +211,7 @@ class TaskComparison:
                 remarks=tuple(_remarks(entries, found)),
                 published=published_number(self.collation.suite, backbone, self.task, metric, subset),
             )
-        rivals = self._rivals(cells)
+        rivals = self._rivals(metric, cells)
         top = (max if known.higher_is_better else min)(rivals.values(), default=None)
         for name, value in rivals.items():
             cells[name] = replace(cells[name], ranked=True, best=len(rivals) > 1 and value == top)
@@ -227,33 +228,22 @@ class TaskComparison:
             cells[name] = replace(cell, delta=found if isinstance(found, Delta) else None, refused=refused)
         return replace(column, cells=cells)
 
-    def _rivals(self, cells: dict[str, Measurement]) -> dict[str, float]:
-        """Values of the backbones scored on the baseline's data, or where it has none on the most common."""
-        data = {b: _data_of(self.records[b].values()) for b, c in cells.items() if c.value is not None}
-        if not data:
+    def _rivals(self, metric: str, cells: dict[str, Measurement]) -> dict[str, float]:
+        """Values of the backbones scored on the baseline's data as it was, or where it has none as most were."""
+        options = deciding(metric, self._all_records())
+        how = {
+            b: scored_how(self.records[b].values(), options) for b, c in cells.items() if c.value is not None
+        }
+        if not how:
             return {}
-        common = max(data.values(), key=list(data.values()).count)
-        wanted = data.get(self.collation.baseline, common)
-        return {b: v for b, c in cells.items() if data.get(b) == wanted and (v := c.value) is not None}
+        common = max(how.values(), key=list(how.values()).count)
+        wanted = how.get(self.collation.baseline, common)
+        return {b: v for b, c in cells.items() if how.get(b) == wanted and (v := c.value) is not None}
 
     @staticmethod
     def _numbers(metric: str, records: dict[int, Result], seeds: list[int]) -> list[float] | None:
         values = [m.value if (m := records[s].metric(metric)) else None for s in seeds]
         return None if any(v is None for v in values) else [v for v in values if v is not None]
-
-
-def _mismatch(own: Result, other: Result) -> str:
-    if own.task.version != other.task.version:
-        return "different versions of the protocol"
-    if (own.data and own.data.sha256) != (other.data and other.data.sha256):
-        return "different data"
-    if (own.data and own.data.n_scored) != (other.data and other.data.n_scored):
-        return "different items"
-    return ""
-
-
-def _data_of(records: Iterable[Result]) -> frozenset[tuple[str, int]]:
-    return frozenset((r.data.sha256, r.data.n_scored) for r in records if r.data)
 
 
 def _partial(entries: list[Entry]) -> str:

@@ -60,7 +60,12 @@ def _tell(column: Column, comparison: TaskComparison) -> tuple[str, str, str, st
             "The only backbone with a number so far.",
         )
     if not best:
-        return "", "", "", "Not ranked, because the backbones were scored on different items."
+        return (
+            "",
+            "",
+            "",
+            "Not ranked, because the backbones were scored on different items or in different ways.",
+        )
     first = best[0]
     verdict = first.delta.verdict if first.delta else ""
     if len(best) > 1:
@@ -74,7 +79,7 @@ def _tell(column: Column, comparison: TaskComparison) -> tuple[str, str, str, st
         sentence = against + _runner_up(first, column, comparison)
     unranked = [cell.backbone for cell in valued if not cell.ranked]
     if unranked:
-        sentence += f" Not ranked, being scored on other items: {listed(unranked)}."
+        sentence += f" Not ranked, being scored on other items or in another way: {listed(unranked)}."
     return first.backbone, _value(first, column.unit), verdict, sentence
 
 

@@ -84,10 +84,14 @@ def headline_columns(section: Section, comparison: TaskComparison) -> list[Colum
 
 
 def table_columns(section: Section, comparison: TaskComparison) -> list[Column]:
-    """The columns of a task's own table: those the section names, then whatever else it wants shown."""
-    names = [*section.metrics]
-    if not section.only_listed:
-        names += [n for n in comparison.metric_names if n not in section.metrics]
+    """The columns of a task's own table: those the section names, then the rest unless it is folded."""
+    listed = [c for name in section.metrics if (c := comparison.column(name))]
+    return listed if section.fold_rest else listed + other_columns(section, comparison)
+
+
+def other_columns(section: Section, comparison: TaskComparison) -> list[Column]:
+    """The columns of whatever the section does not name."""
+    names = (name for name in comparison.metric_names if name not in section.metrics)
     return [c for name in names if (c := comparison.column(name))]
 
 

@@ -9,11 +9,11 @@ from eval_suite.core.errors import first_line
 from eval_suite.core.records import Paper
 from eval_suite.report import wording
 from eval_suite.report.cards import Difference, differences
-from eval_suite.report.cells import CellView, MatrixView, cell_view, head_view, matrix_view
+from eval_suite.report.cells import CellView, HeadView, MatrixView, cell_view, head_view, matrix_view
 from eval_suite.report.collate import Collation, Notice
 from eval_suite.report.compare import Column, TaskComparison
 from eval_suite.report.figures import Drawing, draw
-from eval_suite.report.matrices import headline_columns, table_columns
+from eval_suite.report.matrices import headline_columns, other_columns, table_columns
 from eval_suite.report.palette import Style
 from eval_suite.report.pictures import PictureRow
 from eval_suite.report.sections.section import Chart, Section, Series
@@ -28,6 +28,13 @@ class SubsetView(NamedTuple):
     unit: str
     direction: str
     rows: list[tuple[str, int, list[CellView]]]
+
+
+class FoldedRow(NamedTuple):
+    """One metric over all backbones, in a table that is folded."""
+
+    head: HeadView
+    cells: list[CellView]
 
 
 class ChartView(NamedTuple):
@@ -51,7 +58,7 @@ class TaskView:
     options_of: str
     differences: list[Difference]
     matrix: MatrixView
-    only_listed: bool
+    folded: list[FoldedRow]
     subsets: list[SubsetView]
     charts: list[ChartView]
     pictures: list[PictureRow]
@@ -92,11 +99,11 @@ def task_view(
         options_of=shown,
         differences=differences({backbone: found.task.options for backbone, found in first.items()}),
         matrix=matrix_view(collation, columns, seeds=len(collation.suite.seeds) > 1),
-        only_listed=section.only_listed,
+        folded=_folded(section, comparison),
         subsets=[
             _subset_view(comparison, name, listed)
             for name, listed in comparison.subset_names.items()
-            if name in section.metrics or not section.only_listed
+            if name in section.metrics or not section.fold_rest
         ],
         charts=_charts(section, comparison, columns, styles, key),
         pictures=pictures,
@@ -109,6 +116,15 @@ def _data(comparison: TaskComparison) -> str:
     fits = [r.fitted_to for seeds in comparison.records.values() for r in seeds.values() if r.fitted_to]
     lines += [f"fitted to {d.name}, {d.split}: {d.n_scored} of {d.n_available} items" for d in fits]
     return "; ".join(dict.fromkeys(lines))
+
+
+def _folded(section: Section, comparison: TaskComparison) -> list[FoldedRow]:
+    baseline = comparison.collation.baseline
+    columns = other_columns(section, comparison) if section.fold_rest else []
+    return [
+        FoldedRow(head_view(column), [cell_view(column, cell, baseline) for cell in column.cells.values()])
+        for column in columns
+    ]
 
 
 def _subset_view(comparison: TaskComparison, metric: str, subsets: list[str]) -> SubsetView:

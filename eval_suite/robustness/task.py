@@ -1,6 +1,7 @@
 """The robustness task: what is left of the accuracy under attack, occlusion, mixing and corruption."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -41,6 +42,14 @@ class RobustnessTask(Task):
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = RobustnessOptions
     packages = ("imagecorruptions-imaug", "opencv-python-headless")
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
+        "occlusion_fill": ("occlusion",),
+        "occlusion_sizes": ("occlusion error",),
+        "pairs_per_image": ("In-between",),
+        "mixup_lambdas": (", Mixup",),
+        "cutmix_sizes": (", CutMix",),
+        "corruptions": ("Mean corruption error",),
+    }
 
     def predict(
         self, backbone: "Backbone", options: RobustnessOptions, runtime: RuntimeOptions, folder: Path

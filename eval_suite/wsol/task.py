@@ -1,6 +1,7 @@
 """The wsol task: maps of a classifier over images with boxes, after fine-tuning where it is wanted."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +26,11 @@ class WsolTask(Task):
     paper = CUTMIX
     options: ClassVar[type[TaskOptions]] = WsolOptions
     packages = ("opencv-python-headless", "numba", "grad-cam")
+    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
+        "transform": (),
+        "map_class": (),
+        "interval": ("best σ", "MaxBoxAcc", "PxAP"),
+    }
 
     def fits(self, options: Any) -> bool:
         """Where a preset or settings of its own are given."""
@@ -33,7 +39,16 @@ class WsolTask(Task):
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
     ) -> Fit:
-        """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again."""
+        """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again.
+
+        Raises:
+            InputError: if the maps are not computed in the precision asked for.
+        """
+        if options.maps != "cam" and runtime.precision != "fp32":
+            raise InputError(
+                f"maps {options.maps} are computed in single precision, found --precision {runtime.precision}; leave that "
+                "out, or take --maps cam"
+            )
         if not self.fits(options):
             return Fit(backbone)
         from eval_suite.data.boxes import open_localisation
@@ -42,6 +57,8 @@ class WsolTask(Task):
         # Boxes that are missing are told now, not after days of fitting.
         open_localisation(options.data, options.split, warn=lambda _line: None)
         fitted = fit(backbone, options, runtime, seed, folder)
+        backbone.card.load.notes.extend(fitted.card.load.notes)
+        backbone.card.fitted_sha256["localiser"] = fitted.card.weights_sha256 or ""
         return Fit(fitted, learnt_from(fitted.card, options))
 
     def predict(self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, folder: Path) -> Path:

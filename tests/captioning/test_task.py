@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
+from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.captioning import pictures
 from eval_suite.captioning.metrics import Words, cider_d, tokenise
@@ -97,7 +99,8 @@ def test_the_record_of_the_demo_world(demo_world: Path, tmp_path: Path) -> None:
             assert outcomes[name].mean() == pytest.approx(found.value)
     listed = json.loads((path.parent / "caption" / "per_image.json").read_text())
     assert [row["caption"] for row in listed] == list(said.values())
-    assert (tmp_path / "checkpoints/s/tiny-s0/caption/model.safetensors").is_file()
+    weights = load_file(tmp_path / "checkpoints/s/tiny-s0/caption/model.safetensors")
+    assert result.backbone.fitted_sha256 == {"captioner": state_sha256(weights)}
 
 
 def test_the_examples_are_the_best_and_worst_of_all(

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.core.conventions import BOXES_OF_DETECTOR
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
@@ -133,6 +135,10 @@ def test_from_backbone_to_numbers(tiny_backbone: Backbone, demo_world: Path, tmp
     fewer = small_options(demo_world, detectors=("ssd",))
     again = run(tiny_backbone, fewer, tmp_path)
     assert {m.name.split(" ")[0] for m in again.metrics} == {"SSD"}
+    card = tiny_backbone.card.model_copy(deep=True)
+    DetectTask().fit(Backbone(tiny_backbone.net, card), fewer, RUNTIME, 0, tmp_path / "fit")
+    weights = load_file(tmp_path / "fit/ssd/model.safetensors")
+    assert card.fitted_sha256 == {"ssd": state_sha256(weights)}
 
 
 @pytest.mark.long

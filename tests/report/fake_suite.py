@@ -103,6 +103,8 @@ class FakeSuite:
         outcomes: bool = True,
         examples: list[Example] | None = None,
         card: BackboneCard | None = None,
+        options: dict[str, Any] | None = None,
+        protocol: dict[str, list[str]] | None = None,
         **changes: Any,
     ) -> Path:
         """Write one record; returns its path."""
@@ -147,7 +149,13 @@ class FakeSuite:
         )
         record = Result(
             status=status,
-            task=TaskInfo(name=task, version=1, options={"data": "folder:demo", "limit": None}, paper=PAPER),
+            task=TaskInfo(
+                name=task,
+                version=1,
+                options={"data": "folder:demo", "limit": None, **(options or {})},
+                protocol=protocol or {},
+                paper=PAPER,
+            ),
             backbone=card or self.card(backbone, seed),
             data=None if failed else data,
             metrics=[] if failed else metrics,

@@ -156,6 +156,20 @@ def test_methods_of_localisation_may_differ_and_the_protocol_may_not(
     assert texts == ([f"options differ between records: {mixed}"] if mixed else [])
 
 
+def test_different_protocols_are_warned_of_apart_from_what_may_differ(suite: FakeSuite) -> None:
+    for name, transform, method in (
+        ("baseline", "paper", "cam"),
+        ("a", "paper", "adl"),
+        ("b", "short", "cam"),
+    ):
+        options = {"transform": transform, "method": method}
+        suite.add(name, options=options, protocol={"transform": []})
+    assert [notice.text for notice in collate(suite.folder).notices] == [
+        "options differ between records: method",
+        "transform differs, so what hangs on it is not compared (paper: a-s0, baseline-s0; short: b-s0)",
+    ]
+
+
 def test_what_is_not_in_the_suite_is_shown_with_a_warning(suite: FakeSuite) -> None:
     suite.describe(backbones=["baseline"], seeds=[0], tasks=["classify"])
     suite.add("baseline")

@@ -14,7 +14,7 @@ from eval_suite.report.matrices import task_table
 from eval_suite.report.sections import SECTIONS
 from eval_suite.report.sections.section import generic_section
 from eval_suite.report.views import _difference_charts
-from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
+from tests.report.fake_suite import ECE, TOP1, TOP5, FakeSuite, errors
 
 
 def column(suite: FakeSuite, metric: str = TOP1) -> Column:
@@ -81,7 +81,7 @@ def test_other_items_or_data_are_not_comparable(suite: FakeSuite) -> None:
     assert cells["fewer"].refused == "not comparable: different items"
     assert all(cells[name].delta is None for name in ("other-ids", "other-data", "fewer"))
     assert not cells["fewer"].ranked
-    assert "Not ranked, being scored on other items: fewer and other-data." in told(suite)
+    assert "Not ranked, being scored on other items or in another way: fewer and other-data." in told(suite)
 
 
 def test_another_version_of_the_protocol_is_not_comparable(suite: FakeSuite) -> None:
@@ -91,6 +91,42 @@ def test_another_version_of_the_protocol_is_not_comparable(suite: FakeSuite) -> 
     content["task"]["version"] = 2
     path.write_text(json.dumps(content))
     assert column(suite).cells["cutmix"].refused == "not comparable: different versions of the protocol"
+
+
+PROTOCOL: dict[str, list[str]] = {"transform": [], "ssd.size": ["Top-5"]}
+
+
+def test_another_protocol_is_not_comparable_and_not_ranked(suite: FakeSuite) -> None:
+    def add(name: str, rate: float, transform: str, size: int, maps: str = "cam") -> None:
+        options = {"transform": transform, "maps": maps, "ssd": {"size": size}}
+        suite.add(name, wrong=errors(rate), options=options, protocol=PROTOCOL)
+
+    add("baseline", 0.3, "paper", 300)
+    add("other", 0.1, "evaluation-paper", 300)
+    add("both", 0.1, "evaluation-paper", 512)
+    add("size", 0.2, "paper", 512)
+    add("maps", 0.25, "paper", 300, maps="gradcam")
+    top1, top5 = column(suite).cells, column(suite, TOP5).cells
+    assert top1["other"].refused == "not comparable: transform differs"
+    assert top5["both"].refused == "not comparable: ssd.size and transform differ"
+    assert top5["size"].refused == "not comparable: ssd.size differs"
+    assert all(cell.delta is None for cell in (top1["other"], top5["both"], top5["size"]))
+    # The size matters to one metric, and what is compared on purpose to none.
+    assert [top1[name].delta.verdict for name in ("size", "maps")] == ["better", "better"]  # type: ignore[union-attr]
+    assert [name for name, cell in top1.items() if cell.ranked] == ["baseline", "maps", "size"]
+    assert [name for name, cell in top5.items() if cell.ranked] == ["baseline", "maps"]
+    assert top1["size"].best
+    assert "Not ranked, being scored on other items or in another way: both and other." in told(suite)
+
+
+def test_a_record_that_does_not_tell_its_protocol_is_held_to_the_others(suite: FakeSuite) -> None:
+    told_by = {"options": {"transform": "paper"}, "protocol": PROTOCOL}
+    suite.add("baseline", **told_by)
+    suite.add("same", options={"transform": "paper"})
+    suite.add("silent")
+    cells = column(suite).cells
+    assert cells["same"].delta is not None
+    assert cells["silent"].refused == "not comparable: transform differs"
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])

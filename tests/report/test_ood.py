@@ -1,5 +1,7 @@
 """The section on out-of-distribution detection: what is shown, what is left to the files, and the paper's numbers."""
 
+import html
+import re
 from pathlib import Path
 
 import numpy as np
@@ -85,10 +87,29 @@ def test_charts_compare_scores_and_confidences(page: str, suite: FakeSuite) -> N
     assert [series.backbone for series in charts[0].series] == ["baseline", "cutmix"]
 
 
-def test_the_page_shows_what_is_chosen_and_the_files_hold_all(page: str, suite: FakeSuite) -> None:
-    assert "AUROC, energy on each of 2 subsets" in page
-    assert "AUPR-In" not in page
-    assert "chosen metrics, every other one in the tables&#39; files" in page
+def test_the_papers_score_is_shown_in_full_and_the_others_are_folded(page: str, suite: FakeSuite) -> None:
+    shown, folded = page.split("more metrics</summary>")
+    heads = re.findall(r'<span class="label">([^<]+)</span>', shown.split("chosen metrics</caption>")[1])
+    rates = ["AUROC", "TNR@TPR95 (ID positive)", "Detection accuracy", "FPR95 (OOD positive)"]
+    rates += ["AUPR-In (average precision)", "AUPR-Out (average precision)"]
+    named = [html.unescape(head).removesuffix(",\u00a0%") for head in heads]
+    for rate in rates:
+        assert f"{rate}, max softmax" in named
+        assert f"{rate}, max softmax, without noise" in named
+        assert f"{rate}, max softmax on each of 2 subsets" in page
+    table = folded.split("</details>")[0]
+    rows = [
+        html.unescape(row)
+        for row in re.findall(r'<th scope="row">([^<]+)</th>', table.replace(" <span", "</th><span"))
+    ]
+    assert len(rows) == int(re.findall(r"(\d+) $", shown)[0])
+    for rate in rates[1:]:
+        assert f"{rate}, energy,\u00a0%" in rows
+        assert f"{rate}, energy, without noise,\u00a0%" in rows
+    assert not {row.removesuffix(",\u00a0%") for row in rows} & set(named)
+
+
+def test_the_files_hold_every_metric_on_every_set(page: str, suite: FakeSuite) -> None:
     facts = (suite.folder / "tables" / "task-ood.csv").read_text("utf-8")
     for name in ("AUPR-In (average precision), energy", "FPR95 (OOD positive), max softmax"):
         assert name in facts

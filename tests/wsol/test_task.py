@@ -15,7 +15,7 @@ from eval_suite.core import runtime
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import GitState, Result
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.store import Cell
+from eval_suite.core.store import Cell, read_card
 from eval_suite.evaluation import evaluate
 from eval_suite.report.published import PUBLISHED
 from eval_suite.report.sections.wsol import _CURVES, SECTION
@@ -63,6 +63,8 @@ def value(result: Result, name: str) -> float:
 def test_the_record_of_twelve_pictures(world: Path) -> None:
     result = localise(world)
     assert (result.status, result.task.name, result.backbone.name) == ("complete", "wsol", "colours")
+    assert result.backbone.fitted_sha256 == {}
+    assert result.task.protocol["transform"] == result.task.protocol["map_class"] == []
     # Eleven maps are the squares; that of red/3, which shows green, is empty.
     for name in ("Top-1 Loc (σ=0.15)", "GT-known Loc (σ=0.15)", "MaxBoxAcc", "MaxBoxAccV2 (IoU 30/50/70)"):
         assert value(result, name) == pytest.approx(11 / 12), name
@@ -213,6 +215,19 @@ def test_options_that_do_not_fit_together(options: dict[str, Any], said: str) ->
         WsolOptions.model_validate({"data": "cub:x", **options})
 
 
+def test_the_record_tells_which_network_was_scored(world: Path) -> None:
+    steps = {"epochs": 1, "batch_size": 4, "augmentation": "flip"}
+    fitted = localise(world, factory="four", fit=steps).backbone
+    card = read_card(world / "out/checkpoints/s/colours-s0/wsol")
+    assert card.load.notes[0].startswith("fitted for localisation from ")
+    assert "four keeps its last feature map of 32x32" in card.load.notes[1]
+    assert fitted.load.notes[-2:] == card.load.notes
+    assert fitted.fitted_sha256 == {"localiser": card.weights_sha256}
+    assert fitted.weights_sha256 not in (None, card.weights_sha256)
+    again = localise(world, factory="four", fit=steps).backbone
+    assert (again.load, again.fitted_sha256) == (fitted.load, fitted.fitted_sha256)
+
+
 # The command line
 
 
@@ -255,6 +270,10 @@ def test_scoring_the_predictions_again_gives_the_same_metrics(cli: Cli, world: P
         (("--fit.epochs", "3"), "preset none fits nothing, found epochs beside it; choose preset custom"),
         (("--fit.preset", "custom", "--fit.regularizers", "cutmx"), "did you mean 'cutmix'?"),
         (("--fit.preset", "custom", "--fit.regularizers", "cutmix", "mixup"), "only one regularizer may mix"),
+        (
+            ("--maps", "gradcam", "--precision", "bf16"),
+            "maps gradcam are computed in single precision, found --precision bf16; leave that out, or take --maps cam",
+        ),
         (("--feature-layer", "bodi"), "unknown feature layer 'bodi'. Did you mean 'body'?"),
         (
             ("--fit.preset", "custom", "--method", "{adl: {layers: [bodi]}}"),

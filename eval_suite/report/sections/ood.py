@@ -5,6 +5,7 @@ from eval_suite.report.compare import Column, TaskComparison
 from eval_suite.report.sections.section import Chart, Section, Series, curve_chart, curve_names
 
 _AUROC, _TNR, _ACCURACY = "AUROC", "TNR@TPR95 (ID positive)", "Detection accuracy"
+_FURTHER = ("FPR95 (OOD positive)", "AUPR-In (average precision)", "AUPR-Out (average precision)")
 _PAPERS_SCORE, _WITHOUT_NOISE = "max softmax", "without noise"
 _SCORES = ("max softmax", "max logit", "energy", "ODIN", "Mahalanobis", "KNN", "ReAct", "ViM")
 _HISTOGRAMS = "Confidence on "
@@ -15,6 +16,7 @@ def _paper(metric: str) -> str:
 
 
 _HEADLINE = (_paper(_AUROC), _paper(_TNR), _paper(_ACCURACY))
+_RATES = (*_HEADLINE, *map(_paper, _FURTHER))
 
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
@@ -67,12 +69,12 @@ SECTION = Section(
     paper=CUTMIX,
     headline=_HEADLINE,
     metrics=(
-        *_HEADLINE,
-        *(f"{name}, {_WITHOUT_NOISE}" for name in _HEADLINE),
+        *_RATES,
+        *(f"{name}, {_WITHOUT_NOISE}" for name in _RATES),
         *(f"{_AUROC}, {score}" for score in _SCORES[1:]),
         "Mean confidence on outliers",
         "ECE (15 equal-width bins)",
     ),
     charts=_charts,
-    only_listed=True,
+    fold_rest=True,
 )

@@ -42,8 +42,8 @@ class Section:
     """How the report shows one task.
 
     ``protocol`` says in two sentences what was done. ``headline`` metrics stand in the overview, ``metrics`` in the
-    section's table, followed by whatever else the records hold unless ``only_listed``: the rest is then in the tables'
-    files. A headline that ends in * stands for the first metric whose name begins so. ``charts`` makes the charts from
+    section's table, followed by whatever else the records hold; with ``fold_rest`` that stands in a folded table of
+    its own, and only the listed metrics are shown on each subset. A headline that ends in * stands for the first metric whose name begins so. ``charts`` makes the charts from
     the comparison, ``derive`` metrics that take several records.
     """
 
@@ -55,7 +55,7 @@ class Section:
     metrics: tuple[str, ...]
     charts: Callable[[TaskComparison], list[Chart]]
     derive: Derive | None = None
-    only_listed: bool = False
+    fold_rest: bool = False
 
 
 def curve_chart(

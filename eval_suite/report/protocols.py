@@ -1,0 +1,59 @@
+"""Whether records were made in the same way, so that their numbers can be compared."""
+
+from collections.abc import Iterable, Iterator
+
+from eval_suite.core.records import Result
+from eval_suite.report.wording import listed
+
+
+def mismatch(own: Result, other: Result, metric: str) -> str:
+    """Why a metric of two records cannot be compared; empty where it can."""
+    if own.task.version != other.task.version:
+        return "different versions of the protocol"
+    if (own.data and own.data.sha256) != (other.data and other.data.sha256):
+        return "different data"
+    if (own.data and own.data.n_scored) != (other.data and other.data.n_scored):
+        return "different items"
+    options = deciding(metric, [own, other])
+    differing = [name for name in options if own.task.option(name) != other.task.option(name)]
+    return f"{listed(differing)} {'differs' if len(differing) == 1 else 'differ'}" if differing else ""
+
+
+def deciding(metric: str, records: Iterable[Result]) -> list[str]:
+    """The options of the protocol that matter to a metric, as any of the records says."""
+    found = {
+        option
+        for record in records
+        for option, parts in record.task.protocol.items()
+        if not parts or any(part in metric for part in parts)
+    }
+    return sorted(found)
+
+
+def scored_how(records: Iterable[Result], options: list[str]) -> frozenset[tuple[int, str, int, str]]:
+    """Version of the protocol, data, number of items and the values of options, of each record."""
+    return frozenset(
+        (
+            record.task.version,
+            record.data.sha256,
+            record.data.n_scored,
+            repr([record.task.option(name) for name in options]),
+        )
+        for record in records
+        if record.data
+    )
+
+
+def different_options(records: Iterable[tuple[str, Result]]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """The options of the protocol in which records differ, each with the names of the records by value.
+
+    Args:
+        records: of one task, by name.
+    """
+    every = list(records)
+    for option in sorted({name for _, record in every for name in record.task.protocol}):
+        names: dict[str, list[str]] = {}
+        for name, record in every:
+            names.setdefault(str(record.task.option(option)), []).append(name)
+        if len(names) > 1:
+            yield option, names
