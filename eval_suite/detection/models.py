@@ -11,7 +11,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.runtime import derive_seed
 from eval_suite.detection.configs import Config, Level, faster_rcnn_config, ssd_config
-from eval_suite.detection.openmmlab import load_openmmlab, quiet
+from eval_suite.detection.openmmlab import keep_float32_between_parts, load_openmmlab, quiet
 from eval_suite.detection.options import TITLES, DetectOptions
 from eval_suite.detection.resnets import own_resnet
 from eval_suite.detection.stages import Part, Tail, Trunk, ends_of_stages, parts_of
@@ -69,6 +69,7 @@ def build_detector(
         torch.manual_seed(derive_seed(seed, list(TITLES).index(name), _INITIAL))
         model = _assembled(config, net, parts, taps, tail, frozen_norm, frozen_stride)
         model.init_weights()
+    keep_float32_between_parts(model)
     said = _load(model, backbone.net, tail_names=[part.name for part in parts[_place(parts, taps[-1]) + 1 :]])
     how = f"MMDetection's {own['type']}-{own['depth']}" if own is not None else "the network itself"
     return Detector(model, f"{TITLES[name]}: {said}; maps of {', '.join(p.name for p in taps)} from {how}")
