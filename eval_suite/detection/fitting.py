@@ -17,7 +17,7 @@ from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process, process_count, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.voc import VocIndex
-from eval_suite.detection.openmmlab import make_runner, quiet
+from eval_suite.detection.openmmlab import make_runner, optim_wrapper_at, quiet
 from eval_suite.detection.options import TITLES, DetectOptions
 from eval_suite.detection.pipeline import BoxData, training_loader, training_transforms, without_difficult
 
@@ -150,9 +150,10 @@ def prepare(
         "momentum": 0.9,
         "weight_decay": schedule.weight_decay,
     }
-    optim_wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": optimizer}
-    if runtime.precision == "bf16":
-        optim_wrapper |= {"type": "AmpOptimWrapper", "dtype": "bfloat16", "loss_scale": 1.0}
+    optim_wrapper: dict[str, Any] = {
+        "type": optim_wrapper_at(runtime.precision, device),
+        "optimizer": optimizer,
+    }
     if not detector.startswith("ssd"):
         optim_wrapper["paramwise_cfg"] = {"bias_decay_mult": 0.0}
     with quiet():

@@ -11,7 +11,7 @@ from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import derive_seed
 from eval_suite.detection.bodies import Body, body_of
 from eval_suite.detection.configs import Config, faster_rcnn_config, ssd_config
-from eval_suite.detection.openmmlab import load_openmmlab, quiet
+from eval_suite.detection.openmmlab import keep_float32_between_parts, load_openmmlab, quiet
 from eval_suite.detection.options import TITLES, DetectOptions
 from eval_suite.detection.pyramid import Pyramid
 
@@ -53,6 +53,7 @@ def build_detector(
         torch.manual_seed(derive_seed(seed, place, _INITIAL))
         model = _assembled(_config(name, body, classes, backbone, options), body)
         model.init_weights()
+    keep_float32_between_parts(model)
     return Detector(model, f"{TITLES[name]}: {_load(model, backbone.net)}; {body.said}")
 
 

@@ -10,7 +10,9 @@ What is mended, each until upstream does it (tests/detection/test_openmmlab.py t
    there is a GPU. Upstream's answer is to hide the GPU from the process: open-mmlab/mmdetection issue 7346.
 4. Several processes together always want a GPU each: ``init_dist`` and ``Runner.wrap_model`` name one to torch also
    for gloo. No issue upstream.
-5. The Runner speaks to the console (open-mmlab/mmengine pull request 781, closed unmerged), describes the machine with
+5. Under autocast to bfloat16 anchors and regions take the type of the feature maps, 8 bits for a coordinate, and mmcv's
+   operators refuse it; ``AmpOptimWrapper`` refuses to work on a CPU. No issue upstream.
+6. The Runner speaks to the console (open-mmlab/mmengine pull request 781, closed unmerged), describes the machine with
    the help of a compiler (since pull request 384; 1647, which leaves it out, is open), and dumps an empty config.
 """
 
@@ -26,6 +28,7 @@ from typing import Any
 
 import torch
 
+from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import EvalSuiteError, first_line
 
 
@@ -59,6 +62,30 @@ def load_openmmlab() -> None:
         SSDHead.loss_cls = None
     # Names in configs are looked up in MMDetection first.
     DefaultScope.get_instance("eval_suite", scope_name="mmdet")
+
+
+def keep_float32_between_parts(model: torch.nn.Module) -> None:
+    """Have each part of a detector pass on float32, whatever its inside computes in."""
+    parts = ("backbone", "neck", "bbox_head", "rpn_head", "roi_head.shared_head", "roi_head.bbox_head")
+    modules = dict(model.named_modules())
+    for name in parts:
+        if name in modules:
+            modules[name].register_forward_hook(_answer_in_float32)
+
+
+def optim_wrapper_at(precision: str, device: torch.device) -> type:
+    """The Runner's class that steps the optimiser after a forward pass at a precision."""
+    from mmengine.optim import OptimWrapper
+
+    class AutocastOptimWrapper(OptimWrapper):
+        """Without loss scaling, which bfloat16 needs none of."""
+
+        @contextlib.contextmanager
+        def optim_context(self, model: torch.nn.Module) -> Iterator[None]:
+            with super().optim_context(model), autocast(device, precision):
+                yield
+
+    return AutocastOptimWrapper
 
 
 def make_runner(work: Path, device: torch.device, **settings: Any) -> Any:
@@ -96,3 +123,13 @@ def make_runner(work: Path, device: torch.device, **settings: Any) -> Any:
             """The options in the record are the configuration."""
 
     return QuietRunner(work_dir=str(work), launcher=launcher, default_scope="mmdet", **settings)
+
+
+def _answer_in_float32(_part: torch.nn.Module, _given: Any, output: Any) -> Any:
+    return _float32(output)
+
+
+def _float32(output: Any) -> Any:
+    if isinstance(output, torch.Tensor):
+        return output.float()
+    return type(output)(_float32(each) for each in output)

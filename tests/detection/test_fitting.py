@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from eval_suite.detection import fitting
 from eval_suite.detection.fitting import fit_detector, images_per_process, prepare
 from eval_suite.detection.models import build_detector
 from eval_suite.detection.options import DetectOptions, FasterRcnnOptions
+from eval_suite.detection.predicting import predict_detector
 from tests.detection.conftest import MEAN, make_backbone, small_options
 
 RUNTIME = RuntimeOptions(device="cpu", threads=1, workers=0)
@@ -27,14 +29,22 @@ def images(demo_world: Path) -> VocIndex:
     return open_voc(f"voc:{demo_world}", "VOC2007/trainval")
 
 
-def fit(
-    detector: str, backbone: Backbone, images: VocIndex, options: DetectOptions, folder: Path
-) -> dict[str, torch.Tensor]:
+def fitted(
+    detector: str,
+    backbone: Backbone,
+    images: VocIndex,
+    options: DetectOptions,
+    folder: Path,
+    runtime: RuntimeOptions = RUNTIME,
+) -> torch.nn.Module:
     built = build_detector(detector, backbone, len(images.classes), options, seed=0)
-    fitted = fit_detector(
-        built.model, detector, images, options, RUNTIME, card=backbone.card, seed=0, folder=folder
-    )
-    return fitted.model.state_dict()
+    return fit_detector(
+        built.model, detector, images, options, runtime, card=backbone.card, seed=0, folder=folder
+    ).model
+
+
+def fit(*arguments: Any) -> dict[str, torch.Tensor]:
+    return fitted(*arguments).state_dict()
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -132,6 +142,37 @@ def test_a_loss_out_of_bounds_stops_it(tiny_backbone: Backbone, images: VocIndex
     ):
         fit("ssd", tiny_backbone, images, options, tmp_path)
     assert not (tmp_path / "fitted.json").exists()
+
+
+def test_weights_out_of_bounds_are_not_kept(
+    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+) -> None:
+    options = small_options(iterations=1)
+    options = options.model_copy(update={"ssd": options.ssd.model_copy(update={"lr": 3e38})})
+    with pytest.raises(DivergenceError, match=r"a weight stopped being finite by step .* \(fitting SSD\)"):
+        fit("ssd", tiny_backbone, images, options, tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
+def test_bf16_fits_and_predicts_nearly_as_fp32_does(
+    detector: str, tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+) -> None:
+    options = small_options()
+    half = RUNTIME.model_copy(update={"precision": "bf16"})
+    ours = fitted(detector, tiny_backbone, images, options, tmp_path / "bf16", half)
+    theirs = fit(detector, tiny_backbone, images, options, tmp_path / "fp32")
+    assert not same(ours.state_dict(), theirs)
+    for key, value in ours.state_dict().items():
+        assert torch.allclose(value.float(), theirs[key].float(), atol=0.02, rtol=0.02), key
+    some = images.subset(3)
+    sure, rough = (
+        predict_detector(ours, detector, some, options, runtime, label="x").detections
+        for runtime in (RUNTIME, half)
+    )
+    assert len(rough.scores) > 0
+    assert np.sort(rough.scores)[-20:] == pytest.approx(np.sort(sure.scores)[-20:], abs=0.02)
 
 
 def test_an_image_that_cannot_be_read_is_named(

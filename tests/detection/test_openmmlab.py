@@ -39,6 +39,11 @@ nms = {"nms_pre": 10, "score_thr": 0.0, "nms": {"type": "nms", "iou_threshold": 
 head = SSDHead(num_classes=2, in_channels=[4], anchor_generator=anchors, test_cfg=mmengine.ConfigDict(nms))
 image = DetDataSample(metainfo={"img_shape": (8, 8), "scale_factor": (1.0, 1.0)})
 found["ssd predicts"] = error_of(lambda: head.predict((torch.zeros(1, 4, 1, 1),), [image]))
+SSDHead.loss_cls = None
+with torch.autocast("cpu", torch.bfloat16):
+    found["ssd predicts in bf16"] = error_of(lambda: head.predict((torch.zeros(1, 4, 1, 1),), [image]))
+stepper = torch.optim.SGD(head.parameters())
+found["bf16 steps"] = error_of(lambda: mmengine.optim.AmpOptimWrapper(optimizer=stepper, dtype="bfloat16"))
 
 described, console = [], io.StringIO()
 mmengine.runner.runner.collect_env = lambda: described.append("machine") or {}
@@ -92,10 +97,15 @@ class TestUpstreamStill:
         assert found["together"] != "none", "drop init_process_group of point 4 of openmmlab.py"
         assert "device_ids" in found["wrapped"], "drop wrap_model of point 4 of openmmlab.py"
 
+    def test_cannot_compute_in_bfloat16_on_a_cpu(self, found: Any) -> None:
+        refused = "RuntimeError: expected scalar type Float but found BFloat16"
+        assert found["ssd predicts in bf16"] == refused, "drop keep_float32_between_parts of openmmlab.py"
+        assert found["bf16 steps"].startswith("AssertionError"), "drop optim_wrapper_at of openmmlab.py"
+
     def test_speaks_describes_and_dumps(self, found: Any) -> None:
-        assert "Hooks will be executed" in found["console"], "drop build_logger of point 5 of openmmlab.py"
-        assert found["described"], "drop _log_env of point 5 of openmmlab.py"
-        assert found["dumped"], "drop dump_config of point 5 of openmmlab.py"
+        assert "Hooks will be executed" in found["console"], "drop build_logger of point 6 of openmmlab.py"
+        assert found["described"], "drop _log_env of point 6 of openmmlab.py"
+        assert found["dumped"], "drop dump_config of point 6 of openmmlab.py"
 
 
 @pytest.mark.long

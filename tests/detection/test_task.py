@@ -1,6 +1,7 @@
 """The task from a backbone to its record's numbers, and scoring of files made elsewhere."""
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -403,10 +404,61 @@ class TestScoreCommand:
         assert "all their objects count as missed" in said.err
         assert said.err.count("\n") == 1
 
+    def test_a_list_of_other_images(
+        self, index: VocIndex, demo_world: Path, tmp_path: Path, cli: Callable[..., Said]
+    ) -> None:
+        write_detections(tmp_path / "ssd.json", index, near_the_truth(index))
+        write_run(tmp_path, index.about(index, []), index, [])
+        where = ("--truth", f"voc:{demo_world}", "--split", "VOC2007/val")
+        said = cli("score", "detect", "--predictions", tmp_path / "ssd.json", *where)
+        assert said.code == 2
+        assert "6 images of" in said.err
+        assert "name the split they are of with --split" in said.err
+
     def test_no_truth(self, tmp_path: Path, cli: Callable[..., Said]) -> None:
         (tmp_path / "a.json").write_text("[]")
         said = cli("score", "detect", "--predictions", tmp_path / "a.json")
         assert (said.code, "--truth voc:PATH" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words"),
+    [
+        ("Annotations/000001.xml", "<annotation>", '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><annotation>', "refused"),
+        ("Annotations/000001.xml", "<name>", "<name>un", "unknown class 'un"),
+        ("Annotations/000001.xml", "<xmin>", "<xmin>9999", "expected a box within"),
+        ("Annotations/000001.xml", "<width>", "<width>1", "expected an image of 1"),
+        ("Annotations/000001.xml", "<filename>", "<filename>../../", "could leave the data's folder"),
+        ("ImageSets/Main/trainval.txt", "000001", "nothing", "expected an annotation at"),
+    ],
+)  # fmt: skip
+def test_bad_data_end_the_command_in_one_line_before_anything_is_written(
+    file: str,
+    old: str,
+    new: str,
+    words: str,
+    demo_world: Path,
+    tmp_path: Path,
+    cli: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(demo_world / "VOCdevkit", tmp_path / "VOCdevkit")
+    path = tmp_path / "VOCdevkit/VOC2007" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    (tmp_path / "net.py").write_text(
+        "from eval_suite.backbones.sources import build_net\ndef make(): return build_net('resnet14_demo', 10, {})\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    said = cli("detect", "--backbone", "net.py:make", "--data", "voc:VOCdevkit", "--input-size", 64, 64)
+    assert said.code == 2
+    *notes, error = said.err.splitlines()
+    assert words in error
+    assert error.startswith("error: ")
+    assert not any(line.startswith(("error", "Traceback")) for line in notes)
+    assert not (tmp_path / "reports").exists()
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_wrong_options_are_refused() -> None:
