@@ -78,21 +78,7 @@ def make_ours(folder: Path, device: torch.device) -> Callable[[], None]:
 
 def make_peer(folder: Path, device: torch.device, workers: int) -> Callable[[], None]:
     """One epoch of the torchvision pipeline."""
-    steps = [
-        transforms.RandomCrop(32, padding=4),
-        transforms.RandomHorizontalFlip(),
-        transforms.ToTensor(),
-        transforms.Normalize(MEAN, STD),
-    ]
-    loader: DataLoader[Any] = DataLoader(
-        _Cifar10(folder, transform=transforms.Compose(steps)),
-        batch_size=BATCH,
-        shuffle=True,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=device.type == "cuda",
-    )
+    loader = torchvision_loader(folder, BATCH, device, workers)
 
     def run() -> None:
         for images, labels in loader:
@@ -100,6 +86,25 @@ def make_peer(folder: Path, device: torch.device, workers: int) -> Callable[[], 
             labels.to(device, non_blocking=True)
 
     return run
+
+
+def torchvision_loader(folder: Path, batch: int, device: torch.device, workers: int) -> "DataLoader[Any]":
+    """Shuffled batches of CIFAR-10, every image cropped, flipped and normalised for itself, as the CutMix authors' code does."""
+    steps = [
+        transforms.RandomCrop(32, padding=4),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize(MEAN, STD),
+    ]
+    return DataLoader(
+        _Cifar10(folder, transform=transforms.Compose(steps)),
+        batch_size=batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type == "cuda",
+    )
 
 
 def write_cifar10(folder: Path, images: int) -> None:
