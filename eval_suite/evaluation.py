@@ -6,8 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.captioning.task import CaptionTask
 from eval_suite.classification.task import ClassifyTask
@@ -16,7 +14,6 @@ from eval_suite.core.records import (
     BackboneCard,
     DataInfo,
     ErrorInfo,
-    Files,
     LoadReport,
     Metric,
     Result,
@@ -24,7 +21,7 @@ from eval_suite.core.records import (
 )
 from eval_suite.core.replacing import require_replaceable
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
-from eval_suite.core.store import Cell, atomic_write, exclusive, write_json, write_record
+from eval_suite.core.store import Cell, exclusive, write_record
 from eval_suite.core.task import Score, Task, TaskOptions
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.kinds import kind_of
@@ -117,11 +114,8 @@ def evaluate(
                 predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
-                files = Files(
-                    predictions=str(predictions.relative_to(cell.results)),
-                    outcomes=_write_outcomes(folder, score),
-                    texts=_write_texts(folder, score),
-                )
+                files = score.write_items(folder)
+            files.predictions = str(predictions.relative_to(cell.results))
             result = record(
                 "complete" if score.data.n_scored == score.data.n_available else "partial",
                 str(runtime.resolve_device()),
@@ -289,24 +283,6 @@ def _unloaded(name: str, source: str) -> BackboneCard:
         std=(1, 1, 1),
         load=LoadReport(notes=["not loaded"]),
     )
-
-
-def _write_outcomes(folder: Path, score: Score) -> str | None:
-    if not score.outcomes or not score.ids:
-        return None
-    path = folder / "outcomes.npz"
-    arrays: dict[str, Any] = {name: np.asarray(values, np.float64) for name, values in score.outcomes.items()}
-    with atomic_write(path, "wb") as stream:
-        np.savez(stream, ids=np.asarray(score.ids, dtype=str), **arrays)
-    return f"{folder.name}/{path.name}"
-
-
-def _write_texts(folder: Path, score: Score) -> str | None:
-    if not score.texts:
-        return None
-    path = folder / "texts.json"
-    write_json(path, dict(zip(score.ids, score.texts, strict=True)))
-    return f"{folder.name}/{path.name}"
 
 
 def _remove_if_empty(folder: Path) -> None:

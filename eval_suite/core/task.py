@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from eval_suite.core.records import Curve, DataInfo, Example, Metric, Paper
+from eval_suite.core.records import Curve, DataInfo, Example, Files, Metric, Paper
 from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.store import atomic_write, write_json
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
@@ -65,6 +66,21 @@ class Score:
     ids: list[str] = field(default_factory=list)
     outcomes: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+
+    def write_items(self, folder: Path) -> Files:
+        """Write what there is of each item, outcomes and texts, and name it relative to the folder's parent."""
+        files = Files()
+        if self.ids and self.outcomes:
+            arrays: dict[str, Any] = {
+                name: np.asarray(values, np.float64) for name, values in self.outcomes.items()
+            }
+            with atomic_write(folder / "outcomes.npz", "wb") as stream:
+                np.savez(stream, ids=np.asarray(self.ids, dtype=str), **arrays)
+            files.outcomes = f"{folder.name}/outcomes.npz"
+        if self.texts:
+            write_json(folder / "texts.json", dict(zip(self.ids, self.texts, strict=True)))
+            files.texts = f"{folder.name}/texts.json"
+        return files
 
 
 class Fit(NamedTuple):
