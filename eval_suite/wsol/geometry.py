@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from eval_suite.data.loading import EvaluationTransform
 
 
 class Transform(NamedTuple):
@@ -30,15 +30,12 @@ class Transform(NamedTuple):
         (tall, wide), (height, width) = self.resized, self.size
         return round((tall - height) / 2), round((wide - width) / 2)
 
-    def apply(self, image: "Image") -> "Image":
-        """An image brought to ``size``, bilinear with antialiasing."""
-        from PIL.Image import Resampling  # slow to import, and help does not need it
+    @property
+    def of_images(self) -> "EvaluationTransform":
+        """What images go through, bilinear with antialiasing; boxes and masks follow it."""
+        from eval_suite.data.loading import EvaluationTransform  # imports torch, which help does not need
 
-        tall, wide = self.resized
-        top, left = self.corner
-        if image.size != (wide, tall):
-            image = image.resize((wide, tall), Resampling.BILINEAR)
-        return image.crop((left, top, left + self.size[1], top + self.size[0]))
+        return EvaluationTransform(self.size, self.crop_fraction, stretch=True)
 
 
 PAPER = Transform((224, 224), 0.875)

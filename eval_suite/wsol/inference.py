@@ -11,7 +11,7 @@ from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import Batch, EvaluationTransform
+from eval_suite.data.loading import Batch
 from eval_suite.wsol.geometry import Transform
 from eval_suite.wsol.maps import Extractor
 from eval_suite.wsol.options import WsolOptions
@@ -47,7 +47,7 @@ def predict_maps(
         runtime=runtime,
         device=device,
         strict=options.strict,
-        transform=EvaluationTransform(transform.size, transform.crop_fraction, stretch=True),
+        transform=transform.of_images,
     )
     shown = progress(batches, len(batches), f"wsol {card.name}")
     logits, maps, positions = _gather(extract, shown, predicted=options.map_class == "predicted")

@@ -71,7 +71,7 @@ def write_pictures(
     pictures = {}
     for i in spread_evenly(len(found.ids), SHOWN):
         at = place[found.ids[i]]
-        image = found.transform.apply(to_rgb(open_item(truth.images, at)))
+        image = found.transform.of_images.apply(to_rgb(open_item(truth.images, at)))
         score = score_map(found.maps[i], found.transform.size)
         boxes = boxes_through(truth.boxes[at], tuple(truth.sizes[at]), found.transform)
         pictures[picture_name(found.ids[i])] = with_boxes(
@@ -79,7 +79,10 @@ def write_pictures(
         )
     pair = choose_pair(found.labels)
     if pair is not None:
-        images = [found.transform.apply(to_rgb(open_item(truth.images, place[found.ids[i]]))) for i in pair]
+        images = [
+            found.transform.of_images.apply(to_rgb(open_item(truth.images, place[found.ids[i]])))
+            for i in pair
+        ]
         pictures.update(_mixed_rows(extract, images, found.labels[list(pair)], found.transform, fill, device))
     # A palette keeps the report small; the colours of a map are few.
     reduced = {

@@ -376,7 +376,7 @@ def test_options_that_cannot_be_are_told(options: dict[str, Any], line: str) -> 
 
 def test_an_unknown_corruption_gets_the_nearest() -> None:
     with pytest.raises(
-        InputError, match=r"unknown corruption 'gausian_noise'\. Did you mean 'gaussian_noise'"
+        ValidationError, match=r"unknown corruption 'gausian_noise'\. Did you mean 'gaussian_noise'"
     ):
         RobustnessOptions(data="folder:x", corruptions=["gausian_noise"])
 

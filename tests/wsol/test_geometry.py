@@ -24,16 +24,21 @@ def test_the_two_published_transforms() -> None:
 
 def test_an_image_is_resized_without_regard_to_its_aspect_and_cropped_in_the_middle() -> None:
     image = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8)[:, None, None], (1, 500, 3)))
-    paper = PAPER.apply(image)
+    paper = PAPER.of_images.apply(image)
     assert paper.size == (224, 224)
     whole = image.resize((256, 256), Image.Resampling.BILINEAR)
     assert np.array_equal(np.asarray(paper), np.asarray(whole)[16:240, 16:240])
     assert np.array_equal(
-        np.asarray(EVALUATION_PAPER.apply(image)),
+        np.asarray(EVALUATION_PAPER.of_images.apply(image)),
         np.asarray(image.resize((224, 224), Image.Resampling.BILINEAR)),
     )
+    for transform, edge in ((PAPER, 16), (EVALUATION_PAPER, 0)):
+        marked = Image.new("RGB", (transform.resized[1], transform.resized[0]))
+        marked.putpixel((edge, edge), (255, 255, 255))
+        top, left = transform.corner
+        assert transform.of_images.apply(marked).getpixel((edge - left, edge - top)) == (255, 255, 255)
     small = Image.new("RGB", (64, 64), (9, 8, 7))
-    assert Transform((64, 64)).apply(small).tobytes() == small.tobytes()
+    assert Transform((64, 64)).of_images.apply(small).tobytes() == small.tobytes()
 
 
 def test_boxes_are_scaled_and_cut_towards_zero() -> None:
