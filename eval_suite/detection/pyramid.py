@@ -72,7 +72,10 @@ def open_source(net: nn.Module, card: BackboneCard) -> Source | None:
         net = flexible if flexible is not None and sizing is not None else net
     sizing = sizing or Sizing(own, tiled=True)
     size = own if sizing.tiled else _whole(sizing.unit)
-    return Source(net, sizing, size, _own_maps(_runner(net, norm)(torch.zeros(1, 3, *size)), size), norm)
+    maps = _own_maps(_runner(net, norm)(torch.zeros(1, 3, *size)), size)
+    if not sizing.tiled:
+        sizing = Sizing((_covering(sizing.unit[0], maps, 0), _covering(sizing.unit[1], maps, 1)))
+    return Source(net, sizing, size, maps, norm)
 
 
 class Pyramid(Cut):
@@ -198,6 +201,11 @@ def _maps_or_none(
 def _whole(unit: tuple[int, int]) -> tuple[int, int]:
     """A size at which every cell is whole, so that a patch of 16 pixels is not taken for one of 15.8."""
     return math.lcm(unit[0], _WHOLE_CELLS), math.lcm(unit[1], _WHOLE_CELLS)
+
+
+def _covering(unit: int, maps: list[OwnMap], side: int) -> int:
+    """A unit at which cells that are no power of two wide cover an image: some networks leave out what is left over."""
+    return math.lcm(unit, *(round(each.scale[side]) for each in maps if each.scale[side] != each.stride))
 
 
 def _own_maps(maps: Sequence[Tensor], size: tuple[int, int]) -> list[OwnMap]:

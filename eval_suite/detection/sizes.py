@@ -9,7 +9,7 @@ from torch import Tensor
 
 _UNITS = (1, 4, 8, 14, 16, 32, 64, 128)
 _SHORTEST_PROBE = 160
-_LOST = 0.25
+_LARGER, _LOST = 1.2, 0.1
 Run = Callable[[Tensor], Sequence[Tensor]]
 Cells = tuple[tuple[int, int], tuple[int, int]]
 
@@ -59,8 +59,8 @@ class Sizing(NamedTuple):
 def find_sizing(run: Run, own: tuple[int, int]) -> Sizing | None:
     """The smallest unit of the image sizes that a network takes; None if it takes its own size only.
 
-    A unit counts if a network takes odd multiples of it, another for the height than for the width, and its maps grow
-    with the image: some networks shrink any image to their own size.
+    A unit counts if a network takes odd multiples of it, another for the height than for the width, which is larger than
+    its own as tables of positions may end there, and if its maps grow with the image: some networks shrink any image.
 
     Args:
         run: images (1, 3, H, W) → feature maps.
@@ -71,7 +71,8 @@ def find_sizing(run: Run, own: tuple[int, int]) -> Sizing | None:
         return None
     for unit in sorted({*_UNITS, *own}):
         first = -(-_SHORTEST_PROBE // unit) | 1
-        size = (first * unit, (first + 2) * unit)
+        second = max(first + 2, -(-int(_LARGER * max(own)) // unit) | 1)
+        size = (first * unit, second * unit)
         found = _cells(run, size)
         if found is not None and len(found) == len(wanted) and all(map(_follows, found, wanted)):
             return Sizing((unit, unit))
@@ -81,7 +82,7 @@ def find_sizing(run: Run, own: tuple[int, int]) -> Sizing | None:
 def _follows(found: Cells, wanted: Cells) -> bool:
     """Whether a map has about as many cells to a pixel; convolutions without padding lose some at the edges."""
     return all(
-        abs(cells - side * other_cells / other_side) <= 1 + _LOST * cells
+        abs(cells - side * other_cells / other_side) <= 2 + _LOST * cells
         for (cells, side), (other_cells, other_side) in zip(found, wanted, strict=True)
     )
 

@@ -76,6 +76,12 @@ def test_maps_are_the_classifiers(arch: str, side: int, options: dict[str, Any],
         ("eva02_tiny_patch14_224", 56, EVA),
         ("gmlp_ti16_224", 64, MIXER),
         ("pit_ti_224", 224, {}),
+        # Patches of 7 pixels, of which it leaves out a part.
+        (
+            "sequencer2d_s",
+            56,
+            {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, 16, 16), "hidden_sizes": (4, 4, 4, 4)},
+        ),
     ],
 )
 @pytest.mark.parametrize("size", [(300, 300), (217, 333)])

@@ -56,3 +56,22 @@ def test_a_network_of_one_size_has_no_unit() -> None:
 
 def test_a_network_that_shrinks_every_image_has_no_unit() -> None:
     assert find_sizing(lambda images: pooled(F.interpolate(images, (96, 96))), (96, 96)) is None
+
+
+def test_a_table_of_positions_that_ends_at_its_own_size_is_noticed() -> None:
+    def run(images: Tensor) -> list[Tensor]:
+        torch.zeros(224)[max(images.shape[2:]) - 1]
+        return pooled(images)
+
+    assert find_sizing(run, (224, 224)) is None
+
+
+def test_convolutions_without_padding_take_any_size() -> None:
+    kernel = torch.ones(3, 3, 3, 3)
+
+    def run(images: Tensor) -> list[Tensor]:
+        for stride in (2, 1, 2, 1, 2, 2, 1, 2):
+            images = F.conv2d(images, kernel, stride=stride)
+        return [images]
+
+    assert find_sizing(run, (256, 256)) == Sizing((1, 1))
