@@ -12,9 +12,10 @@ _POINTS = np.arange(0.0, 1.1, 0.1)
 
 
 class PrecisionRecall(NamedTuple):
-    """Precision and recall after each hit of a class by falling score, each (h,).
+    """Precision and recall after each hit of a class by falling score, each (h,), of which there may be none.
 
-    Mistakes between two hits need no place here: they leave the recall and lower the precision.
+    Mistakes need no place here: they leave the recall and lower the precision, so that the highest precision at a recall
+    or above, which is all that is read off the curve, stands at a hit.
     """
 
     recall: NDArray[np.float64]

@@ -22,7 +22,8 @@ from eval_suite.detection.metrics import (
 )
 
 CURVE = "precision-recall"
-_RECALLS = np.linspace(0, 1, 101)
+# Quotients, as recalls are, so that a recall of 7 in 10 reaches 0.7; `linspace` has 0.7000000000000001.
+_RECALLS = np.arange(101) / 100
 _RESAMPLES = 200
 _NOTHING = "the images show no object that is not difficult"
 
@@ -119,7 +120,7 @@ def _coco(prefix: str, detections: Detections, index: VocIndex) -> list[Metric]:
 
 
 def _curves(prefix: str, ranking: Ranking, classes: list[str]) -> list[Curve]:
-    """The mean over classes of the interpolated precision, and each class's own."""
+    """The mean over classes of the interpolated precision, and each class's own; 0 from where no score reaches the recall."""
     present = classes_with_objects(ranking)
     if not len(present):
         return []
@@ -129,7 +130,7 @@ def _curves(prefix: str, ranking: Ranking, classes: list[str]) -> list[Curve]:
     return [
         Curve(
             name=f"{prefix}{CURVE} ({name})",
-            x=_RECALLS.round(2).tolist(),
+            x=_RECALLS.tolist(),
             y=values.round(5).tolist(),
             x_label="recall",
             y_label="interpolated precision",

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import top_k_accuracy_score
@@ -29,12 +29,14 @@ def test_wilson_by_hand() -> None:
     assert high == pytest.approx(0.763407, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(COUNTS, st.sampled_from([0.8, 0.95, 0.99]))
 def test_wilson_agrees_with_scipy(counts: tuple[int, int], confidence: float) -> None:
     reference = stats.binomtest(*counts).proportion_ci(confidence, method="wilson")
     assert wilson_interval(*counts, confidence) == pytest.approx(tuple(reference), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_wilson_is_symmetric_and_holds_the_share(counts: tuple[int, int]) -> None:
     successes, n = counts

@@ -15,8 +15,8 @@ _MAPS = (
     "COCO AP75",
 )
 _CAPTION = (
-    "Interpolated precision at each recall, averaged over the classes; the area below is about the mAP (area). Where a "
-    "curve falls to 0, the rest of the objects is not found at any score."
+    "Interpolated precision at each recall, averaged over the classes; the area below is about the mAP (area). A class "
+    "counts as 0 beyond the share of its objects that is found at any score."
 )
 
 
