@@ -9,7 +9,15 @@ from PIL import Image
 from eval_suite.core.errors import InputError
 from eval_suite.data.boxes import WITH_BOXES, open_localisation
 from eval_suite.data.images import KINDS, open_images
-from tests.data.boxes_on_disk import cub, picture, write, wsoleval
+from tests.data.boxes_on_disk import (
+    cub,
+    ilsvrc,
+    ilsvrc_table,
+    picture,
+    tinyimagenet,
+    write,
+    wsoleval,
+)
 
 
 def lines_of(spec: str, split: str | None = None) -> list[str]:
@@ -92,6 +100,23 @@ def test_boxes_without_area_or_outside_their_image_are_left_out_and_said(tmp_pat
     write(table, *sound[:2], f"{names[2]},9,9,5,12")
     with pytest.raises(InputError, match=r"found none for 1, first '002\.Wren/c\.jpg'"):
         open_localisation(f"wsoleval:{tmp_path}", warn=said.append)
+
+
+def test_a_box_without_area_in_the_other_layouts_of_corners(tmp_path: Path) -> None:
+    root = ilsvrc(tmp_path / "ilsvrc")
+    table = root / "LOC_val_solution.csv"
+    ilsvrc_table(table)
+    table.write_text(table.read_text().replace("n01 5 5 6 6", "n01 5 5 4 6"))
+    said = lines_of(f"ilsvrc:{root}", "val")
+    assert said == [
+        f"warning: 1 boxes of {table} have no area and are left out, first that of 'val/ILSVRC2012_val_00000003.JPEG'"
+    ]
+    # One box an image: without it the image has none.
+    base = tinyimagenet(tmp_path / "tiny")
+    annotations = base / "val" / "val_annotations.txt"
+    annotations.write_text(annotations.read_text().replace("5\t5\t9\t9", "5\t5\t9\t4"))
+    with pytest.raises(InputError, match=r"found none for 1, first 'val/images/val_1\.JPEG'"):
+        lines_of(f"tinyimagenet:{base}")
 
 
 def test_sound_boxes_are_not_spoken_of(tmp_path: Path) -> None:
