@@ -102,15 +102,15 @@ def test_faults_of_a_row_are_told_with_its_path_and_shared_ones_once() -> None:
     )
     assert len(lines) == len(set(lines)) == 10
     expected = [
-        "tasks.wsol.interval: Input should be less than or equal to 0.5, found 3",
+        "tasks.wsol.interval: expected a number less than or equal to 0.5, found 3",
         "backbones.a.tasks.wsol.metod: unknown key; did you mean 'method'?",
         "backbones.a.tasks.wsol.fit.epocs: unknown key; did you mean 'epochs'?",
-        "backbones.a.tasks.wsol.fit.lr: Input should be greater than 0, found 0",
+        "backbones.a.tasks.wsol.fit.lr: expected a number greater than 0, found 0",
         "backbones.c.tasks.detect: expected one of the suite's tasks (wsol), found 'detect'",
         "backbones.c.tasks.wsl: expected one of the suite's tasks (wsol), found 'wsl'",
-        "backbones.d.tasks: Input should be a valid dictionary, found ['wsol']",
-        "backbones.e.tasks.wsol: Input should be a valid dictionary, found 3",
-        "backbones.f.tasks.wsol.sigma: Input should be less than 1, found 2",
+        "backbones.d.tasks: expected keys with values, found ['wsol']",
+        "backbones.e.tasks.wsol: expected keys with values, found 3",
+        "backbones.f.tasks.wsol.sigma: expected a number less than 1, found 2",
     ]
     assert set(expected) <= set(lines)
     assert [line for line in lines if line.startswith("backbones.f.source: no backbone at 'nowhere'")]
@@ -160,7 +160,7 @@ def test_what_another_suite_does_not_train_is_told() -> None:
         }
     )
     expected = {
-        "plain": "other.yaml has problems, the first is backbones.plain.epochs: Input should be greater than",
+        "plain": "other.yaml has problems, the first is backbones.plain.epochs: expected a number greater than",
         "theirs": "suite 'other' does not train its backbone 'theirs'; name one that it trains",
         "cutmx": "unknown backbone of suite 'table3' 'cutmx'. Did you mean 'cutmix'?",
         "a": "unknown suite 'tabel3'. Did you mean 'table3'?",

@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ class Job:
 
     ``stamp`` is touched when the command succeeds; it is out of date when an ``inputs`` file is younger. The first of
     these is the job's specification, which holds ``hangs_on`` and changes only when that does; the others are stamps.
-    ``product`` is the file a user wants; a stamp without it does not count.
+    ``product`` is the file a user wants; a stamp without it does not count. ``made_elsewhere``: another suite or a single
+    command has made it, which needs no job.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Job:
     log: str
     threads: int
     hangs_on: dict[str, Any]
+    made_elsewhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,9 @@ def make_plan(suite: Suite, threads: int) -> Plan:
                 decisive = {"recipe": backbone.recipe.model_dump(mode="json"), "seed": cell.seed}
                 name = f"train {home.name}" + (f" in {home.suite}" if backbone.home is not None else "")
                 job = maker.job(name, ["train", *call], decisive, world, home.checkpoint / "card.json")
+                job = replace(job, made_elsewhere=suite.is_trained(cell) and not Path(job.stamp).exists())
                 trainings[home] = job
                 jobs.append(job)
-                if suite.is_trained(cell):
-                    _stamp_where_missing(job)
             needs = [trainings[home].stamp]
         for task in suite.tasks:
             options = suite.task_options(task, cell.backbone)
@@ -102,8 +103,12 @@ def write_plan(plan: Plan) -> None:
     for job in plan.jobs:
         write_json_if_changed(Path(job.inputs[0]), job.hangs_on)
         Path(job.log).parent.mkdir(parents=True, exist_ok=True)
+        if job.made_elsewhere:
+            Path(job.stamp).parent.mkdir(parents=True, exist_ok=True)
+            Path(job.stamp).touch()
     _drop_empty_stamps(plan)
-    calls = [{key: value for key, value in asdict(job).items() if key != "hangs_on"} for job in plan.jobs]
+    ours = {"hangs_on", "made_elsewhere"}
+    calls = [{key: value for key, value in asdict(job).items() if key not in ours} for job in plan.jobs]
     write_json(plan.file, {"jobs": calls})
     write_json_if_changed(plan.folder.parent / "suite.json", plan.suite.summary())
 
@@ -137,14 +142,6 @@ class _Maker:
         )
 
 
-def _stamp_where_missing(job: Job) -> None:
-    """What another suite or a single command has trained already needs no job."""
-    stamp = Path(job.stamp)
-    if not stamp.exists():
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.touch()
-
-
 def _drop_empty_stamps(plan: Plan) -> None:
     """A stamp whose product was removed, or is a failed record, must not keep its job from running."""
     for job in plan.jobs:
@@ -153,6 +150,8 @@ def _drop_empty_stamps(plan: Plan) -> None:
 
 
 def _up_to_date(job: Job) -> bool:
+    if job.made_elsewhere:
+        return True
     specification, stamp = Path(job.inputs[0]), Path(job.stamp)
     try:
         made = stamp.stat().st_mtime_ns
