@@ -17,6 +17,7 @@ _WORDINGS = (
     (r", unable to (parse|interpret) .*", ""),
     (r"^Input should be (less|greater) than", r"expected a number \1 than"),
     (r"^Input should be", "expected"),
+    (r"\ba valid dictionary\b", "keys with values"),
     (r"\ba valid integer\b", "a whole number"),
     (r"\ba valid number\b", "a number"),
     (r"\ba valid boolean\b", "True or False"),
