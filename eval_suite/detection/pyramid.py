@@ -17,6 +17,7 @@ from eval_suite.detection.stages import Cut
 
 # A multiple of all the common sides of patches: 7, 8, 14, 16 and 32.
 _WHOLE_CELLS = 224
+_COARSEST = 32
 # Keeps rounding from taking the last row of a map that is resampled.
 _SLACK = 1e-6
 
@@ -200,12 +201,14 @@ def _maps_or_none(
 
 def _whole(unit: tuple[int, int]) -> tuple[int, int]:
     """A size at which every cell is whole, so that a patch of 16 pixels is not taken for one of 15.8."""
-    return math.lcm(unit[0], _WHOLE_CELLS), math.lcm(unit[1], _WHOLE_CELLS)
+    height, width = (each if each > _COARSEST else math.lcm(each, _WHOLE_CELLS) for each in unit)
+    return height, width
 
 
 def _covering(unit: int, maps: list[OwnMap], side: int) -> int:
     """A unit at which cells that are no power of two wide cover an image: some networks leave out what is left over."""
-    return math.lcm(unit, *(round(each.scale[side]) for each in maps if each.scale[side] != each.stride))
+    wide = (round(each.scale[side]) for each in maps if each.scale[side] != each.stride <= _COARSEST)
+    return math.lcm(unit, *wide)
 
 
 def _own_maps(maps: Sequence[Tensor], size: tuple[int, int]) -> list[OwnMap]:

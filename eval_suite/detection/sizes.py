@@ -1,5 +1,6 @@
 """Which image sizes a network takes, and what to do with all others: padding, or tiles of its own size."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -59,8 +60,8 @@ class Sizing(NamedTuple):
 def find_sizing(run: Run, own: tuple[int, int]) -> Sizing | None:
     """The smallest unit of the image sizes that a network takes; None if it takes its own size only.
 
-    A unit counts if a network takes odd multiples of it, another for the height than for the width, which is larger than
-    its own as tables of positions may end there, and if its maps grow with the image: some networks shrink any image.
+    A unit counts if a network takes an image that is so many units high and others wide, and its maps grow with the image:
+    some networks shrink any image to their own size. The width exceeds their own, where tables of positions may end.
 
     Args:
         run: images (1, 3, H, W) → feature maps.
@@ -69,14 +70,31 @@ def find_sizing(run: Run, own: tuple[int, int]) -> Sizing | None:
     wanted = _cells(run, own)
     if wanted is None:
         return None
+    larger = math.ceil(_LARGER * max(own))
     for unit in sorted({*_UNITS, *own}):
-        first = -(-_SHORTEST_PROBE // unit) | 1
-        second = max(first + 2, -(-int(_LARGER * max(own)) // unit) | 1)
-        size = (first * unit, second * unit)
-        found = _cells(run, size)
-        if found is not None and len(found) == len(wanted) and all(map(_follows, found, wanted)):
+        height = _multiple(unit, _SHORTEST_PROBE)
+        width = _multiple(unit, max(height + unit, larger))
+        # And once more, because a pair of sizes may happen to suit.
+        next_height = _multiple(unit, height + unit)
+        next_width = _multiple(unit, max(next_height, width) + unit)
+        if _takes(run, (height, width), wanted) and (
+            unit in own or _takes(run, (next_height, next_width), wanted)
+        ):
             return Sizing((unit, unit))
     return None
+
+
+def _takes(run: Run, size: tuple[int, int], wanted: list[Cells]) -> bool:
+    found = _cells(run, size)
+    return found is not None and len(found) == len(wanted) and all(map(_follows, found, wanted))
+
+
+def _multiple(unit: int, least: int) -> int:
+    """The first multiple of a unit from a number on that is no multiple of 2 or 7 units, as a coarser unit may well be."""
+    times = -(-least // unit)
+    while math.gcd(times, 14) > 1:
+        times += 1
+    return times * unit
 
 
 def _follows(found: Cells, wanted: Cells) -> bool:
