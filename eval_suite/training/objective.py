@@ -38,9 +38,10 @@ class Objective(nn.Module):
 
 
 def softmax_bce(logits: Tensor, targets: Tensor) -> Tensor:
-    """Torch's binary cross entropy of the softmax, averaged over images and classes, in single precision also under autocast.
+    """Binary cross entropy of the softmax, averaged over images and classes; logarithms end at -100, as in torch's BCELoss.
 
-    Torch bounds the logarithms and, where a probability rounds to 0 or 1, the gradient too.
+    Computed from log-probabilities. In single precision, torch's own of a softmax has gradients in the thousands where a
+    wrong probability rounds to 1, and none a little further, so that training does not return from there.
 
     Args:
         logits: (N, classes).
@@ -49,11 +50,13 @@ def softmax_bce(logits: Tensor, targets: Tensor) -> Tensor:
     Reference: the code of Verma et al., "Manifold Mixup", ICML 2019.
     """
     if targets.ndim == 1:
-        targets = F.one_hot(targets, logits.shape[1])
-    with torch.autocast(logits.device.type, enabled=False):
-        own = logits.float().softmax(1)
-        # Torch's function stops at NaN, on a GPU for good; the product brings it to the loop, which says where.
-        return F.binary_cross_entropy(own.nan_to_num(), targets.float()) + 0 * own.sum()
+        targets = F.one_hot(targets, logits.shape[1]).to(logits.dtype)
+    own = logits.log_softmax(1)
+    # 1 - p cancels for the largest p alone: what that one leaves is the sum of the others.
+    largest = own.argmax(1, keepdim=True)
+    left = own.scatter(1, largest, -torch.inf).logsumexp(1, keepdim=True)
+    rest = torch.log1p(-own.exp().scatter(1, largest, 0.0)).scatter(1, largest, left)
+    return -(targets * own.clamp_min(-100) + (1 - targets) * rest.clamp_min(-100)).mean()
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ce": F.cross_entropy, "bce": softmax_bce}

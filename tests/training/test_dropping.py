@@ -366,16 +366,29 @@ def test_softmax_bce_is_torchs_bce_of_the_softmax() -> None:
     assert softmax_bce(torch.tensor([[500.0, -500.0]]), torch.tensor([1])).item() == 100.0
 
 
-@pytest.mark.parametrize("right", [0, 1])
-def test_softmax_bce_of_a_saturated_softmax_has_torchs_gradient(right: int) -> None:
-    ours, theirs = (torch.tensor([[30.0, 0.0, 0.0]], requires_grad=True) for _ in range(2))
+@pytest.mark.parametrize("sure", [0.0, 5.0, 18.0, 25.0])
+@pytest.mark.parametrize("target", [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.3, 0.0, 0.7]], ids=str)
+def test_softmax_bce_of_a_sure_network_has_torchs_gradient_in_double_precision(
+    sure: float, target: list[float]
+) -> None:
+    ours = torch.tensor([[sure, 0.5, 0.0]], requires_grad=True)
+    theirs = ours.detach().double().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
-        softmax_bce(ours, torch.tensor([right])).backward()
-    nn.BCELoss()(theirs.softmax(1), torch.eye(3)[right : right + 1]).backward()
+        loss = softmax_bce(ours, torch.tensor([target]))
+    exact = nn.BCELoss()(theirs.softmax(1), torch.tensor([target]).double())
+    loss.backward()
+    exact.backward()
     assert ours.grad is not None
     assert theirs.grad is not None
-    assert ours.grad.isfinite().all()
-    assert torch.equal(ours.grad, theirs.grad)
+    torch.testing.assert_close(loss.double(), exact, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_softmax_bce_leads_out_of_a_wrong_certainty() -> None:
+    logits = torch.tensor([[60.0, 0.0, 0.0]], requires_grad=True)
+    softmax_bce(logits, torch.tensor([1])).backward()
+    # One of both logarithms that a wrong class has, a third of each: 1/3 + 1/3 for its logit.
+    torch.testing.assert_close(logits.grad, torch.tensor([[2 / 3, -1 / 2, -1 / 6]]))
 
 
 def test_softmax_bce_passes_nan_on() -> None:
