@@ -111,13 +111,13 @@ def test_short_forms_cut_the_fits_of_tasks_and_train_for_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    short = load_suite(str(shorten(load_suite("table9-cub"), epochs=2, limit=12)))
+    short = shorten(load_suite("table9-cub"), epochs=2, limit=12).suite
     for row in short.backbones:
         options, whole = short.task_options("wsol", row), wsol("table9-cub", row)
         cut = whole.model_copy(update={"limit": 12, "fit": whole.fit.model_copy(update={"epochs": 2})})
         assert options == cut
         assert short.backbones[row].source == "torchvision:resnet50/IMAGENET1K_V1"
-    short = load_suite(str(shorten(load_suite("table10"), epochs=2, limit=12)))
+    short = shorten(load_suite("table10"), epochs=2, limit=12).suite
     detect, caption = short.tasks["detect"].model_dump(), short.tasks["caption"].model_dump()
     assert (detect["ssd"]["iterations"], detect["faster_rcnn"]["iterations"], detect["limit"]) == (1, 3, 12)
     assert detect["ssd"]["lr"] == 0.001

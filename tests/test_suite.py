@@ -192,8 +192,8 @@ def test_nothing_to_do_is_a_problem(key: str, tmp_path: Path) -> None:
 
 
 def test_wrong_shapes_are_told(tmp_path: Path) -> None:
-    assert told(tmp_path, backbones={"a": 5}) == ["backbones.a: expected a valid dictionary, found 5"]
-    assert told(tmp_path, tasks=["classify"])[0].startswith("tasks: expected a valid dictionary")
+    assert told(tmp_path, backbones={"a": 5}) == ["backbones.a: expected keys with values, found 5"]
+    assert told(tmp_path, tasks=["classify"])[0].startswith("tasks: expected keys with values")
     assert told(tmp_path, demo={"siz": "small"}) == [
         "demo.out: Field required",
         "demo.siz: unknown key; did you mean 'size'?",

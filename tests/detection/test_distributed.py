@@ -32,7 +32,7 @@ def watch(event, words):
 
 def compared(*arguments):
     found = fit(*arguments)
-    for name, model in found.models.items():
+    for name, model in found.model.models.items():
         mine = torch.cat([value.detach().flatten() for value in model.parameters()])
         firsts = mine.clone()
         torch.distributed.broadcast(firsts, 0)
