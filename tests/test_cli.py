@@ -421,7 +421,10 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(cli: Cli, short: list[
     assert "to run  train b-s0" in said.out
     assert [path.name for path in Path().iterdir()] == ["mini.yaml"]
     Path("mini.yaml").write_text(yaml.safe_dump(suite | {"tasks": {"classify": {"data": "folder:absent"}}}))
-    assert "tasks.classify.data" in cli("run", "mini.yaml", "--dry-run", *short).err
+    lacking = cli("run", "mini.yaml", "--dry-run", *short)
+    assert lacking.code == 2
+    assert "tasks.classify.data" in lacking.err
+    assert lacking.out.splitlines()[-1] == f"0 done, {count} to run"
     assert [path.name for path in Path().iterdir()] == ["mini.yaml"]
 
 

@@ -31,7 +31,7 @@ class RunCommand(BaseModel):
     limit: int | None = Field(default=None, ge=1)
     """Train and evaluate on this many images of each split; likewise."""
     dry_run: bool = False
-    """Only say which jobs are done and which would run: nothing is written, and data are looked for, but no network is built."""
+    """Only say which jobs are done and which would run, and what data they lack: nothing is written, and no network built."""
 
 
 def main(arguments: list[str]) -> int:
@@ -46,10 +46,12 @@ def main(arguments: list[str]) -> int:
     report = suite.cells()[0].report
     plan = make_plan(suite, command.threads)
     waiting = jobs_to_run(plan)
+    if command.dry_run:
+        _print_plan(plan, waiting)
     if waiting:
         require_inputs(whole, networks=not command.dry_run)
     if command.dry_run:
-        return _print_plan(plan, waiting)
+        return 0
     with exclusive(report / ".run", "running this suite"):
         if short is not None:
             short.write()
@@ -65,11 +67,10 @@ def main(arguments: list[str]) -> int:
     return 1 if outcome.failed or outcome.kept_back else 0
 
 
-def _print_plan(plan: Plan, waiting: list[Job]) -> int:
+def _print_plan(plan: Plan, waiting: list[Job]) -> None:
     for job in plan.jobs:
         print(f"{'to run' if job in waiting else 'done':>6}  {job.name}")
-    print(f"{len(plan.jobs) - len(waiting)} done, {len(waiting)} to run")
-    return 0
+    print(f"{len(plan.jobs) - len(waiting)} done, {len(waiting)} to run", flush=True)
 
 
 def _print_outcome(outcome: Outcome) -> None:
