@@ -10,8 +10,8 @@ What is mended, each until upstream does it (tests/detection/test_openmmlab.py t
    there is a GPU. Upstream's answer is to hide the GPU from the process: open-mmlab/mmdetection issue 7346.
 4. Several processes together always want a GPU each: ``init_dist`` and ``Runner.wrap_model`` name one to torch also
    for gloo. No issue upstream.
-5. Under autocast to bfloat16 anchors and regions take the type of the feature maps, 8 bits for a coordinate, and mmcv's
-   operators refuse it; ``AmpOptimWrapper`` refuses to work on a CPU. No issue upstream.
+5. Under autocast to bfloat16 anchors and regions take the type of the feature maps, 8 bits for a coordinate;
+   ``AmpOptimWrapper`` refuses to work on a CPU. No issue upstream.
 6. The Runner speaks to the console (open-mmlab/mmengine pull request 781, closed unmerged), describes the machine with
    the help of a compiler (since pull request 384; 1647, which leaves it out, is open), and dumps an empty config.
 """
@@ -30,6 +30,7 @@ import torch
 
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import EvalSuiteError, first_line
+from eval_suite.detection.operators import register_operators
 
 
 @contextlib.contextmanager
@@ -45,8 +46,9 @@ def load_openmmlab() -> None:
     """Import MMDetection, register its modules, and mend them.
 
     Raises:
-        EvalSuiteError: if it is not installed or its compiled operators do not load.
+        EvalSuiteError: if it is not installed.
     """
+    register_operators()
     try:
         with quiet():
             import mmdet.datasets
