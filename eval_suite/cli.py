@@ -10,6 +10,7 @@ from importlib import import_module
 
 from eval_suite import __version__
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.packages import torch_mismatch
 
 TASK_VERBS = {
     "classify": "top-1/top-5 error, likelihood, calibration, per-class accuracy",
@@ -56,6 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if mismatch := torch_mismatch():
+            _complain(mismatch)
+            return 2
         _complain(f"{type(error).__name__}: {first_line(error)} (set {TRACEBACK_VARIABLE}=1 to see where)")
         return 1
 

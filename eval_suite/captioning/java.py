@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.packages import install_command
 
 _SAME_EVERYWHERE = (
     "-Dfile.encoding=UTF-8",
@@ -41,7 +42,7 @@ def toolkit_folder() -> Path:
     found = util.find_spec("pycocoevalcap")
     if found is None or not found.submodule_search_locations:
         raise InputError(
-            "scoring captions needs the package pycocoevalcap; install the extra: pip install 'eval-suite[captioning]'"
+            f"scoring captions needs the package pycocoevalcap; install it with: {install_command('captioning')}"
         )
     return Path(next(iter(found.submodule_search_locations)))
 

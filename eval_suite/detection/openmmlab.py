@@ -30,6 +30,7 @@ import torch
 
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import EvalSuiteError, first_line
+from eval_suite.core.packages import install_command
 from eval_suite.detection.operators import register_operators
 
 
@@ -58,7 +59,7 @@ def load_openmmlab() -> None:
     except ImportError as error:
         raise EvalSuiteError(
             f"detection needs MMDetection, which cannot be imported ({first_line(error)}); "
-            "install it with: pip install 'eval-suite[detection]'"
+            f"install it with: {install_command('detection')}"
         ) from error
     if not hasattr(SSDHead, "loss_cls"):
         SSDHead.loss_cls = None

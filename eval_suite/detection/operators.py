@@ -59,7 +59,13 @@ def roi_align_forward(
     """
     _require_average(pool_mode)
     pooled = torch.ops.torchvision.roi_align(
-        features.float(), regions.float(), spatial_scale, aligned_height, aligned_width, sampling_ratio, aligned
+        features.float(),
+        regions.float(),
+        spatial_scale,
+        aligned_height,
+        aligned_width,
+        sampling_ratio,
+        aligned,
     )
     output.copy_(pooled)
 
