@@ -19,13 +19,14 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.packages import DISTRIBUTION
 from eval_suite.core.records import GitState, RunInfo
 
 if TYPE_CHECKING:
     import torch
 
 Item = TypeVar("Item")
-_RECORDED_PACKAGES = ("eval-suite", "torch", "torchvision", "timm", "accelerate", "numpy", "scipy", "pillow")
+_RECORDED_PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "accelerate", "numpy", "scipy", "pillow")
 _PARENT_VARIABLE = "EVAL_SUITE_PARENT"
 _LINE_EVERY_SECONDS = 10.0
 
