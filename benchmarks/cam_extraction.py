@@ -13,8 +13,8 @@ from eval_suite.backbones.inference import place
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.wsol.maps import PackageMaps, PlainMaps
-from eval_suite.wsol.networks import make_localiser
+from eval_suite.tasks.wsol.localiser import make_localiser
+from eval_suite.tasks.wsol.maps import PackageMaps, PlainMaps
 
 AIM = "<= 1.10"
 

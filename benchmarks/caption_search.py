@@ -11,10 +11,10 @@ import torch
 from timing import options, ratios, report, spread, take_turns, waiter
 from torch import Tensor
 
-from eval_suite.captioning.model import NicDecoder, State
-from eval_suite.captioning.search import SearchOptions, beam_search, search
-from eval_suite.captioning.vocabulary import END, PAD, START
 from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.tasks.caption.model import NicDecoder, State
+from eval_suite.tasks.caption.search import SearchOptions, beam_search, search
+from eval_suite.tasks.caption.vocabulary import END, PAD, START
 
 WORDS, HIDDEN, FEATURES, TOPICS, LONGEST = 10_000, 512, 2048, 64, 20
 AIM_CPU, AIM_GPU, AIM_LIMIT = ">= 2", ">= 20", ">= 0.8"

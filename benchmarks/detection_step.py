@@ -17,13 +17,13 @@ from timing import options, ratios, report, spread, take_turns, waiter
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.data.demo import make_demo
 from eval_suite.data.voc import VocIndex, open_voc
-from eval_suite.detection.fitting import prepare
-from eval_suite.detection.models import build_detector
-from eval_suite.detection.openmmlab import quiet
-from eval_suite.detection.options import DetectOptions, FasterRcnnOptions, SsdOptions
-from eval_suite.detection.pipeline import training_transforms
+from eval_suite.demo.world import make_demo
+from eval_suite.tasks.detect.fit import prepare
+from eval_suite.tasks.detect.models import build_detector
+from eval_suite.tasks.detect.openmmlab import quiet
+from eval_suite.tasks.detect.options import DetectOptions, FasterRcnnOptions, SsdOptions
+from eval_suite.tasks.detect.pipeline import training_transforms
 
 AIM = "<= 1.05"
 STEPS = 1_000_000

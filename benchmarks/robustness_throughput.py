@@ -20,10 +20,10 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast, place
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.loading import EvaluationTransform, ImageBatches
-from eval_suite.robustness.attacks import fgsm, frozen, input_gradient
-from eval_suite.robustness.options import RobustnessOptions
-from eval_suite.robustness.setting import Setting
-from eval_suite.robustness.sweep import Classifier, sweep_images
+from eval_suite.tasks.robustness.attacks import fgsm, frozen, input_gradient
+from eval_suite.tasks.robustness.context import Setting
+from eval_suite.tasks.robustness.options import RobustnessOptions
+from eval_suite.tasks.robustness.predict import Classifier, sweep_images
 
 SIZE, BATCH, SIZES = 32, 128, 15
 EPSILON = 8 / 255

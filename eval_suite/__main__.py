@@ -2,6 +2,6 @@
 
 import sys
 
-from eval_suite.cli import main
+from eval_suite.cli.main import main
 
 sys.exit(main())

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from eval_suite.cli import main
-from eval_suite.data.demo import make_demo
+from eval_suite.cli.main import main
+from eval_suite.demo.world import make_demo
 from eval_suite.training.recipe import Recipe
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from eval_suite.suite_file import bundled_suites
+from eval_suite.suite.file import bundled_suites
 
 pytestmark = pytest.mark.long
 

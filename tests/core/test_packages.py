@@ -60,7 +60,7 @@ def test_the_command_line_says_so_instead_of_what_torchvision_says(
         raise RuntimeError("operator torchvision::nms does not exist")
 
     installed("2.13.0", "torch==2.11.0")
-    monkeypatch.setattr("eval_suite.cli._verb", fails)
+    monkeypatch.setattr("eval_suite.cli.main._verb", fails)
     said = cli("list", "tasks")
     assert said.code == 2
     assert said.err.startswith("error: torchvision 0.26.0 expects torch ==2.11.0, found torch 2.13.0")

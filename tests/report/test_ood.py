@@ -9,14 +9,14 @@ import pytest
 from numpy.typing import NDArray
 
 from eval_suite.core.predictions import About
-from eval_suite.evaluation import score_file
-from eval_suite.ood.predictions import Outliers, Predictions, write_predictions
-from eval_suite.ood.task import OodTask
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.published import PUBLISHED
 from eval_suite.report.render import build_report
 from eval_suite.report.sections.ood import SECTION
+from eval_suite.tasks.evaluate import score_file
+from eval_suite.tasks.ood.predictions import Outliers, Predictions, write_predictions
+from eval_suite.tasks.ood.task import OodTask
 from tests.report.fake_suite import FakeSuite
 
 SETS = {"svhn": False, "uniform": True}

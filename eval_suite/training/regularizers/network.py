@@ -2,17 +2,17 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from eval_suite.core.errors import InputError
-from eval_suite.training.regularizers.base import Context
 
 INPUT = "input"
 _STAGE = re.compile(r"layer\d+")
-Change = Callable[[Tensor, Context], Tensor]
+Change = Callable[[Tensor, Any], Tensor]
+"""A layer's output (N, ...) and the step's context, which passes through here unread, to the output in its place."""
 
 
 class Block(NamedTuple):
@@ -36,12 +36,12 @@ class Network:
     def __init__(self, net: nn.Module, arch: str, input_size: tuple[int, int]) -> None:
         self.net, self.arch = net, arch
         self.sizes = {INPUT: torch.Size((3, *input_size)), **_map_sizes(net, input_size)}
-        self._context: Context | None = None
+        self._context: Any = None
         self._passing: list[torch.utils.hooks.RemovableHandle] = []
         self._staying: list[torch.utils.hooks.RemovableHandle] = []
         self._factors: dict[str, float] = {}
 
-    def begin_step(self, context: Context) -> None:
+    def begin_step(self, context: Any) -> None:
         """What hooks of the next forward passes shall know; changes of the step before are taken back."""
         self._context = context
         while self._passing:

@@ -1,0 +1,97 @@
+"""``eval-suite classify`` and every other task: a backbone to a record."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from eval_suite.backbones.spec import BackboneOptions, default_name
+from eval_suite.cli.parsing import given, parse
+from eval_suite.core.errors import InputError
+from eval_suite.core.runtime import RuntimeOptions, first_process
+from eval_suite.core.store import Cell, safe_name
+from eval_suite.suite.suite import load_suite
+from eval_suite.tasks.base import Task
+from eval_suite.tasks.evaluate import evaluate, follow, headline, task_named
+
+
+class TaskCommand(BaseModel):
+    """Evaluate a backbone of a suite, or any other one on any data."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    backbone: str
+    """Backbone of the suite; without a suite: a checkpoint folder, timm:NAME[@FILE], torchvision:NAME[/WEIGHTS][@FILE] or path/to/model.py:FACTORY[@FILE]."""
+    suite: str | None = None
+    """Suite file, or the name of a bundled one; it gives data and options."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the backbone in the suite; without one, a number to file the record under."""
+    name: str | None = None
+    """Name of the backbone in records and reports; by default made from its source."""
+    out: Path = Path("reports/single")
+    """Folder for the record without a suite: reports/NAME under the current or another folder."""
+    network: tyro.conf.OmitArgPrefixes[BackboneOptions] = Field(default_factory=BackboneOptions)
+    """What a weights file does not say."""
+    runtime: tyro.conf.OmitArgPrefixes[RuntimeOptions] = Field(default_factory=RuntimeOptions)
+    """How to compute."""
+
+
+def main(verb: str, arguments: list[str]) -> int:
+    """Run the verb of a task."""
+    task = task_named(verb)
+    suite_name = given(arguments, "--suite")
+    suite = load_suite(suite_name) if suite_name and not {"-h", "--help"} & set(arguments) else None
+    command_type = _command_type(task)
+    default = None
+    if suite is not None:
+        named = given(arguments, "--backbone") or ""
+        default = command_type(
+            backbone=named,
+            task=suite.task_options(verb, named),
+            runtime=suite.runtime,
+        )
+    command = parse(command_type, verb, arguments, default)
+    if suite is not None:
+        cell = suite.cell(command.backbone, command.seed)
+        row = suite.backbones[command.backbone]
+        source, flags = row.source_in(cell), row.options
+    else:
+        source, flags = command.backbone, command.network
+        name, seed = default_name(source)
+        cell = _cell_in(command.out, safe_name(command.name or name), command.seed if seed is None else seed)
+    if not first_process():
+        follow(task, command.task, cell=cell, source=source, backbone_options=flags, runtime=command.runtime)
+        return 0
+    done = evaluate(
+        task,
+        command.task,
+        cell=cell,
+        source=source,
+        backbone_options=flags,
+        runtime=command.runtime,
+        expected=suite is not None,
+    )
+    fitted = f"; fine-tuned: {cell.checkpoint / task.name}" if task.fits(command.task) else ""
+    print(f"{cell.name}  {headline(done.result.metrics)}  → {done.path}{fitted}")
+    return 0
+
+
+def _cell_in(out: Path, name: str, seed: int) -> Cell:
+    """A cell whose records go to ``out``, which must be reports/<suite> under some folder."""
+    if out.parent.name != "reports":
+        raise InputError(f"expected --out as a folder in reports/, such as reports/single, found {out}")
+    return Cell(out.name, name, seed, out.parent.parent)
+
+
+def _command_type(task: Task) -> Any:
+    """The verb's options: those of every task command, with the task's own among them."""
+    paper = f"{task.paper.title} ({task.paper.venue} {task.paper.year})"
+    # The flags of options inside a task's options keep their prefix, as in --fit.lr.
+    unprefixed: Any = Annotated[task.options, tyro.conf.arg(name="")]
+    return create_model(
+        f"{task.name.capitalize()}Command",
+        __base__=TaskCommand,
+        __doc__=f"{type(task).__doc__} Source: {paper}.",
+        task=(unprefixed, ...),
+    )

@@ -1,0 +1,103 @@
+"""The command ``eval-suite``: finds the verb, runs it, and turns errors into one line and an exit code.
+
+Verbs are imported only when they run, so that help answers at once.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+from eval_suite import __version__
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.packages import torch_mismatch
+
+TASK_VERBS = {
+    "classify": "top-1/top-5 error, likelihood, calibration, per-class accuracy",
+    "wsol": "weakly supervised localisation: Top-1 Loc, GT-known Loc, MaxBoxAccV2",
+    "detect": "mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC",
+    "robustness": "error under attack (FGSM, PGD), occlusion, in-between samples and common corruptions",
+    "ood": "out-of-distribution detection: TNR at 95 % TPR, AUROC, detection accuracy by outlier set",
+    "caption": "captions by an LSTM on the backbone's features: BLEU, METEOR, ROUGE-L, CIDEr-D",
+}
+VERBS = {
+    "train": "train a backbone from a recipe, or continue a stopped training",
+    **TASK_VERBS,
+    "score": "metrics from saved predictions, also those made elsewhere",
+    "run": "everything of a suite that is missing, in parallel, then its report",
+    "report": "put the records of a folder side by side in one HTML page",
+    "data": "make the demo data, or check a data set: data demo|check",
+    "list": "what there is: list tasks|regularizers|corruptions|data|architectures|suites|results|...",
+}
+_IN_SEVERAL_PROCESSES = ("train", "wsol", "detect")
+TRACEBACK_VARIABLE = "EVAL_SUITE_TRACEBACK"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns 0 when done, 1 when something failed, 2 for wrong usage or input."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"eval-suite {__version__}")
+        return 0
+    try:
+        return _verb(arguments[0])(arguments[1:])
+    except EvalSuiteError as error:
+        _complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        _complain("stopped by the user; start the same command again, it keeps what is finished")
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        if mismatch := torch_mismatch():
+            _complain(mismatch)
+            return 2
+        _complain(f"{type(error).__name__}: {first_line(error)} (set {TRACEBACK_VARIABLE}=1 to see where)")
+        return 1
+
+
+def _verb(name: str) -> Callable[[list[str]], int]:
+    if name not in VERBS:
+        raise unknown_name("command", name, VERBS)
+    from eval_suite.core.runtime import end_with_parent, process_count
+
+    end_with_parent()
+    if process_count() > 1 and name not in _IN_SEVERAL_PROCESSES:
+        raise InputError(
+            f"{name} runs in one process, found {process_count()} (WORLD_SIZE); start it once, "
+            f"without torchrun: that is for {', '.join(_IN_SEVERAL_PROCESSES)}"
+        )
+    if name in TASK_VERBS:
+        module = import_module("eval_suite.cli.evaluate")
+        return lambda arguments: int(module.main(name, arguments))
+    run: Callable[[list[str]], int] = import_module(f"eval_suite.cli.{name}").main
+    return run
+
+
+def _complain(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {what}" for name, what in VERBS.items())
+    return (
+        "eval-suite: train image backbones, and measure what the training did to them\n\n"
+        "usage: eval-suite COMMAND [options]        eval-suite COMMAND --help\n\n"
+        f"{verbs}\n\n"
+        "a first run:   eval-suite run demo\n"
+        "your own:      eval-suite classify --backbone model.py:factory@weights.pth --data cifar10:PATH\n"
+        "exit codes:    0 done, 1 something failed, 2 wrong usage or input, 130 stopped by the user"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""``eval-suite report``: records to one HTML page and tables."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from tyro.conf import Positional
+
+from eval_suite.cli.parsing import parse
+
+
+class ReportCommand(BaseModel):
+    """Put the records of a folder side by side: index.html, and tables as CSV, Markdown and LaTeX."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    folder: Positional[Path]
+    """Folder with results/<backbone>-s<seed>/<task>.json, such as reports/demo."""
+    baseline: str | None = None
+    """Backbone that the others are compared with."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    command = parse(ReportCommand, "report", arguments)
+    from eval_suite.report.render import build_report
+
+    paths = build_report(command.folder, command.baseline)
+    print(f"written: {paths.index} and {len(paths.tables)} tables in {command.folder / 'tables'}")
+    print(paths.headline)
+    return 0

@@ -1,0 +1,96 @@
+"""``eval-suite run``: everything of a suite that is missing, then its report."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+from tyro.conf import Positional
+
+from eval_suite.cli.parsing import parse
+from eval_suite.core.store import exclusive
+from eval_suite.suite.execute import Outcome, default_jobs, execute, last_line
+from eval_suite.suite.plan import Job, Plan, jobs_to_run, make_plan, write_plan
+from eval_suite.suite.preflight import require_inputs
+from eval_suite.suite.suite import load_suite, shorten
+
+
+class RunCommand(BaseModel):
+    """Make all of a suite that is missing or out of date: data, backbones, records; then the report."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    suite: Positional[str] = "demo"
+    """Suite file, or the name of a bundled one."""
+    jobs: int | None = Field(default=None, ge=1)
+    """Jobs at a time; by default one per CPU core, or one where there is a GPU."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of each job."""
+    executor: str | None = None
+    """Snakemake executor plugin to run jobs elsewhere, such as slurm."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Train, and fit in tasks, for this many epochs instead; the result is a suite of its own, NAME-short."""
+    limit: int | None = Field(default=None, ge=1)
+    """Train and evaluate on this many images of each split; likewise."""
+    dry_run: bool = False
+    """Only say which jobs are done and which would run, and what data they lack: nothing is written, and no network built."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the verb."""
+    command = parse(RunCommand, "run", arguments)
+    whole = load_suite(command.suite)
+    suite, short = whole, None
+    if command.epochs is not None or command.limit is not None:
+        short = shorten(whole, command.epochs, command.limit)
+        suite = short.suite
+    jobs = command.jobs or default_jobs()
+    report = suite.cells()[0].report
+    plan = make_plan(suite, command.threads)
+    waiting = jobs_to_run(plan)
+    if command.dry_run:
+        _print_plan(plan, waiting)
+    if waiting:
+        require_inputs(whole, networks=not command.dry_run)
+    if command.dry_run:
+        return 0
+    with exclusive(report / ".run", "running this suite"):
+        if short is not None:
+            short.write()
+        write_plan(plan)
+        sizes = [("backbone", suite.backbones), ("seed", suite.seeds), ("task", suite.tasks)]
+        count = " x ".join(f"{len(of)} {what}{'s' * (len(of) != 1)}" for what, of in sizes)
+        at_once = f"{jobs} job{'s' * (jobs != 1)} at a time"
+        print(f"suite {suite.name}: {count}, {at_once}; logs in {report / 'logs'}", flush=True)
+        outcome = execute(plan, jobs, command.executor, lambda line: print(line, flush=True))
+        _print_outcome(outcome)
+        index = _report(plan, report)
+    print(index)
+    return 1 if outcome.failed or outcome.kept_back else 0
+
+
+def _print_plan(plan: Plan, waiting: list[Job]) -> None:
+    for job in plan.jobs:
+        print(f"{'to run' if job in waiting else 'done':>6}  {job.name}")
+    print(f"{len(plan.jobs) - len(waiting)} done, {len(waiting)} to run", flush=True)
+
+
+def _print_outcome(outcome: Outcome) -> None:
+    for job in outcome.failed:
+        print(f"failed: {job.name}: {last_line(Path(job.log))}  (log: {job.log})")
+    for job in outcome.kept_back:
+        print(f"not run: {job.name}: what it hangs on failed")
+    parts = [f"{len(outcome.done)} done", f"{len(outcome.up_to_date)} were up to date"]
+    parts += [f"{len(outcome.failed)} failed"] if outcome.failed else []
+    parts += [f"{len(outcome.kept_back)} not run"] if outcome.kept_back else []
+    print(", ".join(parts), flush=True)
+
+
+def _report(plan: Plan, folder: Path) -> str:
+    """The closing line; the page is made again only where a record is younger than it."""
+    index = folder / "index.html"
+    sources = [folder / "suite.json", *folder.glob("results/*/*.json")]
+    if index.is_file() and all(source.stat().st_mtime <= index.stat().st_mtime for source in sources):
+        return f"report: {index} (unchanged)"
+    from eval_suite.report.render import build_report
+
+    paths = build_report(folder, plan.suite.baseline)
+    return f"report: {paths.index}  {paths.headline}"

@@ -1,0 +1,1 @@
+"""The demo world: drawn data in published layouts, for every task, from a seed."""

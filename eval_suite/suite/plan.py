@@ -1,0 +1,172 @@
+"""The jobs of a suite: which command makes what, and on what it hangs."""
+
+import shlex
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from eval_suite.core.errors import InputError
+from eval_suite.core.store import Cell, read_record, would_change, write_json, write_json_if_changed
+from eval_suite.suite.suite import Suite
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of the command line.
+
+    ``stamp`` is touched when the command succeeds; it is out of date when an ``inputs`` file is younger. The first of
+    these is the job's specification, which holds ``hangs_on`` and changes only when that does; the others are stamps.
+    ``product`` is the file a user wants; a stamp without it does not count. ``made_elsewhere``: another suite or a single
+    command has made it, which needs no job.
+    """
+
+    name: str
+    command: str
+    inputs: list[str]
+    stamp: str
+    product: str
+    log: str
+    threads: int
+    hangs_on: dict[str, Any]
+    made_elsewhere: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a suite and the folder of their bookkeeping."""
+
+    suite: Suite
+    folder: Path
+    jobs: list[Job]
+
+    @property
+    def file(self) -> Path:
+        """Where the Snakefile reads the plan."""
+        return self.folder / "plan.json"
+
+
+def make_plan(suite: Suite, threads: int) -> Plan:
+    """Lay out a suite's jobs, each after those that it hangs on; nothing is written.
+
+    Args:
+        suite: the suite.
+        threads: CPU threads each job may use.
+    """
+    report = Cell(suite.name, "", 0).report.resolve()
+    folder = report / ".run"
+    maker = _Maker(report, folder, threads)
+    jobs: list[Job] = []
+    world: list[str] = []
+    trainings: dict[Cell, Job] = {}  # rows may share a checkpoint
+    if suite.demo is not None:
+        demo = suite.demo
+        arguments = ["data", "demo", "--out", str(demo.out), "--size", demo.size, "--seed", str(demo.seed)]
+        jobs.append(
+            maker.job("data", arguments, {"demo": demo.model_dump(mode="json")}, [], demo.out / "demo.json")
+        )
+        world = [jobs[0].stamp]
+    for cell in suite.cells():
+        needs = world
+        backbone = suite.backbones[cell.backbone]
+        call = ["--suite", suite.given, "--backbone", cell.backbone, "--seed", str(cell.seed)]
+        if backbone.recipe is not None:
+            home = backbone.trained_at(cell)
+            if home not in trainings:
+                decisive = {"recipe": backbone.recipe.model_dump(mode="json"), "seed": cell.seed}
+                name = f"train {home.name}" + (f" in {home.suite}" if backbone.home is not None else "")
+                job = maker.job(name, ["train", *call], decisive, world, home.checkpoint / "card.json")
+                job = replace(job, made_elsewhere=suite.is_trained(cell) and not Path(job.stamp).exists())
+                trainings[home] = job
+                jobs.append(job)
+            needs = [trainings[home].stamp]
+        for task in suite.tasks:
+            options = suite.task_options(task, cell.backbone)
+            hangs_on: dict[str, Any] = {"options": options.model_dump(mode="json")}
+            if backbone.recipe is None:
+                hangs_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
+            jobs.append(maker.job(f"{task} {cell.name}", [task, *call], hangs_on, needs, cell.record(task)))
+    return Plan(suite, folder, jobs)
+
+
+def jobs_to_run(plan: Plan) -> list[Job]:
+    """The jobs that Snakemake would run of a plan, in its order; the plan need not be written."""
+    waiting: dict[str, Job] = {}
+    for job in plan.jobs:
+        if any(needed in waiting for needed in job.inputs) or not _up_to_date(job):
+            waiting[job.stamp] = job
+    return list(waiting.values())
+
+
+def write_plan(plan: Plan) -> None:
+    """Write what each job hangs on, the plan that the Snakefile reads, and what the report needs to know of the suite."""
+    for job in plan.jobs:
+        write_json_if_changed(Path(job.inputs[0]), job.hangs_on)
+        Path(job.log).parent.mkdir(parents=True, exist_ok=True)
+        if job.made_elsewhere:
+            Path(job.stamp).parent.mkdir(parents=True, exist_ok=True)
+            Path(job.stamp).touch()
+    _drop_empty_stamps(plan)
+    ours = {"hangs_on", "made_elsewhere"}
+    calls = [{key: value for key, value in asdict(job).items() if key not in ours} for job in plan.jobs]
+    write_json(plan.file, {"jobs": calls})
+    write_json_if_changed(plan.folder.parent / "suite.json", plan.suite.summary())
+
+
+class _Maker:
+    """Makes jobs that share a suite's folders."""
+
+    def __init__(self, report: Path, folder: Path, threads: int) -> None:
+        self.report, self.folder, self.threads = report, folder, threads
+
+    def job(
+        self, name: str, arguments: list[str], hangs_on: dict[str, Any], needs: list[str], product: Path
+    ) -> Job:
+        stem = name.replace(" ", "-")
+        specification = self.folder / "specifications" / f"{stem}.json"
+        log = self.report / "logs" / f"{stem}.log"
+        if arguments[0] != "data":
+            arguments = [*arguments, "--threads", str(self.threads)]
+        call = shlex.join([sys.executable, "-m", "eval_suite", *arguments])
+        # Snakemake works in its bookkeeping folder; the commands work where `run` was called.
+        command = f"cd {shlex.quote(str(Path.cwd()))} && {call} > {shlex.quote(str(log))} 2>&1"
+        return Job(
+            name=name,
+            command=command,
+            inputs=[str(specification), *needs],
+            stamp=str(self.folder / "done" / stem),
+            product=str(product.resolve()),
+            log=str(log),
+            threads=self.threads,
+            hangs_on=hangs_on,
+        )
+
+
+def _drop_empty_stamps(plan: Plan) -> None:
+    """A stamp whose product was removed, or is a failed record, must not keep its job from running."""
+    for job in plan.jobs:
+        if not _usable(Path(job.product)):
+            Path(job.stamp).unlink(missing_ok=True)
+
+
+def _up_to_date(job: Job) -> bool:
+    if job.made_elsewhere:
+        return True
+    specification, stamp = Path(job.inputs[0]), Path(job.stamp)
+    try:
+        made = stamp.stat().st_mtime_ns
+        younger = any(Path(needed).stat().st_mtime_ns > made for needed in job.inputs)
+    except FileNotFoundError:
+        return False
+    return not younger and not would_change(specification, job.hangs_on) and _usable(Path(job.product))
+
+
+def _usable(product: Path) -> bool:
+    if not product.is_file():
+        return False
+    if product.parent.parent.name != "results":
+        return True
+    try:
+        return read_record(product).status != "failed"
+    except InputError:
+        return False

@@ -1,0 +1,138 @@
+"""METEOR 1.5 by its own Java program, several of them at once."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_suite.core.errors import EvalSuiteError
+from eval_suite.tasks.caption.java import JavaProcess, running, toolkit_folder
+
+_JAR = Path("meteor") / "meteor-1.5.jar"
+_SEPARATOR = " ||| "
+_SECONDS, _SECONDS_A_CAPTION = 180.0, 0.25
+# A child spends some eight seconds of a core on its dictionaries, as long as on 10,000 captions: a second one on two
+# cores, of which the other metrics want one, wins nothing, and beyond eight each takes less off the others than it costs.
+_WORTH_A_CHILD, _MOST_CHILDREN = 1000, 8
+# The heap that a child may fill; it takes less than one.
+_HEAP_GIB = 2
+_COLUMNS = 23
+# The English parameters of METEOR 1.5, and the weights of its four kinds of match.
+_ALPHA, _BETA, _GAMMA, _DELTA = 0.85, 0.2, 0.6, 0.75
+_WEIGHTS = (1.0, 0.6, 0.8, 0.6)
+
+
+class Meteor(NamedTuple):
+    """METEOR of all captions together, of each (n,), and the statistics (n, 23) that both come from."""
+
+    score: float
+    each: NDArray[np.float64]
+    statistics: NDArray[np.float64]
+
+
+def meteor(candidates: list[str], references: list[list[str]], java: Path, children: int = 0) -> Meteor:
+    """METEOR as coco-caption computes it: English, normalised text, the best reference of each caption.
+
+    The captions are dealt out to several Java children for their statistics, which one of them adds up; the numbers
+    do not hang on how many there are.
+
+    Args:
+        candidates: n tokenised captions.
+        references: n lists of tokenised captions.
+        java: the Java to use.
+        children: Java programs at once; 0 takes one for each core but one, which the other metrics keep busy, at most
+            8, and fewer where memory is short or there is little to do.
+
+    Raises:
+        EvalSuiteError: if a child fails or does not answer in time.
+        InputError: if the toolkit is not installed.
+    """
+    if not children:
+        children = useful_children(len(candidates), len(os.sched_getaffinity(0)), _free_memory())
+    questions = [_question(*pair) for pair in zip(candidates, references, strict=True)]
+    shares = [questions[i::children] for i in range(children)]
+    jar = toolkit_folder() / _JAR
+    arguments = [f"-Xmx{_HEAP_GIB}G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
+    seconds = _SECONDS + _SECONDS_A_CAPTION * len(questions)
+    with ExitStack() as stack:
+        programs = [
+            stack.enter_context(running("METEOR", java, arguments, seconds=seconds, folder=jar.parent))
+            for _ in shares
+        ]
+        with ThreadPoolExecutor(children) as pool:
+            parts = list(pool.map(_statistics, programs, shares))
+        lines = [parts[i % children][i // children] for i in range(len(questions))]
+        answers = programs[0].ask([_SEPARATOR.join(["EVAL", *lines])], len(lines) + 1)
+    scores = [_number(answer) for answer in answers]
+    statistics = np.array([[_number(word) for word in line.split()] for line in lines])
+    return Meteor(scores[-1], np.array(scores[:-1]), statistics)
+
+
+def useful_children(captions: int, cores: int, free: int) -> int:
+    """How many Java programs to start at once, one or more.
+
+    Args:
+        captions: to score.
+        cores: this process may use.
+        free: memory in bytes.
+    """
+    return max(1, min(cores - 1, _MOST_CHILDREN, captions // _WORTH_A_CHILD, free // (_HEAP_GIB * 2**30)))
+
+
+def meteor_of(statistics: NDArray[np.floating]) -> float:
+    """METEOR from the sum of captions' statistics (23,), for resampling.
+
+    Weighted precision and recall over content and function words, P and R, give F = PR / (αP + (1-α)R), and
+    METEOR = (1 - γ (chunks / matches)^β) F.
+
+    Reference: Denkowski and Lavie, Meteor Universal, WMT 2014, sec. 2.
+    """
+    length, reference_length, function, reference_function = statistics[:4]
+    matched = statistics[4:20].reshape(4, 4).T @ np.array(_WEIGHTS)
+    chunks, words, reference_words = statistics[20:]
+    content = _DELTA * (length - function) + (1 - _DELTA) * function
+    reference_content = _DELTA * (reference_length - reference_function) + (1 - _DELTA) * reference_function
+    precision = (_DELTA * matched[0] + (1 - _DELTA) * matched[2]) / content if content else 0.0
+    recall = (
+        (_DELTA * matched[1] + (1 - _DELTA) * matched[3]) / reference_content if reference_content else 0.0
+    )
+    if not precision or not recall:
+        return 0.0
+    mean = precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall)
+    fragments = chunks / ((words + reference_words) / 2)
+    return float((1 - _GAMMA * fragments**_BETA) * mean)
+
+
+def _free_memory() -> int:
+    """Bytes that programs can still have without anything being swapped."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+
+def _question(candidate: str, references: list[str]) -> str:
+    # The program takes the bars apart itself, so a caption may not hold any.
+    texts = [text.replace("|||", "").replace("  ", " ") for text in (*references, candidate)]
+    return _SEPARATOR.join(["SCORE", *texts])
+
+
+def _statistics(program: JavaProcess, questions: list[str]) -> list[str]:
+    answers = program.ask(questions, len(questions))
+    strange = next((answer for answer in answers if len(answer.split()) != _COLUMNS), None)
+    if strange is not None:
+        raise EvalSuiteError(
+            f"METEOR (Java) was expected to answer with {_COLUMNS} numbers, it said: {strange[:200]}"
+        )
+    return answers
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise EvalSuiteError(
+            f"METEOR (Java) was expected to answer with a number, it said: {text[:200]}"
+        ) from None

@@ -1,0 +1,85 @@
+"""COCO's average precisions, computed by pycocotools, with VOC's difficult objects ignored."""
+
+import contextlib
+import io
+from typing import Any, NamedTuple
+
+from eval_suite.data.voc import VocIndex
+from eval_suite.tasks.detect.matching import Detections
+
+
+class CocoPrecision(NamedTuple):
+    """AP over IoU 0.50 to 0.95, at 0.50 and at 0.75; at most 100 detections an image."""
+
+    ap: float
+    ap50: float
+    ap75: float
+
+
+def coco_precision(detections: Detections, index: VocIndex) -> CocoPrecision | None:
+    """COCO's summary numbers; None where no object is left to find.
+
+    Reference: Lin et al., Microsoft COCO, ECCV 2014; pycocotools' COCOeval.
+    """
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    class Evaluation(COCOeval):
+        """COCOeval reads no 'ignore' from annotations: it overwrites it by 'iscrowd', whose overlap is another one."""
+
+        def _prepare(self) -> None:
+            super()._prepare()
+            for objects in self._gts.values():
+                for each in objects:
+                    each["ignore"] = each["difficult"]
+
+    if index.difficult.all():
+        return None
+    truth, found = COCO(), COCO()
+    frame = {
+        "images": [{"id": i} for i in range(len(index))],
+        "categories": [{"id": label} for label in range(len(index.classes))],
+    }
+    truth.dataset = {**frame, "annotations": _annotations(index)}
+    found.dataset = {**frame, "annotations": _results(detections)}
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints a table of its own
+        truth.createIndex()
+        found.createIndex()
+        evaluation = Evaluation(truth, found, "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return CocoPrecision(*(float(value) for value in evaluation.stats[:3]))
+
+
+def _annotations(index: VocIndex) -> list[dict[str, Any]]:
+    rows = zip(
+        index.image.tolist(),
+        index.labels.tolist(),
+        index.boxes.tolist(),
+        index.difficult.tolist(),
+        strict=True,
+    )
+    return [
+        {**_row(number, image, label, box), "iscrowd": 0, "difficult": int(difficult)}
+        for number, (image, label, box, difficult) in enumerate(rows, start=1)
+    ]
+
+
+def _results(detections: Detections) -> list[dict[str, Any]]:
+    rows = zip(*(part.tolist() for part in detections), strict=True)
+    return [
+        {**_row(number, image, label, box), "score": score}
+        for number, (image, label, box, score) in enumerate(rows, start=1)
+    ]
+
+
+def _row(number: int, image: int, label: int, box: list[float]) -> dict[str, Any]:
+    x0, y0, x1, y1 = box
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": label,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": (x1 - x0) * (y1 - y0),
+    }

@@ -1,0 +1,175 @@
+"""What of a classifier a detector runs: MMDetection's twin of it, its parts, or its maps as timm gives them."""
+
+import copy
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.structure.stages import Part, Tail, Trunk, ends_of_stages, parts_of
+from eval_suite.core.errors import InputError, first_line
+from eval_suite.tasks.detect.configs import ROI_SIDE, Level
+from eval_suite.tasks.detect.openmmlab import quiet
+from eval_suite.tasks.detect.options import TITLES
+from eval_suite.tasks.detect.pyramid import Pyramid, open_source
+from eval_suite.tasks.detect.resnets import own_resnet
+
+_SSD_STRIDES = (8, 16)
+_FINEST_OF_PYRAMID = {"ssd-fpn": 8, "faster-rcnn-fpn": 4}
+_C4 = "faster-rcnn-c4"
+
+
+class Body(NamedTuple):
+    """The network in a detector.
+
+    ``backbone`` is the module, or the config of MMDetection's own; ``levels`` are the maps it gives; ``tail`` is the last
+    stage for the C4 head and ``head`` what it makes of a region; ``said`` tells where the maps come from.
+    """
+
+    backbone: nn.Module | dict[str, Any]
+    levels: list[Level]
+    said: str
+    tail: Tail | None = None
+    head: Level | None = None
+
+
+def body_of(name: str, backbone: Backbone, *, frozen_norm: bool, native: bool = True) -> Body:
+    """Get a classifier ready for a detector; the classifier stays as it is.
+
+    Args:
+        name: a key of `TITLES`.
+        backbone: the classifier.
+        frozen_norm: batch normalisation keeps its statistics and weights.
+        native: take MMDetection's own network where it is the same as the classifier's.
+
+    Raises:
+        InputError: if it gives no feature maps that the detector could use.
+    """
+    card = backbone.card
+    refusal = InputError(
+        f"backbone '{card.name}' ({card.arch}) has no feature maps of height and width, which {TITLES[name]} needs, nor "
+        "does timm's forward_intermediates give any; choose a convolutional backbone or another of timm's"
+    )
+    net = _copied(backbone)
+    if card.feature_layer is not None:
+        try:
+            parts = parts_of(net, card.feature_layer)
+            taps = _taps(name, ends_of_stages(parts), card.name)
+            _require_whole_stages(net, taps)
+        except InputError as error:
+            refusal = error
+        else:
+            body = _cut(name, net, parts, taps, frozen_norm, native)
+            if body is not None:
+                return body
+            refusal = InputError(
+                f"backbone '{card.name}' ({card.arch}) takes images of some sizes only; {TITLES[name]} needs one that "
+                "takes any"
+            )
+    if not hasattr(backbone.net, "forward_intermediates"):
+        raise refusal
+    if name == _C4:
+        raise InputError(
+            f"backbone '{card.name}' ({card.arch}) has no last stage that could run on regions by itself, as "
+            f"{TITLES[name]} needs; choose the detector faster-rcnn-fpn"
+        )
+    source = open_source(_copied(backbone), card)
+    if source is None:
+        raise refusal
+    own = [each.stride for each in source.maps]
+    strides = _SSD_STRIDES if name == "ssd" else (8, 16, 32)
+    if _FINEST_OF_PYRAMID.get(name) in own:
+        strides = tuple(sorted({_FINEST_OF_PYRAMID[name], *strides}))
+    frozen_stride = _frozen_stride(name, strides[-1])
+    pyramid = Pyramid(source, strides, frozen_norm=frozen_norm, frozen_stride=frozen_stride)
+    levels = [Level(*pair) for pair in zip(pyramid.channels, strides, strict=True)]
+    return Body(pyramid, levels, pyramid.said())
+
+
+def _cut(
+    name: str, net: nn.Module, parts: list[Part], taps: list[Part], frozen_norm: bool, native: bool
+) -> Body | None:
+    """A network made of parts one after the other; None if it takes too few sizes of images."""
+    levels = [Level(part.channels, part.stride) for part in taps]
+    places = ", ".join(part.name for part in taps)
+    frozen_stride = _frozen_stride(name, max(part.stride for part in taps))
+    tail = Tail(net, parts, taps[-1].name, frozen_norm=frozen_norm) if name == _C4 else None
+    if tail is not None:
+        _require_regions(tail, taps[-1].channels)
+    head = Level(parts[-1].channels, parts[-1].stride // levels[-1].stride) if tail is not None else None
+    own = _own_backbone(net, taps, frozen_norm, frozen_stride) if native else None
+    if own is not None:
+        twin = f"MMDetection's {own['type']}-{own['depth']}"
+        return Body(own, levels, f"maps of {places} from {twin}", tail, head)
+    names = [part.name for part in taps]
+    trunk = Trunk(net, parts, names, frozen_norm=frozen_norm, frozen_stride=frozen_stride)
+    if trunk.sizing is None:
+        return None
+    return Body(trunk, levels, f"maps of {places} from the network itself", tail, head)
+
+
+def _require_whole_stages(net: nn.Module, taps: list[Part]) -> None:
+    """Refuse maps from inside of what timm names a stage: such a stage gives more than its map, so no hook sees it."""
+    told = getattr(net, "feature_info", ())
+    stages = [info.get("module", "") for info in getattr(told, "info", told)]
+    inside = next(
+        (tap.name for tap in taps if any(tap.name.startswith(f"{stage}.") for stage in stages)), None
+    )
+    if inside is not None:
+        raise InputError(f"the network's stages give more than a feature map each (found '{inside}' in one)")
+
+
+@torch.no_grad()
+def _require_regions(tail: Tail, channels: int) -> None:
+    try:
+        tail.eval()(torch.zeros(1, channels, ROI_SIDE, ROI_SIDE))
+    except Exception as error:  # each network has its own way to refuse a size
+        raise InputError(
+            f"the network's last stage takes no regions of {ROI_SIDE}x{ROI_SIDE} ({first_line(error)}); "
+            "choose the detector faster-rcnn-fpn"
+        ) from error
+
+
+def _taps(name: str, ends: list[Part], backbone: str) -> list[Part]:
+    """The parts whose maps a detector takes."""
+    if len(ends) < 2:
+        raise InputError(
+            f"backbone '{backbone}' gives feature maps of {len(ends)} size, but {TITLES[name]} needs two or more; "
+            "choose a backbone with several stages"
+        )
+    if name == _C4:
+        return [ends[-2]]
+    if name == "ssd":
+        wanted = [end for end in ends if end.stride in _SSD_STRIDES]
+        return wanted if len(wanted) == len(_SSD_STRIDES) else ends[-2:]
+    fine = [end for end in ends if _FINEST_OF_PYRAMID[name] <= end.stride <= 32]
+    return fine if len(fine) > 1 else ends[-2:]
+
+
+def _frozen_stride(name: str, coarsest: int) -> int:
+    # Faster R-CNN keeps the stem and the first stage of a ResNet as they are: a quarter of the stride of its base, which
+    # for C4 is all but the last stage.
+    if name.startswith("ssd"):
+        return 0
+    return coarsest // 4 if name == _C4 else max(1, coarsest // 8)
+
+
+def _own_backbone(
+    net: nn.Module, taps: list[Part], frozen_norm: bool, frozen_stride: int
+) -> dict[str, Any] | None:
+    """MMDetection's ResNet where the taps are ends of its stages and the network is the same."""
+    names = [part.name for part in taps]
+    numbers = tuple(int(name[-1]) - 1 for name in names if name in ("layer1", "layer2", "layer3", "layer4"))
+    if len(numbers) < len(names):
+        return None
+    with quiet():
+        config = own_resnet(net, stages=max(numbers) + 1, out=numbers)
+    if config is None:
+        return None
+    norm = {"type": "BN", "requires_grad": not frozen_norm}
+    return {**config, "norm_cfg": norm, "norm_eval": frozen_norm, "frozen_stages": 1 if frozen_stride else -1}
+
+
+def _copied(backbone: Backbone) -> nn.Module:
+    return copy.deepcopy(backbone.net).cpu().float().eval()

@@ -1,0 +1,286 @@
+"""Fine-tuning a detector with MMEngine's Runner: resumable at any moment, saying how long it takes."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save
+from torch import nn
+
+from eval_suite.core.errors import DivergenceError, InputError
+from eval_suite.core.records import BackboneCard
+from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process, process_count, progress
+from eval_suite.core.store import atomic_write, write_json
+from eval_suite.data.voc import VocIndex
+from eval_suite.tasks.detect.openmmlab import make_runner, optim_wrapper_at, quiet
+from eval_suite.tasks.detect.options import TITLES, DetectOptions
+from eval_suite.tasks.detect.pipeline import BoxData, training_loader, training_transforms, without_difficult
+
+VERSION = 1
+"""Goes up whenever the same options fit another detector."""
+
+_STEP = 0xDE7E57
+_CHECK_EVERY_STEPS = 20
+_WARM_FROM = 1e-3
+_STATE, _WEIGHTS, _FITTED = "state.pth", "model.safetensors", "fitted.json"
+_STARTED = "started.json"
+
+
+class Fitted(NamedTuple):
+    """What fine-tuning left: the detector with its learnt weights, and the last value of its loss."""
+
+    model: nn.Module
+    loss: float
+
+
+def images_per_process(detector: str, options: DetectOptions) -> int:
+    """Each process's part of a batch, whose size is that of all processes together.
+
+    Raises:
+        InputError: if the batch cannot be divided evenly among the processes.
+    """
+    batch, world = options.schedule(detector).batch_size, process_count()
+    if batch % world:
+        flag = "--ssd" if detector.startswith("ssd") else "--faster-rcnn"
+        raise InputError(
+            f"a batch of {batch} images cannot be divided evenly into {world} processes; choose a {flag}.batch-size that "
+            f"is a multiple of {world}"
+        )
+    return batch // world
+
+
+def fit_detector(
+    model: nn.Module,
+    detector: str,
+    index: VocIndex,
+    options: DetectOptions,
+    runtime: RuntimeOptions,
+    *,
+    card: BackboneCard,
+    seed: int,
+    folder: Path,
+) -> Fitted:
+    """Fine-tune, continue a stopped fine-tuning, or load a finished one.
+
+    Leaves ``model.safetensors`` and ``fitted.json`` in the folder; until then ``state.pth`` there holds the last good
+    state, from which the same call continues with the draws the uninterrupted one would have made.
+
+    Args:
+        model: the detector with the backbone's weights.
+        detector: a key of `TITLES`.
+        index: images to learn from.
+        options: the task's.
+        runtime: device, precision, workers.
+        card: of the backbone that the detector starts from.
+        seed: decides order and every random draw.
+        folder: where its files go.
+
+    Raises:
+        DivergenceError: if the loss stops being finite; the last good state stays.
+        InputError: if an image to learn from cannot be read, or the processes cannot share a batch.
+    """
+    digest = _digest(detector, index, options, runtime, seed, card)
+    done = _read(folder / _FITTED)
+    if done.get("digest") == digest and (folder / _WEIGHTS).is_file():
+        model.load_state_dict(load_file(folder / _WEIGHTS))
+        return Fitted(model, float(done["loss"]))
+    state = folder / _STATE
+    resume = _read(folder / _STARTED).get("digest") == digest and state.is_file()
+    if first_process() and not resume:
+        # In this order, so that another process of the group comes to the same decision whenever it looks.
+        state.unlink(missing_ok=True)
+        write_json(folder / _STARTED, {"digest": digest})
+    runner, watch = prepare(
+        model, detector, index, options, runtime, mean=card.mean, seed=seed, folder=folder, resume=resume
+    )
+    try:
+        with quiet():
+            runner.train()
+    except ValueError as error:
+        if "no valid anchor" not in str(error):
+            raise
+        raise InputError(
+            f"an image of {index.spec} is so narrow that no anchor of {TITLES[detector]} fits into it at "
+            f"--faster-rcnn.long-side {options.faster_rcnn.long_side}; remove it, or raise that number"
+        ) from None
+    trained: nn.Module = getattr(runner.model, "module", runner.model)
+    watch.require_good(runner)
+    if runner.rank == 0:
+        _finish(folder, trained, {"digest": digest, "loss": watch.loss, "seconds": round(watch.seconds, 1)})
+    return Fitted(trained, watch.loss)
+
+
+def prepare(
+    model: nn.Module,
+    detector: str,
+    index: VocIndex,
+    options: DetectOptions,
+    runtime: RuntimeOptions,
+    *,
+    mean: tuple[float, float, float],
+    seed: int,
+    folder: Path,
+    resume: bool = False,
+) -> Any:
+    """The Runner, ready to train, and the hook that watches it."""
+    device = runtime.resolve_device()
+    torch.backends.cudnn.benchmark = False  # images come in many sizes
+    schedule = options.schedule(detector)
+    steps = schedule.iterations
+    fill = tuple(255 * value for value in mean)
+    data = BoxData(without_difficult(index), training_transforms(detector, options, fill), seed)
+    workers = 0 if device.type == "cpu" and runtime.threads == 1 else runtime.workers
+    warm = min(schedule.warmup, steps // 2)
+    watch = _watch(folder, seed, f"fitting {TITLES[detector]}", steps, options.save_minutes)
+    warming = {"type": "LinearLR", "start_factor": _WARM_FROM, "by_epoch": False, "begin": 0, "end": warm}
+    falling = {
+        "type": "MultiStepLR",
+        "by_epoch": False,
+        "milestones": [round(share * steps) for share in schedule.milestones],
+        "gamma": 0.1,
+    }
+    optimizer = {
+        "type": "SGD",
+        "lr": schedule.lr,
+        "momentum": 0.9,
+        "weight_decay": schedule.weight_decay,
+    }
+    optim_wrapper: dict[str, Any] = {
+        "type": optim_wrapper_at(runtime.precision, device),
+        "optimizer": optimizer,
+    }
+    if not detector.startswith("ssd"):
+        optim_wrapper["paramwise_cfg"] = {"bias_decay_mult": 0.0}
+    with quiet():
+        runner = make_runner(
+            folder / "work",
+            device,
+            model=model,
+            train_dataloader=training_loader(data, images_per_process(detector, options), workers),
+            train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
+            optim_wrapper=optim_wrapper,
+            param_scheduler=[*([warming] if warm else []), falling],
+            default_hooks=dict.fromkeys(("timer", "logger", "checkpoint", "sampler_seed")),
+            custom_hooks=[watch],
+            load_from=str(folder / _STATE) if resume else None,
+            resume=resume,
+            randomness={"seed": derive_seed(seed, 0, _STEP) & 0x7FFFFFFF},
+            env_cfg={"dist_cfg": {"backend": "nccl"}},
+        )
+    return runner, watch
+
+
+def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float) -> Any:
+    from mmengine.hooks import Hook
+
+    class Watch(Hook):
+        """Seeds every step by its number, shows progress, checks the loss, and saves the state in time."""
+
+        priority = "VERY_LOW"
+
+        def __init__(self) -> None:
+            self.loss = float("nan")
+            self.seconds = 0.0
+            self._begin = self._saved = time.monotonic()
+            self._shown: Any = iter(())
+
+        def before_train(self, runner: Any) -> None:
+            self._begin = self._saved = time.monotonic()
+            if runner.rank == 0:
+                self._shown = progress(range(runner.iter, steps), steps, label, first=runner.iter)
+                next(self._shown, None)
+
+        def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+            # Samplers of regions draw from torch's global generator: a resumed step draws what it would have drawn.
+            torch.manual_seed(derive_seed(seed, runner.iter, _STEP))
+
+        def after_train_iter(
+            self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+        ) -> None:
+            next(self._shown, None)
+            if (runner.iter + 1) % _CHECK_EVERY_STEPS == 0 or runner.iter + 1 == steps:
+                self.loss = float(outputs["loss"])
+                self.require_good(runner, weights=False)
+            now = time.monotonic()
+            if now - self._saved > 60 * save_minutes:
+                self.loss = float(outputs["loss"])
+                self.require_good(runner)
+                self._save(runner)
+                self._saved = time.monotonic()
+
+        def after_train(self, runner: Any) -> None:
+            self.seconds = time.monotonic() - self._begin
+
+        def require_good(self, runner: Any, *, weights: bool = True) -> None:
+            """Check the loss, and before a state is saved also the weights."""
+            found = "" if torch.isfinite(torch.tensor(self.loss)) else "the loss"
+            if not found and weights:
+                good = all(bool(value.isfinite().all()) for value in runner.model.state_dict().values())
+                found = "" if good else "a weight"
+            if found:
+                kept = (
+                    f"the last good state is kept in {folder}"
+                    if (folder / _STATE).is_file()
+                    else "no state was saved yet"
+                )
+                raise DivergenceError(
+                    f"{found} stopped being finite by step {runner.iter + 1} of {steps} ({label}); {kept}; "
+                    "lower the learning rate or check the boxes"
+                )
+
+        def _save(self, runner: Any) -> None:
+            # The loop counts a step after its hooks, so a state holds the step it was taken in.
+            runner.save_checkpoint(
+                str(folder), "saving.pth", save_optimizer=True, save_param_scheduler=True, by_epoch=False
+            )
+            if runner.rank == 0:
+                os.replace(folder / "saving.pth", folder / _STATE)
+
+    return Watch()
+
+
+def _digest(
+    detector: str,
+    index: VocIndex,
+    options: DetectOptions,
+    runtime: RuntimeOptions,
+    seed: int,
+    card: BackboneCard,
+) -> str:
+    """A hash of all that decides the outcome."""
+    own = options.ssd if detector.startswith("ssd") else options.faster_rcnn
+    decisive = [
+        VERSION,
+        detector,
+        own.model_dump(mode="json"),
+        options.schedule(detector).iterations,
+        index.sha256(),
+        index.split,
+        runtime.precision,
+        seed,
+        card.deciding_features(),
+    ]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _finish(folder: Path, model: nn.Module, facts: dict[str, Any]) -> None:
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    with atomic_write(folder / _WEIGHTS, "wb") as stream:
+        stream.write(save(state))
+    write_json(folder / _FITTED, facts)
+    for name in (_STATE, _STARTED):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "work", ignore_errors=True)

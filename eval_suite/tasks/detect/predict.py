@@ -1,0 +1,101 @@
+"""Running a detector over images."""
+
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from eval_suite.backbones.inference import autocast
+from eval_suite.core.errors import InputError
+from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.voc import VocIndex
+from eval_suite.tasks.detect.matching import Detections
+from eval_suite.tasks.detect.openmmlab import quiet
+from eval_suite.tasks.detect.options import DetectOptions
+from eval_suite.tasks.detect.pipeline import BoxData, evaluation_batches, evaluation_transforms
+
+
+class Predicted(NamedTuple):
+    """Detections in the pixels of the images as they are, and the images that could not be read."""
+
+    detections: Detections
+    failed: list[str]
+
+
+def predict_detector(
+    model: nn.Module,
+    detector: str,
+    index: VocIndex,
+    options: DetectOptions,
+    runtime: RuntimeOptions,
+    *,
+    label: str,
+) -> Predicted:
+    """Detect in every readable image.
+
+    Args:
+        model: the detector.
+        detector: a key of `TITLES`.
+        index: the images.
+        options: the task's.
+        runtime: device, precision, batch size, workers.
+        label: what the progress is called.
+
+    Raises:
+        InputError: if an image cannot be read and ``strict`` is set, or if none can.
+    """
+    device = runtime.resolve_device()
+    model.to(device)
+    model.eval()
+    data = BoxData(index, evaluation_transforms(detector, options))
+    batches = evaluation_batches(index, runtime.batch_size)
+    loader = torch.utils.data.DataLoader(
+        data,
+        batch_sampler=batches,
+        num_workers=0 if len(index) < 4 * runtime.workers else runtime.workers,
+        collate_fn=_as_it_is,
+        generator=torch.Generator(),
+    )
+    found: dict[int, Any] = {}
+    failed: dict[str, str] = {}
+    with torch.inference_mode():
+        for items in progress(loader, len(batches), label):
+            readable = [item for item in items if isinstance(item, dict)]
+            for position, reason in (item for item in items if not isinstance(item, dict)):
+                if options.strict:
+                    raise InputError(
+                        f"cannot read {index.ids[position]} of {index.spec}: {reason}; replace it or drop --strict"
+                    )
+                failed[index.ids[position]] = reason
+            if not readable:
+                continue
+            with quiet(), autocast(device, runtime.precision):
+                batch = {key: [item[key] for item in readable] for key in ("inputs", "data_samples")}
+                for sample in model.test_step(batch):  # type: ignore[operator]
+                    found[sample.img_id] = sample.pred_instances.cpu()
+    if not found:
+        raise InputError(f"none of the {len(index)} images of {index.spec} ({index.split}) could be read")
+    if failed:
+        name, reason = next(iter(failed.items()))
+        print(
+            f"warning: {len(failed):,} of {len(index):,} images cannot be read, first: {name} ({reason})",
+            file=sys.stderr,
+        )
+    return Predicted(_gathered(found), list(failed))
+
+
+def _gathered(found: dict[int, Any]) -> Detections:
+    order = sorted(found)
+    counts = [len(found[position]) for position in order]
+    return Detections(
+        np.repeat(np.array(order, np.int64), counts),
+        torch.cat([found[i].labels for i in order]).numpy().astype(np.int64),
+        torch.cat([found[i].bboxes for i in order]).float().numpy().astype(np.float64).reshape(-1, 4),
+        torch.cat([found[i].scores for i in order]).float().numpy().astype(np.float64),
+    )
+
+
+def _as_it_is(items: list[Any]) -> list[Any]:
+    return items

@@ -1,0 +1,295 @@
+"""Every task by name, and the one routine that takes any of them from a backbone to its record."""
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.core.errors import InputError, first_line, unknown_name
+from eval_suite.core.records import (
+    BackboneCard,
+    DataInfo,
+    ErrorInfo,
+    LoadReport,
+    Metric,
+    Result,
+    TaskInfo,
+)
+from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
+from eval_suite.core.store import Cell, exclusive, write_record
+from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.kinds import kind_of
+from eval_suite.data.outliers import require_outliers
+from eval_suite.tasks.base import Score, Task, TaskOptions
+from eval_suite.tasks.caption.task import CaptionTask
+from eval_suite.tasks.classify.task import ClassifyTask
+from eval_suite.tasks.detect.task import DetectTask
+from eval_suite.tasks.ood.task import OodTask
+from eval_suite.tasks.replacing import require_replaceable
+from eval_suite.tasks.robustness.task import RobustnessTask
+from eval_suite.tasks.wsol.task import WsolTask
+
+if TYPE_CHECKING:
+    from eval_suite.backbones.backbone import Backbone
+
+TASKS: dict[str, type[Task]] = {
+    task.name: task for task in (ClassifyTask, WsolTask, DetectTask, CaptionTask, RobustnessTask, OodTask)
+}
+
+
+class Evaluated(NamedTuple):
+    """A written record and where it lies."""
+
+    result: Result
+    path: Path
+
+
+def task_named(name: str) -> Task:
+    """The task of that name.
+
+    Raises:
+        InputError: if there is none; the message gives the nearest.
+    """
+    if name not in TASKS:
+        raise unknown_name("task", name, TASKS)
+    return TASKS[name]()
+
+
+def evaluate(
+    task: Task,
+    options: TaskOptions,
+    *,
+    cell: Cell,
+    source: str,
+    backbone_options: BackboneOptions,
+    runtime: RuntimeOptions,
+    expected: bool,
+    warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+) -> Evaluated:
+    """Load a backbone, run a task's fit, predict and score, and write the record.
+
+    Args:
+        task: what to run.
+        options: its options.
+        cell: where the record goes.
+        source: the backbone, as `parse_source` reads it.
+        backbone_options: flags that go with it.
+        runtime: device, precision, batches.
+        expected: the cell belongs to a suite, so also wrong input leaves a ``failed`` record to show in the report.
+        warn: receives lines such as a partial evaluation's announcement.
+
+    Raises:
+        EvalSuiteError: if the task fails; its ``failed`` record is on disk by then.
+        InputError: if the request is wrong; without ``expected`` nothing is written.
+    """
+    clock = Clock()
+    folder = cell.results / task.name
+    path = cell.record(task.name)
+    card = _unloaded(cell.backbone, source)
+
+    def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Result:
+        run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
+        return Result(status=status, task=_task_info(task, options), backbone=card, run=run, **content)
+
+    with exclusive(folder, f"evaluating {task.name}"):
+        try:
+            if not expected:
+                _require_sources(task, options)
+            options = task.resolved(options)
+            with clock.stage("load"):
+                backbone = _load(cell, source, backbone_options, task, options)
+            card = backbone.card
+            if not expected:
+                # Last of the checks: a wrong path or name is what the user should hear of first.
+                require_replaceable(path, card, options)
+                for line in _how_loaded(card, backbone_options):
+                    warn(line)
+            with clock.stage("fit"):
+                fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+            if fit.data is not None and fit.data.n_failed:
+                warn(_fitted_without(fit.data))
+            with clock.stage("predict"):
+                predictions = task.predict(fit.model, options, runtime, folder)
+            with clock.stage("score"):
+                score = task.score(predictions, options, None, folder)
+                files = score.write_items(folder)
+            files.predictions = str(predictions.relative_to(cell.results))
+            result = record(
+                "complete" if score.data.n_scored == score.data.n_available else "partial",
+                str(runtime.resolve_device()),
+                data=score.data,
+                fitted_to=fit.data,
+                metrics=score.metrics,
+                curves=score.curves,
+                examples=score.examples,
+                files=files,
+            )
+            write_record(path, result)
+        except Exception as error:
+            if expected or not isinstance(error, InputError):
+                fault = ErrorInfo(type=type(error).__name__, message=first_line(error))
+                write_record(path, record("failed", runtime.device, data=None, error=fault))
+            else:
+                _remove_if_empty(folder)
+            raise
+    if result.status == "partial":
+        counts = score.data
+        warn(
+            f"partial: scored {counts.n_scored} of {counts.n_available} items ({counts.n_failed} could not be read)"
+        )
+    return Evaluated(result, path)
+
+
+def follow(
+    task: Task,
+    options: TaskOptions,
+    *,
+    cell: Cell,
+    source: str,
+    backbone_options: BackboneOptions,
+    runtime: RuntimeOptions,
+) -> None:
+    """What the processes of a group other than the first do: fine-tune along; the first writes and evaluates alone."""
+    options = task.resolved(options)
+    backbone = _load(cell, source, backbone_options, task, options)
+    task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+
+
+def write_failed(
+    task: Task, options: TaskOptions, *, cell: Cell, runtime: RuntimeOptions, type_name: str, message: str
+) -> Path:
+    """Leave a ``failed`` record for a task that could not start, e.g. because training its backbone failed."""
+    result = Result(
+        status="failed",
+        task=_task_info(task, options),
+        backbone=_unloaded(cell.backbone, str(cell.checkpoint)),
+        data=None,
+        run=run_info(Clock(), runtime.device, runtime.precision, cell.seed, task.packages),
+        error=ErrorInfo(type=type_name, message=message),
+    )
+    path = cell.record(task.name)
+    write_record(path, result)
+    return path
+
+
+def score_file(task: Task, predictions: Path, truth: str | None, split: str | None) -> Score:
+    """Metrics of predictions made elsewhere."""
+    options = task.options(data=truth or "", split=split)
+    return task.score(predictions, options, truth, None)
+
+
+def headline(result_metrics: list[Metric]) -> str:
+    """The first metric as `metric_line` has it."""
+    return metric_line(result_metrics[0])
+
+
+def metric_line(metric: Metric) -> str:
+    """A metric with its subset, if any, and its interval, as one line; fractions in percent."""
+    name = f"{metric.name} [{metric.subset}]" if metric.subset else metric.name
+    if metric.value is None:
+        return f"{name}: none ({metric.reason})"
+    percent = metric.unit == "fraction"
+
+    def shown(value: float) -> str:
+        return f"{100 * value:.2f} %" if percent else f"{value:.4g} {metric.unit}"
+
+    interval = f", no interval as {metric.reason}" if metric.reason else ""
+    if metric.interval:
+        interval = f" [{shown(metric.interval[0])}, {shown(metric.interval[1])}]"
+    return f"{name} {shown(metric.value)}{interval} (n = {metric.n:,})"
+
+
+def _load(cell: Cell, source: str, flags: BackboneOptions, task: Task, options: TaskOptions) -> "Backbone":
+    from eval_suite.backbones.sources import load_backbone
+
+    if task.annotated is not None:
+        return load_backbone(source, name=cell.backbone, options=flags)
+    index = open_images(options.data, options.split)
+    return load_backbone(
+        source,
+        name=cell.backbone,
+        options=flags,
+        num_classes=len(index.classes),
+        image_size=_image_size(index),
+    )
+
+
+def _require_sources(task: Task, options: TaskOptions) -> None:
+    for spec in options.sources().values():
+        kind_of(task.annotated).splits(spec)
+    for text in options.outlier_sources().values():
+        require_outliers(text)
+
+
+def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
+    """What a user should know who sees a surprising number: what was assumed, and how images are prepared."""
+    height, width = card.input_size
+
+    def triple(values: tuple[float, float, float]) -> str:
+        return " ".join(f"{value:.3f}" for value in values)
+
+    assumed = (
+        " (ImageNet's, assumed: see --mean, --std)" if given.mean is None and ".py:" in card.source else ""
+    )
+    return [
+        *(f"note: {note}" for note in card.load.notes),
+        f"input {height}x{width}, {card.interpolation}, centre crop of {card.crop_fraction:g} unless images have that "
+        f"size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
+    ]
+
+
+def _fitted_without(data: DataInfo) -> str:
+    return (
+        f"warning: fitted to {data.n_scored:,} of {data.n_requested:,} items of {data.name}, {data.split}: "
+        f"{data.n_failed:,} could not be read, first: {data.failed[0]}"
+    )
+
+
+def _image_size(index: ImageIndex) -> tuple[int, int] | None:
+    """(H, W) of the first image that can be opened."""
+    from PIL import Image, UnidentifiedImageError
+
+    if index.pixels is not None:
+        return index.pixels.shape[1], index.pixels.shape[2]
+    for path in index.paths or []:
+        try:
+            with Image.open(path) as image:
+                return image.height, image.width
+        except (OSError, UnidentifiedImageError):
+            continue
+    return None
+
+
+def _task_info(task: Task, options: TaskOptions) -> TaskInfo:
+    return TaskInfo(
+        name=task.name,
+        version=task.version,
+        options=options.model_dump(mode="json"),
+        protocol={option: list(parts) for option, parts in task.protocol.items()},
+        paper=task.paper,
+    )
+
+
+def _unloaded(name: str, source: str) -> BackboneCard:
+    return BackboneCard(
+        name=name,
+        source=source,
+        arch="unknown",
+        classes=[],
+        input_size=(0, 0),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        load=LoadReport(notes=["not loaded"]),
+    )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Take back the folders that were made for a record that wrong input kept from being written."""
+    if any(item.name != ".lock" for item in folder.iterdir()):
+        return
+    (folder / ".lock").unlink(missing_ok=True)
+    with suppress(OSError):
+        for empty in (folder, *list(folder.parents)[:4]):
+            empty.rmdir()

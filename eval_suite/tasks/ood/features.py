@@ -1,0 +1,120 @@
+"""One forward pass over a set: logits, the features they are a linear function of, and what ODIN adds."""
+
+import hashlib
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.inference import autocast
+from eval_suite.core.errors import InputError
+from eval_suite.data.loading import Batch
+from eval_suite.tasks.ood.odin import OdinSettings, odin_confidence, perturbed
+
+
+class Outputs(NamedTuple):
+    """What one pass leaves of n readable images, tensors on the CPU.
+
+    ``logits`` (n, classes) and ``features`` (n, D) float32, the latter empty without a last layer; ``odin`` (n,)
+    confidences or None; ``labels`` (n,), ``positions`` (n,) in the index; ``digests`` tell equal images.
+    """
+
+    logits: Tensor
+    features: Tensor
+    odin: Tensor | None
+    labels: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    digests: list[bytes]
+
+
+@torch.inference_mode()
+def last_layer(backbone: Backbone) -> nn.Linear:
+    """The linear layer whose outputs are the logits, found by running a blank image.
+
+    Raises:
+        InputError: if the network ends in another way.
+    """
+    found: list[tuple[nn.Linear, Tensor]] = []
+    handles = [
+        module.register_forward_hook(lambda layer, _inputs, output: found.append((layer, output)))
+        for module in backbone.net.modules()
+        if isinstance(module, nn.Linear)
+    ]
+    try:
+        logits = backbone(torch.zeros(1, 3, *backbone.card.input_size, device=backbone.mean.device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    for layer, output in reversed(found):
+        if output.shape == logits.shape and torch.equal(output, logits):
+            return layer
+    raise InputError(
+        f"expected backbone '{backbone.card.name}' ({backbone.card.arch}) to end in a linear layer, found none whose outputs "
+        "are the logits; leave out the scores that need its features: mahalanobis, knn, react, vim"
+    )
+
+
+def run_over(
+    backbone: Backbone,
+    batches: Iterable[Batch],
+    *,
+    layer: nn.Linear | None = None,
+    odin: OdinSettings | None = None,
+    precision: str = "fp32",
+) -> Outputs:
+    """Run a backbone over a set once; for ODIN each batch goes backwards and through the network once more.
+
+    Args:
+        backbone: in evaluation mode, on the device of the batches.
+        batches: the set.
+        layer: the last layer, whose inputs are kept as features.
+        odin: ODIN's settings where its confidence is wanted.
+        precision: 'fp32', or 'bf16' for autocast.
+    """
+    logits, features, confidences = [], [], []
+    labels, positions, digests = [], [], []
+    inputs: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _layer, given: inputs.append(given[0])) if layer else None
+    try:
+        for batch in batches:
+            images = batch.images
+            with nullcontext() if odin else torch.inference_mode(), autocast(images.device, precision):
+                if odin:
+                    images = images.detach().clone().requires_grad_()
+                found = backbone(images)
+                if inputs:
+                    features.append(inputs.pop().detach().flatten(1).float().cpu())
+                if odin:
+                    moved = perturbed(images, found, odin)
+                    with torch.no_grad():
+                        confidences.append(odin_confidence(backbone(moved), odin.temperature).cpu())
+                    inputs.clear()
+            logits.append(found.detach().float().cpu())
+            labels.append(batch.labels.cpu())
+            positions.append(batch.index)
+            digests += _digests(batch.images)
+    finally:
+        if handle is not None:
+            handle.remove()
+    return Outputs(
+        logits=_joined(logits),
+        features=_joined(features),
+        odin=_joined(confidences) if odin else None,
+        labels=_joined(labels).numpy(),
+        positions=_joined(positions).numpy(),
+        digests=digests,
+    )
+
+
+def _digests(images: Tensor) -> list[bytes]:
+    pixels = images.detach().mul(255).round_().to(torch.uint8).cpu().contiguous().numpy()
+    return [hashlib.blake2b(image, digest_size=16).digest() for image in pixels]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat(parts) if parts else torch.zeros(0)

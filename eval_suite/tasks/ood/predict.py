@@ -1,0 +1,180 @@
+"""Running a backbone over the in-distribution set and every outlier set: one pass over each, for all scores."""
+
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import nn
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.inference import place
+from eval_suite.backbones.sources import require_classes
+from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.outliers import parse_all_outliers
+from eval_suite.tasks.ood.confidences import Confidence, FitOptions, TrainingFeatures, make_confidences
+from eval_suite.tasks.ood.examples import KNOWN, SHOWN, Pictures
+from eval_suite.tasks.ood.features import Outputs, last_layer, run_over
+from eval_suite.tasks.ood.odin import EPSILONS, TEMPERATURES, OdinSettings, tuned
+from eval_suite.tasks.ood.predictions import Outliers, Predictions, Scores
+from eval_suite.tasks.ood.score import require_enough
+from eval_suite.tasks.ood.scores import ODIN, SCORES
+from eval_suite.tasks.ood.sets import ImageSet, NoiseSet, Place, image_set, outlier_set
+
+if TYPE_CHECKING:
+    from eval_suite.tasks.ood.options import OodOptions
+
+
+class Ran(NamedTuple):
+    """What running leaves: the predictions, and pictures to save beside them."""
+
+    predictions: Predictions
+    pictures: Pictures
+
+
+class _Scored(NamedTuple):
+    outputs: Outputs
+    scores: Scores
+    ids: list[str]
+    failed: list[str]
+
+
+def run_sets(backbone: Backbone, options: "OodOptions", runtime: RuntimeOptions) -> Ran:
+    """Every score of every image of all sets.
+
+    Raises:
+        InputError: if a set is missing, empty, too small or shares its images with the in-distribution set, the
+            backbone answers in other classes, or it has no last layer where a score needs one.
+        EvalSuiteError: if the network gives NaN or infinite numbers.
+    """
+    sources = parse_all_outliers(options.outliers)
+    if not sources:
+        raise InputError(
+            "expected at least one outlier set, found none; give e.g. --outliers uniform gaussian folder:PATH"
+        )
+    everything = open_images(options.data, options.split)
+    require_classes(backbone.card, everything.classes, options.data)
+    known = image_set(KNOWN, everything, options)
+    sets = [outlier_set(source, options, len(known), backbone.card.input_size) for source in sources]
+    require_enough(len(known), {each.name: len(each) for each in sets}, options.data)
+    runner = _Runner(backbone, options, runtime)
+    runner.prepare(known, sets)
+
+    inside = runner.score(known)
+    seen = set(inside.outputs.digests)
+    outliers: dict[str, Outliers] = {}
+    for each in sets:
+        found = runner.score(each)
+        _require_other_images(each.name, found.outputs.digests, seen, options.data)
+        outliers[each.name] = Outliers(
+            ids=found.ids,
+            scores=found.scores,
+            predicted=found.outputs.logits.argmax(dim=1).numpy(),
+            noise=isinstance(each, NoiseSet),
+            about=each.about(found.failed),
+        )
+    require_enough(len(inside.ids), {name: len(each.ids) for name, each in outliers.items()}, options.data)
+    predictions = Predictions(
+        ids=inside.ids,
+        scores=inside.scores,
+        logits=inside.outputs.logits.numpy(),
+        labels=inside.outputs.labels,
+        classes=everything.classes,
+        about=known.about(inside.failed),
+        outliers=outliers,
+        settings=runner.settings,
+    )
+    return Ran(predictions, runner.pictures)
+
+
+class _Runner:
+    """What every pass shares: the backbone in its place, what the scores were fitted to, and the pictures gathered."""
+
+    def __init__(self, backbone: Backbone, options: "OodOptions", runtime: RuntimeOptions) -> None:
+        device = runtime.resolve_device()
+        self.backbone, self.options, self.precision = place(backbone, device), options, runtime.precision
+        self.place = Place(backbone.card, runtime, device, options.strict)
+        self.pictures = Pictures()
+        self.settings = {"outlier_seed": str(options.outlier_seed), "skip_first": str(options.skip_first)}
+        self._layer: nn.Linear | None = None
+        self._odin: OdinSettings | None = None
+        self._confidences: dict[str, Confidence] = {}
+
+    def prepare(self, known: ImageSet, sets: list[ImageSet | NoiseSet]) -> None:
+        """Fit the scores that need training images, and settle on ODIN's numbers."""
+        options, training = self.options, None
+        if any(SCORES[name].fitted for name in options.scores):
+            index = open_images(options.data, options.fit_split).subset(options.fit_limit)
+            self._layer = last_layer(self.backbone)
+            training = self._fit(index, self._layer)
+            fitted_to = f"fitted to {len(training.features)} images of '{index.split}'"
+            self.settings |= {name: fitted_to for name in options.scores if SCORES[name].fitted}
+        fitting = FitOptions(options.knn_k, options.react_percentile, options.vim_dimension)
+        self._confidences = make_confidences(options.scores, training, fitting)
+        if ODIN in options.scores:
+            self._odin = self._odin_settings(known, sets)
+
+    def score(self, each: ImageSet | NoiseSet) -> _Scored:
+        """One pass over a set, and every score of it."""
+        batches = each.batches(self.place)
+        shown = progress(batches, len(batches), f"ood {self.backbone.card.name}, {each.name}")
+        found = run_over(self.backbone, shown, layer=self._layer, odin=self._odin, precision=self.precision)
+        self._require_finite(found.logits, each.name)
+        count = 1 if isinstance(each, NoiseSet) else SHOWN
+        self.pictures.add(each.name, each.ids, found.positions, each.picture, count=count)
+        scores = {name: score(found.logits, found.features) for name, score in self._confidences.items()}
+        if found.odin is not None:
+            scores[ODIN] = found.odin
+        for values in scores.values():
+            self._require_finite(values, each.name)
+        ordered = {name: scores[name].numpy() for name in self.options.scores}
+        return _Scored(found, ordered, [each.ids[i] for i in found.positions], list(batches.failed))
+
+    def _fit(self, index: ImageIndex, layer: nn.Linear) -> TrainingFeatures:
+        batches = self.place.batches(index)
+        shown = progress(batches, len(batches), f"ood {self.backbone.card.name}, fitting to '{index.split}'")
+        found = run_over(self.backbone, shown, layer=layer, precision=self.precision)
+        self._require_finite(found.features, index.split)
+        return TrainingFeatures(found.features, torch.from_numpy(found.labels), layer)
+
+    def _odin_settings(self, known: ImageSet, sets: list[ImageSet | NoiseSet]) -> OdinSettings:
+        temperature, epsilon = self.options.odin_temperature, self.options.odin_epsilon
+        if temperature is not None and epsilon is not None:
+            found, how = OdinSettings(temperature, epsilon), "as given"
+        else:
+            batches = known.left_out_batches(self.place)
+            found = tuned(
+                self.backbone,
+                progress(batches, len(batches), f"ood {self.backbone.card.name}, tuning ODIN"),
+                {each.name: each.left_out_batches(self.place) for each in sets},
+                temperatures=TEMPERATURES if temperature is None else [temperature],
+                epsilons=EPSILONS if epsilon is None else [epsilon],
+                precision=self.precision,
+            )
+            how = (
+                f"chosen on the first {self.options.skip_first} images of every set, which are not evaluated"
+            )
+        self.settings[ODIN] = f"temperature {found.temperature:g}, epsilon {found.epsilon:g}, {how}"
+        return found
+
+    def _require_finite(self, values: torch.Tensor, where: str) -> None:
+        if not values.isfinite().all():
+            raise EvalSuiteError(
+                f"backbone '{self.backbone.card.name}' gives NaN or infinite numbers on '{where}'; its weights are unusable"
+            )
+
+
+def _require_other_images(name: str, digests: list[bytes], known: set[bytes], data: str) -> None:
+    """Refuse an outlier set whose images are mostly in-distribution ones; tell of a few."""
+    shared = sum(digest in known for digest in digests)
+    if 2 * shared > len(digests):
+        raise InputError(
+            f"expected other images than the in-distribution ones of {data} in outlier set '{name}', "
+            f"found {shared} of {len(digests)} with the same pixels; choose another set"
+        )
+    if shared:
+        print(
+            f"warning: {shared} of {len(digests)} images of outlier set '{name}' are in-distribution images of {data}",
+            file=sys.stderr,
+        )

@@ -1,0 +1,187 @@
+"""The sets of an evaluation: in-distribution images, outlier images and noise, each with what is left out before it."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+
+import numpy as np
+import torch
+from PIL import Image
+
+from eval_suite.backbones.inference import evaluation_batches
+from eval_suite.core.errors import InputError
+from eval_suite.core.predictions import About
+from eval_suite.core.records import BackboneCard
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.data.decoding import open_item, to_rgb
+from eval_suite.data.images import ImageIndex
+from eval_suite.data.loading import ImageBatches, Prepare
+from eval_suite.data.noise import NoiseBatches, noise_image
+from eval_suite.data.outliers import NOISE, OutlierSource, open_outliers
+
+if TYPE_CHECKING:
+    from eval_suite.tasks.ood.options import OodOptions
+
+_Noise = Literal["uniform", "gaussian"]
+
+
+class Place(NamedTuple):
+    """What images are brought to: the backbone's input, on a device, in batches."""
+
+    card: BackboneCard
+    runtime: RuntimeOptions
+    device: torch.device
+    strict: bool
+
+    def batches(self, index: ImageIndex, prepare: Prepare | None = None) -> ImageBatches:
+        """Batches of an image set."""
+        return evaluation_batches(
+            index,
+            self.card,
+            runtime=self.runtime,
+            device=self.device,
+            strict=self.strict,
+            prepare=prepare,
+        )
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images from files: ``index`` is evaluated, all or a part of ``whole``; ``left_out`` comes before both."""
+
+    name: str
+    whole: ImageIndex
+    index: ImageIndex
+    left_out: ImageIndex
+    prepare: Prepare | None
+    made_by: str
+
+    def __len__(self) -> int:
+        """Number of images to evaluate."""
+        return len(self.index)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the images to evaluate."""
+        return self.index.ids
+
+    def batches(self, place: Place) -> ImageBatches:
+        """The images to evaluate."""
+        return place.batches(self.index, self.prepare)
+
+    def left_out_batches(self, place: Place) -> ImageBatches:
+        """The images left out."""
+        return place.batches(self.left_out, self.prepare)
+
+    def about(self, failed: list[str]) -> About:
+        """What a predictions file says of the set."""
+        found = self.whole.about(self.index, failed)
+        digest = hashlib.sha256(f"{found.sha256} {self.made_by}".encode()).hexdigest()
+        return found._replace(sha256=digest) if self.made_by else found
+
+    def picture(self, position: int) -> Image.Image:
+        """One image as the backbone is given it, before it is brought to the input's size."""
+        image = open_item(self.index, position)
+        return self.prepare(image, self.ids[position]) if self.prepare else to_rgb(image)
+
+
+@dataclass(frozen=True)
+class NoiseSet:
+    """Noise images, numbered on from those that are left out."""
+
+    name: str
+    kind: _Noise
+    left_out: int
+    items: int
+    seed: int
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        """Number of images to evaluate."""
+        return self.items
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the images to evaluate."""
+        return [f"{self.kind}-{self.left_out + i:05d}" for i in range(self.items)]
+
+    def batches(self, place: Place) -> NoiseBatches:
+        """The images to evaluate."""
+        return self._numbered(place, self.left_out, self.items)
+
+    def left_out_batches(self, place: Place) -> NoiseBatches:
+        """The images left out."""
+        return self._numbered(place, 0, self.left_out)
+
+    def about(self, failed: list[str]) -> About:
+        """What a predictions file says of the set; its images are the same whatever size they are made in."""
+        facts = f"{self.kind} noise, {self.items} from {self.left_out} of seed {self.seed}"
+        return About(self.name, "noise", self.items, hashlib.sha256(facts.encode()).hexdigest(), failed)
+
+    def picture(self, position: int) -> Image.Image:
+        """One image."""
+        pixels = noise_image(self.kind, self.seed, self.left_out + position, self.size)
+        return Image.fromarray(pixels.mul(255).round().byte().permute(1, 2, 0).numpy())
+
+    def _numbered(self, place: Place, start: int, items: int) -> NoiseBatches:
+        return NoiseBatches(
+            self.kind,
+            self.size,
+            start=start,
+            items=items,
+            seed=self.seed,
+            batch_size=place.runtime.batch_size,
+            device=place.device,
+        )
+
+
+def image_set(
+    name: str,
+    everything: ImageIndex,
+    options: "OodOptions",
+    prepare: Prepare | None = None,
+    made_by: str = "",
+) -> ImageSet:
+    """A set of images without those that ``skip_first`` leaves out, cut to ``limit``.
+
+    Args:
+        name: what to call it.
+        everything: all its images.
+        options: the task's.
+        prepare: what is made of each image.
+        made_by: how, for the set's hash.
+
+    Raises:
+        InputError: if nothing is left.
+    """
+    skipped = options.skip_first
+    if len(everything) <= skipped:
+        raise InputError(
+            f"expected more than the {skipped} images that skip_first leaves out in {everything.spec}, "
+            f"found {len(everything)}"
+        )
+    rest = everything.select(np.arange(skipped, len(everything))) if skipped else everything
+    left_out = everything.select(np.arange(skipped))
+    return ImageSet(name, rest, rest.subset(options.limit), left_out, prepare, made_by)
+
+
+def outlier_set(
+    source: OutlierSource, options: "OodOptions", known: int, size: tuple[int, int]
+) -> ImageSet | NoiseSet:
+    """An outlier set from its source.
+
+    Args:
+        source: where it comes from.
+        options: the task's.
+        known: number of in-distribution images, and so of noise images if options do not say.
+        size: (H, W) of noise images.
+
+    Raises:
+        InputError: if its folder is missing or holds no images.
+    """
+    seed = options.outlier_seed
+    if source.kind in NOISE:
+        kind = cast("_Noise", source.kind)
+        return NoiseSet(source.name, kind, options.skip_first, options.noise_items or known, seed, size)
+    index, prepare = open_outliers(source, seed)
+    return image_set(source.name, index, options, prepare, f"{source.kind} of seed {seed}" if prepare else "")

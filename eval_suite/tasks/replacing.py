@@ -1,0 +1,67 @@
+"""When a single evaluation may take the place of a record that lies there: never of another or a fuller one."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from eval_suite.core.errors import InputError
+from eval_suite.core.records import BackboneCard, Result
+from eval_suite.core.store import read_record
+from eval_suite.tasks.base import TaskOptions
+
+_MAKE_THE_NETWORK = (
+    *("source", "weights_sha256", "arch", "input_size", "mean", "std"),
+    *("interpolation", "crop_fraction", "feature_layer"),
+)
+_CHANGE_NO_SCORE = {"limit", "strict"}
+
+
+def require_replaceable(path: Path, card: BackboneCard, options: TaskOptions) -> None:
+    """Let an evaluation repeat a record, or extend it to more items, and keep it from replacing any other.
+
+    Failed and unreadable records hold no result and may always be replaced.
+
+    Args:
+        path: where the record will go.
+        card: the backbone as loaded.
+        options: those of the task.
+
+    Raises:
+        InputError: if the record there is of another backbone, of other options or of more items.
+    """
+    try:
+        old = read_record(path)
+    except InputError:
+        return
+    if old.data is None:
+        return
+    other = [name for name in _MAKE_THE_NETWORK if getattr(old.backbone, name) != getattr(card, name)]
+    other += _other_options(old, options)
+    if other:
+        why = f"made with other {', '.join(other)}"
+    elif _fewer(old, options):
+        why = f"more than the {options.limit:,} asked for"
+    else:
+        return
+    what = f"{old.backbone.source} on {old.data.n_scored:,} items of {old.task.options['data']}"
+    raise InputError(
+        f"{path} holds the record of {what}, {why}; keep it with another --name or --out, or remove it"
+    )
+
+
+def _other_options(old: Result, options: TaskOptions) -> list[str]:
+    """Names of the options that differ; one that the old record does not know had its default."""
+    try:
+        before = type(options).model_validate(old.task.options).model_dump(mode="json")
+    except ValidationError:
+        before = old.task.options
+    now = options.model_dump(mode="json")
+    return [name for name in now if name not in _CHANGE_NO_SCORE and before.get(name) != now[name]]
+
+
+def _fewer(old: Result, options: TaskOptions) -> bool:
+    assert old.data is not None
+    if options.limit is None or options.limit >= old.data.n_available:
+        return False
+    limit = old.task.options["limit"]
+    return limit is None or options.limit < limit

@@ -1,0 +1,83 @@
+"""How the images of a set are perturbed: the task's options, resolved for one backbone on its device."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.data.images import ImageIndex
+from eval_suite.data.loading import EvaluationTransform
+from eval_suite.tasks.robustness.corruptions import CorruptedImages
+from eval_suite.tasks.robustness.occlusion import KINDS, hole_sides
+from eval_suite.tasks.robustness.options import RobustnessOptions, expand_corruptions, fraction
+
+
+class Setting(NamedTuple):
+    """How the images of a set are perturbed: the task's options, resolved for one backbone.
+
+    ``grids`` holds the (points,) strengths by family, ``corruptions`` the expanded names, ``fill`` (1, 3, 1, 1) the
+    colour of covered pixels, and ``label`` what the lines of progress begin with.
+    """
+
+    index: ImageIndex  # type: ignore[assignment]  # hides tuple.index, which a setting has no use for
+    options: RobustnessOptions
+    grids: dict[str, NDArray[np.float64]]
+    corruptions: list[str]
+    fill: Tensor
+    transform: EvaluationTransform
+    batch_size: int
+    workers: int
+    device: torch.device
+    label: str
+
+    @classmethod
+    def of(
+        cls,
+        backbone: Backbone,
+        index: ImageIndex,
+        options: RobustnessOptions,
+        runtime: RuntimeOptions,
+        device: torch.device,
+    ) -> "Setting":
+        """The setting for a backbone that is on its device already."""
+        card = backbone.card
+        side = card.input_size[0]
+        holes = hole_sides(side, options.occlusion_sizes) / side
+        mean = backbone.mean.detach()
+        return cls(
+            index=index,
+            options=options,
+            grids={
+                "fgsm": np.array([fraction(text) for text in options.fgsm_epsilons]),
+                "pgd": np.array([fraction(text) for text in options.pgd_epsilons]),
+                **{f"{kind}_occlusion": holes for kind in KINDS},
+                "mixup": np.array(options.mixup_lambdas),
+                "cutmix": hole_sides(side, options.cutmix_sizes) / side,
+            },
+            corruptions=expand_corruptions(options.corruptions) if options.severities else [],
+            fill=mean if options.occlusion_fill == "mean" else torch.zeros_like(mean),
+            transform=EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+            batch_size=runtime.batch_size,
+            workers=runtime.workers,
+            device=device,
+            label=f"robustness {card.name}",
+        )
+
+    def corrupted(
+        self, positions: NDArray[np.int64], versions: list[tuple[str, int]] | None = None
+    ) -> CorruptedImages:
+        """Images at (n,) positions in every version, or in those given."""
+        return CorruptedImages(
+            self.index,
+            positions,
+            versions
+            or [(name, severity) for name in self.corruptions for severity in self.options.severities],
+            self.transform,
+            batch_size=self.batch_size,
+            device=self.device,
+            workers=self.workers,
+        )

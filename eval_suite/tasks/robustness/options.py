@@ -1,0 +1,185 @@
+"""The options of the robustness task: which perturbations, how strong, and how many of each (no torch)."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.tasks.base import TaskOptions
+
+NOISE = ("gaussian_noise", "shot_noise", "impulse_noise")
+BLUR = ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur")
+WEATHER = ("snow", "frost", "fog", "brightness")
+DIGITAL = ("contrast", "elastic_transform", "pixelate", "jpeg_compression")
+COMMON = (*NOISE, *BLUR, *WEATHER, *DIGITAL)
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+CORRUPTIONS = (*COMMON, *EXTRA)
+GROUPS = {
+    "common": COMMON,
+    "noise": NOISE,
+    "blur": BLUR,
+    "weather": WEATHER,
+    "digital": DIGITAL,
+    "extra": EXTRA,
+}
+_ODD_FROM = 0.25
+_MADRY = 2.5
+
+
+def fraction(text: str) -> float:
+    """A number written as a decimal or as a fraction such as ``8/255``.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(
+            f"expected ε as a number in [0, 1] or a fraction such as 8/255, found '{text}'"
+        ) from None
+
+
+def epsilon_name(value: float) -> str:
+    """ε as papers print it: ``8/255`` where it is a whole number of grey levels, else a decimal."""
+    levels = round(255 * value, 6)
+    return f"{levels:g}/255" if levels == int(levels) and 0 < levels < 255 else f"{value:g}"
+
+
+def odd_epsilons(texts: Sequence[str]) -> list[str]:
+    """What to say of each ε that is allowed but hardly meant, as one line each."""
+    lines = []
+    for text in dict.fromkeys(texts):
+        value = fraction(text)
+        if value == 1:
+            lines.append("ε = 1 lets every pixel take any value; did you mean 1/255?")
+        elif value >= _ODD_FROM:
+            lines.append(
+                f"ε = {text} is {255 * value:.0f} of 255 grey levels, which no longer is a small change"
+            )
+    return lines
+
+
+def expand_corruptions(names: Sequence[str]) -> list[str]:
+    """Corruptions by name, groups replaced by their members, each once, in the library's order.
+
+    Raises:
+        InputError: if a name is unknown (nearest match given).
+    """
+    wanted: set[str] = set()
+    for name in names:
+        if name not in GROUPS and name not in CORRUPTIONS:
+            known = (*CORRUPTIONS, *GROUPS)
+            raise unknown_name("corruption", name, known, listed_by="eval-suite list corruptions")
+        wanted.update(GROUPS.get(name, (name,)))
+    return [name for name in CORRUPTIONS if name in wanted]
+
+
+def _as_text(value: Any) -> Any:
+    return repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _checked_epsilon(text: str) -> str:
+    value = fraction(text)
+    if value > 1:
+        hint = f"; did you mean {text}/255?" if "/" not in text and value <= 255 else ""
+        raise ValueError(f"expected ε in [0, 1], the range of pixels, found {text}{hint}")
+    if not value >= 0:
+        raise ValueError(f"expected ε in [0, 1], the range of pixels, found {text}")
+    return text
+
+
+def _above_zero(text: str) -> str:
+    if fraction(text) == 0:
+        raise ValueError("expected a step above 0, found 0")
+    return text
+
+
+def _ascending_epsilons(texts: list[str]) -> list[str]:
+    by_value = {fraction(text): text for text in texts}
+    return [by_value[value] for value in sorted(by_value)]
+
+
+def _checked_lambda(value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"expected λ in [0, 1], found {value:g}")
+    return value
+
+
+def _checked_severity(value: int) -> int:
+    if not 1 <= value <= 5:
+        raise ValueError(f"expected a severity from 1 to 5, found {value}")
+    return value
+
+
+def _ascending(values: list[Any]) -> list[Any]:
+    return sorted(set(values))
+
+
+def _known_corruptions(names: list[str]) -> list[str]:
+    try:
+        expand_corruptions(names)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return list(dict.fromkeys(names))
+
+
+def _none_or_two(count: int) -> int:
+    if count == 1:
+        raise ValueError("expected at least 2 sizes, from nothing to the whole side, or 0 for none, found 1")
+    return count
+
+
+Loss = Literal["log-odds", "cross-entropy"]
+Epsilon = Annotated[str, BeforeValidator(_as_text), AfterValidator(_checked_epsilon)]
+Epsilons = Annotated[list[Epsilon], AfterValidator(_ascending_epsilons)]
+Step = Annotated[Epsilon, AfterValidator(_above_zero)]
+Lambdas = Annotated[list[Annotated[float, AfterValidator(_checked_lambda)]], AfterValidator(_ascending)]
+Severities = Annotated[list[Annotated[int, AfterValidator(_checked_severity)]], AfterValidator(_ascending)]
+Corruptions = Annotated[list[str], AfterValidator(_known_corruptions)]
+Sizes = Annotated[int, Field(ge=0), AfterValidator(_none_or_two)]
+
+
+class RobustnessOptions(TaskOptions):
+    """Options of the robustness task; an empty list or 0 leaves a part out."""
+
+    fgsm_epsilons: Epsilons = Field(default=["8/255"])
+    """Strengths ε of FGSM in pixel units, images in [0, 1]; decimals or fractions such as 8/255."""
+    pgd_epsilons: Epsilons = Field(default=["8/255"])
+    """Strengths ε of PGD (L∞)."""
+    pgd_steps: int = Field(default=10, ge=1)
+    """Steps of PGD."""
+    pgd_step_size: Step | None = None
+    """Length of one step of PGD in pixel units; by default 2.5 ε / steps."""
+    pgd_restarts: int = Field(default=1, ge=1)
+    """Random starts of PGD; an image counts as fooled when one of them fools."""
+    attack_loss: Loss = "log-odds"
+    """What the attacks raise: log-odds point where cross entropy does, also where float32 rounds the label's probability to 1; cross-entropy is plain float32, as in other tools."""
+    occlusion_sizes: Sizes = 15
+    """Hole sizes from nothing to the whole side, evenly spaced (15: every 16 pixels at 224)."""
+    occlusion_fill: Literal["mean", "black"] = "mean"
+    """What covered pixels show: the mean colour of the network's normalisation (zero after it), or black."""
+    pairs_per_image: int = Field(default=1, ge=0)
+    """Partners of another class for each image, for in-between samples (1 makes the paper's 50,000 on ImageNet)."""
+    mixup_lambdas: Lambdas = Field(default=[i / 10 for i in range(11)])
+    """Shares λ of the first image in Mixup in-between samples."""
+    cutmix_sizes: Sizes = 15
+    """Hole sizes of CutMix in-between samples, from nothing to the whole side."""
+    corruptions: Corruptions = Field(default=[])
+    """Common corruptions by name or group (common: the 15 of ImageNet-C; noise, blur, weather, digital, extra)."""
+    severities: Severities = Field(default=[1, 2, 3, 4, 5])
+    """Severities of the corruptions, 1 to 5."""
+
+    def step_sizes(self) -> list[float]:
+        """Length of one step of PGD for each of its ε."""
+        given = self.pgd_step_size
+        return [
+            fraction(given) if given is not None else _MADRY * fraction(text) / self.pgd_steps
+            for text in self.pgd_epsilons
+        ]
+
+    def pairs(self) -> int:
+        """Partners per image, 0 where no in-between samples are asked for."""
+        return self.pairs_per_image if self.mixup_lambdas or self.cutmix_sizes else 0

@@ -1,0 +1,265 @@
+"""From any backbone to a network that localises: a larger last feature map and a new last layer."""
+
+import copy
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eval_suite.backbones.architectures.vgg_gap import GapNet
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
+from eval_suite.core.records import BackboneCard
+from eval_suite.tasks.wsol.gap import cut, has_no_pooled_map, vgg_places
+
+TRUNK = "trunk"
+"""Where the network of a method that brings its own last layers keeps what `trunk` gave it."""
+
+_TOLERANCE = 1e-4
+
+
+class Localiser(NamedTuple):
+    """A network prepared for localisation.
+
+    Attributes:
+        net: normalised images (N, 3, H, W) → logits (N, classes); a copy, also of the weights.
+        feature_layer: layer whose output (N, C, h, w) is pooled and classified by ``head``.
+        head: the linear layer.
+        body: layer with the last feature map that comes from the backbone's own weights.
+        channels: of that map.
+        classes: outputs of the network.
+        new: layers initialised anew.
+        attention: layers that ADL stands behind; empty where unknown.
+        guides: layers that SPG's side branches start from; empty where unknown.
+        notes: what a user should know of how the network was changed.
+    """
+
+    net: nn.Module
+    feature_layer: str
+    head: str
+    body: str
+    channels: int
+    classes: int
+    new: tuple[str, ...]
+    attention: tuple[str, ...]
+    guides: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Localiser:
+    """Prepare a copy of a backbone for localisation; the backbone itself is left alone.
+
+    The last stage of a ResNet gets stride 1 and keeps its weights (``layer4`` for 14x14 maps of 224 pixels). VGG
+    becomes VGG-GAP; GoogLeNet and Inception-v3 are cut off alike. A VGG-GAP is large as it is. Any other network keeps
+    its map, said in a note.
+    The last linear layer is initialised anew, by torch's global generator.
+
+    Args:
+        backbone: any classifier that ends in global average pooling and a linear layer, or a VGG.
+        classes: outputs of the new last layer.
+        enlarge: whether to enlarge the last feature map.
+
+    Raises:
+        InputError: if there is no such end.
+    """
+    net = copy.deepcopy(backbone.net)
+    kept = cut(net) if enlarge or has_no_pooled_map(net) else None
+    if kept is not None:
+        return Localiser(
+            GapNet(kept.features, kept.channels, classes),
+            feature_layer="relu",
+            head="fc",
+            body="features",
+            channels=kept.channels,
+            classes=classes,
+            new=("conv6", "fc"),
+            attention=kept.places.attention,
+            guides=kept.places.guides,
+            notes=(),
+        )
+    head = linear_head(backbone)
+    channels = _linear(net, head).in_features
+    replace_layer(net, head, nn.Linear(channels, classes))
+    assert backbone.card.feature_layer is not None
+    stages = _stages(net)
+    layer = backbone.card.feature_layer
+    notes: tuple[str, ...] = ()
+    if isinstance(net, GapNet):  # its map is the enlarged one
+        attention, guides = vgg_places(net.features)
+    else:
+        attention, guides = _residual_attention(net, stages), tuple(stages[-3:-1]) if len(stages) > 2 else ()
+        notes = _enlarge(net, stages, layer, backbone.card) if enlarge else ()
+    return Localiser(
+        net,
+        feature_layer=layer,
+        head=head,
+        body=layer,
+        channels=channels,
+        classes=classes,
+        new=(head,),
+        attention=attention,
+        guides=guides,
+        notes=notes,
+    )
+
+
+def class_weights(net: nn.Module, head: str) -> Tensor:
+    """The weights (classes, C) of a linear layer."""
+    return _linear(net, head).weight
+
+
+def linear_head(backbone: Backbone) -> str:
+    """The linear layer that classifies the average of the last feature map, which plain CAM takes its weights from.
+
+    Found by running a random image: the layer's output for the pooled map must be the logits.
+
+    Raises:
+        InputError: if the network does not end so.
+        EvalSuiteError: if its logits are not finite.
+    """
+    card = backbone.card
+    name = _matching_head(backbone) if card.feature_layer is not None else None
+    if name is None:
+        raise InputError(
+            f"backbone '{card.name}' ({card.arch}) does not end in global average pooling and one linear layer behind "
+            f"'{card.feature_layer}', which plain CAM and a fit need; use --maps gradcam without a fit, or name the layer "
+            "with --feature-layer"
+        )
+    return name
+
+
+def require_layer(net: nn.Module, name: str) -> nn.Module:
+    """A layer by its dotted name.
+
+    Raises:
+        InputError: if there is none; the message gives the nearest.
+    """
+    layers = dict(net.named_modules())
+    if name not in layers or not name:
+        raise unknown_name("layer", name, [known for known in layers if known])
+    return layers[name]
+
+
+def replace_layer(net: nn.Module, name: str, layer: nn.Module) -> None:
+    """Put another layer in the place of one."""
+    parent, _, own = name.rpartition(".")
+    setattr(net.get_submodule(parent), own, layer)
+
+
+def trunk(localiser: Localiser) -> nn.Module:
+    """The network without the layers initialised anew, for methods that bring their own; its output is not used."""
+    for name in localiser.new:
+        replace_layer(localiser.net, name, nn.Identity())
+    return localiser.net
+
+
+@contextmanager
+def taps(net: nn.Module, layers: tuple[str, ...]) -> Iterator[dict[str, Tensor]]:
+    """Collect what layers give while the network runs inside; empty before."""
+    kept: dict[str, Tensor] = {}
+
+    def keep(name: str) -> torch.utils.hooks.RemovableHandle:
+        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            kept[name] = output
+
+        return net.get_submodule(name).register_forward_hook(hook)
+
+    handles = [keep(name) for name in dict.fromkeys(layers)]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@torch.no_grad()
+def _matching_head(backbone: Backbone) -> str | None:
+    card, net = backbone.card, backbone.net
+    image = torch.rand(1, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
+    training = backbone.training
+    found = backbone.eval().predict(image.to(next(net.parameters()).device))
+    backbone.train(training)
+    if not found.logits.isfinite().all():
+        raise EvalSuiteError(f"backbone '{card.name}' gives NaN or infinite logits; its weights are unusable")
+    if found.features.ndim != 4:
+        return None
+    pooled = found.features.mean((2, 3))
+    tolerance = _TOLERANCE * float(found.logits.abs().max())
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.Linear) and layer.in_features == pooled.shape[1]:
+            logits = layer(pooled)
+            if logits.shape == found.logits.shape and (logits - found.logits).abs().max() <= tolerance:
+                return name
+    return None
+
+
+def _stages(net: nn.Module) -> list[str]:
+    """Names of residual stages: ``layer1``, ``layer2``, ..."""
+    return [
+        name
+        for name, child in net.named_children()
+        if re.fullmatch(r"layer\d", name) and len(list(child.children()))
+    ]
+
+
+def _residual_attention(net: nn.Module, stages: list[str]) -> tuple[str, ...]:
+    """Behind the first block of the last but one stage, and the first and last blocks of the last one.
+
+    For ResNet-50: layer3 block 0, layer4 blocks 0 and 2.
+    """
+    if len(stages) < 2:
+        return ()
+    before, last = ([name for name, _ in net.get_submodule(stage).named_children()] for stage in stages[-2:])
+    places = (f"{stages[-2]}.{before[0]}", f"{stages[-1]}.{last[0]}", f"{stages[-1]}.{last[-1]}")
+    return tuple(dict.fromkeys(places))
+
+
+def _enlarge(net: nn.Module, stages: list[str], layer: str, card: BackboneCard) -> tuple[str, ...]:
+    """Take the stride out of the last stage; where that cannot be done the stage stays as it is, said in a note."""
+    before = _map_size(net, layer, card)
+    if stages and layer.startswith(stages[-1]):
+        stage = net.get_submodule(stages[-1])
+        original = copy.deepcopy(stage)
+        _take_stride_out(stage)
+        try:
+            after = _map_size(net, layer, card)
+        except RuntimeError:
+            after = before
+        if min(after) > min(before):
+            return ()
+        replace_layer(net, stages[-1], original)
+    return (
+        f"{card.arch} keeps its last feature map of {before[0]}x{before[1]}: it is not known how to enlarge it",
+    )
+
+
+def _take_stride_out(stage: nn.Module) -> None:
+    for name, module in list(stage.named_modules()):
+        stride = getattr(module, "stride", 1)
+        if stride in (1, (1, 1)):
+            continue
+        if isinstance(module, nn.Conv2d):
+            module.stride = (1, 1)
+        elif any(True for _ in module.parameters()):
+            setattr(module, "stride", 1)  # noqa: B010 - a block that keeps the number for its shortcut
+        else:
+            replace_layer(stage, name, nn.Identity())  # pooling in the shortcut, or against aliasing
+
+
+@torch.no_grad()
+def _map_size(net: nn.Module, layer: str, card: BackboneCard) -> tuple[int, int]:
+    training = net.training
+    with taps(net, (layer,)) as kept:
+        net.eval()(torch.zeros(1, 3, *card.input_size))
+    net.train(training)
+    height, width = kept[layer].shape[-2:]
+    return height, width
+
+
+def _linear(net: nn.Module, name: str) -> nn.Linear:
+    layer = net.get_submodule(name)
+    assert isinstance(layer, nn.Linear)
+    return layer

@@ -1,0 +1,84 @@
+"""Running a localiser over an image set: maps, logits and what they are of."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from eval_suite.backbones.inference import evaluation_batches
+from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.records import BackboneCard
+from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.images import ImageIndex
+from eval_suite.data.loading import Batch
+from eval_suite.tasks.wsol.geometry import Transform
+from eval_suite.tasks.wsol.maps import Extractor
+from eval_suite.tasks.wsol.options import WsolOptions
+from eval_suite.tasks.wsol.predictions import Predictions
+
+
+def predict_maps(
+    extract: Extractor,
+    everything: ImageIndex,
+    card: BackboneCard,
+    options: WsolOptions,
+    runtime: RuntimeOptions,
+    device: torch.device,
+) -> Predictions:
+    """Maps and logits of every readable image of a split, or of the number that the options limit it to.
+
+    Args:
+        extract: how maps are read.
+        everything: the split.
+        card: of the backbone: its input size, and its name for messages.
+        options: whose class's map, the test transform, the limit.
+        runtime: batches and workers.
+        device: where the network lies.
+
+    Raises:
+        EvalSuiteError: if no image can be read, or logits are not finite.
+    """
+    index = everything.subset(options.limit)
+    transform = Transform(card.input_size, options.crop_fraction)
+    batches = evaluation_batches(
+        index,
+        card,
+        runtime=runtime,
+        device=device,
+        strict=options.strict,
+        transform=transform.of_images,
+    )
+    shown = progress(batches, len(batches), f"wsol {card.name}")
+    logits, maps, positions = _gather(extract, shown, predicted=options.map_class == "predicted")
+    if not len(positions):
+        raise EvalSuiteError(f"none of the {len(index)} images of {options.data} could be read")
+    if not logits.isfinite().all():
+        raise EvalSuiteError(
+            f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
+        )
+    kept = positions.numpy()
+    return Predictions(
+        maps=maps.numpy(),
+        logits=logits.numpy(),
+        ids=[index.ids[i] for i in kept],
+        labels=index.labels[kept].astype(np.int64),
+        classes=index.classes,
+        transform=transform,
+        map_class=options.map_class,
+        about=everything.about(index, batches.failed),
+    )
+
+
+def _gather(
+    extract: Extractor, batches: Iterable[Batch], *, predicted: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, maps and positions of all batches, on the CPU."""
+    logits, maps, positions = [torch.zeros(0, 0)], [torch.zeros(0, 0, 0)], [torch.zeros(0, dtype=torch.int64)]
+    for batch in batches:
+        found = extract(batch.images, None if predicted else batch.labels)
+        logits.append(found.logits.cpu())
+        maps.append(found.maps.cpu())
+        positions.append(batch.index)
+    filled = 1 if len(logits) > 1 else 0
+    return torch.cat(logits[filled:]), torch.cat(maps[filled:]), torch.cat(positions[filled:])

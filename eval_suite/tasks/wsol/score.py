@@ -1,0 +1,246 @@
+"""From maps, logits and ground truth to the metrics of localisation."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_suite.core.errors import InputError
+from eval_suite.core.metrics import share_metric
+from eval_suite.core.records import Metric
+from eval_suite.core.runtime import progress
+from eval_suite.core.statistics import topk_correct
+from eval_suite.data.boxes import LocalisationIndex
+from eval_suite.tasks.base import Score
+from eval_suite.tasks.wsol.box_metrics import Classified, Scored, box_metrics
+from eval_suite.tasks.wsol.components import both_boxes, to_8bit
+from eval_suite.tasks.wsol.geometry import boxes_through, score_map
+from eval_suite.tasks.wsol.metrics import BoxFits, best_iou, empty_fits, level_iou, threshold_grid
+from eval_suite.tasks.wsol.pixel_metrics import pixel_metrics
+from eval_suite.tasks.wsol.pixels import histogram_edges, pixel_histograms, read_mask
+from eval_suite.tasks.wsol.predictions import Predictions
+
+_CHUNK = 16
+_FEW_CLASSES = "there are no more than five classes"
+_NO_MASKS = "the ground truth has boxes, no masks"
+
+
+class ScoreOptions(NamedTuple):
+    """``sigma``: the fixed threshold; ``interval``: step of the thresholds tried; ``iou``: those MaxBoxAccV2 averages over."""
+
+    sigma: float = 0.15
+    interval: float = 0.001
+    iou: tuple[float, ...] = (0.3, 0.5, 0.7)
+
+
+def score_predictions(found: Predictions, truth: LocalisationIndex, options: ScoreOptions) -> Score:
+    """Metrics, curves and per-item outcomes of a predictions file.
+
+    Maps are brought to the input's size and to [0, 1] by `score_map`; when all maps of a file already have that size
+    and lie in [0, 1], they are taken as they are. A map that is constant or not finite is empty, and counted.
+
+    Args:
+        found: maps and logits.
+        truth: boxes or masks of at least the items of ``found``.
+        options: thresholds.
+
+    Raises:
+        InputError: if the options have no meaning, items or classes of ``found`` are not those of ``truth``, or a mask
+            cannot be read.
+    """
+    _require_sensible(options)
+    chosen = _places(found, truth)
+    labels = truth.images.labels[chosen]
+    scores = _Scores(found)
+    about = found.about
+    if about.split == "unknown":
+        about = truth.images.about(truth.images, about.failed)
+    parts = (
+        _box_part(found, truth, chosen, scores, options),
+        _pixel_part(found, truth, chosen, scores, options),
+        _class_part(found, labels),
+    )
+    n = len(chosen)
+    empty = Metric(name="Empty maps", value=scores.empty, unit="maps", higher_is_better=False, n=n)
+    return Score(
+        metrics=[*(metric for part in parts for metric in part.metrics), empty],
+        data=about.info(n),
+        curves=[curve for part in parts for curve in part.curves],
+        ids=found.ids,
+        outcomes={name: values for part in parts for name, values in part.outcomes.items()},
+    )
+
+
+class _Scores:
+    """The score maps of a predictions file, by position; ``empty`` is how many are constant or not finite."""
+
+    def __init__(self, found: Predictions) -> None:
+        self._maps, self._size = found.maps, found.transform.size
+        per_map = found.maps.reshape(len(found.maps), -1)
+        low, high = per_map.min(axis=1), per_map.max(axis=1)
+        finite = np.isfinite(low) & np.isfinite(high)
+        within = bool((low[finite] >= 0).all() and (high[finite] <= 1).all())
+        self._as_they_are = found.maps.shape[1:] == self._size and within
+        self._empty = ~finite | (low == high)
+        self.empty = int(self._empty.sum())
+
+    def __getitem__(self, position: int) -> NDArray[np.float64]:
+        if self._as_they_are and not self._empty[position]:
+            return self._maps[position].astype(np.float64)
+        return score_map(self._maps[position], self._size)
+
+
+def _box_part(
+    found: Predictions,
+    truth: LocalisationIndex,
+    chosen: NDArray[np.intp],
+    scores: _Scores,
+    options: ScoreOptions,
+) -> Scored:
+    labels = truth.images.labels[chosen]
+    thresholds = threshold_grid(options.interval)
+    reason = "the maps are those of the predicted class" if found.map_class == "predicted" else ""
+    fits = empty_fits(len(chosen), len(options.iou))
+    if truth.masks is None:
+        _fit_boxes(found, truth, chosen, scores, options, fits)
+    else:
+        reason = "the ground truth has masks, no boxes"
+    return box_metrics(
+        fits,
+        _classified(found.logits, labels, "" if truth.masks is None else reason),
+        sigma=options.sigma,
+        thresholds=thresholds,
+        ious=options.iou,
+        unknown=reason,
+    )
+
+
+def _fit_boxes(
+    found: Predictions,
+    truth: LocalisationIndex,
+    chosen: NDArray[np.intp],
+    scores: _Scores,
+    options: ScoreOptions,
+    fits: BoxFits,
+) -> None:
+    ious = np.array(options.iou)
+
+    def fit(chunk: range) -> None:
+        for i in chunk:
+            width, height = truth.sizes[chosen[i]].tolist()
+            boxes = boxes_through(truth.boxes[chosen[i]], (width, height), found.transform)
+            map8 = to_8bit(scores[i])
+            largest, every = both_boxes(map8)
+            fits.largest[i] = best_iou(largest, boxes) >= 0.5
+            fits.every[i] = level_iou(every, boxes)[:, None] >= ious
+            fits.peaks[i] = map8.max()
+
+    _in_threads(fit, len(chosen), "scoring boxes")
+
+
+def _pixel_part(
+    found: Predictions,
+    truth: LocalisationIndex,
+    chosen: NDArray[np.intp],
+    scores: _Scores,
+    options: ScoreOptions,
+) -> Scored:
+    if truth.masks is None or found.map_class == "predicted":
+        reason = _NO_MASKS if truth.masks is None else "the maps are those of the predicted class"
+        return pixel_metrics(None, len(chosen), reason)
+    masks = truth.masks
+    edges = histogram_edges(threshold_grid(options.interval))
+    histograms = np.zeros((len(chosen), 2, len(edges)), np.int32)
+
+    def count(chunk: range) -> None:
+        for i in chunk:
+            mask = read_mask(masks[chosen[i]], found.transform)
+            histograms[i] = pixel_histograms(scores[i], mask, edges)
+
+    _in_threads(count, len(chosen), "scoring masks")
+    return pixel_metrics(histograms, len(chosen))
+
+
+def _class_part(found: Predictions, labels: NDArray[np.int64]) -> Scored:
+    n = len(labels)
+    classified = _classified(found.logits, labels, "")
+    metrics, outcomes = [], {}
+    for k, right, reason in (
+        (1, classified.top1, classified.reason1),
+        (5, classified.top5, classified.reason5),
+    ):
+        name = f"Top-{k} error"
+        if right is None:
+            metrics.append(Metric(name=name, value=None, higher_is_better=False, n=n, reason=reason))
+            continue
+        outcomes[name] = (~right).astype(np.float64)
+        metrics.append(share_metric(name, int((~right).sum()), n, higher_is_better=False))
+    return Scored(metrics, [], outcomes)
+
+
+def _classified(logits: NDArray[np.float32], labels: NDArray[np.int64], reason: str) -> Classified:
+    if not logits.shape[1]:
+        reason = reason or "the predictions hold no logits"
+    if reason:
+        return Classified(None, None, reason, reason)
+    top1 = topk_correct(logits, labels, 1)
+    if logits.shape[1] <= 5:
+        return Classified(top1, None, "", _FEW_CLASSES)
+    return Classified(top1, topk_correct(logits, labels, 5))
+
+
+def _in_threads(work: Callable[[range], None], items: int, label: str) -> None:
+    chunks = [range(start, min(start + _CHUNK, items)) for start in range(0, items, _CHUNK)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        finished = zip(chunks, pool.map(work, chunks), strict=True)
+        for _ in progress((item for chunk, _ in finished for item in chunk), items, label):
+            pass
+
+
+def _places(found: Predictions, truth: LocalisationIndex) -> NDArray[np.intp]:
+    """Where each item of the predictions stands in the ground truth."""
+    spec, classes = truth.images.spec, truth.images.classes
+    place = {name: i for i, name in enumerate(truth.images.ids)}
+    unknown = [name for name in found.ids if name not in place]
+    if unknown:
+        raise InputError(
+            f"{len(unknown):,} ids of the predictions are not in '{truth.images.split}' of {spec}, first: '{unknown[0]}'"
+        )
+    chosen = np.array([place[name] for name in found.ids], np.intp)
+    if found.logits.shape[1] and found.logits.shape[1] != len(classes):
+        raise InputError(
+            f"the predictions have logits of {found.logits.shape[1]} classes, but {spec} has {len(classes)}"
+        )
+    if found.classes and found.classes != classes:
+        pair = next(
+            (pair for pair in zip(found.classes, classes, strict=False) if pair[0] != pair[1]),
+            (f"{len(found.classes)} of them", f"{len(classes)} of them"),
+        )
+        raise InputError(
+            f"the predictions and {spec} differ in their classes, first '{pair[0]}' and '{pair[1]}'"
+        )
+    if len(found.labels):
+        differing = np.flatnonzero(found.labels != truth.images.labels[chosen])
+        if len(differing):
+            raise InputError(
+                f"{len(differing):,} labels of the predictions are not those of {spec}, first that of "
+                f"'{found.ids[differing[0]]}'"
+            )
+    sizeless = [found.ids[i] for i in np.flatnonzero((truth.sizes[chosen] <= 0).any(axis=1))]
+    if sizeless and truth.masks is None:
+        raise InputError(
+            f"{len(sizeless):,} images of {spec} cannot be read, so their boxes cannot be placed, first '{sizeless[0]}'"
+        )
+    return chosen
+
+
+def _require_sensible(options: ScoreOptions) -> None:
+    if not 0 <= options.sigma < 1:
+        raise InputError(f"expected a threshold sigma in [0, 1), found {options.sigma:g}")
+    if not 0.0001 <= options.interval <= 0.5:
+        raise InputError(f"expected an interval of thresholds in [0.0001, 0.5], found {options.interval:g}")
+    if not options.iou or not all(0 < iou <= 1 for iou in options.iou):
+        raise InputError(f"expected IoUs in (0, 1], found {list(options.iou)}")

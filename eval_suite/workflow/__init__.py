@@ -1,1 +1,0 @@
-"""Running a whole suite: the command lines of its cells as a graph that Snakemake executes."""

@@ -1,0 +1,336 @@
+"""From a predictions file to metrics: each set, means with and without noise, intervals, outcomes, and bad files."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from eval_suite.core.errors import InputError
+from eval_suite.core.metrics import ECE
+from eval_suite.core.predictions import About
+from eval_suite.core.records import Metric
+from eval_suite.tasks.base import Score
+from eval_suite.tasks.evaluate import score_file
+from eval_suite.tasks.ood import score as scoring
+from eval_suite.tasks.ood.metrics import detection, odin_reference_aupr, odin_reference_tnr
+from eval_suite.tasks.ood.predictions import Outliers, Predictions, read_predictions, write_predictions
+from eval_suite.tasks.ood.score import auroc_outcomes, detection_metrics
+from eval_suite.tasks.ood.task import OUTLIER_CONFIDENCE, OodTask
+
+N, M = 300, 200
+SETS = ("near", "far", "uniform")
+
+
+def logits_of(n: int, gain: float, seed: int) -> NDArray[np.float32]:
+    return (gain * np.random.default_rng(seed).normal(size=(n, 4))).astype(np.float32)
+
+
+def confidences(logits: NDArray[np.float32]) -> dict[str, NDArray[np.float64]]:
+    exact = logits.astype(float)
+    probabilities = np.exp(exact) / np.exp(exact).sum(axis=1, keepdims=True)
+    return {"max-softmax": probabilities.max(axis=1), "energy": np.log(np.exp(exact).sum(axis=1))}
+
+
+def some_predictions(**changes: Any) -> Predictions:
+    known = logits_of(N, 4, 0)
+    outliers = {}
+    for number, (name, gain) in enumerate(zip(SETS, (3.0, 1.0, 2.0), strict=True), start=1):
+        found = logits_of(M, gain, number)
+        outliers[name] = Outliers(
+            ids=[f"{name}-{i}" for i in range(M)],
+            scores=confidences(found),
+            predicted=found.argmax(axis=1),
+            noise=name == "uniform",
+            about=About(name, "all", M, name, []),
+        )
+    fields: dict[str, Any] = {
+        "ids": [f"image-{i}" for i in range(N)],
+        "scores": confidences(known),
+        "logits": known,
+        "labels": known.argmax(axis=1),
+        "classes": ["a", "b", "c", "d"],
+        "about": About("demo", "val", N, "d" * 64, []),
+        "outliers": outliers,
+        "settings": {"outlier_seed": "0"},
+    }
+    return Predictions(**(fields | changes))
+
+
+def by_key(metrics: list[Metric]) -> dict[tuple[str, str | None], Metric]:
+    found = {(metric.name, metric.subset): metric for metric in metrics}
+    assert len(found) == len(metrics)
+    return found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[..., Path]:
+    def write(**changes: Any) -> Path:
+        write_predictions(tmp_path / "p.npz", some_predictions(**changes))
+        return tmp_path / "p.npz"
+
+    return write
+
+
+def scored(path: Path) -> Score:
+    return score_file(OodTask(), path, None, None)
+
+
+def test_each_set_their_mean_and_the_mean_without_noise() -> None:
+    given = some_predictions()
+    found = by_key(detection_metrics(given))
+    fields = {
+        "AUROC": "auroc",
+        "TNR@TPR95 (ID positive)": "tnr",
+        "Detection accuracy": "accuracy",
+        "AUPR-In (average precision)": "aupr_in",
+        "AUPR-Out (average precision)": "aupr_out",
+        "FPR95 (OOD positive)": "fpr_outliers_positive",
+    }
+    for score, title in (("max-softmax", "max softmax"), ("energy", "energy")):
+        for name, field in fields.items():
+            values = {
+                key: float(getattr(detection(given.scores[score], each.scores[score]), field))
+                for key, each in given.outliers.items()
+            }
+            for key in SETS:
+                metric = found[f"{name}, {title}", key]
+                assert metric.value == pytest.approx(values[key], abs=1e-12)
+                assert metric.n == N + M
+            mean = found[f"{name}, {title}", None]
+            assert mean.value == pytest.approx(np.mean(list(values.values())))
+            assert mean.n == N + 3 * M
+            assert "mean over 3 outlier sets" in (mean.method or "")
+            natural = found[f"{name}, {title}, without noise", None]
+            assert natural.value == pytest.approx((values["near"] + values["far"]) / 2)
+            assert natural.n == N + 2 * M
+            for metric in (mean, natural):
+                assert metric.interval is not None
+                assert metric.value is not None
+                assert metric.interval[0] < metric.value < metric.interval[1]
+                assert metric.higher_is_better == (field != "fpr_outliers_positive")
+
+
+def test_the_reference_variant_stands_beside_the_exact_one() -> None:
+    given = some_predictions()
+    found = by_key(detection_metrics(given))
+    name = "TNR@TPR95 (ODIN's reference code), max softmax"
+    known, near = given.scores["max-softmax"], given.outliers["near"].scores["max-softmax"]
+    assert found[name, "near"].value == odin_reference_tnr(known, near, 0.25)
+    values = [found[name, key].value for key in SETS]
+    assert found[name, None].value == pytest.approx(np.mean([value for value in values if value is not None]))
+    # With 30 items no TPR lies in [0.9495, 0.9505].
+    few = some_predictions()
+    scores = {key: values[:30] for key, values in few.scores.items()}
+    small = by_key(detection_metrics(few._replace(scores=scores)))
+    assert small[name, None].value is None
+    assert small[name, "near"].reason == "no threshold has a TPR in [0.9495, 0.9505]"
+
+
+def test_areas_of_the_reference_code_stand_beside_the_average_precisions() -> None:
+    given = some_predictions()
+    found = by_key(detection_metrics(given))
+    known = given.scores["max-softmax"]
+    for place, name in enumerate(("AUPR-In", "AUPR-Out")):
+        full = f"{name} (ODIN's reference code), max softmax"
+        each = {
+            key: odin_reference_aupr(known, given.outliers[key].scores["max-softmax"], 0.25)[place]
+            for key in SETS
+        }
+        assert {key: found[full, key].value for key in SETS} == each
+        assert found[full, None].value == pytest.approx(np.mean(list(each.values())))
+        assert found[full, None].value != found[f"{name} (average precision), max softmax", None].value
+
+
+def test_without_noise_or_with_noise_alone_there_is_one_mean() -> None:
+    given = some_predictions()
+    natural = {name: each for name, each in given.outliers.items() if not each.noise}
+    noise = {"uniform": given.outliers["uniform"]}
+    for outliers in (natural, noise):
+        names = {metric.name for metric in detection_metrics(given._replace(outliers=outliers))}
+        assert not any("without noise" in name for name in names)
+
+
+def test_outcomes_average_to_their_metrics(file: Callable[..., Path]) -> None:
+    score = scored(file())
+    found = by_key(score.metrics)
+    assert set(score.outcomes) == {
+        f"AUROC, {title}{end}" for title in ("max softmax", "energy") for end in ("", ", without noise")
+    }
+    for name, values in score.outcomes.items():
+        assert values.shape == (N,)
+        assert values.mean() == pytest.approx(found[name, None].value)
+
+
+def test_bootstrap_errors_are_those_of_delong() -> None:
+    given = some_predictions()
+    known, near = given.scores["energy"], given.outliers["near"].scores["energy"]
+    # Variance of the AUROC from the placements of both kinds.
+    of_known = np.array([(near < k).mean() for k in known])
+    of_near = np.array([(known > o).mean() for o in near])
+    error = np.sqrt(of_known.var(ddof=1) / N + of_near.var(ddof=1) / M)
+    metric = by_key(detection_metrics(given))["AUROC, energy", "near"]
+    assert metric.interval is not None
+    assert metric.interval[1] - metric.interval[0] == pytest.approx(2 * 1.96 * error, rel=0.12)
+
+
+def test_the_interval_of_a_mean_knows_that_sets_share_the_known_images() -> None:
+    given = some_predictions()
+    near = given.outliers["near"]
+    twin = given._replace(outliers={"one": near, "two": near})
+    found = by_key(detection_metrics(twin))
+    mean, alone = found["AUROC, energy", None].interval, found["AUROC, energy", "one"].interval
+    assert mean is not None
+    assert alone is not None
+    # Halving the variance of the outliers only: narrower, but by far less than the root of two.
+    assert 0.75 < (mean[1] - mean[0]) / (alone[1] - alone[0]) < 1
+
+
+def test_separate_sets_do_not_get_an_interval_of_no_width() -> None:
+    given = some_predictions()
+    apart = {"energy": given.scores["energy"] + 100}
+    outliers = {
+        "near": given.outliers["near"]._replace(scores={"energy": given.outliers["near"].scores["energy"]})
+    }
+    found = by_key(detection_metrics(given._replace(scores=apart, outliers=outliers)))
+    for name in ("AUROC, energy", "TNR@TPR95 (ID positive), energy", "Detection accuracy, energy"):
+        metric = found[name, "near"]
+        assert metric.value == 1.0
+        assert metric.interval is not None
+        assert metric.interval == (pytest.approx(200 / (200 + 1.96**2), abs=1e-4), 1.0)
+        assert "Wilson" in (metric.method or "")
+
+
+def test_too_few_outliers_have_no_95_percent() -> None:
+    given = some_predictions()
+    near = given.outliers["near"]
+    few = near._replace(scores={key: values[:8] for key, values in near.scores.items()})
+    found = by_key(detection_metrics(given._replace(outliers={**given.outliers, "near": few})))
+    name = "FPR95 (OOD positive), energy"
+    assert found[name, "near"].value is None
+    assert found[name, None].value is None
+    assert (
+        found[name, "near"].reason == "8 outliers are too few to find the threshold that rejects 95 % of them"
+    )
+    assert found[name, "far"].value is not None
+    assert found["AUROC, energy", "near"].value is not None
+
+
+def test_results_do_not_hang_on_the_size_of_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = detection_metrics(some_predictions())
+    monkeypatch.setattr(scoring, "_PER_CHUNK", 1700)
+    assert detection_metrics(some_predictions()) == whole
+
+
+def test_over_confidence(file: Callable[..., Path]) -> None:
+    score = scored(file())
+    found = by_key(score.metrics)
+    given = some_predictions()
+    means = {name: each.scores["max-softmax"].mean() for name, each in given.outliers.items()}
+    for name in SETS:
+        assert found[OUTLIER_CONFIDENCE, name].value == pytest.approx(means[name])
+    assert found[OUTLIER_CONFIDENCE, None].value == pytest.approx(np.mean(list(means.values())))
+    # All labels are what is predicted, so the error is how much surer the network should be.
+    expected = 1 - given.scores["max-softmax"].mean()
+    assert found[ECE, None].value == pytest.approx(expected)
+    curves = {curve.name: curve for curve in score.curves}
+    assert set(curves) == {
+        "Confidence on in-distribution images",
+        *(f"Confidence on outliers: {name}" for name in SETS),
+    }
+    curve = curves["Confidence on outliers: far"]
+    assert sum(y for y in curve.y if y is not None) == pytest.approx(1.0)
+    middle = np.dot(curve.x, np.array(curve.y, float))
+    assert middle == pytest.approx(means["far"], abs=0.03)
+
+
+def test_data_are_all_sets(file: Callable[..., Path]) -> None:
+    far = some_predictions().outliers["far"]
+    outliers = some_predictions().outliers
+    partial = far._replace(about=About("far", "all", M + 5, "x", ["far/9.png", "far/10.png"]))
+    data = scored(file(outliers={**outliers, "far": partial})).data
+    assert (data.n_available, data.n_requested, data.n_scored, data.n_failed) == (
+        N + 3 * M + 5,
+        N + 3 * M + 2,
+        N + 3 * M,
+        2,
+    )
+    assert data.failed == ["far/9.png", "far/10.png"]
+    assert data.name == "demo and 3 outlier sets (near, far, uniform)"
+    hashes = {
+        scored(file(outliers=chosen)).data.sha256 for chosen in (outliers, {**outliers, "far": partial})
+    }
+    assert len(hashes) == 2
+
+
+# The file.
+
+
+def test_a_file_is_read_as_written(file: Callable[..., Path]) -> None:
+    given, found = some_predictions(), read_predictions(file())
+    assert (found.ids, found.classes, found.about, found.settings) == (
+        given.ids,
+        given.classes,
+        given.about,
+        given.settings,
+    )
+    assert list(found.outliers) == list(SETS)
+    for name, each in found.outliers.items():
+        assert (each.ids, each.noise, each.about) == (
+            given.outliers[name].ids,
+            given.outliers[name].noise,
+            given.outliers[name].about,
+        )
+        np.testing.assert_array_equal(each.scores["energy"], given.outliers[name].scores["energy"])
+    assert auroc_outcomes(found).keys() == auroc_outcomes(given).keys()
+
+
+def test_a_file_made_elsewhere_needs_confidences_only(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    known, others = rng.normal(1, 1, 100), rng.normal(0, 1, 50)
+    np.savez(tmp_path / "theirs.npz", **{"known/theirs": known, "outliers/svhn/theirs": others})
+    score = scored(tmp_path / "theirs.npz")
+    found = by_key(score.metrics)
+    assert found["AUROC, theirs", "svhn"].value == pytest.approx(float(detection(known, others).auroc))
+    assert found[ECE, None].reason == "the predictions hold no logits and labels"
+    assert (score.curves, score.ids) == ([], [])
+    assert score.data.name == "theirs and 1 outlier set (svhn)"
+
+
+def elsewhere(path: Path, **changes: Any) -> Path:
+    arrays: dict[str, Any] = {
+        "known/energy": np.linspace(1, 2, 30),
+        "outliers/svhn/energy": np.linspace(0, 1, 10),
+        "ids": np.array([f"i{i}" for i in range(30)]),
+    }
+    arrays |= {key.replace("__", "/"): value for key, value in changes.items()}
+    np.savez(path / "p.npz", **{key: value for key, value in arrays.items() if value is not None})
+    return path / "p.npz"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"known__energy": None}, "expected arrays 'known/<score>'"),
+        ({"outliers__svhn__energy": None}, "expected arrays 'outliers/<set>/<score>'"),
+        ({"outliers__svhn__energy": None, "outliers__svhn__odin": np.ones(9)}, r"expected the scores \['energy'\] of set 'svhn' .* found \['odin'\]"),
+        ({"outliers__svhn": np.ones(9)}, "expected arrays 'outliers/<set>/<score>' .* found 'outliers/svhn'"),
+        ({"known__energy": np.full(30, np.nan)}, "found 30 of 30 with NaN or infinity in 'known/energy'"),
+        ({"outliers__svhn__energy": np.array([*range(9), np.nan])}, "found 1 of 10 with NaN or infinity in 'outliers/svhn/energy'"),
+        ({"outliers__svhn__energy": np.zeros(0)}, "expected at least 5 images of outlier set 'svhn', found 0"),
+        ({"outliers__svhn__energy": np.zeros(4)}, "expected at least 5 images of outlier set 'svhn', found 4"),
+        ({"ids": None, "known__energy": np.ones(19)}, "expected at least 20 in-distribution images .* found 19"),
+        ({"ids": np.array(["a", "b"])}, "expected 30 items in 'ids'"),
+        ({"labels": np.zeros(3, int)}, "expected 30 items in 'labels'"),
+        ({"logits": np.zeros((30, 3)), "labels": np.full(30, 3)}, r"expected labels in 0\.\.2 .* found 3\.\.3"),
+        ({"outliers__svhn__ids": np.array(["a"])}, "expected 10 items in 'outliers/svhn/ids'"),
+        ({"known__energy": np.ones((30, 2))}, r"expected an array 'known/energy' \(items\)"),
+        ({"noise": np.array(["unifrm"])}, "expected sets of .* in its 'noise', found 'unifrm'"),
+        ({"known__max-softmax": np.linspace(1, 2, 30), "outliers__svhn__max-softmax": np.ones(10)}, "expected probabilities as 'known/max-softmax' .* found 1 to 2"),
+    ],
+)  # fmt: skip
+def test_files_that_do_not_fit_together(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        scored(elsewhere(tmp_path, **changes))

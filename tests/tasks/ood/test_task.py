@@ -1,0 +1,361 @@
+"""The ood task from images to record, on the tiny demo world, and everything that can be wrong with its input."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from eval_suite.backbones.checkpoint import save_checkpoint
+from eval_suite.backbones.sources import build_net, finish, load_backbone
+from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.core import runtime
+from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.records import BackboneCard, GitState, Metric
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.store import Cell
+from eval_suite.data.images import open_images
+from eval_suite.suite.preflight import require_inputs
+from eval_suite.suite.suite import load_suite
+from eval_suite.tasks.evaluate import Evaluated, evaluate, score_file
+from eval_suite.tasks.ood.predictions import read_predictions
+from eval_suite.tasks.ood.scores import SCORES
+from eval_suite.tasks.ood.task import OodOptions, OodTask
+
+ARCH = {"blocks": 1, "channels": [4, 8, 16]}
+
+
+@pytest.fixture(autouse=True)
+def _no_git(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_git_state", lambda: GitState(commit="abc", dirty=False))
+
+
+@pytest.fixture(scope="module")
+def source(demo_world: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A checkpoint of the demo's classes; its weights are random."""
+    classes = open_images(f"folder:{demo_world / 'images'}").classes
+    return checkpoint(tmp_path_factory.mktemp("checkpoint"), classes)
+
+
+def checkpoint(folder: Path, classes: list[str], bias: float = 0.0) -> str:
+    torch.manual_seed(0)
+    net = build_net("resnet14_demo", len(classes), ARCH)
+    net.get_submodule("fc").bias.data += bias  # type: ignore[operator,union-attr]
+    card = BackboneCard(
+        name="c",
+        source="",
+        arch="resnet14_demo",
+        arch_options=ARCH,
+        classes=classes,
+        input_size=(64, 64),
+        mean=(0.5,) * 3,
+        std=(0.25,) * 3,
+    )
+    save_checkpoint(folder, net.state_dict(), finish(net, card).card)
+    return str(folder)
+
+
+@pytest.fixture
+def ood(demo_world: Path, source: str, tmp_path: Path) -> Callable[..., Evaluated]:
+    def run(**options: Any) -> Evaluated:
+        batch_size, chosen = options.pop("batch_size", 16), options.pop("source", source)
+        out = tmp_path / options.pop("out", "out")
+        given: dict[str, Any] = {
+            "data": f"folder:{demo_world / 'images'}",
+            "outliers": [f"folder:{demo_world / 'ood' / 'textures'}", "uniform"],
+            "noise_items": 20,
+            **options,
+        }
+        return evaluate(
+            OodTask(),
+            OodOptions(**given),
+            cell=Cell("s", "net", 0, out),
+            source=chosen,
+            backbone_options=BackboneOptions(),
+            runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
+            expected=False,
+            warn=lambda _line: None,
+        )
+
+    return run
+
+
+def find(metrics: list[Metric], name: str, subset: str | None = None) -> Metric:
+    return next(metric for metric in metrics if (metric.name, metric.subset) == (name, subset))
+
+
+def nothing_written(tmp_path: Path) -> bool:
+    return not any((tmp_path / "out").rglob("*.*")) if (tmp_path / "out").exists() else True
+
+
+def test_the_record_of_every_score(ood: Callable[..., Evaluated], demo_world: Path, source: str) -> None:
+    result, path = ood(scores=list(SCORES), knn_k=5)
+    assert result.status == "complete"
+    assert result.data is not None
+    assert (result.data.n_scored, result.data.n_available) == (30 + 8 + 20, 58)
+    assert result.metrics[0].name == "AUROC, max softmax"
+    for score in SCORES.values():
+        for subset in (None, "textures", "uniform"):
+            metric = find(result.metrics, f"AUROC, {score.title}", subset)
+            assert metric.value is not None
+            assert 0 <= metric.value <= 1
+        find(result.metrics, f"TNR@TPR95 (ID positive), {score.title}, without noise")
+    saved = read_predictions(path.parent / "ood" / "predictions.npz")
+    assert saved.settings == {
+        "outlier_seed": "0",
+        "skip_first": "0",
+        **dict.fromkeys(("mahalanobis", "knn", "react", "vim"), "fitted to 60 images of 'train'"),
+        "odin": "temperature 1000, epsilon 0.0014, as given",
+    }
+    assert saved.outliers["uniform"].noise
+    assert not saved.outliers["textures"].noise
+    # The stored confidences are those of the logits of the network.
+    backbone = load_backbone(source, name="c")
+    assert saved.logits is not None
+    exact = torch.from_numpy(saved.logits).double().softmax(dim=1).amax(dim=1)
+    np.testing.assert_allclose(saved.scores["max-softmax"], exact)
+    from eval_suite.data.noise import noise_image
+
+    with torch.no_grad():
+        logits = backbone(torch.stack([noise_image("uniform", 0, i, (64, 64)) for i in range(20)]))
+    np.testing.assert_allclose(
+        saved.outliers["uniform"].scores["max-logit"], logits.double().amax(dim=1), rtol=1e-4, atol=1e-5
+    )
+    assert saved.outliers["uniform"].ids[:2] == ["uniform-00000", "uniform-00001"]
+    for title, said in (
+        ("ODIN", "score: temperature 1000, epsilon 0.0014"),
+        ("ViM", "score: fitted to 60 images"),
+    ):
+        assert said in (find(result.metrics, f"AUROC, {title}", "textures").method or "")
+    again = score_file(OodTask(), path.parent / "ood" / "predictions.npz", None, None)
+    assert again.metrics == result.metrics
+    assert again.data == result.data
+    with np.load(path.parent / "ood" / "outcomes.npz") as outcomes:
+        assert outcomes["AUROC, KNN"].mean() == pytest.approx(find(result.metrics, "AUROC, KNN").value)
+
+
+def test_the_batch_size_does_not_matter(ood: Callable[..., Evaluated]) -> None:
+    scores = ["max-softmax", "odin"]
+    whole = ood(scores=scores, batch_size=64).result
+    parts = ood(scores=scores, batch_size=7).result
+    assert parts.data == whole.data
+    for one, other in zip(parts.metrics, whole.metrics, strict=True):
+        assert (one.name, one.subset) == (other.name, other.subset)
+        assert one.value == pytest.approx(other.value, abs=0.02)
+
+
+def test_the_pictures_are_the_same_items_with_what_was_said_of_them(ood: Callable[..., Evaluated]) -> None:
+    result, path = ood()
+    assert len(result.examples) == 5
+    for example in result.examples:
+        assert (path.parent / example.image).is_file()
+        name, _, verdict = example.caption.partition(": ")
+        wanted = {("✓", True), ("✗", False)}
+        accepted = "accepted" in verdict
+        assert (verdict[0], accepted == (name == "in-distribution")) in wanted
+    assert [example.caption.partition(":")[0] for example in result.examples] == [
+        *["in-distribution"] * 2,
+        *["textures"] * 2,
+        "uniform",
+    ]
+
+
+def test_limit_and_skip_first(ood: Callable[..., Evaluated], demo_world: Path) -> None:
+    partial, _ = ood(limit=20)
+    assert partial.status == "partial"
+    assert partial.data is not None
+    assert (partial.data.n_scored, partial.data.n_available) == (20 + 8 + 20, 58)
+    unseen = f"folder:{demo_world / 'ood' / 'unseen-creatures'}"
+    result, path = ood(outliers=[unseen, "gaussian"], skip_first=3, noise_items=None, out="other")
+    saved = read_predictions(path.parent / "ood" / "predictions.npz")
+    everything = open_images(f"folder:{demo_world / 'images'}").ids
+    assert saved.ids == everything[3:]
+    assert saved.outliers["unseen-creatures"].ids == [f"{i:04d}.jpg" for i in range(4, 9)]
+    assert saved.outliers["gaussian"].ids == [f"gaussian-{i:05d}" for i in range(3, 30)]
+    assert result.status == "complete"
+
+
+def test_odin_is_tuned_on_what_is_left_out(ood: Callable[..., Evaluated]) -> None:
+    _, path = ood(scores=["max-softmax", "odin"], skip_first=3, odin_epsilon=None, odin_temperature=10.0)
+    said = read_predictions(path.parent / "ood" / "predictions.npz").settings["odin"]
+    assert said.startswith("temperature 10, epsilon ")
+    assert said.endswith("chosen on the first 3 images of every set, which are not evaluated")
+    with pytest.raises(ValidationError, match="expected skip_first to leave out images"):
+        OodOptions(data="folder:x", scores=["odin"], odin_epsilon=None)
+    assert OodOptions(data="folder:x", scores=["energy"], odin_epsilon=None).odin_epsilon is None
+
+
+def test_unreadable_outliers_are_counted_and_named(
+    ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(demo_world / "ood" / "textures", tmp_path / "broken")
+    (tmp_path / "broken" / "0003.jpg").write_bytes(b"")
+    result, _ = ood(outliers=[f"folder:{tmp_path / 'broken'}"])
+    assert result.status == "partial"
+    assert result.data is not None
+    assert (result.data.n_scored, result.data.n_failed, result.data.failed) == (37, 1, ["0003.jpg"])
+    whole, _ = ood(outliers=[f"broken=folder:{demo_world / 'ood' / 'textures'}"], out="other")
+    assert whole.data is not None
+    assert whole.data.sha256 != result.data.sha256
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("outliers", "message"),
+    [
+        ([], "expected at least one outlier set, found none; give e.g. --outliers"),
+        (["folder:absent"], "expected a folder with outliers at absent, found no such folder"),
+        (["{tmp}/empty"], r"expected images \(.*found an empty folder"),
+        (
+            ["{tmp}/unreadable"],
+            r"no image in split 'all' of .*unreadable can be read, first: 0\.jpg \(not an image\)",
+        ),
+        (["{tmp}/few"], "expected at least 5 images of outlier set 'few', found 3"),
+        (["{tmp}/few-readable"], "expected at least 5 images of outlier set 'few-readable', found 4"),
+        (["{world}/images/val"], "found 30 of 30 with the same pixels; choose another set"),
+        (["{tmp}/copied"], "outlier set 'copied', found 30 of 30 with the same pixels"),
+        (["{tmp}/mostly"], "outlier set 'mostly', found 5 of 8 with the same pixels"),
+    ],
+)
+def test_wrong_outliers_are_one_line_and_leave_nothing(
+    outliers: list[str], message: str, ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path
+) -> None:
+    known = sorted((demo_world / "images" / "val").rglob("*.jpg"))
+    textures = sorted((demo_world / "ood" / "textures").glob("*.jpg"))
+
+    def fill(name: str, files: list[Path], broken: int = 0) -> None:
+        (tmp_path / name).mkdir()
+        for i, file in enumerate(files):
+            content = b"broken" if i < broken else file.read_bytes()
+            (tmp_path / name / f"{i}.jpg").write_bytes(content)
+
+    fill("empty", [])
+    fill("unreadable", textures, broken=8)
+    fill("few", textures[:3])
+    fill("few-readable", textures, broken=4)
+    fill("copied", known)
+    fill("mostly", known[:5] + textures[:3])
+    places = {"tmp": tmp_path, "world": demo_world}
+    given = [text if text.startswith("folder:") else f"folder:{text.format(**places)}" for text in outliers]
+    with pytest.raises(InputError, match=message) as caught:
+        ood(outliers=given)
+    assert "\n" not in str(caught.value)
+    assert nothing_written(tmp_path)
+
+
+def test_a_few_shared_images_are_told(
+    ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(demo_world / "ood" / "textures", tmp_path / "mixed")
+    shutil.copy(next((demo_world / "images" / "val").rglob("*.jpg")), tmp_path / "mixed" / "known.jpg")
+    ood(outliers=[f"folder:{tmp_path / 'mixed'}"])
+    assert (
+        "warning: 1 of 9 images of outlier set 'mixed' are in-distribution images" in capsys.readouterr().err
+    )
+
+
+def test_a_known_set_that_is_too_small(ood: Callable[..., Evaluated], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected at least 20 in-distribution images .* found 19"):
+        ood(limit=19)
+    with pytest.raises(InputError, match=r"more than the 30 images that skip_first leaves out .* found 30"):
+        ood(skip_first=30)
+    assert nothing_written(tmp_path)
+
+
+def test_a_backbone_of_other_classes(ood: Callable[..., Evaluated], tmp_path: Path) -> None:
+    other = checkpoint(tmp_path / "other", [f"class-{i}" for i in range(10)])
+    with pytest.raises(InputError, match="differ in their classes, first at 0"):
+        ood(source=other)
+    fewer = checkpoint(tmp_path / "fewer", ["a", "b"])
+    with pytest.raises(InputError, match=r"has 2 classes, but folder:.* has 10"):
+        ood(source=fewer)
+    assert nothing_written(tmp_path)
+
+
+def test_a_network_that_gives_nan_leaves_a_failed_record(
+    ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path
+) -> None:
+    classes = open_images(f"folder:{demo_world / 'images'}").classes
+    with pytest.raises(EvalSuiteError, match="gives NaN or infinite numbers on 'in-distribution'"):
+        ood(source=checkpoint(tmp_path / "nan", classes, bias=float("nan")))
+    record = json.loads((tmp_path / "out/reports/s/results/net-s0/ood.json").read_text())
+    assert record["status"] == "failed"
+
+
+def test_scores_without_training_images(
+    ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(demo_world / "images" / "val", tmp_path / "flat")
+    with pytest.raises(InputError, match="has no split 'train'; it has: all"):
+        ood(data=f"folder:{tmp_path / 'flat'}", scores=["knn"])
+    with pytest.raises(
+        InputError, match="expected at least 50 training images for the score 'knn', found 40"
+    ):
+        ood(scores=["knn"], fit_limit=40)
+    assert nothing_written(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--scores", "max-softmx"], "unknown score 'max-softmx'. Did you mean 'max-softmax'?"),
+        (["--outliers", "texture:x"], "unknown kind of outliers 'texture'. Did you mean 'textures'?"),
+        (["--outliers", "folder:a/x", "folder:b/x"], "found 'x' twice; write NAME=KIND:PATH"),
+        (["--noise-items", "2"], "greater than or equal to 5"),
+    ],
+)
+def test_wrong_flags_end_in_one_line(
+    words: list[str], expected: str, cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = cli("ood", "--backbone", "timm:resnet18", "--data", "folder:x", *words)
+    assert said.code == 2
+    assert len(said.err.strip().splitlines()) == 1
+    assert expected in said.err
+    assert said.err.strip().endswith("(see eval-suite ood --help)")
+    assert "input_type" not in said.err
+    assert list(Path().iterdir()) == []
+
+
+def test_the_command_line(
+    cli: Callable[..., Any], demo_world: Path, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    textures = f"folder:{demo_world / 'ood' / 'textures'}"
+    common = ("--device", "cpu", "--workers", "0", "--threads", "1")
+    data = ("--data", f"folder:{demo_world / 'images'}", "--outliers", textures, "uniform")
+    said = cli("ood", "--backbone", source, *data, "--scores", "energy", "max-softmax", *common)
+    assert said.code == 0, said.err
+    assert "AUROC, energy " in said.out
+    file = next(Path("reports/single/results").rglob("ood/predictions.npz"))
+    scored = cli("score", "ood", "--predictions", file)
+    assert scored.code == 0, scored.err
+    assert "AUROC, max softmax [textures] " in scored.out
+
+
+def test_outliers_are_looked_for_before_a_suite_runs(tmp_path: Path) -> None:
+    world = tmp_path / "world"
+    (tmp_path / "mine.yaml").write_text(
+        f"""
+name: mine
+demo: {{out: {world}, size: tiny}}
+recipe: {{arch: resnet14_demo, data: "folder:{world}/images"}}
+backbones: {{a: {{}}}}
+tasks:
+  ood:
+    data: folder:{world}/images
+    outliers: [folder:{world}/ood/textures, uniform, folder:{tmp_path}/absent]
+"""
+    )
+    with pytest.raises(InputError) as found:
+        require_inputs(load_suite(str(tmp_path / "mine.yaml")))
+    lines = str(found.value).splitlines()[1:]
+    assert len(lines) == 1
+    assert lines[0].strip().startswith("tasks.ood.outliers.2: expected a folder with outliers at")
