@@ -12,7 +12,7 @@ import numpy as np
 from timing import options, ratios, report, spread, take_turns
 
 from eval_suite.tasks.caption.java import java_program
-from eval_suite.tasks.caption.metrics import CaptionScores, caption_scores, tokenise
+from eval_suite.tasks.caption.toolkit import CaptionScores, caption_scores, tokenise
 
 AIM = "as large as can be had"
 WORDS = [

@@ -12,8 +12,8 @@ import warnings
 import numpy as np
 from timing import options, ratios, report, spread, take_turns
 
+from eval_suite.tasks.detect.average_precision import mean_ap
 from eval_suite.tasks.detect.matching import Detections, Objects, rank
-from eval_suite.tasks.detect.metrics import mean_ap
 
 IMAGES, CLASSES, OBJECTS, PER_IMAGE = 4_952, 20, 14_976, 100
 AIM = ">= 15"

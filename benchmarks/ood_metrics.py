@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 from timing import options, ratios, report, spread, take_turns
 
-from eval_suite.tasks.ood.metrics import Detection, detection
+from eval_suite.tasks.ood.rates import Detection, detection
 
 AIM = "<= 0.1"
 

@@ -23,7 +23,7 @@ from eval_suite.data.loading import EvaluationTransform, ImageBatches
 from eval_suite.tasks.robustness.attacks import fgsm, frozen, input_gradient
 from eval_suite.tasks.robustness.context import Setting
 from eval_suite.tasks.robustness.options import RobustnessOptions
-from eval_suite.tasks.robustness.predict import Classifier, sweep_images
+from eval_suite.tasks.robustness.sweep import Classifier, sweep_images
 
 SIZE, BATCH, SIZES = 32, 128, 15
 EPSILON = 8 / 255

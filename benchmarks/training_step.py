@@ -19,6 +19,7 @@ from eval_suite.backbones.inference import place
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
+from eval_suite.training.network import Network
 from eval_suite.training.regularizers import (
     CutMix,
     Cutout,
@@ -33,7 +34,6 @@ from eval_suite.training.regularizers import (
     StochasticDepth,
     regularise,
 )
-from eval_suite.training.regularizers.network import Network
 
 BATCH = 64
 CLASSES = {32: 100, 224: 1000}

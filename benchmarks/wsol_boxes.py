@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from timing import options, ratios, report, spread, take_turns
 
+from eval_suite.tasks.wsol.box_accuracy import best_iou, box_iou, level_iou, threshold_grid
 from eval_suite.tasks.wsol.components import all_boxes, largest_boxes, level_of, to_8bit
 from eval_suite.tasks.wsol.geometry import score_map
-from eval_suite.tasks.wsol.metrics import best_iou, box_iou, level_iou, threshold_grid
 
 SIZE = 224
 IOUS = np.array([0.3, 0.5, 0.7])

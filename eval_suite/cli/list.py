@@ -48,16 +48,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _tasks() -> Iterator[str]:
-    from eval_suite.tasks.evaluate import TASKS
+    from eval_suite.core.parts import parts
 
-    for name, task in TASKS.items():
+    for name, task in parts("task").items():
         yield f"{name:<14} {task.title}: {_first(task.__doc__)} [{_cite(task.paper)}]"
 
 
 def _regularizers() -> Iterator[str]:
-    from eval_suite.training.regularizers import REGULARIZERS
+    from eval_suite.core.parts import parts
 
-    for name, kind in REGULARIZERS.items():
+    for name, kind in parts("regularizer").items():
         yield _with_parameters(name, kind)
 
 

@@ -1,10 +1,22 @@
 """Choices with options of their own, as YAML has them: a name, or a name with its options."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, ClassVar, Self
+from dataclasses import asdict, is_dataclass
+from typing import Any, ClassVar, Self, cast
 
-from pydantic import BaseModel, ConfigDict, create_model, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    TypeAdapter,
+    create_model,
+    model_serializer,
+    model_validator,
+)
+
+from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.parts import is_file_spec, part
 
 
 class Entry(BaseModel):
@@ -13,6 +25,26 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     wanted: ClassVar[str] = "expected one name"
+    kind: ClassVar[str] = ""
+    _in_file: tuple[str, Any] | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _part_in_a_file(cls, entry: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        spec, options = _single(entry)
+        if not (cls.kind and is_file_spec(spec)):
+            return handler(entry)
+        try:
+            found = part(cls.kind, spec)
+        except EvalSuiteError as error:
+            raise ValueError(str(error)) from None
+        if not is_dataclass(found):
+            raise ValueError(
+                f"expected {spec} to be a dataclass, whose fields are its options, found a plain class"
+            )
+        made = cast("Self", cls.model_construct())
+        made._in_file = (spec, TypeAdapter(found).validate_python(options))
+        return made
 
     @model_validator(mode="before")
     @classmethod
@@ -33,23 +65,37 @@ class Entry(BaseModel):
 
     @model_serializer
     def _only_the_chosen(self) -> dict[str, Any]:
-        return {self.chosen.name: asdict(self.chosen)}
+        name = self._in_file[0] if self._in_file else self.chosen.name
+        return {name: asdict(self.chosen)}
 
     @property
     def chosen(self) -> Any:
         """The one that is set: a dataclass with its ``name`` and its options."""
+        if self._in_file is not None:
+            return self._in_file[1]
         return getattr(self, next(iter(self.model_fields_set)))
 
 
-def entry_type(name: str, wanted: str, kinds: Mapping[str, type[Any]]) -> Any:
+def _single(entry: Any) -> tuple[str, Any]:
+    """Name and options of an entry that holds one; an empty name for anything else."""
+    if isinstance(entry, str):
+        return entry, {}
+    if isinstance(entry, Mapping) and len(entry) == 1:
+        ((name, options),) = entry.items()
+        return str(name), {} if options is None else options
+    return "", {}
+
+
+def entry_type(name: str, wanted: str, kinds: Mapping[str, type[Any]], kind: str = "") -> Any:
     """A type of `Entry`.
 
     Args:
         name: of the type.
         wanted: what is said where not exactly one is given.
         kinds: the choices, dataclasses by the name that each also carries as ``name``.
+        kind: of parts (`eval_suite.core.parts`), where one named by its file is a choice too.
     """
     fields: dict[str, Any] = {key: (kind | None, None) for key, kind in kinds.items()}
     made = create_model(name, __base__=Entry, **fields)
-    made.wanted = wanted
+    made.wanted, made.kind = wanted, kind
     return made

@@ -1,30 +1,68 @@
-"""Metrics in the form several tasks report them, interval and method included (numpy only)."""
+"""How tasks make their metrics: what is measured, under which identity, with which interval (numpy only)."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.calibration import expected_calibration_error
-from eval_suite.core.records import Metric
-from eval_suite.core.statistics import Interval, bootstrap_normal, wilson_interval
+from eval_suite.core.records import Curve, Metric, Param, Params, metric_id
+from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal, wilson_interval
 
 CALIBRATION_BINS = 15
-ECE = f"ECE ({CALIBRATION_BINS} equal-width bins)"
+OVER_ITEMS = "percentile bootstrap over items"
+_ALL = Interval(-np.inf, np.inf)
+
+
+@dataclass(frozen=True)
+class MetricKind:
+    """What is measured under one key.
+
+    Attributes:
+        key: identity, in snake case; with the params of a metric it tells one number from another.
+        title: the display name: a format over the params, or a function of them.
+        higher_is_better: whether a larger value is better.
+        unit: of the value; a fraction is shown in percent.
+
+    Example:
+        >>> MetricKind("top1_loc", "Top-1 Loc (σ={sigma:g})").name({"sigma": 0.15})
+        'Top-1 Loc (σ=0.15)'
+    """
+
+    key: str
+    title: str | Callable[..., str]
+    higher_is_better: bool = True
+    unit: str = "fraction"
+
+    def name(self, params: Params) -> str:
+        """The display name for these params: the one place where it is made."""
+        return self.title.format(**params) if isinstance(self.title, str) else self.title(**params)
+
+    def id(self, **params: Param) -> str:
+        """The identity with these params; see `metric_id`."""
+        return metric_id(self.key, params)
+
+
+TOP1_ERROR = MetricKind("top1_error", "Top-1 error", higher_is_better=False)
+TOP5_ERROR = MetricKind("top5_error", "Top-5 error", higher_is_better=False)
+ECE = MetricKind("ece", "ECE ({bins} equal-width bins)", higher_is_better=False)
+FEW_CLASSES = "there are no more than five classes"
 
 
 class Bounds(NamedTuple):
     """What a metric says of its uncertainty: an interval and how it was found, or the reason why there is none."""
 
-    interval: Interval | None
-    method: str | None
+    interval: Interval | None = None
+    method: str | None = None
     reason: str | None = None
 
 
 def bounds(found: Interval, method: str) -> Bounds:
     """A bootstrap's interval, or none where no resample differs: that the items agree is no proof."""
     if found.degenerate:
-        return Bounds(None, None, "every resample of the items gives the same value")
+        return Bounds(reason="every resample of the items gives the same value")
     return Bounds(found, method)
 
 
@@ -39,35 +77,169 @@ def rate_bounds(found: Interval, method: str, value: float, n: int) -> Bounds:
     return Bounds(found, method)
 
 
-def share_metric(
-    name: str, count: int, n: int, *, higher_is_better: bool, subset: str | None = None
-) -> Metric:
-    """A share of items, ``count`` of ``n``, with Wilson's interval."""
-    return Metric(
-        name=name,
-        value=count / n,
-        higher_is_better=higher_is_better,
-        n=n,
-        interval=wilson_interval(count, n),
-        method="Wilson score",
-        subset=subset,
-    )
+@dataclass
+class MetricSet:
+    """What scoring finds, in reading order.
 
+    Attributes:
+        metrics: the numbers.
+        curves: the lines to draw.
+        outcomes: by `Metric.id`, (n,) per-item values whose mean is the metric over all items; paired comparisons
+            between backbones are made from them.
+    """
 
-def calibration_metric(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> Metric:
-    """The expected calibration error of (n,) confidences in [0, 1] and whether each item is correct (n,)."""
+    metrics: list[Metric] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    outcomes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
-    def error(chosen: NDArray[np.intp]) -> float:
-        return expected_calibration_error(confidence[chosen], correct[chosen], CALIBRATION_BINS)
+    def add(
+        self,
+        kind: MetricKind,
+        value: float | None,
+        n: int,
+        params: Params | None = None,
+        *,
+        subset: str | None = None,
+        uncertainty: Bounds = Bounds(),  # noqa: B008 - immutable
+        outcome: NDArray[np.floating] | None = None,
+    ) -> None:
+        """A value of n items with its uncertainty, and its per-item outcomes where it is their mean."""
+        own = dict(params or {})
+        self.metrics.append(
+            Metric(
+                key=kind.key,
+                params=own,
+                name=kind.name(own),
+                value=value,
+                unit=kind.unit,
+                higher_is_better=kind.higher_is_better,
+                n=n,
+                subset=subset,
+                **uncertainty._asdict(),
+            )
+        )
+        if outcome is not None:
+            self.outcomes[metric_id(kind.key, own)] = np.asarray(outcome, np.float64)
 
-    n = len(correct)
-    return Metric(
-        name=ECE,
-        value=error(np.arange(n)),
-        higher_is_better=False,
-        n=n,
-        **bounds(
+    def missing(
+        self,
+        kind: MetricKind,
+        n: int,
+        reason: str,
+        params: Params | None = None,
+        *,
+        subset: str | None = None,
+    ) -> None:
+        """A metric without a value, and why."""
+        self.add(kind, None, n, params, subset=subset, uncertainty=Bounds(reason=reason))
+
+    def share(
+        self,
+        kind: MetricKind,
+        hits: NDArray[np.bool_],
+        params: Params | None = None,
+        *,
+        subset: str | None = None,
+        note: str = "",
+    ) -> None:
+        """The share of items (n,) that hit, with Wilson's interval; an outcome too unless it is of a subset."""
+        count, n = int(hits.sum()), len(hits)
+        method = "Wilson score" + (f"; {note}" if note else "")
+        uncertainty = Bounds(wilson_interval(count, n), method)
+        outcome = None if subset else hits.astype(np.float64)
+        self.add(
+            kind,
+            count / n,
+            n,
+            params,
+            subset=subset,
+            uncertainty=uncertainty,
+            outcome=outcome,
+        )
+
+    def mean(
+        self,
+        kind: MetricKind,
+        values: NDArray[np.floating],
+        params: Params | None = None,
+        *,
+        within: Interval = _ALL,
+        method: str = OVER_ITEMS,
+        subset: str | None = None,
+    ) -> None:
+        """The mean of (n,) values, bootstrapped over items; an outcome too unless it is of a subset."""
+        found = bootstrap_mean(values)
+        uncertainty = bounds(Interval(max(within.low, found.low), min(within.high, found.high)), method)
+        outcome = None if subset else values
+        self.add(
+            kind,
+            float(values.mean()),
+            len(values),
+            params,
+            subset=subset,
+            uncertainty=uncertainty,
+            outcome=outcome,
+        )
+
+    def mean_rate(
+        self,
+        kind: MetricKind,
+        values: NDArray[np.floating],
+        params: Params | None = None,
+        *,
+        outcome: NDArray[np.floating] | None,
+        before: str = "",
+        after: str = "",
+        subset: str | None = None,
+    ) -> None:
+        """The mean of (n,) values in [0, 1], bootstrapped.
+
+        Args:
+            kind: what is measured.
+            values: what is averaged.
+            params: of the metric.
+            outcome: per-item values with the same mean; None where items own different numbers of values.
+            before: what stands before the interval's method.
+            after: what stands behind it.
+            subset: the items, when they are not all.
+        """
+        value = float(values.mean())
+        found = rate_bounds(bootstrap_mean(values), OVER_ITEMS, value, len(values))
+        method = "; ".join(filter(None, (before, found.method, after)))
+        uncertainty = found._replace(method=method)
+        self.add(
+            kind,
+            value,
+            len(values),
+            params,
+            subset=subset,
+            uncertainty=uncertainty,
+            outcome=None if subset else outcome,
+        )
+
+    def top_errors(self, wrong1: NDArray[np.bool_], wrong5: NDArray[np.bool_] | None) -> None:
+        """Top-1 and top-5 error from (n,) mistakes; without ``wrong5`` there are too few classes for it."""
+        self.share(TOP1_ERROR, wrong1)
+        if wrong5 is None:
+            self.missing(TOP5_ERROR, len(wrong1), FEW_CLASSES)
+        else:
+            self.share(TOP5_ERROR, wrong5)
+
+    def calibration(self, confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> None:
+        """The expected calibration error of (n,) confidences in [0, 1] and whether each item is correct (n,)."""
+
+        def error(chosen: NDArray[np.intp]) -> float:
+            return expected_calibration_error(confidence[chosen], correct[chosen], CALIBRATION_BINS)
+
+        n = len(correct)
+        uncertainty = bounds(
             bootstrap_normal(error, n, bounds=Interval(0.0, 1.0)),
             "normal approximation with the bootstrap's standard error",
-        )._asdict(),
-    )
+        )
+        self.add(ECE, error(np.arange(n)), n, {"bins": CALIBRATION_BINS}, uncertainty=uncertainty)
+
+    def extend(self, other: "MetricSet") -> None:
+        """Append what another set holds."""
+        self.metrics += other.metrics
+        self.curves += other.curves
+        self.outcomes |= other.outcomes

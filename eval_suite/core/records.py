@@ -1,6 +1,7 @@
-"""The record a task leaves: one strict JSON file per backbone, seed and task (schema 1)."""
+"""The record a task leaves: one strict JSON file per backbone, seed and task (schema 2)."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,15 +23,50 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
+Param = bool | int | float | str
+Params = Mapping[str, Param]
+
+
+def metric_id(key: str, params: Params) -> str:
+    """The identity of a metric as one word: its key and, in braces, its params by name.
+
+    Example:
+        >>> metric_id("map", {"detector": "ssd", "plus_one": False})
+        'map{detector=ssd,plus_one=false}'
+    """
+    shown = ",".join(f"{name}={_param_text(params[name])}" for name in sorted(params))
+    return f"{key}{{{shown}}}" if shown else key
+
+
+def _param_text(value: Param) -> str:
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def same_param(a: Param | None, b: Param | None) -> bool:
+    """Whether two values of a param are the same; a name may be spelled with ``-`` or ``_``."""
+    if isinstance(a, str) and isinstance(b, str):
+        return a.replace("-", "_") == b.replace("-", "_")
+    return a == b and isinstance(a, bool) == isinstance(b, bool)
+
+
 class Metric(_Strict):
     """One number, with all that is needed to read it.
 
-    ``name`` is the name in full with its variant; rates are fractions. ``value`` is null only with a
-    ``reason``; beside a value, ``reason`` says why an interval is missing. ``interval`` bounds the value at 95 %,
-    ``method`` says how they were found. ``subset`` names the items when they are not all scored ones (a class, a
-    corruption, an OOD set).
+    ``key`` and ``params`` say what was measured, ``subset`` on which items when they are not all scored ones (a class, a
+    corruption, an OOD set); together they identify the metric in a record. ``name`` is what people read, derived from key
+    and params by the metric's `MetricKind`. Rates are fractions. ``value`` is null only with a ``reason``; where there is a
+    value, ``reason`` says why an interval is missing. ``interval`` bounds the value at 95 %, ``method`` says how they
+    were found.
     """
 
+    key: str
+    params: dict[str, Param] = Field(default_factory=dict)
     name: str
     value: float | None
     unit: str = "fraction"
@@ -49,6 +85,16 @@ class Metric(_Strict):
         if self.value is None and not self.reason:
             raise ValueError(f"metric '{self.name}' is null without a reason")
         return self
+
+    @property
+    def id(self) -> str:
+        """Key and params as one word; see `metric_id`."""
+        return metric_id(self.key, self.params)
+
+    def matches(self, key: str | None, params: Params) -> bool:
+        """Whether this is the metric of that key (None for any), with these params among its own."""
+        known = key is None or key == self.key
+        return known and all(same_param(self.params.get(name), value) for name, value in params.items())
 
 
 class Curve(_Strict):
@@ -131,13 +177,15 @@ class TaskInfo(_Strict):
     """Which task, at which version of its protocol, with its options as resolved.
 
     ``protocol`` names the options that decide how is measured rather than what, a dotted name for one within another,
-    each with parts of the names of the metrics that it matters to; none stands for every metric.
+    each with the metrics that depend on it: their params, and ``key`` for their key. An empty list stands for every metric.
     """
 
     name: str
     version: int
+    part: str | None = None
+    """Where a task that is none of ours was found: ``path/to/file.py:NAME``."""
     options: dict[str, Any]
-    protocol: dict[str, list[str]] = Field(default_factory=dict)
+    protocol: dict[str, list[dict[str, Param]]] = Field(default_factory=dict)
     paper: Paper
 
     def option(self, name: str) -> Any:
@@ -146,6 +194,20 @@ class TaskInfo(_Strict):
         for part in name.split("."):
             value = value.get(part) if isinstance(value, dict) else None
         return value
+
+    def options_behind(self, metric: Metric) -> list[str]:
+        """The options of the protocol that a metric depends on."""
+        return [
+            option
+            for option, patterns in self.protocol.items()
+            if not patterns or any(_fits(p, metric) for p in patterns)
+        ]
+
+
+def _fits(pattern: Params, metric: Metric) -> bool:
+    params = {name: value for name, value in pattern.items() if name != "key"}
+    key = pattern.get("key")
+    return metric.matches(None if key is None else str(key), params)
 
 
 class DataInfo(_Strict):
@@ -199,7 +261,7 @@ class Files(_Strict):
 class Result(_Strict):
     """The record of one task on one backbone and seed; ``fitted_to`` is what the task's own fit, if it has one, learnt from."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: Literal[2] = Field(default=2, alias="schema")
     status: Literal["complete", "partial", "failed"]
     task: TaskInfo
     backbone: BackboneCard
@@ -220,6 +282,9 @@ class Result(_Strict):
             raise ValueError("a record holds an error exactly when its status is 'failed'")
         return self
 
-    def metric(self, name: str, subset: str | None = None) -> Metric | None:
-        """The metric of that full name and subset, or None."""
-        return next((m for m in self.metrics if m.name == name and m.subset == subset), None)
+    def metric(self, key: str, *, subset: str | None = None, **params: Param) -> Metric | None:
+        """The first metric of that key, subset and params, or None.
+
+        Example: ``record.metric("auroc", score="energy", subset="svhn")``
+        """
+        return next((m for m in self.metrics if m.subset == subset and m.matches(key, params)), None)

@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
 from eval_suite.core.records import BackboneCard, Result
+from eval_suite.core.schema1 import upgraded
 
 _ORPHANS_END_SECONDS = 20.0
 _Model = TypeVar("_Model", Result, BackboneCard)
@@ -116,12 +117,12 @@ def write_record(path: Path, result: Result) -> None:
 
 
 def read_record(path: Path) -> Result:
-    """Read and validate a record.
+    """Read and validate a record, of this schema or of the one before.
 
     Raises:
-        InputError: if the file is no record of this schema.
+        InputError: if the file is no record.
     """
-    return _read_model(path, Result, "a record of schema 1")
+    return _read_model(path, Result, "a record of schema 2", upgrade=_upgraded)
 
 
 def read_card(folder: Path) -> BackboneCard:
@@ -208,9 +209,20 @@ def _sorted_json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
 
 
-def _read_model(path: Path, model: type[_Model], what: str) -> _Model:
+def _upgraded(content: Any) -> Any:
+    old = isinstance(content, dict) and content.get("schema") == 1
+    return upgraded(content) if old else content
+
+
+def _read_model(
+    path: Path, model: type[_Model], what: str, upgrade: Callable[[Any], Any] | None = None
+) -> _Model:
     try:
-        return model.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        if upgrade is not None:
+            with suppress(ValueError, KeyError, TypeError, AttributeError):  # worded by the validation below
+                text = json.dumps(upgrade(json.loads(text))).encode()
+        return model.model_validate_json(text)
     except FileNotFoundError:
         raise InputError(f"expected {what} at {path}, found no such file") from None
     except OSError as error:

@@ -3,23 +3,38 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import Metric, Result
+from eval_suite.core.records import Metric, Params, Result
 from eval_suite.core.statistics import Interval, paired_difference
 from eval_suite.report.collate import Collation, Entry, Key
 from eval_suite.report.outcomes import OutcomeFiles, Outcomes
+from eval_suite.report.printed import PublishedNumber, published_number
 from eval_suite.report.protocols import deciding, mismatch, scored_how
-from eval_suite.report.published import PublishedNumber, published_number
 
 Verdict = Literal["better", "worse", "tied", "untested"]
 Records = Mapping[str, Mapping[int, Result]]
 # Metrics that only several records together tell: from all records by backbone and seed, and the baseline's name, to
 # what each (backbone, seed) has beside its own.
 Derive = Callable[[Records, str], Mapping[tuple[str, int], list[Metric]]]
+
+
+class Pick(NamedTuple):
+    """Which metrics of the records to take, whatever their other params are.
+
+    Attributes:
+        key: of the metric.
+        params: params that it has.
+        prefer: of several, those of this value come first.
+    """
+
+    key: str
+    params: Params = MappingProxyType({})
+    prefer: Params = MappingProxyType({})
 
 
 class Delta(NamedTuple):
@@ -57,13 +72,31 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of one task over all backbones."""
+    """One metric of one task over all backbones; ``sample`` is that metric in the first record that has it."""
 
     task: str
-    metric: str
-    unit: str
-    higher_is_better: bool
+    sample: Metric
     cells: dict[str, Measurement]
+
+    @property
+    def id(self) -> str:
+        """Key and params of the metric."""
+        return self.sample.id
+
+    @property
+    def metric(self) -> str:
+        """The metric's display name."""
+        return self.sample.name
+
+    @property
+    def unit(self) -> str:
+        """Unit of the values."""
+        return self.sample.unit
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether larger values are better."""
+        return self.sample.higher_is_better
 
     def rests_on_some_seeds(self, delta: Delta) -> bool:
         """Whether a difference leaves seeds out, because one of the two backbones lacks them."""
@@ -102,29 +135,37 @@ class TaskComparison:
             for b, seeds in found.items()
         }
 
-    @property
-    def metric_names(self) -> list[str]:
-        """Full names of all metrics over the whole data, in the order of the records."""
-        every = (m.name for record in self._all_records() for m in record.metrics if m.subset is None)
-        return list(dict.fromkeys(every))
+    @cached_property
+    def metrics(self) -> dict[str, Metric]:
+        """Every metric over the whole data by its id, as the first record that has it holds it, in the records' order."""
+        found: dict[str, Metric] = {}
+        for record in self._all_records():
+            for metric in record.metrics:
+                if metric.subset is None:
+                    found.setdefault(metric.id, metric)
+        return found
 
-    @property
-    def subset_names(self) -> dict[str, list[str]]:
-        """Subsets by metric, in the order of the records."""
+    @cached_property
+    def subsets(self) -> dict[str, list[str]]:
+        """Subsets by the metric's id, in the order of the records."""
         found: dict[str, dict[str, None]] = {}
         for record in self._all_records():
             for metric in record.metrics:
                 if metric.subset is not None:
-                    found.setdefault(metric.name, {})[metric.subset] = None
+                    found.setdefault(metric.id, {})[metric.subset] = None
         return {name: list(subsets) for name, subsets in found.items()}
 
-    def column(self, metric: str) -> Column | None:
-        """One metric with deltas to the baseline; None where no record has it.
+    def picked(self, pick: Pick) -> list[str]:
+        """Ids of the metrics that a pick stands for, preferred ones first, else in the order of the records."""
+        found = [metric for metric in self.metrics.values() if metric.matches(pick.key, pick.params)]
+        return [m.id for m in sorted(found, key=lambda metric: not metric.matches(pick.key, pick.prefer))]
 
-        A name that ends in * stands for the first metric whose name begins so: one whose variant hangs on options.
-        """
-        if metric.endswith("*"):
-            metric = next((name for name in self.metric_names if name.startswith(metric[:-1])), metric)
+    def first(self, pick: Pick) -> Column | None:
+        """The first metric that a pick stands for; None where no record has one."""
+        return next((column for id_ in self.picked(pick) if (column := self.column(id_))), None)
+
+    def column(self, metric: str) -> Column | None:
+        """The metric of an id, with deltas to the baseline; None where no record has it."""
         if metric not in self._columns:
             column = self._measure(metric, subset=None)
             self._columns[metric] = column and self._with_deltas(column)
@@ -147,12 +188,12 @@ class TaskComparison:
             return ""
         if not seeds:
             return f"not comparable: no seed in common with {reference}"
-        here = self._numbers(metric, own, seeds)
-        there = self._numbers(metric, other, seeds)
+        here = self._numbers(metric, backbone, seeds)
+        there = self._numbers(metric, reference, seeds)
         if here is None or there is None:
             return f"not comparable: a value is missing here or at {reference}"
         for seed in seeds:
-            if reason := mismatch(own[seed], other[seed], metric):
+            if reason := mismatch(own[seed], other[seed], column.sample):
                 return f"not comparable: {reason}"
         try:
             pairs = [(self._outcomes(backbone, s), self._outcomes(reference, s)) for s in seeds]
@@ -182,7 +223,7 @@ class TaskComparison:
     @cached_property
     def _metrics(self) -> dict[tuple[str, int], dict[tuple[str, str | None], Metric]]:
         return {
-            (backbone, seed): {(m.name, m.subset): m for m in record.metrics}
+            (backbone, seed): {(m.id, m.subset): m for m in record.metrics}
             for backbone, seeds in self.records.items()
             for seed, record in seeds.items()
         }
@@ -209,13 +250,15 @@ class TaskComparison:
                 interval=only.interval if only else None,
                 partial=_partial(entries),
                 remarks=tuple(_remarks(entries, found)),
-                published=published_number(self.collation.suite, backbone, self.task, metric, subset),
+                published=published_number(
+                    self.collation.suite, backbone, self.task, known.key, known.params, subset
+                ),
             )
-        rivals = self._rivals(metric, cells)
+        rivals = self._rivals(known, cells)
         top = (max if known.higher_is_better else min)(rivals.values(), default=None)
         for name, value in rivals.items():
             cells[name] = replace(cells[name], ranked=True, best=len(rivals) > 1 and value == top)
-        return Column(self.task, metric, known.unit, known.higher_is_better, cells)
+        return Column(self.task, known, cells)
 
     def _with_deltas(self, column: Column) -> Column:
         cells = {}
@@ -223,12 +266,12 @@ class TaskComparison:
             if name == self.collation.baseline or cell.value is None:
                 cells[name] = cell
                 continue
-            found = self.delta(column.metric, name, self.collation.baseline)
+            found = self.delta(column.id, name, self.collation.baseline)
             refused = found if isinstance(found, str) else ""
             cells[name] = replace(cell, delta=found if isinstance(found, Delta) else None, refused=refused)
         return replace(column, cells=cells)
 
-    def _rivals(self, metric: str, cells: dict[str, Measurement]) -> dict[str, float]:
+    def _rivals(self, metric: Metric, cells: dict[str, Measurement]) -> dict[str, float]:
         """Values of the backbones scored on the baseline's data as it was, or where it has none as most were."""
         options = deciding(metric, self._all_records())
         how = {
@@ -240,9 +283,9 @@ class TaskComparison:
         wanted = how.get(self.collation.baseline, common)
         return {b: v for b, c in cells.items() if how.get(b) == wanted and (v := c.value) is not None}
 
-    @staticmethod
-    def _numbers(metric: str, records: dict[int, Result], seeds: list[int]) -> list[float] | None:
-        values = [m.value if (m := records[s].metric(metric)) else None for s in seeds]
+    def _numbers(self, metric: str, backbone: str, seeds: list[int]) -> list[float] | None:
+        found = (self._metrics[backbone, seed].get((metric, None)) for seed in seeds)
+        values = [m.value if m else None for m in found]
         return None if any(v is None for v in values) else [v for v in values if v is not None]
 
 

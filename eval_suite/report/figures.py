@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from eval_suite.report.palette import PAGE_COLOURS, Style
-from eval_suite.report.sections.section import Chart, Series
+from eval_suite.report.section import Chart, Series
 
 _AXIS, _INK = "#8c8c8c", "#5c5c5c"
 _PAGE_COLOURS = {_AXIS: f"var(--axis, {_AXIS})", _INK: f"var(--muted, {_INK})", **PAGE_COLOURS}

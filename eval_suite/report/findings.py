@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from eval_suite.report.compare import Column, Delta, Measurement, TaskComparison
-from eval_suite.report.sections.section import Section
+from eval_suite.report.section import Section
 from eval_suite.report.wording import (
     bounds,
     counted,
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 def finding(section: Section, comparison: TaskComparison) -> Finding | None:
     """The finding of a task's first headline metric that any record holds; None where none does."""
-    columns = (comparison.column(name) for name in section.headline)
+    columns = (comparison.first(pick) for pick in section.headline)
     column = next(
         (c for c in columns if c and any(cell.value is not None for cell in c.cells.values())), None
     )
@@ -106,7 +106,7 @@ def _runner_up(first: Measurement, column: Column, comparison: TaskComparison) -
     value, second = (max if column.higher_is_better else min)(rivals, key=lambda rival: rival[0])
     if second == comparison.collation.baseline and first.delta is not None:
         return ""
-    found = comparison.delta(column.metric, first.backbone, second)
+    found = comparison.delta(column.id, first.backbone, second)
     if isinstance(found, str) or found.interval is None:
         return ""
     reached = f" {second} comes second at {with_unit(value, column.unit)}"

@@ -7,7 +7,7 @@ from eval_suite.core.store import safe_name
 from eval_suite.report.collate import Collation
 from eval_suite.report.compare import Column, Measurement, TaskComparison
 from eval_suite.report.findings import column_head
-from eval_suite.report.sections.section import Section
+from eval_suite.report.section import Section, picked_columns
 from eval_suite.report.tables import Cell, Table
 from eval_suite.report.wording import number, signed
 
@@ -79,20 +79,20 @@ def task_table(collation: Collation, section: Section, comparison: TaskCompariso
 
 def headline_columns(section: Section, comparison: TaskComparison) -> list[Column]:
     """The columns a task has in the overview; the first metrics at hand where none of the chosen ones is."""
-    chosen = [c for name in section.headline if (c := comparison.column(name))]
-    return chosen or [c for name in comparison.metric_names[:3] if (c := comparison.column(name))]
+    chosen = [c for pick in section.headline if (c := comparison.first(pick))]
+    return chosen or [c for id_ in list(comparison.metrics)[:3] if (c := comparison.column(id_))]
 
 
 def table_columns(section: Section, comparison: TaskComparison) -> list[Column]:
     """The columns of a task's own table: those the section names, then the rest unless it is folded."""
-    listed = [c for name in section.metrics if (c := comparison.column(name))]
+    listed = picked_columns(comparison, section.metrics)
     return listed if section.fold_rest else listed + other_columns(section, comparison)
 
 
 def other_columns(section: Section, comparison: TaskComparison) -> list[Column]:
     """The columns of whatever the section does not name."""
-    names = (name for name in comparison.metric_names if name not in section.metrics)
-    return [c for name in names if (c := comparison.column(name))]
+    ids = (id_ for id_, metric in comparison.metrics.items() if not section.names(metric))
+    return [c for id_ in ids if (c := comparison.column(id_))]
 
 
 def cell_text(cell: Measurement, unit: str) -> str:

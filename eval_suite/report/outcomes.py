@@ -10,7 +10,7 @@ from eval_suite.report.collate import Collation, Entry, Key, Notice
 
 
 class Outcomes(NamedTuple):
-    """(n,) item names and, by full metric name, (n,) values whose mean is the metric."""
+    """(n,) item names and, by `Metric.id`, (n,) values whose mean is the metric."""
 
     ids: NDArray[np.str_]
     values: dict[str, NDArray[np.float64]]
@@ -50,7 +50,10 @@ class OutcomeFiles:
             with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             ids = arrays.pop("ids").astype(str)
-            values = {name: array.astype(float) for name, array in arrays.items()}
+            assert entry.record is not None
+            # Files of schema 1 name their arrays as the metrics are shown.
+            shown = {metric.name: metric.id for metric in entry.record.metrics if metric.subset is None}
+            values = {shown.get(name, name): array.astype(float) for name, array in arrays.items()}
             if ids.ndim != 1 or any(array.shape != ids.shape for array in values.values()):
                 raise ValueError("ids and outcomes differ in length")
         except Exception as error:

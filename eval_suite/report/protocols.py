@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from eval_suite.core.records import Result
+from eval_suite.core.records import Metric, Result
 from eval_suite.report.wording import listed
 
 
-def mismatch(own: Result, other: Result, metric: str) -> str:
+def mismatch(own: Result, other: Result, metric: Metric) -> str:
     """Why a metric of two records cannot be compared; empty where it can."""
     if own.task.version != other.task.version:
         return "different versions of the protocol"
@@ -19,15 +19,9 @@ def mismatch(own: Result, other: Result, metric: str) -> str:
     return f"{listed(differing)} {'differs' if len(differing) == 1 else 'differ'}" if differing else ""
 
 
-def deciding(metric: str, records: Iterable[Result]) -> list[str]:
+def deciding(metric: Metric, records: Iterable[Result]) -> list[str]:
     """The options of the protocol that matter to a metric, as any of the records says."""
-    found = {
-        option
-        for record in records
-        for option, parts in record.task.protocol.items()
-        if not parts or any(part in metric for part in parts)
-    }
-    return sorted(found)
+    return sorted({option for record in records for option in record.task.options_behind(metric)})
 
 
 def scored_how(records: Iterable[Result], options: list[str]) -> frozenset[tuple[int, str, int, str]]:

@@ -16,8 +16,7 @@ from eval_suite.report.findings import finding
 from eval_suite.report.matrices import overview_table, task_table
 from eval_suite.report.palette import styles_of
 from eval_suite.report.pictures import BUDGET_BYTES, pictures_by_task
-from eval_suite.report.sections import SECTIONS
-from eval_suite.report.sections.section import Section, generic_section
+from eval_suite.report.section import Section, section_of
 from eval_suite.report.tables import write_tables
 from eval_suite.report.training import training_table, training_view
 from eval_suite.report.views import overview_matrix, task_view
@@ -46,7 +45,7 @@ def build_report(folder: Path, baseline: str | None = None) -> ReportPaths:
         InputError: if the folder holds no record, or the baseline is unknown.
     """
     collation = collate(folder, baseline)
-    parts = [_part(collation, task) for task in _reading_order(collation.suite.tasks)]
+    parts = sorted((_part(collation, task) for task in collation.suite.tasks), key=lambda part: part[0].place)
     findings = [found for part in parts if (found := finding(*part))]
     trained = training_table(collation)
     tables = [overview_table(collation, parts), *(task_table(collation, *part) for part in parts)]
@@ -59,15 +58,10 @@ def build_report(folder: Path, baseline: str | None = None) -> ReportPaths:
     return ReportPaths(folder / "index.html", written, headline)
 
 
-def _reading_order(tasks: list[str]) -> list[str]:
-    known = [task for task in SECTIONS if task in tasks]
-    return [*known, *(task for task in tasks if task not in SECTIONS)]
-
-
 def _part(collation: Collation, task: str) -> tuple[Section, TaskComparison]:
-    section = SECTIONS.get(task)
-    comparison = TaskComparison(collation, task, section.derive if section else None)
-    return section or generic_section(comparison), comparison
+    comparison = TaskComparison(collation, task)
+    section = section_of(comparison)
+    return section, TaskComparison(collation, task, section.derive) if section.derive else comparison
 
 
 def _page(

@@ -11,12 +11,10 @@ from eval_suite.report.cards import cards_of, finite, history_of
 from eval_suite.report.collate import Collation, Notice
 from eval_suite.report.figures import Drawing, draw
 from eval_suite.report.palette import Style
-from eval_suite.report.published import PublishedNumber, published_number
-from eval_suite.report.sections.section import Chart, Series
+from eval_suite.report.printed import PublishedNumber, published_number
+from eval_suite.report.section import Chart, Series
 from eval_suite.report.tables import Cell, Table
 from eval_suite.report.wording import RATE, number
-
-_TASK, _METRIC = "classify", "Top-1 error"
 
 
 class OverSeeds(NamedTuple):
@@ -88,7 +86,7 @@ def training_rows(collation: Collation) -> list[ErrorRow]:
         ]
         if ends:
             lasts, bests = zip(*ends, strict=True)
-            printed = published_number(collation.suite, name, _TASK, _METRIC)
+            printed = published_number(collation.suite, name, "classify", "top1_error", {})
             rows.append(ErrorRow(name, len(ends), _over_seeds(lasts), _over_seeds(bests), printed))
     return rows
 

@@ -16,7 +16,7 @@ from eval_suite.report.figures import Drawing, draw
 from eval_suite.report.matrices import headline_columns, other_columns, table_columns
 from eval_suite.report.palette import Style
 from eval_suite.report.pictures import PictureRow
-from eval_suite.report.sections.section import Chart, Section, Series
+from eval_suite.report.section import Chart, Section, Series
 
 _MOST_DIFFERENCES = 8
 
@@ -86,6 +86,7 @@ def task_view(
     """One task's section; a chart that cannot be drawn becomes a notice."""
     collation = comparison.collation
     columns = table_columns(section, comparison)
+    listed_ids = {column.id for column in columns}
     first = {b: next(iter(seeds.values())) for b, seeds in comparison.records.items() if seeds}
     shown, record = next(iter(first.items()), ("", None))
     sources = [section.paper, record.task.paper if record else None]
@@ -102,8 +103,8 @@ def task_view(
         folded=_folded(section, comparison),
         subsets=[
             _subset_view(comparison, name, listed)
-            for name, listed in comparison.subset_names.items()
-            if name in section.metrics or not section.fold_rest
+            for name, listed in comparison.subsets.items()
+            if not section.fold_rest or name in listed_ids
         ],
         charts=_charts(section, comparison, columns, styles, key),
         pictures=pictures,
@@ -137,7 +138,10 @@ def _subset_view(comparison: TaskComparison, metric: str, subsets: list[str]) ->
             counts = [m.n for cell in column.cells.values() for m in cell.by_seed.values()]
             rows.append((subset, max(counts), cells))
     return SubsetView(
-        metric, head.unit if head else "", f"{head.arrow} {head.direction}" if head else "", rows
+        head.metric if head else metric,
+        head.unit if head else "",
+        f"{head.arrow} {head.direction}" if head else "",
+        rows,
     )
 
 
@@ -167,13 +171,13 @@ def _difference_charts(section: Section, comparison: TaskComparison, columns: li
         c
         for c in columns
         if c.unit == wording.RATE
-        and (not section.metrics or c.metric in section.metrics)
+        and (not section.metrics or section.names(c.sample))
         and any(x.delta and x.delta.interval for x in c.cells.values())
     ]
     if len(tested) > _MOST_DIFFERENCES:
         # More would be too small to read; the table has them all.
-        headline = {c.metric for c in headline_columns(section, comparison)}
-        tested = [c for c in tested if c.metric in headline]
+        headline = {c.id for c in headline_columns(section, comparison)}
+        tested = [c for c in tested if c.id in headline]
     if not tested:
         return []
     series = []

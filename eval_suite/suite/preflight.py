@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from eval_suite.backbones.spec import parse_source
 from eval_suite.core.errors import InputError
+from eval_suite.core.parts import part
 from eval_suite.core.validation import require_no_problems
 from eval_suite.data.kinds import CLASSES, Kind, kind_of
 from eval_suite.data.outliers import parse_outliers, require_outliers
 from eval_suite.suite.suite import Suite
 from eval_suite.tasks.base import TaskOptions
-from eval_suite.tasks.evaluate import TASKS
 from eval_suite.training.recipe import Recipe
 
 _NAMED = 3
@@ -87,7 +87,7 @@ def _of_files(suite: Suite) -> Iterator[_Need]:
 
 def _of_task(where: str, task: str, options: TaskOptions) -> Iterator[_Need]:
     for option, spec in options.sources().items():
-        yield _data(f"{where}.{option}", spec, kind_of(TASKS[task].annotated))
+        yield _data(f"{where}.{option}", spec, kind_of(part("task", task).annotated))
     for option, text in options.outlier_sources().items():
         yield _outliers(f"{where}.{option}", text)
 

@@ -1,19 +1,19 @@
 """The backbones and tasks of a suite file: each row's recipe or source, and its own options of every task."""
 
-import difflib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval_suite.backbones.spec import BackboneOptions, parse_source
 from eval_suite.core.entries import Entry
-from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
+from eval_suite.core.parts import part
 from eval_suite.core.store import Cell
 from eval_suite.core.validation import problems, read_yaml
 from eval_suite.suite.file import Frame, find_suite, read_frame
 from eval_suite.tasks.base import TaskOptions
-from eval_suite.tasks.evaluate import TASKS
 from eval_suite.training.recipe import Recipe
 
 
@@ -72,15 +72,15 @@ def read_tasks(frame: Frame) -> tuple[dict[str, TaskOptions], list[str]]:
     found: dict[str, TaskOptions] = {}
     lines: list[str] = []
     for name, given in frame.tasks.items():
-        if name not in TASKS:
-            near = difflib.get_close_matches(name, TASKS, n=1, cutoff=0.5)
-            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TASKS)}"
-            lines.append(f"tasks.{name}: unknown task; {hint}")
+        try:
+            options = part("task", name).options
+        except EvalSuiteError as error:
+            lines.append(f"tasks.{name}: {error}")
             continue
         try:
-            found[name] = TASKS[name].options.model_validate(given or {})
+            found[name] = options.model_validate(given or {})
         except ValidationError as error:
-            lines += problems(error, TASKS[name].options, ("tasks", name))
+            lines += problems(error, options, ("tasks", name))
     return found, lines
 
 
@@ -141,8 +141,9 @@ def _own_tasks(
             lines.append(
                 f"backbones.{name}.tasks.{task}: expected one of the suite's tasks ({known}), found '{task}'"
             )
-        elif task in TASKS:
-            options = TASKS[task].options
+            continue
+        with suppress(EvalSuiteError):  # a wrong task is told with the suite's own
+            options = part("task", task).options
             try:
                 found[task] = options.model_validate(
                     merged_options(options, frame.tasks[task] or {}, own or {})

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -10,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from eval_suite.core.records import Curve, DataInfo, Example, Files, Metric, Paper
+from eval_suite.core.metrics import MetricSet
+from eval_suite.core.records import Curve, DataInfo, Example, Files, Metric, Paper, Params
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import atomic_write, write_json
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
+    from eval_suite.report.section import Section
 
 
 class TaskOptions(BaseModel):
@@ -54,18 +57,34 @@ class TaskOptions(BaseModel):
 class Score:
     """What scoring leaves.
 
-    ``outcomes`` maps a metric's full name to its (n,) per-item values, in the order of ``ids``; the metric is
-    their mean. Paired comparisons between backbones are made over them. ``texts`` says in the same order what stands
-    below the picture of an item, where examples name theirs.
+    Attributes:
+        found: metrics, curves and per-item outcomes, the latter in the order of ``ids``.
+        data: which items were scored.
+        examples: pictures to show.
+        ids: (n,) items.
+        texts: in the order of ``ids``, what stands below the picture of an item, where examples name theirs.
     """
 
-    metrics: list[Metric]
+    found: MetricSet
     data: DataInfo
-    curves: list[Curve] = field(default_factory=list)
     examples: list[Example] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
-    outcomes: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> list[Metric]:
+        """The numbers, in reading order."""
+        return self.found.metrics
+
+    @property
+    def curves(self) -> list[Curve]:
+        """The lines to draw."""
+        return self.found.curves
+
+    @property
+    def outcomes(self) -> dict[str, NDArray[np.float64]]:
+        """(n,) per-item values by `Metric.id`."""
+        return self.found.outcomes
 
     def write_items(self, folder: Path) -> Files:
         """Write what there is of each item, outcomes and texts, and name it relative to the folder's parent."""
@@ -103,9 +122,9 @@ class Task(ABC):
     backbone's outputs where its source leaves them open."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose version may decide this task's numbers, beside those that every task stands on."""
-    protocol: ClassVar[Mapping[str, Sequence[str]]] = {}
+    protocol: ClassVar[Mapping[str, Sequence[Params]]] = {}
     """Options that decide how is measured, as `TaskInfo.protocol` holds them: where they differ, the report compares
-    nothing. What is compared on purpose, such as a method or a fit, is none of them, nor is what metrics' names tell."""
+    nothing. What is compared on purpose, such as a method or a fit, is none of them, nor is what metrics' params tell."""
 
     def resolved(self, options: Any) -> Any:
         """The options with what they leave to the data filled in, such as the names of splits; for the record.
@@ -128,8 +147,20 @@ class Task(ABC):
         """
         return Fit(backbone)
 
+    @classmethod
+    def section(cls) -> "Section | None":
+        """How the report shows this task; None for every metric and curve as they are.
+
+        A task that has a folder keeps its section in ``report.py`` there; one in a single file overrides this.
+        """
+        folder, _, module = cls.__module__.rpartition(".")
+        if module != "task":
+            return None
+        found: Section = import_module(f"{folder}.report").SECTION
+        return found
+
     @abstractmethod
-    def predict(self, backbone: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
+    def predict(self, model: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
         """Run the model that `fit` returned over the data; returns the predictions file written in ``folder``."""
 
     @abstractmethod

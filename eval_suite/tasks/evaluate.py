@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from eval_suite.backbones.spec import BackboneOptions
-from eval_suite.core.errors import InputError, first_line, unknown_name
+from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.parts import part
 from eval_suite.core.records import (
     BackboneCard,
     DataInfo,
@@ -23,20 +24,10 @@ from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.kinds import kind_of
 from eval_suite.data.outliers import require_outliers
 from eval_suite.tasks.base import Score, Task, TaskOptions
-from eval_suite.tasks.caption.task import CaptionTask
-from eval_suite.tasks.classify.task import ClassifyTask
-from eval_suite.tasks.detect.task import DetectTask
-from eval_suite.tasks.ood.task import OodTask
 from eval_suite.tasks.replacing import require_replaceable
-from eval_suite.tasks.robustness.task import RobustnessTask
-from eval_suite.tasks.wsol.task import WsolTask
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
-
-TASKS: dict[str, type[Task]] = {
-    task.name: task for task in (ClassifyTask, WsolTask, DetectTask, CaptionTask, RobustnessTask, OodTask)
-}
 
 
 class Evaluated(NamedTuple):
@@ -52,9 +43,8 @@ def task_named(name: str) -> Task:
     Raises:
         InputError: if there is none; the message gives the nearest.
     """
-    if name not in TASKS:
-        raise unknown_name("task", name, TASKS)
-    return TASKS[name]()
+    found: Task = part("task", name)()
+    return found
 
 
 def evaluate(
@@ -267,7 +257,7 @@ def _task_info(task: Task, options: TaskOptions) -> TaskInfo:
         name=task.name,
         version=task.version,
         options=options.model_dump(mode="json"),
-        protocol={option: list(parts) for option, parts in task.protocol.items()},
+        protocol={option: [dict(p) for p in patterns] for option, patterns in task.protocol.items()},
         paper=task.paper,
     )
 

@@ -19,10 +19,10 @@ from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
+from eval_suite.training.network import Network
 from eval_suite.training.objective import LOSSES, Objective, Start
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Share
-from eval_suite.training.regularizers.network import Network
 
 _INITIALISATION = 0x1217
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval_suite.backbones.spec import ChannelMeans, ChannelStds, CropFraction, Interpolation
 from eval_suite.core.entries import Entry, entry_type
-from eval_suite.training.regularizers import REGULARIZERS, STAGES, ManifoldMixup, Regularizer
+from eval_suite.core.parts import parts
+from eval_suite.training.regularizers import STAGES, ManifoldMixup, Regularizer
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -70,7 +71,8 @@ else:
     RegularizerEntry = entry_type(
         "RegularizerEntry",
         "expected one regularizer per item, as in '- cutmix: {alpha: 1.0}'",
-        REGULARIZERS,
+        parts("regularizer"),
+        kind="regularizer",
     )
 
 

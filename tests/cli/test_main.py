@@ -16,12 +16,12 @@ import yaml
 
 from eval_suite.cli import data as data_commands
 from eval_suite.cli import main as entry
+from eval_suite.core.parts import parts
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data import images as image_sets
 from eval_suite.data import outliers
 from eval_suite.data.kinds import ANNOTATED
 from eval_suite.tasks.detect.options import DetectorName
-from eval_suite.tasks.evaluate import TASKS
 from eval_suite.tasks.ood.scores import SCORES
 from eval_suite.tasks.robustness.options import CORRUPTIONS, GROUPS
 from eval_suite.tasks.wsol.hyperparameters import METHOD_SETTINGS
@@ -97,7 +97,7 @@ def test_help_of_a_verb_leaves_torch_alone(verb: str) -> None:
 
 
 def test_every_task_is_a_verb() -> None:
-    assert set(entry.TASK_VERBS) == set(TASKS)
+    assert set(entry.TASK_VERBS) == set(parts("task"))
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ WRONG_WORDS = {
     [(verb, words, expected) for verb, cases in WRONG_WORDS.items() for words, expected in cases],
 )
 def test_wrong_flags_end_in_one_line_and_code_2(cli: Cli, verb: str, words: str, expected: str) -> None:
-    needed = ["--backbone", "timm:resnet18", "--data", "folder:x"] if verb in TASKS else []
+    needed = ["--backbone", "timm:resnet18", "--data", "folder:x"] if verb in parts("task") else []
     said = cli(*verb.split(), *needed, *words.split())
     line = complaint(said)
     assert line.startswith("error: ")
@@ -398,7 +398,8 @@ def test_a_faulty_suite_names_all_its_problems(cli: Cli) -> None:
         "recipe.lr: expected a number greater than 0, found -1",
         "backbones.a.epoch: unknown key; did you mean 'epochs'?",
         "backbones.b.regularizers.0.cutmix.prob: expected a number less than or equal to 1, found 2",
-        "tasks.clasify: unknown task; did you mean 'classify'?",
+        "tasks.clasify: unknown task 'clasify'. Did you mean 'classify'? Known: "
+        "caption, classify, detect, ood, robustness, wsol",
     ):
         assert expected in said.err
     assert said.err.count("recipe.lr") == 1

@@ -4,15 +4,41 @@ import numpy as np
 import pytest
 
 from eval_suite.core.calibration import expected_calibration_error
-from eval_suite.core.metrics import ECE, bounds, calibration_metric, rate_bounds, share_metric
+from eval_suite.core.metrics import ECE, MetricKind, MetricSet, bounds, rate_bounds
+from eval_suite.core.records import Metric
 from eval_suite.core.statistics import Interval, bootstrap_mean, wilson_interval
+
+ACCURACY = MetricKind("class_accuracy", "Accuracy")
+
+
+def calibration_metric(confidence: np.ndarray, correct: np.ndarray) -> Metric:
+    found = MetricSet()
+    found.calibration(confidence, correct)
+    return found.metrics[0]
 
 
 def test_a_share_has_its_wilson_interval() -> None:
-    found = share_metric("Accuracy", 3, 4, higher_is_better=True, subset="cat")
-    assert (found.name, found.value, found.n, found.subset) == ("Accuracy", 0.75, 4, "cat")
-    assert found.interval == tuple(wilson_interval(3, 4))
-    assert found.higher_is_better
+    found = MetricSet()
+    found.share(ACCURACY, np.array([1, 1, 1, 0], bool), subset="cat")
+    (metric,) = found.metrics
+    assert (metric.key, metric.name, metric.value, metric.n, metric.subset) == (
+        "class_accuracy",
+        "Accuracy",
+        0.75,
+        4,
+        "cat",
+    )
+    assert metric.interval == tuple(wilson_interval(3, 4))
+    assert metric.higher_is_better
+    assert not found.outcomes, "an outcome is of all items"
+
+
+def test_an_outcome_goes_by_the_identity_of_its_metric() -> None:
+    found = MetricSet()
+    found.share(MetricKind("loc", "Loc (σ={sigma:g})"), np.array([1, 0], bool), {"sigma": 0.15})
+    assert found.metrics[0].name == "Loc (σ=0.15)"
+    assert found.outcomes[found.metrics[0].id].tolist() == [1.0, 0.0]
+    assert found.metrics[0].id == "loc{sigma=0.15}"
 
 
 @pytest.mark.parametrize(("outcome", "successes"), [(0.0, 0), (1.0, 30), (1 / 3, 10)])
@@ -42,7 +68,7 @@ def test_the_calibration_error_lies_inside_its_interval() -> None:
     confidence = rng.uniform(0.3, 1, 400)
     correct = rng.random(400) < confidence - 0.2
     found = calibration_metric(confidence, correct)
-    assert found.name == ECE == "ECE (15 equal-width bins)"
+    assert found.name == ECE.name({"bins": 15}) == "ECE (15 equal-width bins)"
     assert found.value == pytest.approx(expected_calibration_error(confidence, correct, 15))
     assert found.interval is not None
     assert found.value is not None

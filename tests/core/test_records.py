@@ -60,7 +60,13 @@ def test_what_of_a_backbone_decides_its_features(change: dict[str, Any], decides
 
 
 def metric(**changes: Any) -> Metric:
-    fields: dict[str, Any] = {"name": "Top-1 error", "value": 0.25, "higher_is_better": False, "n": 8}
+    fields: dict[str, Any] = {
+        "key": "top1_error",
+        "name": "Top-1 error",
+        "value": 0.25,
+        "higher_is_better": False,
+        "n": 8,
+    }
     return Metric(**(fields | changes))
 
 
@@ -76,7 +82,7 @@ def result(**changes: Any) -> Result:
         ),
         "metrics": [
             metric(interval=(0.1, 0.5), method="Wilson score"),
-            metric(name="Accuracy", subset="cat", value=None, reason="no items"),
+            metric(key="class_accuracy", name="Accuracy", subset="cat", value=None, reason="no items"),
         ],
         "curves": [Curve(name="c", x=[0, 1], y=[0.5, None], x_label="x", y_label="y")],
         "examples": [Example(image="a.png", alt="a", caption="b")],
@@ -145,7 +151,7 @@ def test_the_file_is_strict_json_with_the_key_schema(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     write_record(path, result())
     content = json.loads(path.read_text("utf-8"), parse_constant=refuse)
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert "schema_version" not in content
     assert "dög" in path.read_text("utf-8")
 
@@ -178,7 +184,7 @@ def changed(tmp_path: Path, change: Any) -> Path:
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        (lambda c: c.update(schema=2), "schema"),
+        (lambda c: c.update(schema=3), "schema"),
         (lambda c: c.update(status="done"), "status"),
         (lambda c: c.update(extra=1), "extra"),
         (lambda c: c["metrics"][0].update(extra=1), "metrics.0.extra"),
@@ -190,7 +196,7 @@ def changed(tmp_path: Path, change: Any) -> Path:
 def test_reading_refuses_unknown_keys_and_wrong_values(change: Any, where: str, tmp_path: Path) -> None:
     path = changed(tmp_path, change)
     with pytest.raises(
-        InputError, match=f"expected a record of schema 1 in .*r.json, found a fault at '{where}'"
+        InputError, match=f"expected a record of schema 2 in .*r.json, found a fault at '{where}'"
     ):
         read_record(path)
 
@@ -199,23 +205,23 @@ def test_reading_refuses_unknown_keys_and_wrong_values(change: Any, where: str, 
 def test_reading_what_is_no_record_is_wrong_input(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="expected a record of schema 1"):
+    with pytest.raises(InputError, match="expected a record of schema 2"):
         read_record(path)
 
 
 def test_reading_a_missing_record_or_a_folder_is_wrong_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found no such file"):
         read_record(tmp_path / "none.json")
-    with pytest.raises(InputError, match="cannot read a record of schema 1"):
+    with pytest.raises(InputError, match="cannot read a record of schema 2"):
         read_record(tmp_path)
 
 
 def test_a_metric_is_found_by_its_name_and_subset() -> None:
     record = result()
-    found = record.metric("Top-1 error")
+    found = record.metric("top1_error")
     assert found is not None
     assert found.value == 0.25
-    assert record.metric("Accuracy") is None
-    accuracy = record.metric("Accuracy", subset="cat")
+    assert record.metric("class_accuracy") is None
+    accuracy = record.metric("class_accuracy", subset="cat")
     assert accuracy is not None
     assert accuracy.reason == "no items"

@@ -22,8 +22,24 @@ from eval_suite.core.records import (
     Result,
     RunInfo,
     TaskInfo,
+    metric_id,
 )
+from eval_suite.core.schema1 import identity
 from eval_suite.core.store import write_json, write_record
+
+
+def id_of(name: str) -> str:
+    """The identity of a metric that is shown by these words."""
+    return metric_id(*identity(name))
+
+
+def metric_named(name: str, value: float | None, **fields: Any) -> Metric:
+    """The metric that is shown by these words."""
+    key, params = identity(name)
+    return Metric(
+        key=key, params=params, name=name, value=value, **{"higher_is_better": False, "n": 400, **fields}
+    )
+
 
 TOP1, TOP5, ECE = "Top-1 error", "Top-5 error", "ECE (15 equal-width bins)"
 CLASSES = ["lynx", "stag", "newt"]
@@ -104,7 +120,7 @@ class FakeSuite:
         examples: list[Example] | None = None,
         card: BackboneCard | None = None,
         options: dict[str, Any] | None = None,
-        protocol: dict[str, list[str]] | None = None,
+        protocol: dict[str, list[dict[str, Any]]] | None = None,
         **changes: Any,
     ) -> Path:
         """Write one record; returns its path."""
@@ -114,11 +130,15 @@ class FakeSuite:
         names = ids or [f"image-{index:04d}" for index in range(n)]
         (path.parent / task).mkdir(parents=True, exist_ok=True)
         if outcomes:
-            values = {TOP1: wrong, TOP5: wrong * (np.arange(n) % 3 == 0), "NLL": 0.4 + 1.5 * wrong}
+            values = {
+                id_of(TOP1): wrong,
+                id_of(TOP5): wrong * (np.arange(n) % 3 == 0),
+                "nll": 0.4 + 1.5 * wrong,
+            }
             np.savez(path.parent / task / "outcomes.npz", ids=np.array(names), **values)
         per_class = [
-            Metric(
-                name="Accuracy",
+            metric_named(
+                "Accuracy",
                 value=max(0.0, 1 - rate - 0.1 * k),
                 higher_is_better=True,
                 n=n // 3,
@@ -202,6 +222,6 @@ def _metric(
     higher: bool = False,
 ) -> Metric:
     method = "Wilson" if interval else None
-    return Metric(
-        name=name, value=value, unit=unit, higher_is_better=higher, n=n, interval=interval, method=method
+    return metric_named(
+        name, value, unit=unit, higher_is_better=higher, n=n, interval=interval, method=method
     )

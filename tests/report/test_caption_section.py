@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from eval_suite.core.records import Files, Metric
-from eval_suite.report.published import PUBLISHED
+from eval_suite.report.printed import published_numbers
 from eval_suite.report.render import build_report
-from eval_suite.report.sections import SECTIONS
-from tests.report.fake_suite import FakeSuite, errors
+from eval_suite.tasks.caption.report import SECTION
+from tests.report.fake_suite import FakeSuite, errors, metric_named
 
 EVIL = "“<script>alert(1)</script> Bär & ß” (CIDEr-D 12 %), a person: “<img src=x onerror=alert(1)>”"
 
@@ -41,7 +41,7 @@ def page_of(suite: FakeSuite) -> str:
 
 
 def metric(name: str, value: float) -> Metric:
-    return Metric(name=name, value=value, higher_is_better=True, n=400)
+    return metric_named(name, value, higher_is_better=True)
 
 
 def test_captions_are_text_not_markup(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_the_papers_numbers_stand_beside_ours(tmp_path: Path) -> None:
 
 
 def test_every_printed_caption_number_names_a_metric_of_the_section() -> None:
-    printed = [number for number in PUBLISHED if number.task == "caption"]
+    printed = [number for number in published_numbers() if number.task == "caption"]
     assert len(printed) == 4 * 7
-    assert {number.metric for number in printed} <= set(SECTIONS["caption"].metrics)
+    assert {number.key for number in printed} <= {pick.key for pick in SECTION.metrics}
     assert {number.suite for number in printed} == {"table10"}
     assert all(0.2 < number.value < 0.8 for number in printed)

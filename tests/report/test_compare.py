@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from statistics import stdev
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,23 +9,23 @@ import pytest
 from eval_suite.core.records import Metric
 from eval_suite.core.statistics import paired_difference
 from eval_suite.report.collate import collate
-from eval_suite.report.compare import Column, Records, TaskComparison
+from eval_suite.report.compare import Column, Pick, Records, TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.matrices import task_table
-from eval_suite.report.sections import SECTIONS
-from eval_suite.report.sections.section import generic_section
+from eval_suite.report.section import generic_section
 from eval_suite.report.views import _difference_charts
-from tests.report.fake_suite import ECE, TOP1, TOP5, FakeSuite, errors
+from eval_suite.tasks.classify.report import SECTION
+from tests.report.fake_suite import ECE, TOP1, TOP5, FakeSuite, errors, id_of, metric_named
 
 
 def column(suite: FakeSuite, metric: str = TOP1) -> Column:
-    found = TaskComparison(collate(suite.folder), "classify").column(metric)
+    found = TaskComparison(collate(suite.folder), "classify").column(id_of(metric))
     assert found is not None
     return found
 
 
 def told(suite: FakeSuite, baseline: str | None = None) -> str:
-    found = finding(SECTIONS["classify"], TaskComparison(collate(suite.folder, baseline), "classify"))
+    found = finding(SECTION, TaskComparison(collate(suite.folder, baseline), "classify"))
     assert found is not None
     return found.line
 
@@ -93,7 +94,7 @@ def test_another_version_of_the_protocol_is_not_comparable(suite: FakeSuite) -> 
     assert column(suite).cells["cutmix"].refused == "not comparable: different versions of the protocol"
 
 
-PROTOCOL: dict[str, list[str]] = {"transform": [], "ssd.size": ["Top-5"]}
+PROTOCOL: dict[str, list[dict[str, Any]]] = {"transform": [], "ssd.size": [{"key": "top5_error"}]}
 
 
 def test_another_protocol_is_not_comparable_and_not_ranked(suite: FakeSuite) -> None:
@@ -135,7 +136,7 @@ def test_unreadable_outcomes_cost_the_comparison_only(suite: FakeSuite, content:
     path = suite.add("cutmix")
     (path.parent / "classify" / "outcomes.npz").write_bytes(content)
     comparison = TaskComparison(collate(suite.folder), "classify")
-    found = comparison.column(TOP1)
+    found = comparison.column(id_of(TOP1))
     assert found is not None
     assert found.cells["cutmix"].refused == "not comparable: per-item outcomes cannot be read"
     assert [n.where for n in comparison.collation.notices] == ["classify · cutmix · seed 0"]
@@ -145,7 +146,7 @@ def test_pickled_outcomes_are_refused(suite: FakeSuite) -> None:
     suite.add("baseline")
     path = suite.add("cutmix")
     evil = np.array([{"a": 1}] * 400, dtype=object)
-    np.savez(path.parent / "classify" / "outcomes.npz", ids=evil, **{TOP1: errors(0.2)})
+    np.savez(path.parent / "classify" / "outcomes.npz", ids=evil, **{id_of(TOP1): errors(0.2)})
     assert "cannot be read" in column(suite).cells["cutmix"].refused
 
 
@@ -154,7 +155,9 @@ def test_items_without_an_outcome_are_not_comparable(suite: FakeSuite) -> None:
     holes = errors(0.2)
     path = suite.add("cutmix", wrong=holes)
     ids = np.array([f"image-{index:04d}" for index in range(400)])
-    np.savez(path.parent / "classify" / "outcomes.npz", ids=ids, **{TOP1: np.where(holes > 0, np.nan, 0.0)})
+    np.savez(
+        path.parent / "classify" / "outcomes.npz", ids=ids, **{id_of(TOP1): np.where(holes > 0, np.nan, 0.0)}
+    )
     assert column(suite).cells["cutmix"].refused == "not comparable: some items have no outcome"
 
 
@@ -242,10 +245,10 @@ def test_equal_values_share_the_first_place(suite: FakeSuite) -> None:
 def test_a_name_with_a_star_stands_for_the_first_that_begins_so(suite: FakeSuite) -> None:
     suite.add("baseline")
     comparison = TaskComparison(collate(suite.folder), "classify")
-    found = comparison.column("Top-*")
+    found = comparison.first(Pick("top1_error"))
     assert found is not None
     assert found.metric == TOP1
-    assert comparison.column("Bottom-*") is None
+    assert comparison.first(Pick("bottom_error")) is None
 
 
 def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> None:
@@ -254,26 +257,19 @@ def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> Non
 
     def ratio(records: Records, baseline: str) -> dict[tuple[str, int], list[Metric]]:
         def error(backbone: str, seed: int) -> float:
-            metric = records[backbone][seed].metric(TOP1)
+            metric = records[backbone][seed].metric("top1_error")
             assert metric is not None
             assert metric.value is not None
             return metric.value
 
         return {
-            (backbone, seed): [
-                Metric(
-                    name="Relative error",
-                    value=error(backbone, seed) / error(baseline, seed),
-                    higher_is_better=False,
-                    n=400,
-                )
-            ]
+            (backbone, seed): [metric_named("Relative error", error(backbone, seed) / error(baseline, seed))]
             for backbone, seeds in records.items()
             for seed in seeds
         }
 
     comparison = TaskComparison(collate(suite.folder), "classify", ratio)
-    found = comparison.column("Relative error")
+    found = comparison.column("relative_error")
     assert found is not None
     assert found.cells["cutmix"].value == pytest.approx(0.25)
     assert found.cells["baseline"].value == 1.0
@@ -282,19 +278,19 @@ def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> Non
     assert delta is not None
     assert delta.difference == pytest.approx(-0.75)
     assert delta.verdict == "untested"
-    assert comparison.metric_names[-1] == "Relative error"
+    assert list(comparison.metrics)[-1] == "relative_error"
     table = task_table(comparison.collation, generic_section(comparison), comparison)
     assert any("Relative error" in fact for fact in table.facts)
 
 
 def test_the_difference_chart_shows_the_metrics_that_a_section_names(four: FakeSuite) -> None:
     comparison = TaskComparison(collate(four.folder), "classify")
-    columns = [found for name in comparison.metric_names if (found := comparison.column(name))]
+    columns = [found for name in comparison.metrics if (found := comparison.column(name))]
 
-    def shown(metrics: tuple[str, ...]) -> list[str]:
-        section = replace(SECTIONS["classify"], metrics=metrics)
+    def shown(metrics: tuple[Pick, ...]) -> list[str]:
+        section = replace(SECTION, metrics=metrics)
         (chart,) = _difference_charts(section, comparison, columns)
         return chart.categories
 
-    assert shown((TOP1,)) == [f"{TOP1}\xa0↓"]
+    assert shown((Pick("top1_error"),)) == [f"{TOP1}\xa0↓"]
     assert len(shown(())) > 1

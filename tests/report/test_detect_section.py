@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from eval_suite.core.records import Curve, Metric
+from eval_suite.core.records import Curve
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.render import build_report
-from eval_suite.report.sections.detect import SECTION
-from tests.report.fake_suite import FakeSuite
+from eval_suite.tasks.detect.report import SECTION
+from tests.report.fake_suite import FakeSuite, metric_named
 
 NAME = "SSD precision-recall (mean over classes)"
 MAP = "SSD mAP (VOC07 11-point, no +1)"
@@ -22,7 +22,7 @@ def add(suite: FakeSuite, backbone: str, heights: list[float], **uncertain: obje
         x_label="recall",
         y_label="interpolated precision",
     )
-    metric = Metric(name=MAP, value=sum(heights) / 101, higher_is_better=True, n=400, **uncertain)
+    metric = metric_named(MAP, sum(heights) / 101, higher_is_better=True, **uncertain)
     suite.add(backbone, task="detect", curves=[curve], metrics=[metric], outcomes=False)
 
 

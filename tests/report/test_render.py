@@ -173,7 +173,7 @@ def test_a_broken_record_stands_in_the_banner(four: FakeSuite) -> None:
     text = words(Page(build_report(four.folder).index))
     assert "1 broken" in text
     assert "seed 0: broken" in text
-    assert "expected a record of schema 1" in text
+    assert "expected a record of schema 2" in text
 
 
 def test_a_suite_of_failures_still_has_a_page(suite: FakeSuite) -> None:
@@ -197,7 +197,7 @@ def test_a_backbone_that_never_loaded_says_so(suite: FakeSuite) -> None:
 
 def test_an_unknown_task_is_shown_whole(suite: FakeSuite) -> None:
     curve = Curve(name="Novel curve", x=[0, 1, 2], y=[0.1, None, 0.3], x_label="steps", y_label="share")
-    metric = Metric(name="Novelty_score", value=12.5, unit="nats", higher_is_better=True, n=3)
+    metric = Metric(key="novelty", name="Novelty_score", value=12.5, unit="nats", higher_is_better=True, n=3)
     for name in ("baseline", "cutmix"):
         suite.add(name, task="novel", curves=[curve], metrics=[metric])
     written = build_report(suite.folder)

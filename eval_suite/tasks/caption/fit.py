@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.checkpoint import load_state, save_state
+from eval_suite.backbones.checkpoint import load_state, save_state, state_sha256
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import DivergenceError
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.core.store import atomic_write, exclusive
-from eval_suite.data.coco import CaptionSet
+from eval_suite.data.coco import CaptionSet, open_captions
+from eval_suite.tasks.base import Fit
 from eval_suite.tasks.caption.corpus import (
     Corpus,
     FeatureBatches,
@@ -28,6 +29,7 @@ from eval_suite.tasks.caption.corpus import (
 from eval_suite.tasks.caption.features import cached_features
 from eval_suite.tasks.caption.model import Captioner, pooled_features
 from eval_suite.tasks.caption.options import CaptionOptions
+from eval_suite.tasks.caption.splits import data_info, resolved, say, warn_of
 from eval_suite.tasks.caption.storage import (
     fit_digest,
     fitted_weights,
@@ -47,6 +49,17 @@ class Row(NamedTuple):
     epoch: int
     loss: float
     seconds: float
+
+
+def fit(backbone: Backbone, options: CaptionOptions, runtime: RuntimeOptions, seed: int, folder: Path) -> Fit:
+    """Fit the decoder to the captions of the training split, or load it where that was done before."""
+    captions = open_captions(options.data, resolved(options).train_split)
+    warn_of(captions)
+    captioner = fit_captioner(
+        backbone, captions, options, runtime=runtime, seed=seed, folder=folder, report=say
+    )
+    backbone.card.fitted_sha256["captioner"] = state_sha256(fitted_weights(captioner, options))
+    return Fit(captioner, data_info(captions, captions, captioner.unreadable))
 
 
 def fit_captioner(

@@ -1,14 +1,28 @@
 """Captions of a set of images: features batch by batch, then one search over the whole batch."""
 
+from pathlib import Path
+
 import torch
 
 from eval_suite.backbones.inference import autocast, evaluation_batches, place
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import RuntimeOptions, progress
-from eval_suite.data.coco import CaptionSet
+from eval_suite.data.coco import CaptionSet, open_captions
 from eval_suite.tasks.caption.model import Captioner, pooled_features
 from eval_suite.tasks.caption.options import CaptionOptions
+from eval_suite.tasks.caption.predictions import write_results
 from eval_suite.tasks.caption.search import SearchOptions, beam_search
+
+
+def predict(captioner: Captioner, options: CaptionOptions, runtime: RuntimeOptions, folder: Path) -> Path:
+    """Write a caption of every readable image to ``predictions.json`` (COCO results)."""
+    captions = open_captions(options.data, options.split).subset(options.limit)
+    found = generate(captioner, captions, options, runtime)
+    if not found:
+        raise EvalSuiteError(f"none of the {len(captions)} images of {options.data} could be read")
+    path = folder / "predictions.json"
+    write_results(path, found)
+    return path
 
 
 def generate(

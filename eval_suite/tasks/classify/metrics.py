@@ -1,9 +1,14 @@
-"""Classification metrics from logits (numpy only)."""
+"""What classification measures, from logits (numpy only)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.calibration import Labels, Logits, log_softmax
+from eval_suite.core.metrics import MetricKind
+
+NLL = MetricKind("nll", "NLL", higher_is_better=False, unit="nats")
+MEAN_CLASS_ACCURACY = MetricKind("mean_class_accuracy", "Mean per-class accuracy")
+CLASS_ACCURACY = MetricKind("class_accuracy", "Accuracy")
 
 
 def negative_log_likelihood(logits: Logits, labels: Labels) -> NDArray[np.float64]:

@@ -9,8 +9,7 @@ from eval_suite.core.records import Example
 from eval_suite.data.decoding import open_item, to_rgb
 from eval_suite.data.pictures import picture_name, save_pictures, spread_evenly
 from eval_suite.data.voc import VocIndex
-from eval_suite.tasks.detect.matching import Detections, rank
-from eval_suite.tasks.detect.score import objects_of
+from eval_suite.tasks.detect.matching import Detections, objects_of, rank
 
 SHOWN = 4
 SURE = 0.3

@@ -12,14 +12,19 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.core.errors import DivergenceError, InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process, process_count, progress
 from eval_suite.core.store import atomic_write, write_json
-from eval_suite.data.voc import VocIndex
+from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.tasks.base import Fit
+from eval_suite.tasks.detect.models import build_detector
 from eval_suite.tasks.detect.openmmlab import make_runner, optim_wrapper_at, quiet
 from eval_suite.tasks.detect.options import TITLES, DetectOptions
 from eval_suite.tasks.detect.pipeline import BoxData, training_loader, training_transforms, without_difficult
+from eval_suite.tasks.detect.predict import FittedDetectors
 
 VERSION = 1
 """Goes up whenever the same options fit another detector."""
@@ -36,6 +41,29 @@ class Fitted(NamedTuple):
 
     model: nn.Module
     loss: float
+
+
+def fit(backbone: Backbone, options: DetectOptions, runtime: RuntimeOptions, seed: int, folder: Path) -> Fit:
+    """Fine-tune each detector in a folder of its own; the backbone's card tells what it was given and what came of it."""
+    # What could stop a later detector, or the predictions, is looked for before hours are spent on fitting.
+    for detector in options.detectors:
+        images_per_process(detector, options)
+    open_voc(options.data, options.split)
+    index = open_voc(options.data, options.train_split, purpose="train")
+    card = backbone.card
+    # Likewise every detector is put together first: not each takes any backbone.
+    built = {
+        detector: build_detector(detector, backbone, len(index.classes), options, seed=seed)
+        for detector in options.detectors
+    }
+    models: dict[str, nn.Module] = {}
+    for detector, made in built.items():
+        card.load.notes.append(made.loaded)
+        models[detector] = fit_detector(
+            made.model, detector, index, options, runtime, card=card, seed=seed, folder=folder / detector
+        ).model
+        card.fitted_sha256[detector] = state_sha256(models[detector].state_dict())
+    return Fit(FittedDetectors(models, card.name), index.about(index, []).info(len(index)))
 
 
 def images_per_process(detector: str, options: DetectOptions) -> int:

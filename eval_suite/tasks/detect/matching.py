@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.data.voc import VocIndex
+
 IOU = 0.5
 
 
@@ -48,6 +50,11 @@ class Ranking(NamedTuple):
     scores: NDArray[np.float64]
     objects: NDArray[np.int64]
     objects_in: NDArray[np.int64]
+
+
+def objects_of(index: VocIndex) -> Objects:
+    """The objects of an index, as the matching takes them."""
+    return Objects(index.image, index.labels, index.boxes.astype(np.float64), index.difficult)
 
 
 def rank(

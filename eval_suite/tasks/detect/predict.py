@@ -1,6 +1,7 @@
 """Running a detector over images."""
 
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +11,21 @@ from torch import nn
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, progress
-from eval_suite.data.voc import VocIndex
+from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.tasks.detect.matching import Detections
 from eval_suite.tasks.detect.openmmlab import quiet
-from eval_suite.tasks.detect.options import DetectOptions
+from eval_suite.tasks.detect.options import TITLES, DetectOptions
 from eval_suite.tasks.detect.pipeline import BoxData, evaluation_batches, evaluation_transforms
+from eval_suite.tasks.detect.predictions import write_detections, write_run
+
+PREDICTIONS = "predictions"
+
+
+class FittedDetectors(NamedTuple):
+    """What `predict` runs: the detectors by name, and the name of their backbone."""
+
+    models: dict[str, nn.Module]
+    backbone: str
 
 
 class Predicted(NamedTuple):
@@ -22,6 +33,23 @@ class Predicted(NamedTuple):
 
     detections: Detections
     failed: list[str]
+
+
+def predict(fitted: FittedDetectors, options: DetectOptions, runtime: RuntimeOptions, folder: Path) -> Path:
+    """Write ``predictions/<detector>.json``, COCO's results, and which images they are of."""
+    everything = open_voc(options.data, options.split)
+    index = everything.subset(options.limit)
+    target = folder / PREDICTIONS
+    failed: list[str] = []
+    for detector, model in fitted.models.items():
+        label = f"{TITLES[detector]} {fitted.backbone}"
+        found = predict_detector(model, detector, index, options, runtime, label=label)
+        failed = found.failed
+        write_detections(target / f"{detector}.json", index, found.detections)
+    for other in set(TITLES) - set(fitted.models):
+        (target / f"{other}.json").unlink(missing_ok=True)
+    write_run(target, everything.about(index, failed), index, failed)
+    return target
 
 
 def predict_detector(

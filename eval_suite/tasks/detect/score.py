@@ -1,18 +1,20 @@
-"""One detector's detections and the ground truth to metrics, curves and per-image outcomes."""
+"""Detections and the ground truth to metrics, curves and per-image outcomes."""
 
-from typing import NamedTuple
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.conventions import BOXES, BOXES_OF_DETECTOR, VOC_BOXES
-from eval_suite.core.metrics import bounds
-from eval_suite.core.records import Curve, Metric
+from eval_suite.core.errors import InputError
+from eval_suite.core.metrics import Bounds, MetricSet, bounds
+from eval_suite.core.predictions import About
+from eval_suite.core.records import Curve, Param
 from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
-from eval_suite.data.voc import VocIndex
-from eval_suite.tasks.detect.coco import coco_precision
-from eval_suite.tasks.detect.matching import Detections, Objects, Ranking, rank
-from eval_suite.tasks.detect.metrics import (
+from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.tasks.base import Score
+from eval_suite.tasks.detect.average_precision import (
     VARIANTS,
     classes_with_objects,
     envelope_at,
@@ -20,70 +22,99 @@ from eval_suite.tasks.detect.metrics import (
     mean_ap,
     precision_recall,
 )
+from eval_suite.tasks.detect.coco import coco_precision
+from eval_suite.tasks.detect.examples import write_examples
+from eval_suite.tasks.detect.matching import Detections, Ranking, objects_of, rank
+from eval_suite.tasks.detect.metrics import (
+    CLASS_AP,
+    COCO_AP,
+    COCO_IOUS,
+    HEADLINE_PLUS_ONE,
+    MEAN_AP,
+    detector_params,
+    titled,
+)
+from eval_suite.tasks.detect.options import TITLES
+from eval_suite.tasks.detect.predictions import IMAGES, read_detections, read_run
 
-CURVE = "precision-recall"
 # Quotients, as recalls are, so that a recall of 7 in 10 reaches 0.7; `linspace` has 0.7000000000000001.
 _RECALLS = np.arange(101) / 100
 _RESAMPLES = 200
 _NOTHING = "the images show no object that is not difficult"
 
 
-class DetectorScore(NamedTuple):
-    """What is said of one detector; names begin with its title where it has one."""
+def score(predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
+    """Metrics of a folder that `predict` wrote, of one file in it, or of an external file of COCO results.
 
-    metrics: list[Metric]
-    curves: list[Curve]
-    outcomes: dict[str, NDArray[np.float64]]
+    The ground truth is ``truth``, else the options' data. A file's name tells the detector, and ``images.json`` next to
+    it which images it is of; without that list every image of the split counts as predicted on.
+
+    Raises:
+        InputError: if there is no truth, or the predictions do not belong to it.
+    """
+    spec = truth or options.data
+    if not spec:
+        raise InputError(f"{predictions} holds detections only; give the ground truth as --truth voc:PATH")
+    index, about, files, listed = _scope(predictions, open_voc(spec, options.split))
+    found = {name: read_detections(path, index) for name, path in files.items()}
+    if not listed:
+        _warn_of_empty(predictions, index, next(iter(found.values())))
+    scores = [score_detector(each, index, name) for name, each in found.items()]
+    into = MetricSet([each.metrics.pop(0) for each in scores])
+    for each in scores:
+        into.extend(each)
+    return Score(
+        into,
+        about.info(len(index)),
+        examples=write_examples(folder, index, found, TITLES) if folder is not None else [],
+        ids=index.ids,
+    )
 
 
-def score_detector(detections: Detections, index: VocIndex, title: str = "") -> DetectorScore:
-    """All metrics of a detector.
+def score_detector(detections: Detections, index: VocIndex, detector: str = "") -> MetricSet:
+    """All metrics of a detector, the paper's headline first.
 
     Args:
         detections: its detections.
         index: the images that were predicted on, with their objects.
-        title: the detector's name, put before the names of metrics and curves.
+        detector: its name, a key of `TITLES`; empty where it is not known.
     """
-    prefix = f"{title} " if title else ""
+    into, params = MetricSet(), detector_params(detector)
     objects = objects_of(index)
     rankings = {
-        words: rank(detections, objects, len(index), len(index.classes), plus_one=plus_one)
-        for words, plus_one in BOXES.items()
+        plus_one: rank(detections, objects, len(index), len(index.classes), plus_one=plus_one)
+        for plus_one in (True, False)
     }
-    first = BOXES_OF_DETECTOR.get(title, VOC_BOXES)
-    conventions = sorted(BOXES, key=lambda words: words != first)
-    metrics = [
-        _mean_ap(prefix, variant, words, rankings[words], len(index))
-        for words in conventions
-        for variant in VARIANTS
-    ]
-    metrics += _coco(prefix, detections, index)
-    ranking = rankings[VOC_BOXES]
+    first = HEADLINE_PLUS_ONE.get(detector, True)
+    for plus_one in (first, not first):
+        for variant in VARIANTS:
+            _mean_ap(
+                into, {**params, "variant": variant, "plus_one": plus_one}, rankings[plus_one], len(index)
+            )
+    _coco(into, params, detections, index)
+    ranking = rankings[True]
     present = classes_with_objects(ranking)
-    metrics += [
-        Metric(
-            name=f"{prefix}AP ({variant}, {VOC_BOXES})",
-            value=measure(precision_recall(ranking, label)),
-            higher_is_better=True,
-            n=int(ranking.objects[label]),
-            subset=index.classes[label],
-        )
-        for variant, measure in VARIANTS.items()
-        for label in present
-    ]
-    outcomes = {f"{prefix}mAP (area, {first})": image_influence(rankings[first])} if len(present) else {}
-    return DetectorScore(metrics, _curves(prefix, ranking, index.classes), outcomes)
+    for variant, measure in VARIANTS.items():
+        for label in present:
+            into.add(
+                CLASS_AP,
+                measure(precision_recall(ranking, label)),
+                int(ranking.objects[label]),
+                {**params, "variant": variant, "plus_one": True},
+                subset=index.classes[label],
+            )
+    if len(present):
+        tested = MEAN_AP.id(**params, variant="area", plus_one=first)
+        into.outcomes[tested] = image_influence(rankings[first])
+    into.curves += _curves(detector, ranking, index.classes)
+    return into
 
 
-def objects_of(index: VocIndex) -> Objects:
-    """The objects of an index, as the matching takes them."""
-    return Objects(index.image, index.labels, index.boxes.astype(np.float64), index.difficult)
-
-
-def _mean_ap(prefix: str, variant: str, words: str, ranking: Ranking, images: int) -> Metric:
-    name = f"{prefix}mAP ({variant}, {words})"
+def _mean_ap(into: MetricSet, params: dict[str, Param], ranking: Ranking, images: int) -> None:
     if not len(classes_with_objects(ranking)):
-        return Metric(name=name, value=None, higher_is_better=True, n=images, reason=_NOTHING)
+        into.missing(MEAN_AP, images, _NOTHING, params)
+        return
+    variant = str(params["variant"])
     if variant == "area":
         low, high = bootstrap_mean(image_influence(ranking))
         interval = Interval(max(0.0, low), min(1.0, high))
@@ -95,31 +126,17 @@ def _mean_ap(prefix: str, variant: str, words: str, ranking: Ranking, images: in
 
         interval = bootstrap_normal(resampled, images, bounds=Interval(0.0, 1.0), resamples=_RESAMPLES)
         method = "normal approximation with the standard error of a bootstrap over images"
-    return Metric(
-        name=name,
-        value=mean_ap(ranking, variant),
-        higher_is_better=True,
-        n=images,
-        **bounds(interval, method)._asdict(),
-    )
+    into.add(MEAN_AP, mean_ap(ranking, variant), images, params, uncertainty=bounds(interval, method))
 
 
-def _coco(prefix: str, detections: Detections, index: VocIndex) -> list[Metric]:
+def _coco(into: MetricSet, params: dict[str, Param], detections: Detections, index: VocIndex) -> None:
     found = coco_precision(detections, index)
-    values = found or (None, None, None)
-    return [
-        Metric(
-            name=f"{prefix}{name}",
-            value=value,
-            higher_is_better=True,
-            n=len(index),
-            reason=None if found else _NOTHING,
-        )
-        for name, value in zip(("COCO AP (IoU 0.50:0.95)", "COCO AP50", "COCO AP75"), values, strict=True)
-    ]
+    for iou, value in zip(COCO_IOUS, found or (None, None, None), strict=True):
+        reason = None if found else _NOTHING
+        into.add(COCO_AP, value, len(index), {**params, "iou": iou}, uncertainty=Bounds(reason=reason))
 
 
-def _curves(prefix: str, ranking: Ranking, classes: list[str]) -> list[Curve]:
+def _curves(detector: str, ranking: Ranking, classes: list[str]) -> list[Curve]:
     """The mean over classes of the interpolated precision, and each class's own; 0 from where no score reaches the recall."""
     present = classes_with_objects(ranking)
     if not len(present):
@@ -129,7 +146,7 @@ def _curves(prefix: str, ranking: Ranking, classes: list[str]) -> list[Curve]:
     named += [(classes[label], values) for label, values in zip(present, each, strict=True)]
     return [
         Curve(
-            name=f"{prefix}{CURVE} ({name})",
+            name=titled(f"precision-recall ({name})", detector),
             x=_RECALLS.tolist(),
             y=values.round(5).tolist(),
             x_label="recall",
@@ -137,3 +154,45 @@ def _curves(prefix: str, ranking: Ranking, classes: list[str]) -> list[Curve]:
         )
         for name, values in named
     ]
+
+
+class _Scope(NamedTuple):
+    """The images to score on, what is said of them, the files by detector ('' for one not known), and whether a list told."""
+
+    images: VocIndex
+    about: About
+    files: dict[str, Path]
+    listed: bool
+
+
+def _scope(predictions: Path, index: VocIndex) -> _Scope:
+    if predictions.is_dir():
+        folder = predictions
+        files = {name: folder / f"{name}.json" for name in TITLES if (folder / f"{name}.json").is_file()}
+        if not files:
+            raise InputError(f"expected {', '.join(TITLES)} as .json in {folder}, found none of them")
+    else:
+        folder = predictions.parent
+        files = {predictions.stem if predictions.stem in TITLES else "": predictions}
+        if not (folder / IMAGES).is_file():
+            return _Scope(index, index.about(index, []), files, False)
+    run = read_run(folder)
+    place = {item: i for i, item in enumerate(index.ids)}
+    strange = [item for item in run.ids if item not in place]
+    if strange:
+        raise InputError(
+            f"{len(strange):,} images of {predictions} are not in {index.spec} ({index.split}), first: '{strange[0]}'; "
+            "name the split they are of with --split"
+        )
+    return _Scope(index.select(np.array([place[item] for item in run.ids])), run.about, files, True)
+
+
+def _warn_of_empty(predictions: Path, index: VocIndex, found: Detections) -> None:
+    """Nothing found in an image and an image not looked at are the same to a file without a list of images."""
+    empty = len(index) - len(np.unique(found.image))
+    if empty:
+        print(
+            f"warning: {empty:,} of {len(index):,} images of {index.spec} ({index.split}) have no detection in {predictions}; "
+            "they are scored as looked at, so all their objects count as missed",
+            file=sys.stderr,
+        )

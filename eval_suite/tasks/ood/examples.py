@@ -9,8 +9,8 @@ from PIL import Image
 
 from eval_suite.core.records import Example
 from eval_suite.data.pictures import picture_name, save_pictures, spread_evenly
-from eval_suite.tasks.ood.metrics import threshold_accepting_95
 from eval_suite.tasks.ood.predictions import Predictions
+from eval_suite.tasks.ood.rates import threshold_accepting_95
 from eval_suite.tasks.ood.scores import MAX_SOFTMAX
 
 SHOWN = 2

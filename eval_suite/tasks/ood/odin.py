@@ -15,7 +15,7 @@ from torch import Tensor
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
 from eval_suite.data.loading import Batch
-from eval_suite.tasks.ood.metrics import detection
+from eval_suite.tasks.ood.rates import detection
 
 TEMPERATURES = (1.0, 10.0, 100.0, 1000.0)
 EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004)

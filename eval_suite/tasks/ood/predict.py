@@ -1,7 +1,8 @@
 """Running a backbone over the in-distribution set and every outlier set: one pass over each, for all scores."""
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -17,13 +18,11 @@ from eval_suite.tasks.ood.confidences import Confidence, FitOptions, TrainingFea
 from eval_suite.tasks.ood.examples import KNOWN, SHOWN, Pictures
 from eval_suite.tasks.ood.features import Outputs, last_layer, run_over
 from eval_suite.tasks.ood.odin import EPSILONS, TEMPERATURES, OdinSettings, tuned
-from eval_suite.tasks.ood.predictions import Outliers, Predictions, Scores
+from eval_suite.tasks.ood.options import OodOptions
+from eval_suite.tasks.ood.predictions import Outliers, Predictions, Scores, write_predictions
 from eval_suite.tasks.ood.score import require_enough
 from eval_suite.tasks.ood.scores import ODIN, SCORES
 from eval_suite.tasks.ood.sets import ImageSet, NoiseSet, Place, image_set, outlier_set
-
-if TYPE_CHECKING:
-    from eval_suite.tasks.ood.options import OodOptions
 
 
 class Ran(NamedTuple):
@@ -40,7 +39,16 @@ class _Scored(NamedTuple):
     failed: list[str]
 
 
-def run_sets(backbone: Backbone, options: "OodOptions", runtime: RuntimeOptions) -> Ran:
+def predict(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions, folder: Path) -> Path:
+    """Write every score of every image of all sets to ``predictions.npz``, and a few images to show."""
+    found, pictures = run_sets(backbone, options, runtime)
+    path = folder / "predictions.npz"
+    write_predictions(path, found)
+    pictures.save(folder)
+    return path
+
+
+def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -> Ran:
     """Every score of every image of all sets.
 
     Raises:
@@ -91,7 +99,7 @@ def run_sets(backbone: Backbone, options: "OodOptions", runtime: RuntimeOptions)
 class _Runner:
     """What every pass shares: the backbone in its place, what the scores were fitted to, and the pictures gathered."""
 
-    def __init__(self, backbone: Backbone, options: "OodOptions", runtime: RuntimeOptions) -> None:
+    def __init__(self, backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -> None:
         device = runtime.resolve_device()
         self.backbone, self.options, self.precision = place(backbone, device), options, runtime.precision
         self.place = Place(backbone.card, runtime, device, options.strict)

@@ -1,17 +1,36 @@
 """From confidences to the metrics of a record: each set, their mean, and the mean without noise, with intervals."""
 
-from collections.abc import Iterator
+import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.calibration import confidence_and_correctness
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import rate_bounds
-from eval_suite.core.records import Metric
+from eval_suite.core.metrics import CALIBRATION_BINS, ECE, Bounds, MetricKind, MetricSet, rate_bounds
+from eval_suite.core.records import Curve, DataInfo, Params
 from eval_suite.core.runtime import derive_seed
 from eval_suite.core.statistics import Interval
+from eval_suite.data.truth import true_labels
+from eval_suite.tasks.base import Score, TaskOptions
+from eval_suite.tasks.ood.examples import examples
 from eval_suite.tasks.ood.metrics import (
+    ACCURACY,
+    AUPR_IN,
+    AUPR_OUT,
+    AUROC,
+    FPR,
+    OOD_CONFIDENCE,
+    REFERENCE_AUPR_IN,
+    REFERENCE_AUPR_OUT,
+    REFERENCE_TNR,
+    TNR,
+    params_of,
+)
+from eval_suite.tasks.ood.predictions import Predictions, read_predictions
+from eval_suite.tasks.ood.rates import (
     Detection,
     Ranking,
     detection_from_counts,
@@ -20,31 +39,36 @@ from eval_suite.tasks.ood.metrics import (
     placements,
     rank,
 )
-from eval_suite.tasks.ood.predictions import Predictions
-from eval_suite.tasks.ood.scores import MAX_SOFTMAX, score_title
-
-AUROC = "AUROC"
-TNR = "TNR@TPR95 (ID positive)"
-ACCURACY = "Detection accuracy"
-AUPR_IN = "AUPR-In (average precision)"
-AUPR_OUT = "AUPR-Out (average precision)"
-FPR = "FPR95 (OOD positive)"
-REFERENCE_TNR = "TNR@TPR95 (ODIN's reference code)"
-REFERENCE_AUPR_IN = "AUPR-In (ODIN's reference code)"
-REFERENCE_AUPR_OUT = "AUPR-Out (ODIN's reference code)"
-WITHOUT_NOISE = "without noise"
+from eval_suite.tasks.ood.scores import MAX_SOFTMAX
 
 FEWEST_KNOWN, FEWEST_OUTLIERS = 20, 5
 RESAMPLES = 500
-_FIELDS = dict(zip((TNR, AUROC, ACCURACY, AUPR_IN, AUPR_OUT, FPR), Detection._fields, strict=True))
+HISTOGRAM_BINS = 20
+KNOWN_HISTOGRAM = "Confidence on in-distribution images"
+_FAILED_NAMED = 100
+_FIELDS = dict(
+    zip([kind.key for kind in (TNR, AUROC, ACCURACY, AUPR_IN, AUPR_OUT, FPR)], Detection._fields, strict=True)
+)
 _REPORTED = (AUROC, TNR, ACCURACY, AUPR_IN, AUPR_OUT, FPR)
 _PER_CHUNK = 1_000_000
 _RESAMPLING = 0x00D201  # purpose of `derive_seed`
 
 
-def metric_name(metric: str, score: str, *, without_noise: bool = False) -> str:
-    """A metric's full name: what is measured, on which score, and whether noise sets are left out of the mean."""
-    return f"{metric}, {score_title(score)}" + (f", {WITHOUT_NOISE}" if without_noise else "")
+def score(predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None) -> Score:
+    """Metrics of a predictions file; ``truth`` (KIND:PATH) gives the labels where the file has none.
+
+    Raises:
+        InputError: if there are too few items, or the file does not belong to the truth.
+    """
+    found = read_predictions(predictions)
+    first = next(iter(found.scores))
+    counts = {name: len(each.scores[first]) for name, each in found.outliers.items()}
+    require_enough(len(found.scores[first]), counts, str(predictions))
+    labels = _labels(found, predictions, truth, options.split if options else None)
+    metrics = detection_metrics(found)
+    metrics.extend(_over_confidence(found, labels))
+    metrics.curves += _histograms(found)
+    return Score(metrics, _data(found), examples=examples(folder, found) if folder else [], ids=found.ids)
 
 
 def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
@@ -63,22 +87,23 @@ def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
             )
 
 
-def detection_metrics(found: Predictions) -> list[Metric]:
+def detection_metrics(found: Predictions) -> MetricSet:
     """Six metrics of every score: the mean over the sets, the mean without noise, and each set.
 
     Intervals are percentiles of a bootstrap that resamples in-distribution items and each outlier set apart; the
     same in-distribution resamples serve every set, as the same items do.
     """
     draws = _Draws(found)
-    metrics: list[Metric] = []
+    into = MetricSet()
     for score in found.scores:
         sets = {name: _measure(found, draws, name, score) for name in found.outliers}
         note = found.settings.get(score, "")
         for metric in _REPORTED:
-            metrics += _rows(sets, _natural(found), metric, score, note)
+            _rows(into, sets, _non_noise(found), metric, score, note)
         if score == MAX_SOFTMAX and found.logits is not None:
-            metrics += _reference_rows(found, found.logits.shape[1])
-    return metrics
+            _reference_rows(into, found, found.logits.shape[1])
+    into.outcomes |= auroc_outcomes(found)
+    return into
 
 
 def auroc_outcomes(found: Predictions) -> dict[str, NDArray[np.float64]]:
@@ -90,11 +115,11 @@ def auroc_outcomes(found: Predictions) -> dict[str, NDArray[np.float64]]:
     outcomes = {}
     for score, known in found.scores.items():
         shares = {name: placements(known, each.scores[score]) for name, each in found.outliers.items()}
-        outcomes[metric_name(AUROC, score)] = np.mean(list(shares.values()), axis=0)
-        natural = _natural(found)
-        if natural:
-            mean = np.mean([shares[name] for name in natural], axis=0)
-            outcomes[metric_name(AUROC, score, without_noise=True)] = mean
+        outcomes[AUROC.id(**params_of(score))] = np.mean(list(shares.values()), axis=0)
+        non_noise = _non_noise(found)
+        if non_noise:
+            mean = np.mean([shares[name] for name in non_noise], axis=0)
+            outcomes[AUROC.id(**params_of(score, without_noise=True))] = mean
     return outcomes
 
 
@@ -155,27 +180,40 @@ def _running(counts: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 
 def _rows(
-    sets: dict[str, _Measured], natural: list[str], metric: str, score: str, note: str
-) -> Iterator[Metric]:
-    name = metric_name(metric, score)
-    yield _row(metric, name, list(sets.values()), note)
-    if natural:
-        chosen = [sets[each] for each in natural]
-        yield _row(metric, metric_name(metric, score, without_noise=True), chosen, note)
+    into: MetricSet,
+    sets: dict[str, _Measured],
+    non_noise: list[str],
+    kind: MetricKind,
+    score: str,
+    note: str,
+) -> None:
+    params = params_of(score)
+    _row(into, kind, params, list(sets.values()), note)
+    if non_noise:
+        chosen = [sets[each] for each in non_noise]
+        _row(into, kind, params_of(score, without_noise=True), chosen, note)
     for subset, each in sets.items():
-        yield _row(metric, name, [each], note, subset)
+        _row(into, kind, params, [each], note, subset)
 
 
-def _row(metric: str, name: str, sets: list[_Measured], note: str, subset: str | None = None) -> Metric:
+def _row(
+    into: MetricSet,
+    kind: MetricKind,
+    params: Params,
+    sets: list[_Measured],
+    note: str,
+    subset: str | None = None,
+) -> None:
     """The mean of a metric over some sets, or its value on one; the note on the score goes to the method."""
     n = sets[0].known + sum(each.outliers for each in sets)
-    if metric == FPR and (few := [each.outliers for each in sets if each.outliers < FEWEST_KNOWN]):
+    if kind is FPR and (few := [each.outliers for each in sets if each.outliers < FEWEST_KNOWN]):
         reason = f"{few[0]} outliers are too few to find the threshold that rejects 95 % of them"
-        return Metric(name=name, value=None, higher_is_better=False, n=n, subset=subset, reason=reason)
-    field = _FIELDS[metric]
+        into.missing(kind, n, reason, params, subset=subset)
+        return
+    field = _FIELDS[kind.key]
     value = float(np.mean([getattr(each.value, field) for each in sets]))
     means = np.mean([getattr(each.resampled, field) for each in sets], axis=0)
-    if metric == ACCURACY:
+    if kind is ACCURACY:
         # The best threshold of a resample fits it better than the sample's fits the sample.
         half = 1.96 * float(means.std(ddof=1))
         interval = Interval(max(0.5, value - half), min(1.0, value + half))
@@ -186,24 +224,17 @@ def _row(metric: str, name: str, sets: list[_Measured], note: str, subset: str |
     fewest = min(min(each.known, each.outliers) for each in sets)
     found = rate_bounds(interval, method, value, fewest)
     over = "" if subset else f"mean over {len(sets)} outlier set{'s' if len(sets) > 1 else ''}; "
-    return Metric(
-        name=name,
-        value=value,
-        higher_is_better=metric != FPR,
-        n=n,
-        interval=found.interval,
-        method=f"{over}{found.method}" + (f"; score: {note}" if note else ""),
-        subset=subset,
-    )
+    method = f"{over}{found.method}" + (f"; score: {note}" if note else "")
+    into.add(kind, value, n, params, subset=subset, uncertainty=Bounds(found.interval, method))
 
 
-def _reference_rows(found: Predictions, classes: int) -> Iterator[Metric]:
+def _reference_rows(into: MetricSet, found: Predictions, classes: int) -> None:
     """The numbers that ODIN's code would print, for each set and as the mean over the sets."""
     known, lowest = found.scores[MAX_SOFTMAX], 1 / classes
     sets = {key: each.scores[MAX_SOFTMAX] for key, each in found.outliers.items()}
     areas = {key: odin_reference_aupr(known, values, lowest) for key, values in sets.items()}
     by_rates = "100,000 thresholds; precision of as many outliers as in-distribution items"
-    for metric, values, method, undefined in (
+    for kind, values, method, undefined in (
         (
             REFERENCE_TNR,
             {key: odin_reference_tnr(known, values, lowest) for key, values in sets.items()},
@@ -222,18 +253,98 @@ def _reference_rows(found: Predictions, classes: int) -> Iterator[Metric]:
         mean = float(np.mean(defined)) if len(defined) == len(values) else None
         for subset, value in [(None, mean), *values.items()]:
             items = sets.values() if subset is None else [sets[subset]]
-            yield Metric(
-                name=metric_name(metric, MAX_SOFTMAX),
-                value=value,
-                higher_is_better=True,
-                n=len(known) + sum(map(len, items)),
-                method=method,
+            into.add(
+                kind,
+                value,
+                len(known) + sum(map(len, items)),
+                params_of(MAX_SOFTMAX),
                 subset=subset,
-                reason=None if value is not None else undefined,
+                uncertainty=Bounds(method=method, reason=None if value is not None else undefined),
             )
 
 
-def _natural(found: Predictions) -> list[str]:
+def _non_noise(found: Predictions) -> list[str]:
     """The sets that are not noise, where there are both sorts."""
-    natural = [name for name, each in found.outliers.items() if not each.noise]
-    return natural if len(natural) < len(found.outliers) else []
+    names = [name for name, each in found.outliers.items() if not each.noise]
+    return names if len(names) < len(found.outliers) else []
+
+
+def confidence_histogram_name(outlier_set: str) -> str:
+    """Name of the curve that holds an outlier set's confidences."""
+    return f"Confidence on outliers: {outlier_set}"
+
+
+def _labels(found: Predictions, path: Path, truth: str | None, split: str | None) -> NDArray[np.int64] | None:
+    if truth is None:
+        labels = found.labels
+    else:
+        items = len(next(iter(found.scores.values())))
+        labels = true_labels(truth, split, ids=found.ids, items=items, about=found.about, path=path).labels
+    if labels is not None and found.logits is not None:
+        classes = found.logits.shape[1]
+        if labels.min() < 0 or labels.max() >= classes:
+            raise InputError(
+                f"expected labels in 0..{classes - 1} in {path}, found {labels.min()}..{labels.max()}"
+            )
+    return labels
+
+
+def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> MetricSet:
+    into, n = MetricSet(), len(next(iter(found.scores.values())))
+    if found.logits is None or labels is None:
+        into.missing(ECE, n, "the predictions hold no logits and labels", {"bins": CALIBRATION_BINS})
+    else:
+        into.calibration(*confidence_and_correctness(found.logits, labels))
+    if MAX_SOFTMAX not in found.scores:
+        return into
+    means = {name: each.scores[MAX_SOFTMAX] for name, each in found.outliers.items()}
+    into.add(
+        OOD_CONFIDENCE,
+        float(np.mean([values.mean() for values in means.values()])),
+        sum(len(values) for values in means.values()),
+        uncertainty=Bounds(method=f"mean over {len(means)} outlier sets"),
+    )
+    for name, values in means.items():
+        into.mean_rate(OOD_CONFIDENCE, values, outcome=None, subset=name)
+    return into
+
+
+def _histograms(found: Predictions) -> list[Curve]:
+    if MAX_SOFTMAX not in found.scores:
+        return []
+    confidences = {KNOWN_HISTOGRAM: found.scores[MAX_SOFTMAX]}
+    for name, each in found.outliers.items():
+        confidences[confidence_histogram_name(name)] = each.scores[MAX_SOFTMAX]
+    edges = np.linspace(0, 1, HISTOGRAM_BINS + 1)
+    centres = [round(float(x), 6) for x in (edges[1:] + edges[:-1]) / 2]
+    return [
+        Curve(
+            name=name,
+            x=centres,
+            y=[float(share) for share in np.histogram(values, edges)[0] / len(values)],
+            x_label="max softmax",
+            y_label="share of images, %",
+        )
+        for name, values in confidences.items()
+    ]
+
+
+def _data(found: Predictions) -> DataInfo:
+    """All sets as one, since what is compared between backbones depends on every one of them."""
+    first = next(iter(found.scores))
+    parts = [found.about.info(len(found.scores[first]))]
+    parts += [each.about.info(len(each.scores[first])) for each in found.outliers.values()]
+    digest = hashlib.sha256()
+    for name, part in zip(["", *found.outliers], parts, strict=True):
+        digest.update(f"{name}\0{part.sha256}\0{part.n_scored}\0".encode())
+    sets = f"{len(found.outliers)} outlier set{'s' if len(found.outliers) > 1 else ''}"
+    return DataInfo(
+        name=f"{parts[0].name} and {sets} ({', '.join(found.outliers)})",
+        split=parts[0].split,
+        n_available=sum(part.n_available for part in parts),
+        n_requested=sum(part.n_requested for part in parts),
+        n_scored=sum(part.n_scored for part in parts),
+        n_failed=sum(part.n_failed for part in parts),
+        failed=[item for part in parts for item in part.failed][:_FAILED_NAMED],
+        sha256=digest.hexdigest(),
+    )

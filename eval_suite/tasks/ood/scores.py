@@ -120,5 +120,6 @@ def require_scores(names: list[str]) -> list[str]:
 
 
 def score_title(name: str) -> str:
-    """What metrics call a score; its own name where it was made elsewhere."""
-    return SCORES[name].title if name in SCORES else name
+    """What metrics call a score, spelled with ``-`` or ``_``; its own name where it is external."""
+    known = name.replace("_", "-")
+    return SCORES[known].title if known in SCORES else name

@@ -1,66 +1,59 @@
-"""Which predictions count as errors, and what a curve of them amounts to (numpy only)."""
+"""What robustness measures."""
 
-import numpy as np
-from numpy.typing import NDArray
+from eval_suite.core.metrics import MetricKind
+from eval_suite.core.records import Param
 
-
-def in_none_of(predicted: NDArray[np.integer], accepted: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Whether a prediction is none of the accepted classes.
-
-    Args:
-        predicted: (n, ...) class indices.
-        accepted: (n, k) classes that count as right, e.g. the label, or the two classes of a mixed image.
-
-    Returns:
-        (n, ...) booleans.
-    """
-    shape = (len(accepted),) + (1,) * (predicted.ndim - 1)
-    right = np.zeros(predicted.shape, bool)
-    for column in accepted.T:
-        right |= predicted == column.reshape(shape)
-    return ~right
+MIXES = {"mixup": "Mixup", "cutmix": "CutMix"}
 
 
-def trapezoid_weights(grid: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Weights that turn values on a grid into their mean over its range, by the trapezoid rule.
-
-    The area under a curve over [0, 1] is ``values @ weights``; so it also is the mean over items of each item's own
-    area, which is what paired comparisons need.
-
-    Args:
-        grid: (p,) ascending, at least one point.
-
-    Returns:
-        (p,) at least 0, with sum 1; a single point weighs 1.
-
-    Raises:
-        ValueError: if the grid is empty or does not ascend.
-    """
-    grid = np.asarray(grid, np.float64)
-    if grid.size == 0 or (np.diff(grid) <= 0).any():
-        raise ValueError(f"expected an ascending grid, found {grid.tolist()}")
-    if grid.size == 1:
-        return np.ones(1)
-    gaps = np.diff(grid)
-    weights = np.zeros(grid.size)
-    weights[:-1] += gaps / 2
-    weights[1:] += gaps / 2
-    return weights / (grid[-1] - grid[0])
+def _fgsm(epsilon: str, loss: str = "") -> str:
+    return f"Top-1 error under FGSM ({_joined(f'ε={epsilon}', _loss(loss))})"
 
 
-def mean_per_item(
-    values: NDArray[np.floating], owner: NDArray[np.integer], items: int
-) -> NDArray[np.float64] | None:
-    """Mean of the values that belong to each item; None where items own different numbers of them or none.
+def _pgd(epsilon: str, steps: Param = "", step_size: str = "", restarts: Param = 1, loss: str = "") -> str:
+    walk = f"{steps} steps of {step_size}" if steps else ""
+    again = f"{restarts} restarts" if restarts != 1 else ""
+    return f"Top-1 error under PGD ({_joined(f'ε={epsilon}', walk, again, _loss(loss))})"
 
-    Only where all own equally many is the mean over items the mean over values.
 
-    Args:
-        values: (m,).
-        owner: (m,) positions of items.
-        items: number of items.
-    """
-    counts = np.bincount(owner, minlength=items)
-    if items == 0 or counts.min() < 1 or counts.min() != counts.max():
-        return None
-    return np.bincount(owner, weights=values, minlength=items) / counts
+def _occlusion(region: str, over: str, fill: str = "") -> str:
+    return f"{region.capitalize()} occlusion error ({_joined(over, fill and f'{fill} fill')})"
+
+
+def _mean_corruption(corruptions: Param, severities: str) -> str:
+    kinds = f"{corruptions} corruptions" if isinstance(corruptions, int) else corruptions
+    return f"Mean corruption error ({kinds}, {_severities(severities)})"
+
+
+def _severities(values: str) -> str:
+    return f"{'severity' if values.isdigit() else 'severities'} {values}"
+
+
+def _loss(name: str) -> str:
+    return "float32 cross entropy" if name == "cross-entropy" else ""
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _error(key: str, title: object) -> MetricKind:
+    return MetricKind(key, title, higher_is_better=False)  # type: ignore[arg-type]
+
+
+CLEAN = _error("clean_error", "Top-1 error (clean)")
+FGSM = _error("fgsm_error", _fgsm)
+PGD = _error("pgd_error", _pgd)
+OCCLUSION = _error("occlusion_error", _occlusion)
+OCCLUSION_AT = _error("occlusion_error_at", "Top-1 error under {region} occlusion")
+IN_BETWEEN = _error("in_between_error", lambda mix, over: f"In-between error, {MIXES[mix]} ({over})")
+IN_BETWEEN_ACCURACY = MetricKind(
+    "in_between_accuracy", lambda mix, over: f"In-between accuracy, {MIXES[mix]} (either class, {over})"
+)
+IN_BETWEEN_AT = _error("in_between_error_at", lambda mix: f"In-between error, {MIXES[mix]}")
+MEAN_CORRUPTION = _error("mean_corruption_error", _mean_corruption)
+CORRUPTION = _error("corruption_error", lambda severities: f"Corruption error ({_severities(severities)})")
+CORRUPTION_AT = _error("corruption_error_at", "Top-1 error under corruption")
+RELATIVE_MCE = _error("relative_mce", "Relative mCE (baseline = 100 %)")
+NO_GRADIENT = _error("no_gradient", "Images without input gradient (share)")
+SATURATED = _error("saturated", "Images with the label's probability rounded to 1 (float32, share)")

@@ -16,8 +16,8 @@ from eval_suite.tasks.robustness.context import Setting
 from eval_suite.tasks.robustness.examples import CORRUPTION, PANELS, shown_items, shown_points, strip_name
 from eval_suite.tasks.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.tasks.robustness.occlusion import KINDS, occlude
-from eval_suite.tasks.robustness.predict import Swept
 from eval_suite.tasks.robustness.predictions import Predictions
+from eval_suite.tasks.robustness.sweep import Swept
 
 _PANEL_SIDE, _GAP = 112, 4
 

@@ -1,192 +1,107 @@
-"""Running a backbone over perturbed images: each image is decoded once per pass and perturbed on the device."""
+"""Running a backbone over its images, as they are and under every perturbation."""
 
-import zlib
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+import sys
+from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from eval_suite.backbones.inference import autocast
-from eval_suite.core.errors import EvalSuiteError
-from eval_suite.core.runtime import derive_seed, progress
-from eval_suite.data.loading import ImageBatches
-from eval_suite.tasks.robustness.attacks import fgsm, input_gradient, pgd, random_starts, saturated
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.inference import evaluation_batches, place
+from eval_suite.backbones.sources import require_classes
+from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.tasks.robustness.attacks import frozen
 from eval_suite.tasks.robustness.context import Setting
-from eval_suite.tasks.robustness.in_between import cutmix_between, mixup_between
-from eval_suite.tasks.robustness.occlusion import KINDS, occlude
-from eval_suite.tasks.robustness.options import RobustnessOptions, fraction
-from eval_suite.tasks.robustness.predictions import NOTES, Corruptions
-
-_START = 0xA77AC4
-
-
-class Classifier:
-    """A network that answers with one class per image, and remembers whether it ever gave NaN or infinity.
-
-    Args:
-        model: images (B, 3, H, W) in [0, 1] → logits (B, classes).
-        precision: 'fp32', or 'bf16' for autocast.
-        device: where the model is.
-    """
-
-    def __init__(self, model: Callable[[Tensor], Tensor], precision: str, device: torch.device) -> None:
-        self.model, self.precision = model, precision
-        self._unusable = torch.zeros((), dtype=torch.bool, device=device)
-
-    @torch.inference_mode()
-    def __call__(self, images: Tensor, accepted: Tensor) -> Tensor:
-        """The predicted class (B,) of images (B, 3, H, W); see `choose` for ``accepted`` (B, k)."""
-        with autocast(images.device, self.precision):
-            logits = self.model(images)
-        return self.choose(logits.float(), accepted)
-
-    def choose(self, logits: Tensor, accepted: Tensor) -> Tensor:
-        """The class (B,) with the highest of (B, classes) logits; ties go against the accepted classes (B, k).
-
-        So a constant output earns nothing, as in the classify task.
-        """
-        self._unusable |= ~torch.isfinite(logits).all()
-        own = logits.gather(1, accepted)
-        others = logits.scatter(1, accepted, -torch.inf)
-        rival, rival_class = others.max(1)
-        best, place = own.max(1)
-        return torch.where(best > rival, accepted.gather(1, place[:, None])[:, 0], rival_class)
-
-    @property
-    def usable(self) -> bool:
-        """Whether every logit so far was a finite number; waits for the device."""
-        return not bool(self._unusable)
+from eval_suite.tasks.robustness.corruptions import require_large_enough
+from eval_suite.tasks.robustness.in_between import draw_pairs
+from eval_suite.tasks.robustness.options import RobustnessOptions, epsilon_name, odd_epsilons
+from eval_suite.tasks.robustness.panels import write_strips
+from eval_suite.tasks.robustness.predictions import Family, Predictions, write_predictions
+from eval_suite.tasks.robustness.score import doubts
+from eval_suite.tasks.robustness.sweep import Classifier, sweep_corrupted, sweep_images, sweep_pairs
 
 
-class Swept(NamedTuple):
-    """What a pass over the images found: (n,) positions, labels, clean predictions and notes; (n, points) by family."""
-
-    positions: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    clean: NDArray[np.int64]
-    notes: dict[str, NDArray[np.bool_]]
-    families: dict[str, NDArray[np.int64]]
-
-
-def sweep_images(classify: Classifier, batches: ImageBatches, setting: Setting) -> Swept:
-    """Clean, attacked and occluded predictions in one pass over the images."""
-    options, rows = setting.options, _Rows()
-    for batch in progress(batches, len(batches), setting.label):
-        images = batch.images.contiguous(memory_format=torch.channels_last)
-        accepted = batch.labels[:, None]
-        rows.add("positions", batch.index)
-        rows.add("labels", batch.labels)
-        if options.fgsm_epsilons:
-            gradient = input_gradient(
-                classify.model, images, batch.labels, loss=options.attack_loss, precision=classify.precision
-            )
-            rows.add("clean", classify.choose(gradient.logits, accepted))
-            rows.add("saturated", saturated(gradient.logits, batch.labels))
-            rows.add("no_gradient", (gradient.of_images == 0).flatten(1).all(1))
-            attacked = (fgsm(images, gradient.of_images, float(epsilon)) for epsilon in setting.grids["fgsm"])
-            rows.add("fgsm", _each(classify, attacked, accepted))
-        else:
-            rows.add("clean", classify(images, accepted))
-        if options.pgd_epsilons:
-            names = [setting.index.ids[position] for position in batch.index.tolist()]
-            rows.add("pgd", _pgd(classify, images, batch.labels, names, options))
-        for kind in KINDS if options.occlusion_sizes else ():
-            name = f"{kind}_occlusion"
-            covered = (occlude(images, float(share), kind, setting.fill) for share in setting.grids[name])
-            rows.add(name, _each(classify, covered, accepted))
-    arrays = rows.arrays()
-    positions, labels, clean = (arrays.pop(name) for name in ("positions", "labels", "clean"))
-    notes = {name: arrays.pop(name).astype(bool) for name in NOTES if name in arrays}
-    return Swept(positions, labels, clean, notes, arrays)
-
-
-def sweep_pairs(
-    classify: Classifier, batches: ImageBatches, positions: NDArray[np.int64], setting: Setting
-) -> dict[str, NDArray[np.int64]]:
-    """Predictions (pairs, points) on in-between samples of the images at (pairs, 2) positions.
-
-    Each pair is decoded once and mixed on the device at every point of the grids.
-
-    Raises:
-        EvalSuiteError: if an image can no longer be read.
-    """
-    # B first images, then their B second ones.
-    chunks = [chunk.T.reshape(-1) for chunk in torch.from_numpy(positions).split(setting.batch_size)]
-    rows = _Rows()
-    read = progress(batches.at(chunks), len(chunks), f"{setting.label} (pairs)")
-    for chunk, batch in zip(chunks, read, strict=False):
-        if len(batch.labels) != len(chunk):
+def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOptions, folder: Path) -> Path:
+    """Write the predicted class of every readable image under every perturbation, and a few panels to show."""
+    everything = open_images(options.data, options.split)
+    index = everything.subset(options.limit)
+    card = backbone.card
+    require_classes(card, everything.classes, options.data)
+    _require_possible(card.input_size, index, options)
+    for line in odd_epsilons([*options.fgsm_epsilons, *options.pgd_epsilons]):
+        _warn(line)
+    if options.pairs() and len(index.classes) == 2:
+        _warn("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
+    device = runtime.resolve_device()
+    batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
+    network = place(backbone, device)
+    setting = Setting.of(network, index, options, runtime, device)
+    with frozen(network):
+        classify = Classifier(network, runtime.precision, device)
+        swept = sweep_images(classify, batches, setting)
+        _require_pairs(swept.labels, index, options)  # those that could be read
+        pairs = draw_pairs(swept.labels, options.pairs())
+        families = dict(swept.families)
+        if len(pairs):
+            families |= sweep_pairs(classify, batches, swept.positions[pairs], setting)
+        corruptions = sweep_corrupted(classify, swept, setting) if setting.corruptions else None
+        if not classify.usable:
             raise EvalSuiteError(
-                "some images could be read once, but not a second time; check with: eval-suite data check"
+                f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
             )
-        images = batch.images.contiguous(memory_format=torch.channels_last)
-        first, second = images.chunk(2)
-        accepted = torch.stack(batch.labels.chunk(2), dim=1)
-        for name, mix in (("mixup", mixup_between), ("cutmix", cutmix_between)):
-            if len(setting.grids[name]):
-                mixed = (mix(first, second, float(share)) for share in setting.grids[name])
-                rows.add(name, _each(classify, mixed, accepted))
-    return rows.arrays()
+        found = Predictions(
+            ids=[index.ids[i] for i in swept.positions],
+            labels=swept.labels,
+            classes=index.classes,
+            about=everything.about(index, batches.failed),
+            clean=swept.clean,
+            families={name: Family(families[name], setting.grids[name]) for name in families},
+            pairs=pairs,
+            notes=swept.notes,
+            corruptions=corruptions,
+            settings=_settings(options),
+        )
+        path = folder / "predictions.npz"
+        write_predictions(path, found)
+        write_strips(folder, network, batches, found, swept, setting)
+    for line in doubts(found, swept.labels):
+        _warn(line)
+    return path
 
 
-def sweep_corrupted(classify: Classifier, swept: Swept, setting: Setting) -> Corruptions:
-    """Predictions on the images of a sweep under every corruption and severity."""
-    batches, rows = setting.corrupted(swept.positions), _Rows()
-    for images, at in progress(batches, len(batches), f"{setting.label} (corruptions)"):
-        count, versions = images.shape[:2]
-        flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        own = torch.from_numpy(swept.labels[at.numpy()]).to(images.device).repeat_interleave(versions)
-        rows.add("predicted", classify(flat, own[:, None]).view(count, versions))
-    names, severities = setting.corruptions, setting.options.severities
-    predicted = rows.arrays()["predicted"].reshape(-1, len(names), len(severities))
-    return Corruptions(predicted, names, severities)
+def _require_possible(size: tuple[int, int], index: ImageIndex, options: RobustnessOptions) -> None:
+    """Refuse before anything is computed what cannot be done on these images."""
+    _require_pairs(index.labels, index, options)
+    if len(index.classes) < 2 and (options.fgsm_epsilons or options.pgd_epsilons):
+        raise InputError(
+            f"attacks need a backbone of at least two classes, found one in {index.spec}; leave them out with "
+            "--fgsm-epsilons and --pgd-epsilons without values"
+        )
+    if options.corruptions:
+        require_large_enough(size)
 
 
-def _pgd(
-    classify: Classifier, images: Tensor, labels: Tensor, names: list[str], options: RobustnessOptions
-) -> Tensor:
-    """Predictions (B, ε) under the strongest restart: one that fools the network, if any does."""
-    found = []
-    for text, step_size in zip(options.pgd_epsilons, options.step_sizes(), strict=True):
-        predicted = labels
-        for restart in range(options.pgd_restarts):
-            seeds = [
-                derive_seed(zlib.crc32(name.encode("utf-8", "surrogateescape")), restart, _START)
-                for name in names
-            ]
-            start = random_starts(images.shape[1:], seeds).to(images.device)
-            attacked = pgd(
-                classify.model,
-                images,
-                labels,
-                epsilon=fraction(text),
-                step_size=step_size,
-                steps=options.pgd_steps,
-                start=start,
-                loss=options.attack_loss,
-                precision=classify.precision,
-            )
-            said = classify(attacked, labels[:, None])
-            predicted = torch.where(predicted == labels, said, predicted)
-        found.append(predicted)
-    return torch.stack(found, dim=1)
+def _require_pairs(labels: NDArray[np.int64], index: ImageIndex, options: RobustnessOptions) -> None:
+    held = np.unique(labels)
+    if options.pairs() and len(held) < 2:
+        names = ", ".join(f"'{index.classes[label]}'" for label in held)
+        raise InputError(
+            f"in-between samples need images of at least two classes, found only {names or 'none'} in split "
+            f"'{index.split}' of {index.spec}; leave them out with --pairs-per-image 0"
+        )
 
 
-def _each(classify: Classifier, versions: Iterator[Tensor], accepted: Tensor) -> Tensor:
-    return torch.stack([classify(images, accepted) for images in versions], dim=1)
+def _settings(options: RobustnessOptions) -> dict[str, str]:
+    return {
+        "attack_loss": options.attack_loss,
+        "pgd_steps": str(options.pgd_steps),
+        "pgd_step_sizes": " ".join(epsilon_name(size) for size in options.step_sizes()),
+        "pgd_restarts": str(options.pgd_restarts),
+        "occlusion_fill": options.occlusion_fill,
+    }
 
 
-class _Rows:
-    """Results by name, left on the device batch by batch and fetched together at the end."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, list[Tensor]] = {}
-
-    def add(self, name: str, part: Tensor) -> None:
-        self._parts.setdefault(name, []).append(part)
-
-    def arrays(self) -> dict[str, NDArray[np.int64]]:
-        return {name: torch.cat(parts).cpu().numpy() for name, parts in self._parts.items()}
+def _warn(line: str) -> None:
+    print(f"warning: {line}", file=sys.stderr)

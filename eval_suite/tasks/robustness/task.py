@@ -1,36 +1,22 @@
 """The robustness task: what is left of the accuracy under attack, occlusion, mixing and corruption."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.papers import CUTMIX
-from eval_suite.core.predictions import About
+from eval_suite.core.records import Params
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.data.images import ImageIndex, open_images
-from eval_suite.data.truth import true_labels
-from eval_suite.tasks.base import Score, Task, TaskOptions
-from eval_suite.tasks.robustness.examples import examples
-from eval_suite.tasks.robustness.options import (
-    RobustnessOptions,
-    epsilon_name,
-    odd_epsilons,
+from eval_suite.tasks.base import Score, Task
+from eval_suite.tasks.robustness.metrics import (
+    IN_BETWEEN,
+    IN_BETWEEN_ACCURACY,
+    IN_BETWEEN_AT,
+    MEAN_CORRUPTION,
+    OCCLUSION,
+    OCCLUSION_AT,
 )
-from eval_suite.tasks.robustness.predictions import (
-    Family,
-    Predictions,
-    read_predictions,
-    write_predictions,
-)
-from eval_suite.tasks.robustness.score import doubts, findings
-
-if TYPE_CHECKING:
-    from eval_suite.backbones.backbone import Backbone
+from eval_suite.tasks.robustness.options import RobustnessOptions
 
 
 class RobustnessTask(Task):
@@ -40,138 +26,27 @@ class RobustnessTask(Task):
     version = 1
     title = "Robustness"
     paper = CUTMIX
-    options: ClassVar[type[TaskOptions]] = RobustnessOptions
+    options = RobustnessOptions
     packages = ("imagecorruptions-imaug", "opencv-python-headless")
-    protocol: ClassVar[Mapping[str, Sequence[str]]] = {
-        "occlusion_fill": ("occlusion",),
-        "occlusion_sizes": ("occlusion error",),
-        "pairs_per_image": ("In-between",),
-        "mixup_lambdas": (", Mixup",),
-        "cutmix_sizes": (", CutMix",),
-        "corruptions": ("Mean corruption error",),
+    protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
+        "occlusion_fill": ({"key": OCCLUSION.key}, {"key": OCCLUSION_AT.key}),
+        "occlusion_sizes": ({"key": OCCLUSION.key},),
+        "pairs_per_image": tuple(
+            {"key": kind.key} for kind in (IN_BETWEEN, IN_BETWEEN_ACCURACY, IN_BETWEEN_AT)
+        ),
+        "mixup_lambdas": ({"mix": "mixup"},),
+        "cutmix_sizes": ({"mix": "cutmix"},),
+        "corruptions": ({"key": MEAN_CORRUPTION.key},),
     }
 
-    def predict(
-        self, backbone: "Backbone", options: RobustnessOptions, runtime: RuntimeOptions, folder: Path
-    ) -> Path:
-        """Write the predicted class of every readable image under every perturbation, and a few strips to show."""
-        from eval_suite.backbones.inference import evaluation_batches, place
-        from eval_suite.backbones.sources import require_classes
-        from eval_suite.tasks.robustness.attacks import frozen
-        from eval_suite.tasks.robustness.context import Setting
-        from eval_suite.tasks.robustness.in_between import draw_pairs
-        from eval_suite.tasks.robustness.panels import write_strips
-        from eval_suite.tasks.robustness.predict import Classifier, sweep_corrupted, sweep_images, sweep_pairs
+    def predict(self, model: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
+        """Write the predicted class of every readable image under every perturbation, and a few panels to show."""
+        from eval_suite.tasks.robustness.predict import predict
 
-        everything = open_images(options.data, options.split)
-        index = everything.subset(options.limit)
-        card = backbone.card
-        require_classes(card, everything.classes, options.data)
-        _require_possible(card.input_size, index, options)
-        for line in odd_epsilons([*options.fgsm_epsilons, *options.pgd_epsilons]):
-            _warn(line)
-        if options.pairs() and len(index.classes) == 2:
-            _warn("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
-        device = runtime.resolve_device()
-        batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
-        network = place(backbone, device)
-        setting = Setting.of(network, index, options, runtime, device)
-        with frozen(network):
-            classify = Classifier(network, runtime.precision, device)
-            swept = sweep_images(classify, batches, setting)
-            _require_pairs(swept.labels, index, options)  # those that could be read
-            pairs = draw_pairs(swept.labels, options.pairs())
-            families = dict(swept.families)
-            if len(pairs):
-                families |= sweep_pairs(classify, batches, swept.positions[pairs], setting)
-            corruptions = sweep_corrupted(classify, swept, setting) if setting.corruptions else None
-            if not classify.usable:
-                raise EvalSuiteError(
-                    f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
-                )
-            found = Predictions(
-                ids=[index.ids[i] for i in swept.positions],
-                labels=swept.labels,
-                classes=index.classes,
-                about=everything.about(index, batches.failed),
-                clean=swept.clean,
-                families={name: Family(families[name], setting.grids[name]) for name in families},
-                pairs=pairs,
-                notes=swept.notes,
-                corruptions=corruptions,
-                settings=_settings(options),
-            )
-            path = folder / "predictions.npz"
-            write_predictions(path, found)
-            write_strips(folder, network, batches, found, swept, setting)
-        for line in doubts(found, swept.labels):
-            _warn(line)
-        return path
+        return predict(model, options, runtime, folder)
 
-    def score(
-        self, predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None
-    ) -> Score:
+    def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
         """Metrics of a predictions file; ``truth`` (KIND:PATH) gives the labels where the file has none."""
-        found = read_predictions(predictions)
-        labels, classes, about = _truth(found, predictions, truth, options.split if options else None)
-        said = findings(found, labels)
-        return Score(
-            metrics=said.metrics,
-            data=about.info(len(labels)),
-            curves=said.curves,
-            examples=examples(folder, found, labels, classes) if folder else [],
-            ids=found.ids,
-            outcomes=said.outcomes,
-        )
+        from eval_suite.tasks.robustness.score import score
 
-
-def _require_possible(size: tuple[int, int], index: ImageIndex, options: RobustnessOptions) -> None:
-    """Refuse before anything is computed what cannot be done on these images."""
-    _require_pairs(index.labels, index, options)
-    if len(index.classes) < 2 and (options.fgsm_epsilons or options.pgd_epsilons):
-        raise InputError(
-            f"attacks need a backbone of at least two classes, found one in {index.spec}; leave them out with "
-            "--fgsm-epsilons and --pgd-epsilons without values"
-        )
-    if options.corruptions:
-        from eval_suite.tasks.robustness.corruptions import require_large_enough
-
-        require_large_enough(size)
-
-
-def _require_pairs(labels: NDArray[np.int64], index: ImageIndex, options: RobustnessOptions) -> None:
-    held = np.unique(labels)
-    if options.pairs() and len(held) < 2:
-        names = ", ".join(f"'{index.classes[label]}'" for label in held)
-        raise InputError(
-            f"in-between samples need images of at least two classes, found only {names or 'none'} in split "
-            f"'{index.split}' of {index.spec}; leave them out with --pairs-per-image 0"
-        )
-
-
-def _settings(options: RobustnessOptions) -> dict[str, str]:
-    return {
-        "attack_loss": options.attack_loss,
-        "pgd_steps": str(options.pgd_steps),
-        "pgd_step_sizes": " ".join(epsilon_name(size) for size in options.step_sizes()),
-        "pgd_restarts": str(options.pgd_restarts),
-        "occlusion_fill": options.occlusion_fill,
-    }
-
-
-def _truth(
-    found: Predictions, path: Path, truth: str | None, split: str | None
-) -> tuple[NDArray[np.int64], list[str], About]:
-    about, n = found.about, len(found.clean)
-    if truth is None:
-        if found.labels is None:
-            raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
-        return found.labels, found.classes, about
-    labels, index = true_labels(truth, split, ids=found.ids, items=n, about=about, path=path)
-    if found.classes and found.classes != index.classes:
-        raise InputError(f"{path} and {truth} differ in their classes; give the data it was predicted on")
-    return labels, index.classes, index.about(index, about.failed)
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)
+        return score(predictions, options, truth, folder)

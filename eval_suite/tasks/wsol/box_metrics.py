@@ -5,21 +5,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.metrics import rate_bounds
-from eval_suite.core.records import Curve, Metric
-from eval_suite.core.statistics import bootstrap_mean, wilson_interval
-from eval_suite.tasks.wsol.metrics import BoxFits, accuracy_curve, best_threshold, correct_at
+from eval_suite.core.metrics import MetricSet
+from eval_suite.core.records import Curve
+from eval_suite.tasks.wsol.box_accuracy import BoxFits, accuracy_curve, best_threshold, correct_at
+from eval_suite.tasks.wsol.metrics import BEST, GT_KNOWN_LOC, MAX_BOX_ACC, MAX_BOX_ACC_V2, TOP1_LOC, TOP5_LOC
 
 _DRAWN = 200
 _CHOSEN = "chosen on the same images"
-
-
-class Scored(NamedTuple):
-    """Metrics, the curves behind them, and their (n,) per-item values by metric name."""
-
-    metrics: list[Metric]
-    curves: list[Curve]
-    outcomes: dict[str, NDArray[np.float64]]
 
 
 class Classified(NamedTuple):
@@ -39,7 +31,7 @@ def box_metrics(
     thresholds: NDArray[np.float64],
     ious: tuple[float, ...],
     unknown: str = "",
-) -> Scored:
+) -> MetricSet:
     """Every metric of boxes.
 
     Localisation (``Loc``): the box around the largest connected region has IoU >= 0.5 with a ground-truth box, in
@@ -58,97 +50,67 @@ def box_metrics(
 
     Reference: Zhou et al., CVPR 2016 (Loc); Choe et al., CVPR 2020 and TPAMI 2022 (MaxBoxAcc, V2).
     """
-    found = _Collected(len(fits.peaks))
+    found, n = MetricSet(), len(fits.peaks)
     named = [
-        ("Top-1 Loc", classified.top1, classified.reason1),
-        ("Top-5 Loc", classified.top5, classified.reason5 or unknown),
-        ("GT-known Loc", np.ones(len(fits.peaks), np.bool_), unknown),
+        (TOP1_LOC, classified.top1, classified.reason1),
+        (TOP5_LOC, classified.top5, classified.reason5 or unknown),
+        (GT_KNOWN_LOC, np.ones(n, np.bool_), unknown),
     ]
-    for name, right, reason in named:
+    for kind, right, reason in named:
         if right is None or reason:
-            found.missing(f"{name} (σ={sigma:g})", reason)
+            found.missing(kind, n, reason, {"sigma": sigma})
         else:
-            found.share(f"{name} (σ={sigma:g})", correct_at(fits.largest, fits.peaks, sigma) & right)
-    for name, right, reason in named:
+            found.share(kind, correct_at(fits.largest, fits.peaks, sigma) & right, {"sigma": sigma})
+    for kind, right, reason in named:
         if right is None or reason:
-            found.missing(f"{name} (best σ)", reason)
-        else:
-            correct = fits.largest & right[:, None]
-            best = best_threshold(correct, fits.peaks, thresholds)
-            found.share(f"{name} (best σ)", best.correct, f"σ={best.threshold:.3f} {_CHOSEN}")
-            curve = accuracy_curve(correct, fits.peaks, thresholds)
-            found.curve(f"{name} over σ", thresholds, curve)
+            found.missing(kind, n, reason, {"sigma": BEST})
+            continue
+        correct = fits.largest & right[:, None]
+        best = best_threshold(correct, fits.peaks, thresholds)
+        found.share(kind, best.correct, {"sigma": BEST}, note=f"σ={best.threshold:.3f} {_CHOSEN}")
+        title = kind.name({"sigma": BEST}).removesuffix(" (best σ)")
+        found.curves.append(_curve(title, thresholds, accuracy_curve(correct, fits.peaks, thresholds)))
     _max_box_acc(found, fits, thresholds, ious, unknown)
-    return Scored(found.metrics, found.curves, found.outcomes)
+    return found
 
 
 def _max_box_acc(
-    found: "_Collected",
+    found: MetricSet,
     fits: BoxFits,
     thresholds: NDArray[np.float64],
     ious: tuple[float, ...],
     unknown: str,
 ) -> None:
     percents = [f"{100 * iou:g}" for iou in ious]
-    mean = f"MaxBoxAccV2 (IoU {'/'.join(percents)})"
-    each = [f"MaxBoxAccV2 (IoU {percent})" for percent in percents]
+    mean = {"iou": "/".join(percents)}
     if unknown:
-        for name in ("MaxBoxAcc", mean, *each):
-            found.missing(name, unknown)
+        for kind, params in (
+            (MAX_BOX_ACC, {}),
+            (MAX_BOX_ACC_V2, mean),
+            *((MAX_BOX_ACC_V2, {"iou": percent}) for percent in percents),
+        ):
+            found.missing(kind, len(fits.peaks), unknown, params)
         return
     best = best_threshold(fits.largest, fits.peaks, thresholds)
-    found.share("MaxBoxAcc", best.correct, f"σ={best.threshold:.3f} {_CHOSEN}")
+    found.share(MAX_BOX_ACC, best.correct, note=f"σ={best.threshold:.3f} {_CHOSEN}")
     every = [best_threshold(fits.every[:, :, i], fits.peaks, thresholds) for i in range(len(ious))]
     outcome = np.mean([one.correct for one in every], axis=0)
     sigmas = ", ".join(f"{one.threshold:.3f}" for one in every)
-    uncertain = rate_bounds(
-        bootstrap_mean(outcome), "percentile bootstrap over items", float(outcome.mean()), found.items
-    )
-    found.add(mean, outcome, uncertain.interval, f"{uncertain.method}; σ={sigmas} {_CHOSEN}")
-    for i, (name, one) in enumerate(zip(each, every, strict=True)):
+    found.mean_rate(MAX_BOX_ACC_V2, outcome, mean, outcome=outcome, after=f"σ={sigmas} {_CHOSEN}")
+    for i, (percent, one) in enumerate(zip(percents, every, strict=True)):
+        params = {"iou": percent}
         if len(ious) > 1:
-            found.share(name, one.correct, f"σ={one.threshold:.3f} {_CHOSEN}")
-        curve = accuracy_curve(fits.every[:, :, i], fits.peaks, thresholds)
-        found.curve(f"{name} over σ", thresholds, curve)
+            found.share(MAX_BOX_ACC_V2, one.correct, params, note=f"σ={one.threshold:.3f} {_CHOSEN}")
+        values = accuracy_curve(fits.every[:, :, i], fits.peaks, thresholds)
+        found.curves.append(_curve(MAX_BOX_ACC_V2.name(params), thresholds, values))
 
 
-class _Collected:
-    def __init__(self, items: int) -> None:
-        self.items = items
-        self.metrics: list[Metric] = []
-        self.curves: list[Curve] = []
-        self.outcomes: dict[str, NDArray[np.float64]] = {}
-
-    def share(self, name: str, correct: NDArray[np.bool_], note: str = "") -> None:
-        interval = wilson_interval(int(correct.sum()), len(correct))
-        self.add(name, correct.astype(np.float64), interval, "Wilson score" + (f"; {note}" if note else ""))
-
-    def add(
-        self, name: str, outcome: NDArray[np.float64], interval: tuple[float, float] | None, method: str
-    ) -> None:
-        self.outcomes[name] = outcome
-        self.metrics.append(
-            Metric(
-                name=name,
-                value=float(outcome.mean()),
-                higher_is_better=True,
-                n=self.items,
-                interval=interval,
-                method=method,
-            )
-        )
-
-    def missing(self, name: str, reason: str) -> None:
-        self.metrics.append(Metric(name=name, value=None, higher_is_better=True, n=self.items, reason=reason))
-
-    def curve(self, name: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-        step = max(1, len(x) // _DRAWN)
-        self.curves.append(
-            Curve(
-                name=name,
-                x=x[::step].tolist(),
-                y=list(y[::step].tolist()),
-                x_label="threshold σ, share of the map's maximum",
-                y_label="accuracy",
-            )
-        )
+def _curve(name: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Curve:
+    step = max(1, len(x) // _DRAWN)
+    return Curve(
+        name=f"{name} over σ",
+        x=x[::step].tolist(),
+        y=list(y[::step].tolist()),
+        x_label="threshold σ, share of the map's maximum",
+        y_label="accuracy",
+    )

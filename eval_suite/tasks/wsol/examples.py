@@ -18,10 +18,10 @@ from eval_suite.core.records import Example
 from eval_suite.data.boxes import LocalisationIndex
 from eval_suite.data.decoding import open_item, pixel_array, to_rgb
 from eval_suite.data.pictures import picture_name, save_pictures, spread_evenly
+from eval_suite.tasks.wsol.box_accuracy import best_iou
 from eval_suite.tasks.wsol.components import box_at, to_8bit
 from eval_suite.tasks.wsol.geometry import Transform, boxes_through, score_map
 from eval_suite.tasks.wsol.maps import Extractor
-from eval_suite.tasks.wsol.metrics import best_iou
 from eval_suite.tasks.wsol.predictions import Predictions
 from eval_suite.training.regularizers.mixing import cutmix_box
 

@@ -12,11 +12,14 @@ from pydantic import ValidationError
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import load_weights
+from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
 from eval_suite.core.records import BackboneCard, DataInfo, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.core.validation import problems, require_no_problems
+from eval_suite.data.boxes import open_localisation
 from eval_suite.data.images import open_images
+from eval_suite.tasks.base import Fit
 from eval_suite.tasks.wsol.localiser import Localiser, make_localiser
 from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import WsolOptions
@@ -30,7 +33,28 @@ VERSION = 1
 _NEW_LAYERS = 0x3501
 
 
-def fit(
+def fit(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, seed: int, folder: Path) -> Fit:
+    """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again.
+
+    Raises:
+        InputError: if the maps are not computed in the precision asked for.
+    """
+    if options.maps != "cam" and runtime.precision != "fp32":
+        raise InputError(
+            f"maps {options.maps} are computed in single precision, found --precision {runtime.precision}; leave that "
+            "out, or take --maps cam"
+        )
+    if not options.fit.wanted:
+        return Fit(backbone)
+    # Boxes that are missing are reported now, not after days of fitting.
+    open_localisation(options.data, options.split, warn=lambda _line: None)
+    fitted = fit_localiser(backbone, options, runtime, seed, folder)
+    backbone.card.load.notes.extend(fitted.card.load.notes)
+    backbone.card.fitted_sha256["localiser"] = fitted.card.weights_sha256 or ""
+    return Fit(fitted, learnt_from(fitted.card, options))
+
+
+def fit_localiser(
     backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, seed: int, folder: Path
 ) -> Backbone:
     """Fine-tune for localisation, continue a stopped fine-tuning, or read a finished one of the same making.
@@ -85,7 +109,7 @@ def learnt_from(card: BackboneCard, options: WsolOptions) -> DataInfo:
     """The images that a fitted network learnt from, and those that could not be read.
 
     Args:
-        card: of the network that `fit` returned.
+        card: of the network that `fit_localiser` returned.
         options: of that fit.
     """
     images = open_images(options.data, "train", purpose="train")

@@ -3,17 +3,17 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.metrics import bounds
-from eval_suite.core.records import Curve, Metric
+from eval_suite.core.metrics import MetricSet, bounds
+from eval_suite.core.records import Curve
 from eval_suite.core.statistics import Interval
-from eval_suite.tasks.wsol.box_metrics import Scored
+from eval_suite.tasks.wsol.metrics import PX_AP
 from eval_suite.tasks.wsol.pixels import pixel_average_precision, precision_recall
 
 _DRAWN = 200
 _RESAMPLES = 200
 
 
-def pixel_metrics(histograms: NDArray[np.integer] | None, items: int, reason: str = "") -> Scored:
+def pixel_metrics(histograms: NDArray[np.integer] | None, items: int, reason: str = "") -> MetricSet:
     """PxAP over all pixels of all items.
 
     Args:
@@ -23,31 +23,27 @@ def pixel_metrics(histograms: NDArray[np.integer] | None, items: int, reason: st
     """
     if histograms is not None and not histograms[:, 1].any():
         histograms, reason = None, "no pixel of the masks belongs to an object"
+    into = MetricSet()
     if histograms is None:
-        return Scored(
-            [Metric(name="PxAP", value=None, higher_is_better=True, n=items, reason=reason)], [], {}
-        )
+        into.missing(PX_AP, items, reason)
+        return into
     total = histograms.sum(axis=0, dtype=np.int64)
     low, high = np.quantile(_resampled(histograms), [0.025, 0.975])
-    metric = Metric(
-        name="PxAP",
-        value=pixel_average_precision(total),
-        higher_is_better=True,
-        n=items,
-        **bounds(
-            Interval(float(low), float(high)), f"percentile bootstrap over items ({_RESAMPLES} resamples)"
-        )._asdict(),
-    )
+    method = f"percentile bootstrap over items ({_RESAMPLES} resamples)"
+    uncertainty = bounds(Interval(float(low), float(high)), method)
+    into.add(PX_AP, pixel_average_precision(total), items, uncertainty=uncertainty)
     found = precision_recall(total)
     step = max(1, len(found.recall) // _DRAWN)
-    curve = Curve(
-        name="Pixel precision and recall",
-        x=found.recall[1::step].tolist(),
-        y=list(found.precision[1::step].tolist()),
-        x_label="recall",
-        y_label="precision",
+    into.curves.append(
+        Curve(
+            name="Pixel precision and recall",
+            x=found.recall[1::step].tolist(),
+            y=list(found.precision[1::step].tolist()),
+            x_label="recall",
+            y_label="precision",
+        )
     )
-    return Scored([metric], [curve], {})
+    return into
 
 
 def _resampled(histograms: NDArray[np.integer]) -> list[float]:

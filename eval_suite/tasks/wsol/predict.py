@@ -1,21 +1,46 @@
 """Running a localiser over an image set: maps, logits and what they are of."""
 
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from eval_suite.backbones.inference import evaluation_batches
-from eval_suite.core.errors import EvalSuiteError
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.inference import evaluation_batches, place
+from eval_suite.backbones.sources import require_classes
+from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.boxes import open_localisation
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.loading import Batch
+from eval_suite.tasks.wsol.examples import write_pictures
 from eval_suite.tasks.wsol.geometry import Transform
-from eval_suite.tasks.wsol.maps import Extractor
+from eval_suite.tasks.wsol.maps import Extractor, PackageMaps
+from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import WsolOptions
-from eval_suite.tasks.wsol.predictions import Predictions
+from eval_suite.tasks.wsol.predictions import Predictions, write_predictions
+
+
+def predict(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, folder: Path) -> Path:
+    """Write the map and the logits of every readable image to ``predictions.npz``, and pictures to show."""
+    truth = open_localisation(options.data, options.split)
+    card = backbone.card
+    try:
+        require_classes(card, truth.images.classes, options.data)
+    except InputError as error:
+        raise InputError(f"{error}, or let a fit replace its last layer (--fit.preset)") from None
+    print(_prepared(card.input_size, options), file=sys.stderr)
+    device = runtime.resolve_device()
+    extract = _extractor(place(backbone, device), options, runtime)
+    found = predict_maps(extract, truth.images, card, options, runtime, device)
+    path = folder / "predictions.npz"
+    write_predictions(path, found)
+    write_pictures(extract, found, truth, options.sigma, card.mean, device, folder)
+    return path
 
 
 def predict_maps(
@@ -82,3 +107,17 @@ def _gather(
         positions.append(batch.index)
     filled = 1 if len(logits) > 1 else 0
     return torch.cat(logits[filled:]), torch.cat(maps[filled:]), torch.cat(positions[filled:])
+
+
+def _extractor(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions) -> Extractor:
+    if options.maps != "cam":
+        return PackageMaps(backbone, options.maps)
+    return make_method(options.method.chosen).extractor(backbone, runtime.precision)
+
+
+def _prepared(input_size: tuple[int, int], options: WsolOptions) -> str:
+    """How test images are brought to the input, which is not what the backbone's card says."""
+    height, width = input_size
+    tall, wide = round(height / options.crop_fraction), round(width / options.crop_fraction)
+    crop = f", centre crop of {height}x{width}" if options.crop_fraction < 1 else ""
+    return f"wsol: images resized to {tall}x{wide} whatever their shape{crop} (transform {options.transform})"

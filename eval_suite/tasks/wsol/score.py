@@ -3,28 +3,30 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import share_metric
-from eval_suite.core.records import Metric
+from eval_suite.core.metrics import FEW_CLASSES, TOP1_ERROR, TOP5_ERROR, MetricSet
 from eval_suite.core.runtime import progress
 from eval_suite.core.statistics import topk_correct
-from eval_suite.data.boxes import LocalisationIndex
+from eval_suite.data.boxes import LocalisationIndex, open_localisation
 from eval_suite.tasks.base import Score
-from eval_suite.tasks.wsol.box_metrics import Classified, Scored, box_metrics
+from eval_suite.tasks.wsol.box_accuracy import BoxFits, best_iou, empty_fits, level_iou, threshold_grid
+from eval_suite.tasks.wsol.box_metrics import Classified, box_metrics
 from eval_suite.tasks.wsol.components import both_boxes, to_8bit
+from eval_suite.tasks.wsol.examples import examples
 from eval_suite.tasks.wsol.geometry import boxes_through, score_map
-from eval_suite.tasks.wsol.metrics import BoxFits, best_iou, empty_fits, level_iou, threshold_grid
+from eval_suite.tasks.wsol.metrics import EMPTY_MAPS
 from eval_suite.tasks.wsol.pixel_metrics import pixel_metrics
 from eval_suite.tasks.wsol.pixels import histogram_edges, pixel_histograms, read_mask
-from eval_suite.tasks.wsol.predictions import Predictions
+from eval_suite.tasks.wsol.predictions import Predictions, read_predictions
 
 _CHUNK = 16
-_FEW_CLASSES = "there are no more than five classes"
 _NO_MASKS = "the ground truth has boxes, no masks"
 
 
@@ -34,6 +36,24 @@ class ScoreOptions(NamedTuple):
     sigma: float = 0.15
     interval: float = 0.001
     iou: tuple[float, ...] = (0.3, 0.5, 0.7)
+
+
+def score(predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
+    """Metrics of a predictions file against the boxes of ``truth`` (KIND:PATH), by default of the options' data.
+
+    Raises:
+        InputError: if there is no truth, or the file does not belong to it.
+    """
+    found = read_predictions(predictions)
+    spec = truth or options.data
+    if not spec:
+        raise InputError(f"{predictions} holds no boxes; give the ground truth as --truth KIND:PATH")
+    own = found.about.split if found.about.split != "unknown" else None
+    index = open_localisation(spec, options.split or own)
+    result = score_predictions(found, index, ScoreOptions(sigma=options.sigma, interval=options.interval))
+    if folder is None:
+        return result
+    return replace(result, examples=examples(folder, found, index, options.sigma))
 
 
 def score_predictions(found: Predictions, truth: LocalisationIndex, options: ScoreOptions) -> Score:
@@ -58,20 +78,11 @@ def score_predictions(found: Predictions, truth: LocalisationIndex, options: Sco
     about = found.about
     if about.split == "unknown":
         about = truth.images.about(truth.images, about.failed)
-    parts = (
-        _box_part(found, truth, chosen, scores, options),
-        _pixel_part(found, truth, chosen, scores, options),
-        _class_part(found, labels),
-    )
-    n = len(chosen)
-    empty = Metric(name="Empty maps", value=scores.empty, unit="maps", higher_is_better=False, n=n)
-    return Score(
-        metrics=[*(metric for part in parts for metric in part.metrics), empty],
-        data=about.info(n),
-        curves=[curve for part in parts for curve in part.curves],
-        ids=found.ids,
-        outcomes={name: values for part in parts for name, values in part.outcomes.items()},
-    )
+    metrics = _box_part(found, truth, chosen, scores, options)
+    metrics.extend(_pixel_part(found, truth, chosen, scores, options))
+    metrics.extend(_class_part(found, labels))
+    metrics.add(EMPTY_MAPS, scores.empty, len(chosen))
+    return Score(metrics, about.info(len(chosen)), ids=found.ids)
 
 
 class _Scores:
@@ -99,7 +110,7 @@ def _box_part(
     chosen: NDArray[np.intp],
     scores: _Scores,
     options: ScoreOptions,
-) -> Scored:
+) -> MetricSet:
     labels = truth.images.labels[chosen]
     thresholds = threshold_grid(options.interval)
     reason = "the maps are those of the predicted class" if found.map_class == "predicted" else ""
@@ -147,7 +158,7 @@ def _pixel_part(
     chosen: NDArray[np.intp],
     scores: _Scores,
     options: ScoreOptions,
-) -> Scored:
+) -> MetricSet:
     if truth.masks is None or found.map_class == "predicted":
         reason = _NO_MASKS if truth.masks is None else "the maps are those of the predicted class"
         return pixel_metrics(None, len(chosen), reason)
@@ -164,21 +175,18 @@ def _pixel_part(
     return pixel_metrics(histograms, len(chosen))
 
 
-def _class_part(found: Predictions, labels: NDArray[np.int64]) -> Scored:
-    n = len(labels)
+def _class_part(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
+    into, n = MetricSet(), len(labels)
     classified = _classified(found.logits, labels, "")
-    metrics, outcomes = [], {}
-    for k, right, reason in (
-        (1, classified.top1, classified.reason1),
-        (5, classified.top5, classified.reason5),
+    for kind, right, reason in (
+        (TOP1_ERROR, classified.top1, classified.reason1),
+        (TOP5_ERROR, classified.top5, classified.reason5),
     ):
-        name = f"Top-{k} error"
         if right is None:
-            metrics.append(Metric(name=name, value=None, higher_is_better=False, n=n, reason=reason))
-            continue
-        outcomes[name] = (~right).astype(np.float64)
-        metrics.append(share_metric(name, int((~right).sum()), n, higher_is_better=False))
-    return Scored(metrics, [], outcomes)
+            into.missing(kind, n, reason)
+        else:
+            into.share(kind, ~right)
+    return into
 
 
 def _classified(logits: NDArray[np.float32], labels: NDArray[np.int64], reason: str) -> Classified:
@@ -188,7 +196,7 @@ def _classified(logits: NDArray[np.float32], labels: NDArray[np.int64], reason: 
         return Classified(None, None, reason, reason)
     top1 = topk_correct(logits, labels, 1)
     if logits.shape[1] <= 5:
-        return Classified(top1, None, "", _FEW_CLASSES)
+        return Classified(top1, None, "", FEW_CLASSES)
     return Classified(top1, topk_correct(logits, labels, 5))
 
 

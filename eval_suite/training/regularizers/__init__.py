@@ -1,4 +1,4 @@
-"""Every regularizer a recipe can name."""
+"""Every regularizer of the paper; a recipe names them, and any other, as `eval_suite.core.parts` finds them."""
 
 from eval_suite.training.regularizers.base import STAGES, Context, Mixed, Regularizer, Share, regularise
 from eval_suite.training.regularizers.dropblock import DropBlock
@@ -9,21 +9,7 @@ from eval_suite.training.regularizers.hiding import HideAndSeek
 from eval_suite.training.regularizers.labels import LabelSmoothing
 from eval_suite.training.regularizers.mixing import CutMix, Mixup
 
-REGULARIZERS: dict[str, type[Regularizer]] = {
-    "cutmix": CutMix,
-    "mixup": Mixup,
-    "manifold-mixup": ManifoldMixup,
-    "feature-cutmix": FeatureCutMix,
-    "cutout": Cutout,
-    "has": HideAndSeek,
-    "label-smoothing": LabelSmoothing,
-    "stochastic-depth": StochasticDepth,
-    "dropblock": DropBlock,
-    "shakedrop": ShakeDrop,
-}
-
 __all__ = [
-    "REGULARIZERS",
     "STAGES",
     "Context",
     "CutMix",

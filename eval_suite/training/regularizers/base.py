@@ -16,7 +16,7 @@ from eval_suite.core.records import Paper
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from eval_suite.training.regularizers.network import Network
+    from eval_suite.training.network import Network
 
 STRICT = ConfigDict(extra="forbid")
 Alpha = Annotated[float, Field(gt=0, allow_inf_nan=False)]

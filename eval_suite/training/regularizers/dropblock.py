@@ -13,7 +13,7 @@ from eval_suite.training.regularizers.base import STRICT, Context, Regularizer, 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-    from eval_suite.training.regularizers.network import Change, Network
+    from eval_suite.training.network import Change, Network
 
 
 @dataclass(frozen=True, config=STRICT)

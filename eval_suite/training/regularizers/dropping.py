@@ -14,7 +14,7 @@ from eval_suite.training.regularizers.base import STRICT, Context, Probability, 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eval_suite.training.regularizers.network import Change, Network
+    from eval_suite.training.network import Change, Network
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -106,7 +106,7 @@ def _shake(end: str, rate: float) -> "Change":
     def change(branch: "Tensor", context: Context) -> "Tensor":
         import torch
 
-        from eval_suite.training.regularizers.shaking import shake
+        from eval_suite.training.regularizers._shaking import shake
 
         kept = _kept(end, rate, context)
         n = len(branch)

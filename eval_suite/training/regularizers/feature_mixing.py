@@ -25,7 +25,7 @@ from eval_suite.training.regularizers.mixing import cutmix_box, mix_targets
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from eval_suite.training.regularizers.network import Change, Network
+    from eval_suite.training.network import Change, Network
 
 Layers = Annotated[tuple[str, ...], Field(min_length=1)]
 _INPUT = "input"

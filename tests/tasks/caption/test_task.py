@@ -19,11 +19,10 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, read_record
 from eval_suite.data.coco import open_captions
 from eval_suite.tasks.caption import examples as pictures
-from eval_suite.tasks.caption.metrics import Words, cider_d, tokenise
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.predictions import read_results, write_results
-from eval_suite.tasks.caption.score import WITHOUT_JAVA
 from eval_suite.tasks.caption.task import CaptionTask
+from eval_suite.tasks.caption.toolkit import Words, cider_d, tokenise
 from eval_suite.tasks.evaluate import Evaluated, evaluate, score_file
 
 FACTORY = """
@@ -49,7 +48,7 @@ def tokens():
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No git; and no Java, whose METEOR takes seconds to start: tests of the metrics and of a whole suite have it."""
     monkeypatch.setattr(runtime, "_git_state", lambda: GitState(commit="abc", dirty=False))
-    monkeypatch.setattr("eval_suite.tasks.caption.java.java_program", lambda: None)
+    monkeypatch.setattr("eval_suite.tasks.caption.score.java_program", lambda: None)
 
 
 @pytest.fixture
@@ -87,15 +86,14 @@ def test_the_record_of_the_demo_world(demo_world: Path, tmp_path: Path) -> None:
     said = read_results(path.parent / "caption" / "predictions.json")
     assert list(said) == truth.image_ids
     values = cider_d(tokenise(list(said.values()), truth.captions, None))
-    metric = result.metric(f"CIDEr-D{WITHOUT_JAVA}")
+    metric = result.metric("cider_d", tokenizer="simple")
     assert metric is not None
     assert metric.value == pytest.approx(values.mean())
     with np.load(path.parent / "caption" / "outcomes.npz") as outcomes:
         assert outcomes["ids"].tolist() == [str(i) for i in truth.image_ids]
-        assert outcomes[metric.name].tolist() == pytest.approx(values.tolist())
+        assert outcomes[metric.id].tolist() == pytest.approx(values.tolist())
         for name in outcomes.files[1:]:
-            found = result.metric(name)
-            assert found is not None
+            found = next(each for each in result.metrics if each.id == name)
             assert outcomes[name].mean() == pytest.approx(found.value)
     listed = json.loads((path.parent / "caption" / "per_image.json").read_text())
     assert [row["caption"] for row in listed] == list(said.values())
@@ -114,7 +112,9 @@ def test_the_examples_are_the_best_and_worst_of_all(
     texts = json.loads((path.parent / result.files.texts).read_text())
     assert list(texts) == [str(image_id) for image_id in truth.image_ids]
     with np.load(path.parent / "caption" / "outcomes.npz") as outcomes:
-        scores = dict(zip(outcomes["ids"].tolist(), outcomes[f"CIDEr-D{WITHOUT_JAVA}"].tolist(), strict=True))
+        scores = dict(
+            zip(outcomes["ids"].tolist(), outcomes["cider_d{tokenizer=simple}"].tolist(), strict=True)
+        )
     assert (len(truth), len(result.examples)) == (8, 4)
     shown = [scores[str(example.item)] for example in result.examples]
     ordered = sorted(scores.values())
@@ -279,7 +279,7 @@ def test_captions_made_elsewhere_are_scored(
         ["a dog", "bär b ß b", "a cat"],
         [["a dog", "the dog"], ["ein bär script alert 1 script"], ["a cat on a mat"]],
     )
-    assert found.outcomes[f"CIDEr-D{WITHOUT_JAVA}"] == pytest.approx(cider_d(words))
+    assert found.outcomes["cider_d{tokenizer=simple}"] == pytest.approx(cider_d(words))
     assert found.examples == []
     assert "no Java found" in capsys.readouterr().err
 
@@ -296,7 +296,7 @@ def test_images_without_a_caption_are_named_and_counted(
 def test_an_empty_caption_is_a_caption(tmp_path: Path, truth: str) -> None:
     found = score(tmp_path, results({1: "", 2: " ", 3: "..."}), truth)
     assert found.data.n_scored == 3
-    assert found.outcomes[f"CIDEr-D{WITHOUT_JAVA}"].tolist() == [0, 0, 0]
+    assert found.outcomes["cider_d{tokenizer=simple}"].tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

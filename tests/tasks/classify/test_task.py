@@ -20,7 +20,6 @@ from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
 from eval_suite.core.calibration import expected_calibration_error
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError
-from eval_suite.core.metrics import ECE
 from eval_suite.core.predictions import About
 from eval_suite.core.records import BackboneCard, GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions
@@ -38,6 +37,7 @@ from eval_suite.tasks.evaluate import (
     task_named,
     write_failed,
 )
+from tests.report.fake_suite import id_of
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 GAIN = 2.0
@@ -70,6 +70,8 @@ def broken():
     return net
 """
 PLAIN = BackboneOptions(mean=(0, 0, 0), std=(1, 1, 1))
+
+ECE_NAME = "ECE (15 equal-width bins)"
 
 
 @pytest.fixture(autouse=True)
@@ -152,7 +154,7 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
     nll = (9 * -math.log(sure) + 3 * -math.log((1 - sure) / 2)) / 12
     assert found["NLL"].value == pytest.approx(nll, rel=1e-6)
     assert found["NLL"].unit == "nats"
-    assert found[ECE].value == pytest.approx(abs(0.75 - sure), rel=1e-6)
+    assert found[ECE_NAME].value == pytest.approx(abs(0.75 - sure), rel=1e-6)
     accuracy = {name: found[f"Accuracy {name}"] for name in COLOURS}
     assert {name: metric.value for name, metric in accuracy.items()} == {"blue": 1, "green": 0.75, "red": 0.5}
     assert {metric.n for metric in accuracy.values()} == {4}
@@ -191,11 +193,11 @@ def test_the_outcomes_are_the_metrics_item_by_item(world: Path) -> None:
         outcomes = {key: archive[key] for key in archive.files}
     ids = outcomes.pop("ids").tolist()
     assert ids == [f"val/{name}/{i}.png" for name in COLOURS for i in range(4)]
-    wrong = {ids[i] for i in np.flatnonzero(outcomes["Top-1 error"])}
+    wrong = {ids[i] for i in np.flatnonzero(outcomes[id_of("Top-1 error")])}
     assert wrong == {"val/green/3.png", "val/red/2.png", "val/red/3.png"}
     found = by_name(result.metrics)
     for name in ("Top-1 error", "NLL"):
-        assert outcomes[name].mean() == pytest.approx(found[name].value)
+        assert outcomes[id_of(name)].mean() == pytest.approx(found[name].value)
 
 
 def test_the_predictions_are_the_logits_of_each_picture(world: Path) -> None:
@@ -371,11 +373,11 @@ def test_the_labels_come_from_the_truth_by_id(world: Path) -> None:
     score = scored(saved(world), truth)
     assert by_name(score.metrics)["Top-1 error"].value == 1.0  # 0 is not red, 1 not blue, 2 not green
     score = scored(saved(world, ids=["val/blue/0.png", "val/red/1.png", "val/green/2.png"]), truth, "val")
-    assert score.outcomes["Top-1 error"].tolist() == [0, 1, 1]
+    assert score.outcomes[id_of("Top-1 error")].tolist() == [0, 1, 1]
     assert (score.data.n_available, score.data.n_scored, score.data.split) == (12, 3, "val")
     # Where the file has labels of its own, the truth that is named wins.
     score = scored(saved(world, labels=np.array([0, 1, 2])), truth)
-    assert score.outcomes["Top-1 error"].tolist() == [1, 1, 1]
+    assert score.outcomes[id_of("Top-1 error")].tolist() == [1, 1, 1]
 
 
 def test_without_ids_the_items_are_those_of_the_truth_in_order(world: Path) -> None:
@@ -458,8 +460,8 @@ def test_predictions_made_elsewhere_agree_with_scikit_learn(tmp_path: Path) -> N
     assert found["Top-5 error"].value == pytest.approx(1 - (ranks[:, :5] == labels[:, None]).any(1).mean())
     assert found["NLL"].value == pytest.approx(log_loss(labels, probability, labels=np.arange(8)))
     ece = expected_calibration_error(probability.max(1), ranks[:, 0] == labels)
-    assert found[ECE].value == pytest.approx(ece)
-    for name in ("NLL", ECE):
+    assert found[ECE_NAME].value == pytest.approx(ece)
+    for name in ("NLL", ECE_NAME):
         interval = found[name].interval
         assert interval is not None
         assert interval[0] < interval[1]
@@ -529,18 +531,23 @@ def test_a_task_that_could_not_start_leaves_a_failed_record(tmp_path: Path) -> N
     ("make", "line"),
     [
         (
-            lambda: Metric(name="E", value=0.25, higher_is_better=False, n=1200, interval=(0.2, 0.3)),
+            lambda: Metric(
+                key="e", name="E", value=0.25, higher_is_better=False, n=1200, interval=(0.2, 0.3)
+            ),
             "E 25.00 % [20.00 %, 30.00 %] (n = 1,200)",
         ),
         (
-            lambda: Metric(name="NLL", value=1.5, unit="nats", higher_is_better=False, n=3),
+            lambda: Metric(key="nll", name="NLL", value=1.5, unit="nats", higher_is_better=False, n=3),
             "NLL 1.5 nats (n = 3)",
         ),
         (
-            lambda: Metric(name="E", value=0.5, higher_is_better=False, n=3, subset="svhn"),
+            lambda: Metric(key="e", name="E", value=0.5, higher_is_better=False, n=3, subset="svhn"),
             "E [svhn] 50.00 % (n = 3)",
         ),
-        (lambda: Metric(name="E", value=None, reason="why", higher_is_better=False, n=3), "E: none (why)"),
+        (
+            lambda: Metric(key="e", name="E", value=None, reason="why", higher_is_better=False, n=3),
+            "E: none (why)",
+        ),
     ],
 )
 def test_the_headline_is_the_first_metric_as_one_line(make: Callable[[], Metric], line: str) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from eval_suite.core.records import Curve
+from eval_suite.tasks.detect.average_precision import ap_area, precision_recall
 from eval_suite.tasks.detect.matching import Detections, Objects, Ranking, rank
-from eval_suite.tasks.detect.metrics import ap_area, precision_recall
 from eval_suite.tasks.detect.score import _curves
 from tests.tasks.detect.worlds import random_world
 
@@ -29,7 +29,7 @@ def precision_at(ranking: Ranking, label: int, percent: int) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_curve_is_the_interpolated_precision_of_all_detections(seed: int) -> None:
     ranking = rank(*random_world(seed), plus_one=True)
-    mean, *each = _curves("SSD ", ranking, ["a", "b", "c", "d"])
+    mean, *each = _curves("ssd", ranking, ["a", "b", "c", "d"])
     assert [curve.name for curve in each] == [f"SSD precision-recall ({name})" for name in "abcd"]
     for label, curve in enumerate(each):
         assert curve.x == [percent / 100 for percent in range(101)]

@@ -15,20 +15,21 @@ from safetensors.torch import load_file
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import state_sha256
-from eval_suite.core.conventions import BOXES_OF_DETECTOR
 from eval_suite.core.errors import InputError
+from eval_suite.core.records import metric_id
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.voc import VocIndex, open_voc
-from eval_suite.report.published import PUBLISHED
-from eval_suite.report.sections.detect import SECTION
+from eval_suite.report.printed import published_numbers
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.detect import fit as fitting
 from eval_suite.tasks.detect.fit import Fitted
 from eval_suite.tasks.detect.matching import Detections
+from eval_suite.tasks.detect.metrics import HEADLINE_PLUS_ONE
 from eval_suite.tasks.detect.models import build_detector
 from eval_suite.tasks.detect.options import TITLES, DetectOptions
 from eval_suite.tasks.detect.predict import predict_detector
 from eval_suite.tasks.detect.predictions import write_detections, write_run
+from eval_suite.tasks.detect.report import SECTION
 from eval_suite.tasks.detect.score import score_detector
 from eval_suite.tasks.detect.task import DetectTask
 from eval_suite.tasks.evaluate import headline
@@ -279,7 +280,7 @@ def test_perfect_detections_score_one_and_none_score_zero(index: VocIndex) -> No
     )
     nothing = perfect.select(np.zeros(len(index.boxes), bool))
     for detections, value in ((perfect, 1.0), (nothing, 0.0)):
-        score = score_detector(detections, index, "SSD")
+        score = score_detector(detections, index, "ssd")
         assert [m.value for m in score.metrics] == pytest.approx([value] * len(score.metrics))
         assert score.metrics[0].name == "SSD mAP (VOC07 11-point, no +1)"
         assert score.curves[0].name == "SSD precision-recall (mean over classes)"
@@ -287,12 +288,12 @@ def test_perfect_detections_score_one_and_none_score_zero(index: VocIndex) -> No
 
 
 def test_record_report_and_names_agree_on_the_headlines(index: VocIndex) -> None:
-    assert list(BOXES_OF_DETECTOR) == list(TITLES.values())
-    first = [
-        score_detector(near_the_truth(index), index, title).metrics[0].name for title in BOXES_OF_DETECTOR
+    assert list(HEADLINE_PLUS_ONE) == list(TITLES)
+    first = [score_detector(near_the_truth(index), index, name).metrics[0].id for name in HEADLINE_PLUS_ONE]
+    assert first == [
+        metric_id(pick.key, pick.params) for pick in SECTION.headline if pick.params["variant"] == "voc07"
     ]
-    assert first == [name for name in SECTION.headline if "11-point" in name]
-    assert {each.metric for each in PUBLISHED if each.task == "detect"} <= set(first)
+    assert {each.id for each in published_numbers() if each.task == "detect"} <= set(first)
 
 
 def test_without_a_hit_or_a_mistake_the_map_has_no_interval(index: VocIndex) -> None:
@@ -382,7 +383,7 @@ class TestScoreCommand:
         folder = cli("score", "detect", "--predictions", tmp_path, *known)
         file = cli("score", "detect", "--predictions", tmp_path / "ssd.json", *known)
         assert (folder.code, file.code, folder.err + file.err) == (0, 0, "")
-        wanted = score_detector(seen, part, "SSD").metrics[0]
+        wanted = score_detector(seen, part, "ssd").metrics[0]
         assert wanted.name == "SSD mAP (VOC07 11-point, no +1)"
         end = f"{wanted.name} {100 * wanted.value:.2f} %"  # type: ignore[operator]
         assert end in file.out.splitlines()[-1]

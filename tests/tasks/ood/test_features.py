@@ -13,8 +13,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.data.loading import Batch
 from eval_suite.tasks.ood.features import last_layer, run_over
-from eval_suite.tasks.ood.metrics import detection
 from eval_suite.tasks.ood.odin import OdinSettings, odin_confidence, perturbed, tuned
+from eval_suite.tasks.ood.rates import detection
 
 
 def backbone_of(net: nn.Module, size: int = 16) -> Backbone:

@@ -9,19 +9,24 @@ import pytest
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import ECE
 from eval_suite.core.predictions import About
-from eval_suite.core.records import Metric
+from eval_suite.core.records import Metric, metric_id
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.evaluate import score_file
 from eval_suite.tasks.ood import score as scoring
-from eval_suite.tasks.ood.metrics import detection, odin_reference_aupr, odin_reference_tnr
 from eval_suite.tasks.ood.predictions import Outliers, Predictions, read_predictions, write_predictions
+from eval_suite.tasks.ood.rates import detection, odin_reference_aupr, odin_reference_tnr
 from eval_suite.tasks.ood.score import auroc_outcomes, detection_metrics
-from eval_suite.tasks.ood.task import OUTLIER_CONFIDENCE, OodTask
+from eval_suite.tasks.ood.task import OodTask
 
 N, M = 300, 200
 SETS = ("near", "far", "uniform")
+
+ECE_NAME = "ECE (15 equal-width bins)"
+
+
+def detected(given: Predictions) -> list[Metric]:
+    return detection_metrics(given).metrics
 
 
 def logits_of(n: int, gain: float, seed: int) -> NDArray[np.float32]:
@@ -80,7 +85,7 @@ def scored(path: Path) -> Score:
 
 def test_each_set_their_mean_and_the_mean_without_noise() -> None:
     given = some_predictions()
-    found = by_key(detection_metrics(given))
+    found = by_key(detected(given))
     fields = {
         "AUROC": "auroc",
         "TNR@TPR95 (ID positive)": "tnr",
@@ -115,7 +120,7 @@ def test_each_set_their_mean_and_the_mean_without_noise() -> None:
 
 def test_the_reference_variant_stands_beside_the_exact_one() -> None:
     given = some_predictions()
-    found = by_key(detection_metrics(given))
+    found = by_key(detected(given))
     name = "TNR@TPR95 (ODIN's reference code), max softmax"
     known, near = given.scores["max-softmax"], given.outliers["near"].scores["max-softmax"]
     assert found[name, "near"].value == odin_reference_tnr(known, near, 0.25)
@@ -124,14 +129,14 @@ def test_the_reference_variant_stands_beside_the_exact_one() -> None:
     # With 30 items no TPR lies in [0.9495, 0.9505].
     few = some_predictions()
     scores = {key: values[:30] for key, values in few.scores.items()}
-    small = by_key(detection_metrics(few._replace(scores=scores)))
+    small = by_key(detected(few._replace(scores=scores)))
     assert small[name, None].value is None
     assert small[name, "near"].reason == "no threshold has a TPR in [0.9495, 0.9505]"
 
 
 def test_areas_of_the_reference_code_stand_beside_the_average_precisions() -> None:
     given = some_predictions()
-    found = by_key(detection_metrics(given))
+    found = by_key(detected(given))
     known = given.scores["max-softmax"]
     for place, name in enumerate(("AUPR-In", "AUPR-Out")):
         full = f"{name} (ODIN's reference code), max softmax"
@@ -149,19 +154,21 @@ def test_without_noise_or_with_noise_alone_there_is_one_mean() -> None:
     natural = {name: each for name, each in given.outliers.items() if not each.noise}
     noise = {"uniform": given.outliers["uniform"]}
     for outliers in (natural, noise):
-        names = {metric.name for metric in detection_metrics(given._replace(outliers=outliers))}
+        names = {metric.name for metric in detected(given._replace(outliers=outliers))}
         assert not any("without noise" in name for name in names)
 
 
 def test_outcomes_average_to_their_metrics(file: Callable[..., Path]) -> None:
     score = scored(file())
-    found = by_key(score.metrics)
+    found = {metric.id: metric for metric in score.metrics if metric.subset is None}
     assert set(score.outcomes) == {
-        f"AUROC, {title}{end}" for title in ("max softmax", "energy") for end in ("", ", without noise")
+        metric_id("auroc", {"score": each, **sets})
+        for each in ("max_softmax", "energy")
+        for sets in ({}, {"sets": "non_noise"})
     }
     for name, values in score.outcomes.items():
         assert values.shape == (N,)
-        assert values.mean() == pytest.approx(found[name, None].value)
+        assert values.mean() == pytest.approx(found[name].value)
 
 
 def test_bootstrap_errors_are_those_of_delong() -> None:
@@ -171,7 +178,7 @@ def test_bootstrap_errors_are_those_of_delong() -> None:
     of_known = np.array([(near < k).mean() for k in known])
     of_near = np.array([(known > o).mean() for o in near])
     error = np.sqrt(of_known.var(ddof=1) / N + of_near.var(ddof=1) / M)
-    metric = by_key(detection_metrics(given))["AUROC, energy", "near"]
+    metric = by_key(detected(given))["AUROC, energy", "near"]
     assert metric.interval is not None
     assert metric.interval[1] - metric.interval[0] == pytest.approx(2 * 1.96 * error, rel=0.12)
 
@@ -180,7 +187,7 @@ def test_the_interval_of_a_mean_knows_that_sets_share_the_known_images() -> None
     given = some_predictions()
     near = given.outliers["near"]
     twin = given._replace(outliers={"one": near, "two": near})
-    found = by_key(detection_metrics(twin))
+    found = by_key(detected(twin))
     mean, alone = found["AUROC, energy", None].interval, found["AUROC, energy", "one"].interval
     assert mean is not None
     assert alone is not None
@@ -194,7 +201,7 @@ def test_separate_sets_do_not_get_an_interval_of_no_width() -> None:
     outliers = {
         "near": given.outliers["near"]._replace(scores={"energy": given.outliers["near"].scores["energy"]})
     }
-    found = by_key(detection_metrics(given._replace(scores=apart, outliers=outliers)))
+    found = by_key(detected(given._replace(scores=apart, outliers=outliers)))
     for name in ("AUROC, energy", "TNR@TPR95 (ID positive), energy", "Detection accuracy, energy"):
         metric = found[name, "near"]
         assert metric.value == 1.0
@@ -207,7 +214,7 @@ def test_too_few_outliers_have_no_95_percent() -> None:
     given = some_predictions()
     near = given.outliers["near"]
     few = near._replace(scores={key: values[:8] for key, values in near.scores.items()})
-    found = by_key(detection_metrics(given._replace(outliers={**given.outliers, "near": few})))
+    found = by_key(detected(given._replace(outliers={**given.outliers, "near": few})))
     name = "FPR95 (OOD positive), energy"
     assert found[name, "near"].value is None
     assert found[name, None].value is None
@@ -219,9 +226,9 @@ def test_too_few_outliers_have_no_95_percent() -> None:
 
 
 def test_results_do_not_hang_on_the_size_of_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = detection_metrics(some_predictions())
+    whole = detected(some_predictions())
     monkeypatch.setattr(scoring, "_PER_CHUNK", 1700)
-    assert detection_metrics(some_predictions()) == whole
+    assert detected(some_predictions()) == whole
 
 
 def test_over_confidence(file: Callable[..., Path]) -> None:
@@ -230,11 +237,11 @@ def test_over_confidence(file: Callable[..., Path]) -> None:
     given = some_predictions()
     means = {name: each.scores["max-softmax"].mean() for name, each in given.outliers.items()}
     for name in SETS:
-        assert found[OUTLIER_CONFIDENCE, name].value == pytest.approx(means[name])
-    assert found[OUTLIER_CONFIDENCE, None].value == pytest.approx(np.mean(list(means.values())))
+        assert found["Mean confidence on outliers", name].value == pytest.approx(means[name])
+    assert found["Mean confidence on outliers", None].value == pytest.approx(np.mean(list(means.values())))
     # All labels are what is predicted, so the error is how much surer the network should be.
     expected = 1 - given.scores["max-softmax"].mean()
-    assert found[ECE, None].value == pytest.approx(expected)
+    assert found[ECE_NAME, None].value == pytest.approx(expected)
     curves = {curve.name: curve for curve in score.curves}
     assert set(curves) == {
         "Confidence on in-distribution images",
@@ -294,7 +301,7 @@ def test_a_file_made_elsewhere_needs_confidences_only(tmp_path: Path) -> None:
     score = scored(tmp_path / "theirs.npz")
     found = by_key(score.metrics)
     assert found["AUROC, theirs", "svhn"].value == pytest.approx(float(detection(known, others).auroc))
-    assert found[ECE, None].reason == "the predictions hold no logits and labels"
+    assert found[ECE_NAME, None].reason == "the predictions hold no logits and labels"
     assert (score.curves, score.ids) == ([], [])
     assert score.data.name == "theirs and 1 outlier set (svhn)"
 

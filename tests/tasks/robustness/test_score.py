@@ -5,14 +5,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eval_suite.core.metrics import MetricSet
 from eval_suite.core.predictions import About
 from eval_suite.core.statistics import wilson_interval
+from eval_suite.tasks.robustness.metrics import NO_GRADIENT, SATURATED
 from eval_suite.tasks.robustness.predictions import Corruptions, Family, Predictions
-from eval_suite.tasks.robustness.score import CLEAN, NOTE_NAMES, Findings, doubts, findings
+from eval_suite.tasks.robustness.score import doubts, findings
+from tests.report.fake_suite import id_of
 
 LABELS = np.array([0, 1, 2, 0])
 EPSILON = 8 / 255
 SETTINGS = {"pgd_steps": "10", "pgd_step_sizes": "2/255", "pgd_restarts": "1", "occlusion_fill": "mean"}
+
+CLEAN = "Top-1 error (clean)"
 
 
 def predictions(**changes: Any) -> Predictions:
@@ -31,11 +36,11 @@ def predictions(**changes: Any) -> Predictions:
     return Predictions(**(fields | changes))
 
 
-def scored(**changes: Any) -> Findings:
+def scored(**changes: Any) -> MetricSet:
     return findings(predictions(**changes), LABELS)
 
 
-def values(found: Findings) -> dict[tuple[str, str | None], float | None]:
+def values(found: MetricSet) -> dict[tuple[str, str | None], float | None]:
     return {(metric.name, metric.subset): metric.value for metric in found.metrics}
 
 
@@ -44,7 +49,7 @@ def test_the_clean_error_alone() -> None:
     (metric,) = found.metrics
     assert (metric.name, metric.value, metric.n, metric.method) == (CLEAN, 0.25, 4, "Wilson score")
     assert metric.interval == wilson_interval(1, 4)
-    assert found.outcomes[CLEAN].tolist() == [0, 0, 0, 1]
+    assert found.outcomes[id_of(CLEAN)].tolist() == [0, 0, 0, 1]
     assert found.curves == []
 
 
@@ -81,7 +86,7 @@ def test_occlusion_areas_by_hand() -> None:
     predicted = np.array([[0, 0, 1], [1, 0, 0], [2, 0, 0], [1, 0, 1]])
     found = scored(families={"centre_occlusion": Family(predicted, np.array([0, 0.5, 1]))})
     name = "Centre occlusion error (area over hole side, mean fill)"
-    assert found.outcomes[name].tolist() == [0.25, 0.75, 0.75, 0.5]
+    assert found.outcomes[id_of(name)].tolist() == [0.25, 0.75, 0.75, 0.5]
     assert values(found)[name, None] == pytest.approx(0.5625)
     assert found.curves[0].y == pytest.approx([0.25, 0.5, 1.0])
     assert np.trapezoid([0.25, 0.5, 1.0], [0, 0.5, 1]) == pytest.approx(0.5625)
@@ -107,10 +112,10 @@ def test_in_between_errors_by_hand() -> None:
         "In-between error, Mixup (area over λ)",
         "In-between accuracy, Mixup (either class, area over λ)",
     )
-    assert found.outcomes[error].tolist() == [0.5, 0.5, 0.5, 1.0]
+    assert found.outcomes[id_of(error)].tolist() == [0.5, 0.5, 0.5, 1.0]
     assert values(found)[error, None] == pytest.approx(0.625)
     assert values(found)[accuracy, None] == pytest.approx(0.375)
-    assert found.outcomes[accuracy].tolist() == [0.5, 0.5, 0.5, 0.0]
+    assert found.outcomes[id_of(accuracy)].tolist() == [0.5, 0.5, 0.5, 0.0]
     assert {m.name: m.higher_is_better for m in found.metrics}[accuracy]
     assert found.curves[0].y == [0.25, 1.0, 0.25]
 
@@ -118,7 +123,7 @@ def test_in_between_errors_by_hand() -> None:
 def test_pairs_that_do_not_cover_the_items_evenly_have_no_outcomes() -> None:
     family = {"cutmix": Family(np.array([[0, 1], [2, 2]]), np.array([0, 1.0]))}
     found = scored(families=family, pairs=np.array([[0, 1], [0, 2]]))
-    assert list(found.outcomes) == [CLEAN]
+    assert list(found.outcomes) == [id_of(CLEAN)]
     assert found.metrics[0].n == 2
 
 
@@ -128,7 +133,7 @@ def test_corruption_errors_by_hand() -> None:
     found = scored(corruptions=Corruptions(predicted, ["fog", "snow"], [1, 2]))
     mean = "Mean corruption error (2 corruptions, severities 1-2)"
     assert values(found)[mean, None] == pytest.approx(7 / 16)
-    assert found.outcomes[mean].tolist() == [0, 0.75, 1, 0]
+    assert found.outcomes[id_of(mean)].tolist() == [0, 0.75, 1, 0]
     assert values(found)["Corruption error (severities 1-2)", "fog"] == pytest.approx(3 / 8)
     assert values(found)["Corruption error (severities 1-2)", "snow"] == pytest.approx(0.5)
     assert values(found)["Top-1 error under corruption", "fog, severity 1"] == 0.25
@@ -159,7 +164,7 @@ def test_every_outcome_is_its_metric_item_by_item() -> None:
         ),
         labels,
     )
-    whole = {metric.name: metric for metric in found.metrics if metric.subset is None}
+    whole = {metric.id: metric for metric in found.metrics if metric.subset is None}
     assert whole.keys() == found.outcomes.keys()
     for name, outcome in found.outcomes.items():
         assert outcome.mean() == pytest.approx(whole[name].value)
@@ -171,8 +176,8 @@ def test_every_outcome_is_its_metric_item_by_item() -> None:
 def test_images_without_gradient_and_flat_losses_are_counted_and_doubted() -> None:
     flags = np.array([True, False, False, False])
     found = scored(notes={"no_gradient": flags, "saturated": ~flags})
-    assert values(found)[NOTE_NAMES["no_gradient"], None] == 0.25
-    assert values(found)[NOTE_NAMES["saturated"], None] == 0.75
+    assert values(found)[NO_GRADIENT.name({}), None] == 0.25
+    assert values(found)[SATURATED.name({}), None] == 0.75
     (line,) = doubts(predictions(notes={"no_gradient": flags, "saturated": ~flags}), LABELS)
     assert line.startswith("1 of 4 images have no input gradient at all")
     plain = predictions(notes={"saturated": ~flags}, settings={"attack_loss": "cross-entropy"})

@@ -200,7 +200,7 @@ def test_the_outcomes_are_kept_for_paired_comparison(world: Path) -> None:
     with np.load(path.parent / "robustness" / "outcomes.npz", allow_pickle=False) as archive:
         outcomes = {key: archive[key] for key in archive.files}
     ids = outcomes.pop("ids").tolist()
-    whole = {metric.name: metric.value for metric in result.metrics if metric.subset is None}
+    whole = {metric.id: metric.value for metric in result.metrics if metric.subset is None}
     assert outcomes.keys() == whole.keys()
     for name, values in outcomes.items():
         assert len(values) == len(ids) == 12

@@ -18,7 +18,7 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import read_card
 from eval_suite.data.images import open_images
 from eval_suite.tasks.wsol import fit as fitting
-from eval_suite.tasks.wsol.fit import fit, fit_recipe, learnt_from
+from eval_suite.tasks.wsol.fit import fit_localiser, fit_recipe, learnt_from
 from eval_suite.tasks.wsol.maps import PlainMaps
 from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import PRESETS, WsolOptions
@@ -78,14 +78,14 @@ def test_every_method_trains_to_the_same_weights_and_reads_them_again(
 ) -> None:
     given, chosen = net(), options(method)
     before = copy.deepcopy(given.state_dict())
-    one = fit(given, chosen, CPU, 0, tmp_path / "one")
-    fit(given, chosen, CPU, 0, tmp_path / "other")
-    fit(given, chosen, CPU, 1, tmp_path / "seed")
+    one = fit_localiser(given, chosen, CPU, 0, tmp_path / "one")
+    fit_localiser(given, chosen, CPU, 0, tmp_path / "other")
+    fit_localiser(given, chosen, CPU, 1, tmp_path / "seed")
     assert weights(tmp_path / "one") == weights(tmp_path / "other") != weights(tmp_path / "seed")
     assert all(torch.equal(value, before[key]) for key, value in given.state_dict().items())
     assert given.card.num_classes == 4
     when = (tmp_path / "one/model.safetensors").stat().st_mtime_ns
-    again = fit(given, chosen, CPU, 0, tmp_path / "one")
+    again = fit_localiser(given, chosen, CPU, 0, tmp_path / "one")
     assert (tmp_path / "one/model.safetensors").stat().st_mtime_ns == when
     x, wanted = images(3, 32), torch.tensor([0, 1, 2])
     method_of = make_method(chosen.method.chosen)
@@ -103,11 +103,11 @@ def test_every_method_takes_every_regularizer_of_the_network(
     own = net()
     own.card = own.card.model_copy(update={"recipe": {"regularizers": [regularizer]}})
     chosen = options(method, epochs=1)
-    fresh = fit(own, chosen, CPU, 0, tmp_path / "own")
-    fit(net(), options(method, epochs=1), CPU, 0, tmp_path / "none")
+    fresh = fit_localiser(own, chosen, CPU, 0, tmp_path / "own")
+    fit_localiser(net(), options(method, epochs=1), CPU, 0, tmp_path / "none")
     assert weights(tmp_path / "own") != weights(tmp_path / "none")
     # What is read again is the plain network, without the hooks of the training.
-    again = fit(own, chosen, CPU, 0, tmp_path / "own")
+    again = fit_localiser(own, chosen, CPU, 0, tmp_path / "own")
     x, wanted = images(2, 32), torch.tensor([0, 1])
     extractor = make_method(chosen.method.chosen).extractor
     one, other = (extractor(place(m, torch.device("cpu")), "fp32")(x, wanted) for m in (fresh, again))
@@ -123,7 +123,7 @@ def test_layers_that_a_regularizer_names_wrongly_are_answered_with_the_networks_
     with pytest.raises(
         InputError, match=r"no layer 'layer9' with a feature map; it has input, conv1, bn1, .*layer3"
     ):
-        fit(net(), chosen, CPU, 0, tmp_path)
+        fit_localiser(net(), chosen, CPU, 0, tmp_path)
 
 
 @pytest.mark.parametrize("method", ["adl", "spg", "acol"])
@@ -136,7 +136,7 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
         return fit_recipe(*arguments).model_copy(update={"save_minutes": 1e-9})
 
     monkeypatch.setattr(fitting, "fit_recipe", every_step)
-    fit(net(), chosen, CPU, 0, tmp_path / "whole")
+    fit_localiser(net(), chosen, CPU, 0, tmp_path / "whole")
     real_save, lives = loop.save_state, 0
 
     def save_and_die(path: Path, state: dict[str, object]) -> None:
@@ -147,7 +147,7 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
     while True:
         lives += 1
         try:
-            fit(net(), chosen, CPU, 0, tmp_path / "broken")
+            fit_localiser(net(), chosen, CPU, 0, tmp_path / "broken")
             break
         except Killed:
             assert lives < 100
@@ -159,7 +159,7 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
 
 def test_another_making_is_fitted_anew(options: Callable[..., WsolOptions], tmp_path: Path) -> None:
     def fitted(chosen: WsolOptions, given: Backbone | None = None) -> str:
-        fit(given or net(), chosen, CPU, 0, tmp_path)
+        fit_localiser(given or net(), chosen, CPU, 0, tmp_path)
         return weights(tmp_path)
 
     first = fitted(options(epochs=1))
@@ -178,7 +178,7 @@ def test_the_card_tells_what_was_fitted_from_what(
     options: Callable[..., WsolOptions], tmp_path: Path
 ) -> None:
     given = net()
-    fitted = fit(given, options(epochs=1), CPU, 0, tmp_path)
+    fitted = fit_localiser(given, options(epochs=1), CPU, 0, tmp_path)
     card = read_card(tmp_path)
     assert card == fitted.card
     assert (card.classes, card.num_classes) == (["blue", "green", "red"], 3)
@@ -202,7 +202,7 @@ def test_what_it_learnt_from_is_known_also_of_a_finished_fit(
     train.paths[1].write_bytes(b"no image")
     chosen = options(epochs=1).model_copy(update={"data": data})
     for _ in ("fitted", "read again"):
-        found = learnt_from(fit(net(), chosen, CPU, 0, tmp_path / "fit").card, chosen)
+        found = learnt_from(fit_localiser(net(), chosen, CPU, 0, tmp_path / "fit").card, chosen)
         assert (found.split, found.n_available, found.n_scored) == ("train", len(train), len(train) - 1)
         assert (found.n_failed, found.failed) == (1, [train.ids[1]])
         assert found.sha256 == open_images(data, "train").sha256()
@@ -225,7 +225,7 @@ def test_the_new_layers_have_their_own_learning_rate(
     }
     for method, names in expected.items():
         with pytest.raises(Killed):
-            fit(net(), options(method), CPU, 0, tmp_path)
+            fit_localiser(net(), options(method), CPU, 0, tmp_path)
         start = starts.pop()
         assert start.rates == pytest.approx(dict.fromkeys(names, 10.0))
         slow, fast = start.parameter_groups()
@@ -285,8 +285,10 @@ def _named(preset: dict[str, Any]) -> str:
 
 
 def test_bf16_is_honoured(options: Callable[..., WsolOptions], tmp_path: Path) -> None:
-    exact = fit(net(), options(epochs=1), CPU, 0, tmp_path / "exact")
-    half = fit(net(), options(epochs=1), CPU.model_copy(update={"precision": "bf16"}), 0, tmp_path / "half")
+    exact = fit_localiser(net(), options(epochs=1), CPU, 0, tmp_path / "exact")
+    half = fit_localiser(
+        net(), options(epochs=1), CPU.model_copy(update={"precision": "bf16"}), 0, tmp_path / "half"
+    )
     assert weights(tmp_path / "exact") != weights(tmp_path / "half")
     assert all(value.dtype != torch.bfloat16 for value in half.state_dict().values())
     x, wanted = images(2, 32), torch.tensor([0, 1])
@@ -297,7 +299,7 @@ def test_data_without_a_training_split_are_refused(tmp_path: Path, demo_world: P
     flat = f"folder:{demo_world / 'images' / 'val'}"
     chosen = WsolOptions.model_validate({"data": flat, "fit": "custom"})
     with pytest.raises(InputError, match="expected a split 'train' to train on"):
-        fit(net(), chosen, CPU, 0, tmp_path)
+        fit_localiser(net(), chosen, CPU, 0, tmp_path)
 
 
 def test_fitting_draws_nothing_from_the_callers_generator(
@@ -309,5 +311,5 @@ def test_fitting_draws_nothing_from_the_callers_generator(
     expected = torch.rand(2)
     torch.manual_seed(3)
     with pytest.raises(Killed):
-        fit(given, options("spg"), CPU, 0, tmp_path)
+        fit_localiser(given, options("spg"), CPU, 0, tmp_path)
     assert torch.equal(torch.rand(2), expected)

@@ -15,12 +15,13 @@ from eval_suite.core import runtime
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import GitState, Result
 from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.schema1 import identity
 from eval_suite.core.store import Cell, read_card
-from eval_suite.report.published import PUBLISHED
-from eval_suite.report.sections.wsol import _CURVES, SECTION
+from eval_suite.report.printed import published_numbers
 from eval_suite.tasks.evaluate import evaluate
 from eval_suite.tasks.wsol.options import WsolOptions
 from eval_suite.tasks.wsol.predictions import read_predictions
+from eval_suite.tasks.wsol.report import _CURVES, SECTION
 from eval_suite.tasks.wsol.task import WsolTask
 from tests.tasks.wsol.world import square, write_world
 
@@ -54,7 +55,8 @@ def localise(world: Path, *, factory: str = "colours", batch_size: int = 5, **op
 
 
 def value(result: Result, name: str) -> float:
-    metric = result.metric(name)
+    key, params = identity(name)
+    metric = result.metric(key, **params)
     assert metric is not None
     assert metric.value is not None, metric.reason
     return metric.value
@@ -77,9 +79,10 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
 
 def test_what_the_report_shows_is_what_the_record_holds(world: Path) -> None:
     result = localise(world)
-    names = {metric.name for metric in result.metrics}
-    assert {*SECTION.headline, *SECTION.metrics} <= names
-    assert {p.metric for p in PUBLISHED if p.task == "wsol"} <= names
+    for pick in (*SECTION.headline, *SECTION.metrics):
+        assert any(metric.matches(pick.key, pick.params) for metric in result.metrics), pick
+    ids = {metric.id for metric in result.metrics}
+    assert {p.id for p in published_numbers() if p.task == "wsol"} <= ids
     assert set(_CURVES) <= {curve.name for curve in result.curves}
 
 
@@ -101,7 +104,7 @@ def test_the_predictions_are_the_maps_of_each_pictures_class(world: Path) -> Non
 def test_maps_of_the_predicted_class(world: Path) -> None:
     result = localise(world, map_class="predicted")
     assert value(result, "Top-1 Loc (σ=0.15)") == pytest.approx(11 / 12)
-    known = result.metric("GT-known Loc (σ=0.15)")
+    known = result.metric("gt_known_loc", sigma=0.15)
     assert known is not None
     assert known.value is None
     assert value(result, "Empty maps") == 0

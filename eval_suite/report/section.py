@@ -1,10 +1,29 @@
 """What a task adds to the report: words, the metrics to show, and its charts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from eval_suite.core.records import Curve, Paper, Result
-from eval_suite.report.compare import Derive, TaskComparison
+from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.parts import part
+from eval_suite.core.records import Curve, Metric, Paper, Result
+from eval_suite.report.compare import Column, Derive, Pick, Records, TaskComparison
+
+__all__ = [
+    "Chart",
+    "Column",
+    "Pick",
+    "Records",
+    "Section",
+    "Series",
+    "TaskComparison",
+    "all_curves",
+    "curve_chart",
+    "curve_names",
+    "generic_section",
+    "picked_columns",
+    "section_of",
+]
 
 
 @dataclass(frozen=True)
@@ -41,21 +60,44 @@ class Chart:
 class Section:
     """How the report shows one task.
 
-    ``protocol`` says in two sentences what was done. ``headline`` metrics stand in the overview, ``metrics`` in the
-    section's table, followed by whatever else the records hold; with ``fold_rest`` that stands in a folded table of
-    its own, and only the listed metrics are shown on each subset. A headline that ends in * stands for the first metric whose name begins so. ``charts`` makes the charts from
-    the comparison, ``derive`` metrics that take several records.
+    Attributes:
+        task: its name.
+        title: heading of the section.
+        protocol: in two sentences what was done.
+        paper: where the protocol comes from.
+        headline: what stands in the overview, one column each.
+        metrics: what stands in the section's table, followed by whatever else the records hold.
+        charts: makes the charts from the comparison.
+        place: sections are shown in rising order of it.
+        derive: metrics that take several records.
+        fold_rest: whether the rest stands in a folded table of its own, and only the listed metrics are shown on each
+            subset.
     """
 
     task: str
     title: str
     protocol: str
     paper: Paper | None
-    headline: tuple[str, ...]
-    metrics: tuple[str, ...]
-    charts: Callable[[TaskComparison], list[Chart]]
+    headline: tuple[Pick, ...]
+    metrics: tuple[Pick, ...] = ()
+    charts: Callable[[TaskComparison], list[Chart]] = lambda _comparison: []
+    place: int = 100
     derive: Derive | None = None
     fold_rest: bool = False
+
+    def names(self, metric: Metric) -> bool:
+        """Whether a metric is among those that the section lists."""
+        return any(metric.matches(pick.key, pick.params) for pick in self.metrics)
+
+
+def section_of(comparison: TaskComparison) -> Section:
+    """A task's own section, else a plain one; the task is found by its name, or in the user's file the records name."""
+    record = next((r for seeds in comparison.records.values() for r in seeds.values()), None)
+    with suppress(EvalSuiteError):
+        task = part("task", (record.task.part if record else None) or comparison.task)
+        if (found := task.section()) is not None:
+            return found
+    return generic_section(comparison)
 
 
 def curve_chart(
@@ -97,6 +139,12 @@ def curve_names(comparison: TaskComparison) -> list[str]:
     return list(dict.fromkeys(curve.name for record in records for curve in record.curves))
 
 
+def picked_columns(comparison: TaskComparison, picks: Iterable[Pick]) -> list[Column]:
+    """The columns of all metrics that some picks stand for, each once."""
+    ids = dict.fromkeys(id_ for pick in picks for id_ in comparison.picked(pick))
+    return [column for id_ in ids if (column := comparison.column(id_))]
+
+
 def all_curves(comparison: TaskComparison) -> list[Chart]:
     """Every recorded curve as a line chart."""
     charts = (curve_chart(comparison, name) for name in curve_names(comparison))
@@ -106,13 +154,13 @@ def all_curves(comparison: TaskComparison) -> list[Chart]:
 def generic_section(comparison: TaskComparison) -> Section:
     """The section of a task that brings none of its own: every metric, every curve."""
     record = next((r for seeds in comparison.records.values() for r in seeds.values()), None)
-    names = tuple(comparison.metric_names)
+    picks = tuple(Pick(metric.key, metric.params) for metric in comparison.metrics.values())
     return Section(
         task=comparison.task,
         title=comparison.task,
         protocol="",
         paper=record.task.paper if record else None,
-        headline=names[:3],
-        metrics=names,
+        headline=picks[:3],
+        metrics=picks,
         charts=all_curves,
     )

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from eval_suite.core.statistics import bootstrap_mean
-from eval_suite.tasks.detect.matching import Detections, Objects, Ranking, rank
-from eval_suite.tasks.detect.metrics import (
+from eval_suite.tasks.detect.average_precision import (
     VARIANTS,
     PrecisionRecall,
     ap_11_points,
@@ -16,6 +15,7 @@ from eval_suite.tasks.detect.metrics import (
     mean_ap,
     precision_recall,
 )
+from eval_suite.tasks.detect.matching import Detections, Objects, Ranking, rank
 from tests.tasks.detect.worlds import World, random_world
 
 
@@ -79,12 +79,12 @@ def test_agrees_with_the_rules_written_out(seed: int, plus_one: bool, digits: in
     # Rounded to one digit most scores are tied, and the order they were given in decides.
     world = world._replace(detections=world.detections._replace(scores=world.detections.scores.round(digits)))
     ranking = ranking_of(world, plus_one=plus_one)
-    for variant, points in (("VOC07 11-point", True), ("area", False)):
+    for variant, points in (("voc07", True), ("area", False)):
         wanted = [textbook_ap(world, c, points=points, plus_one=plus_one) for c in range(world.classes)]
         assert mean_ap(ranking, variant) == pytest.approx(np.mean(wanted), abs=1e-12)
 
 
-@pytest.mark.parametrize(("variant", "mode"), [("VOC07 11-point", "11points"), ("area", "area")])
+@pytest.mark.parametrize(("variant", "mode"), [("voc07", "11points"), ("area", "area")])
 @pytest.mark.parametrize("plus_one", [False, True])
 def test_agrees_with_mmdetection(variant: str, mode: str, plus_one: bool) -> None:
     pytest.importorskip("mmdet")

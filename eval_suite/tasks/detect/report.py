@@ -1,19 +1,9 @@
-"""Detection: mAP of the detectors fine-tuned from each backbone."""
+"""How the report shows detection: mAP of the detectors fine-tuned from each backbone."""
 
-from eval_suite.core.conventions import BOXES_OF_DETECTOR
 from eval_suite.core.papers import CUTMIX
-from eval_suite.report.compare import TaskComparison
-from eval_suite.report.sections.section import Chart, Section, curve_chart
+from eval_suite.report.section import Chart, Pick, Section, TaskComparison, curve_chart
+from eval_suite.tasks.detect.metrics import COCO_AP, HEADLINE_PLUS_ONE, MEAN_AP, detector_params, titled
 
-_MAPS = (
-    "mAP (VOC07 11-point, +1)",
-    "mAP (area, +1)",
-    "mAP (VOC07 11-point, no +1)",
-    "mAP (area, no +1)",
-    "COCO AP (IoU 0.50:0.95)",
-    "COCO AP50",
-    "COCO AP75",
-)
 _CAPTION = (
     "Interpolated precision at each recall, averaged over the classes; the area below is about the mAP (area). A class "
     "counts as 0 beyond the share of its objects that is found at any score."
@@ -21,7 +11,7 @@ _CAPTION = (
 
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
-    names = [f"{detector} precision-recall (mean over classes)" for detector in BOXES_OF_DETECTOR]
+    names = [titled("precision-recall (mean over classes)", detector) for detector in HEADLINE_PLUS_ONE]
     charts = (curve_chart(comparison, name, caption=_CAPTION, unit_square=True) for name in names)
     return [chart for chart in charts if chart is not None]
 
@@ -39,10 +29,15 @@ SECTION = Section(
     ),
     paper=CUTMIX,
     headline=tuple(
-        f"{detector} mAP ({variant}, {convention})"
-        for detector, convention in BOXES_OF_DETECTOR.items()
-        for variant in ("area", "VOC07 11-point")
+        Pick(MEAN_AP.key, {**detector_params(detector), "variant": variant, "plus_one": plus_one})
+        for detector, plus_one in HEADLINE_PLUS_ONE.items()
+        for variant in ("area", "voc07")
     ),
-    metrics=tuple(f"{detector} {name}" for detector in BOXES_OF_DETECTOR for name in _MAPS),
+    metrics=tuple(
+        Pick(kind.key, detector_params(detector))
+        for detector in HEADLINE_PLUS_ONE
+        for kind in (MEAN_AP, COCO_AP)
+    ),
     charts=_charts,
+    place=30,
 )

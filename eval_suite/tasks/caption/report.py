@@ -1,10 +1,8 @@
-"""Captioning: what a decoder finds to say in the backbone's features."""
+"""How the report shows captioning: what a decoder finds to say in the backbone's features."""
 
 from eval_suite.core.papers import CUTMIX
-from eval_suite.report.sections.section import Section
-
-_BLEU = tuple(f"BLEU-{n}" for n in range(1, 5))
-_METEOR, _ROUGE, _CIDER = "METEOR", "ROUGE-L", "CIDEr-D"
+from eval_suite.report.section import Pick, Section
+from eval_suite.tasks.caption.metrics import BLEU, CIDER, METEOR, ROUGE, SPICE
 
 SECTION = Section(
     task="caption",
@@ -14,10 +12,10 @@ SECTION = Section(
         "training split (NIC); unless the options say otherwise, the backbone stays as it is and one caption per image is "
         "found by beam search. "
         "Captions are tokenised and scored as the COCO caption toolkit does; its CIDEr is CIDEr-D, here in percent, and "
-        "hangs on the images it is computed over."
+        "depends on the images it is computed over."
     ),
     paper=CUTMIX,
-    headline=(_CIDER, "BLEU-4"),
-    metrics=(_CIDER, *_BLEU, _METEOR, _ROUGE, "SPICE"),
-    charts=lambda _comparison: [],
+    headline=(Pick(CIDER.key), Pick(BLEU.key, prefer={"order": 4})),
+    metrics=tuple(Pick(kind.key) for kind in (CIDER, BLEU, METEOR, ROUGE, SPICE)),
+    place=40,
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pytorch_ood.metrics import OODMetrics
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from eval_suite.tasks.ood.metrics import (
+from eval_suite.tasks.ood.rates import (
     Detection,
     detection,
     detection_from_counts,

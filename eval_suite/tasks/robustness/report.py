@@ -1,15 +1,14 @@
-"""Robustness: errors under attack, occlusion, mixing and corruption."""
+"""How the report shows robustness: errors under attack, occlusion, mixing and corruption."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from eval_suite.core.metrics import Bounds, MetricSet
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Metric, Result
-from eval_suite.report.compare import Records, TaskComparison
-from eval_suite.report.sections.section import Chart, Section, Series, curve_chart
+from eval_suite.report.section import Chart, Pick, Records, Section, Series, TaskComparison, curve_chart
+from eval_suite.tasks.robustness.metrics import CORRUPTION, FGSM, MEAN_CORRUPTION, OCCLUSION, RELATIVE_MCE
 
-RELATIVE = "Relative mCE (baseline = 100 %)"
-_CORRUPTION = "Corruption error ("
 _Errors = dict[tuple[str, str], float]
 _CAPTIONS = {
     "Top-1 error under FGSM": "One step of ε in pixel units, with the true label; at 0 the clean error.",
@@ -46,22 +45,23 @@ def relative_corruption_errors(records: Records, baseline: str) -> Mapping[tuple
 
 
 def _relative(own: _Errors, reference: _Errors, record: Result) -> Metric:
-    n = record.data.n_scored if record.data else 0
+    into, n = MetricSet(), record.data.n_scored if record.data else 0
     perfect = [key[1] for key in own if reference[key] == 0]
     if perfect:
-        reason = f"the baseline makes no error under {perfect[0]}"
-        return Metric(name=RELATIVE, value=None, higher_is_better=False, n=n, reason=reason)
-    ratios = [own[key] / reference[key] for key in own]
-    method = f"mean over {len(ratios)} corruptions of the error divided by the baseline's"
-    return Metric(name=RELATIVE, value=sum(ratios) / len(ratios), higher_is_better=False, n=n, method=method)
+        into.missing(RELATIVE_MCE, n, f"the baseline makes no error under {perfect[0]}")
+    else:
+        ratios = [own[key] / reference[key] for key in own]
+        method = f"mean over {len(ratios)} corruptions of the error divided by the baseline's"
+        into.add(RELATIVE_MCE, sum(ratios) / len(ratios), n, uncertainty=Bounds(method=method))
+    return into.metrics[0]
 
 
 def _errors(record: Result) -> _Errors:
-    """Error under each corruption, by the metric's name, which tells the severities, and the corruption."""
+    """Error under each corruption, by the metric's id, which tells the severities, and the corruption."""
     return {
-        (metric.name, metric.subset): metric.value
+        (metric.id, metric.subset): metric.value
         for metric in record.metrics
-        if metric.name.startswith(_CORRUPTION) and metric.subset and metric.value is not None
+        if metric.key == CORRUPTION.key and metric.subset and metric.value is not None
     }
 
 
@@ -72,9 +72,9 @@ def _charts(comparison: TaskComparison) -> list[Chart]:
 
 
 def _per_corruption(comparison: TaskComparison) -> Iterator[Chart]:
-    for metric, names in comparison.subset_names.items():
-        if metric.startswith(_CORRUPTION):
-            columns = [c for name in names if (c := comparison.subset_column(metric, name))]
+    for id_, names in comparison.subsets.items():
+        columns = [c for name in names if (c := comparison.subset_column(id_, name))]
+        if columns and columns[0].sample.key == CORRUPTION.key:
             series = []
             for backbone in comparison.collation.suite.backbones:
                 cells = [column.cells[backbone] for column in columns]
@@ -82,7 +82,7 @@ def _per_corruption(comparison: TaskComparison) -> Iterator[Chart]:
                     y, bounds = [cell.value for cell in cells], [cell.interval for cell in cells]
                     series.append(Series(backbone, [float(x) for x in range(len(cells))], y, bounds))
             words = [name.replace("_", " ") for name in names]
-            yield Chart(metric, "", "top-1 error, %", series, categories=words, percent=True)
+            yield Chart(columns[0].metric, "", "top-1 error, %", series, categories=words, percent=True)
 
 
 SECTION = Section(
@@ -96,11 +96,11 @@ SECTION = Section(
     ),
     paper=CUTMIX,
     headline=(
-        "Top-1 error under FGSM (ε=8/255)",
-        "Centre occlusion error*",
-        "Mean corruption error*",
+        Pick(FGSM.key, prefer={"epsilon": "8/255"}),
+        Pick(OCCLUSION.key, {"region": "centre"}),
+        Pick(MEAN_CORRUPTION.key),
     ),
-    metrics=(),
     charts=_charts,
+    place=50,
     derive=relative_corruption_errors,
 )

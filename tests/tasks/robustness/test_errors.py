@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval_suite.tasks.robustness.metrics import in_none_of, mean_per_item, trapezoid_weights
+from eval_suite.tasks.robustness.errors import in_none_of, mean_per_item, trapezoid_weights
 
 
 def test_errors_by_hand() -> None:

@@ -1,10 +1,10 @@
-"""Localisation: boxes from class activation maps, at a fixed threshold and at the best one."""
+"""How the report shows localisation: boxes from class activation maps, at a fixed threshold and at the best one."""
 
+from eval_suite.core.metrics import TOP1_ERROR
 from eval_suite.core.papers import CUTMIX
-from eval_suite.report.compare import TaskComparison
-from eval_suite.report.sections.section import Chart, Section, curve_chart
+from eval_suite.report.section import Chart, Pick, Section, TaskComparison, curve_chart
+from eval_suite.tasks.wsol.metrics import GT_KNOWN_LOC, MAX_BOX_ACC, MAX_BOX_ACC_V2, TOP1_LOC
 
-_TOP1, _KNOWN, _V2 = "Top-1 Loc (σ=0.15)", "GT-known Loc (σ=0.15)", "MaxBoxAccV2 (IoU 30/50/70)"
 _CURVES = {
     "Top-1 Loc over σ": (
         "Share of images with the right class and the right box, as the threshold σ of the boxes moves; the fixed σ of "
@@ -25,22 +25,19 @@ SECTION = Section(
     protocol=(
         "Without any box in training, the class activation map of every image is cut at σ of its maximum, and the box "
         "around the largest region must overlap a ground-truth box by IoU ≥ 0.5; Top-1 Loc asks for the right class too "
-        "(CutMix paper, appendix B). The fixed σ stands beside threshold-free measures (best σ, MaxBoxAcc, MaxBoxAccV2) "
+        "(CutMix paper, appendix B). The fixed σ stands next to threshold-free measures (best σ, MaxBoxAcc, MaxBoxAccV2) "
         "because the later study of the same authors (Choe et al., CVPR 2020) found no gain of CutMix over plain CAM once "
         "every method may choose its σ: a gain at one σ alone may lie in the range of the maps, not in what they show."
     ),
     paper=CUTMIX,
-    headline=(_TOP1, _V2),
+    headline=(Pick(TOP1_LOC.key), Pick(MAX_BOX_ACC_V2.key)),
     metrics=(
-        _TOP1,
-        _KNOWN,
-        "Top-1 Loc (best σ)",
-        "MaxBoxAcc",
-        _V2,
-        "MaxBoxAccV2 (IoU 30)",
-        "MaxBoxAccV2 (IoU 50)",
-        "MaxBoxAccV2 (IoU 70)",
-        "Top-1 error",
+        Pick(TOP1_LOC.key),
+        Pick(GT_KNOWN_LOC.key),
+        Pick(MAX_BOX_ACC.key),
+        Pick(MAX_BOX_ACC_V2.key),
+        Pick(TOP1_ERROR.key),
     ),
     charts=_charts,
+    place=20,
 )

@@ -1,10 +1,9 @@
-"""Classification: errors, likelihood and calibration on the evaluation split."""
+"""How the report shows classification: errors, likelihood and calibration on the evaluation split."""
 
+from eval_suite.core.metrics import ECE, TOP1_ERROR, TOP5_ERROR
 from eval_suite.core.papers import CUTMIX
-from eval_suite.report.compare import TaskComparison
-from eval_suite.report.sections.section import Chart, Section, curve_chart
-
-_TOP1, _TOP5, _ECE = "Top-1 error", "Top-5 error", "ECE (15 equal-width bins)"
+from eval_suite.report.section import Chart, Pick, Section, TaskComparison, curve_chart
+from eval_suite.tasks.classify.metrics import MEAN_CLASS_ACCURACY, NLL
 
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
@@ -27,7 +26,8 @@ SECTION = Section(
         "Calibration compares the highest softmax probability with the accuracy in 15 bins of equal width."
     ),
     paper=CUTMIX,
-    headline=(_TOP1, _TOP5, _ECE),
-    metrics=(_TOP1, _TOP5, "NLL", _ECE, "Mean per-class accuracy"),
+    headline=tuple(Pick(kind.key) for kind in (TOP1_ERROR, TOP5_ERROR, ECE)),
+    metrics=tuple(Pick(kind.key) for kind in (TOP1_ERROR, TOP5_ERROR, NLL, ECE, MEAN_CLASS_ACCURACY)),
     charts=_charts,
+    place=10,
 )

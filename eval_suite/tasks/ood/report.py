@@ -1,41 +1,53 @@
-"""Out-of-distribution detection: how well a backbone's confidence tells what it knows from what it does not."""
+"""How the report shows out-of-distribution detection: how well a backbone's confidence tells what it knows from what it does not."""
 
+from eval_suite.core.metrics import ECE
 from eval_suite.core.papers import CUTMIX
-from eval_suite.report.compare import Column, TaskComparison
-from eval_suite.report.sections.section import Chart, Section, Series, curve_chart, curve_names
+from eval_suite.report.section import (
+    Chart,
+    Column,
+    Pick,
+    Section,
+    Series,
+    TaskComparison,
+    curve_chart,
+    curve_names,
+)
+from eval_suite.tasks.ood.metrics import (
+    ACCURACY,
+    AUPR_IN,
+    AUPR_OUT,
+    AUROC,
+    FPR,
+    OOD_CONFIDENCE,
+    TNR,
+    params_of,
+)
+from eval_suite.tasks.ood.scores import MAX_SOFTMAX, SCORES
 
-_AUROC, _TNR, _ACCURACY = "AUROC", "TNR@TPR95 (ID positive)", "Detection accuracy"
-_FURTHER = ("FPR95 (OOD positive)", "AUPR-In (average precision)", "AUPR-Out (average precision)")
-_PAPERS_SCORE, _WITHOUT_NOISE = "max softmax", "without noise"
-_SCORES = ("max softmax", "max logit", "energy", "ODIN", "Mahalanobis", "KNN", "ReAct", "ViM")
 _HISTOGRAMS = "Confidence on "
 
 
-def _paper(metric: str) -> str:
-    return f"{metric}, {_PAPERS_SCORE}"
-
-
-_HEADLINE = (_paper(_AUROC), _paper(_TNR), _paper(_ACCURACY))
-_RATES = (*_HEADLINE, *map(_paper, _FURTHER))
+_PAPERS = params_of(MAX_SOFTMAX)
+_HEADLINE = (AUROC, TNR, ACCURACY)
 
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
     by_score = [
         chart
-        for ending in ("", f", {_WITHOUT_NOISE}")
-        if (chart := _auroc_by_score(comparison, ending)) is not None
+        for without_noise in (False, True)
+        if (chart := _auroc_by_score(comparison, without_noise)) is not None
     ]
     histograms = [name for name in curve_names(comparison) if name.startswith(_HISTOGRAMS)]
     found = [curve_chart(comparison, name, percent=True) for name in histograms]
     return by_score + [chart for chart in found if chart is not None]
 
 
-def _auroc_by_score(comparison: TaskComparison, ending: str) -> Chart | None:
+def _auroc_by_score(comparison: TaskComparison, without_noise: bool) -> Chart | None:
     columns: dict[str, Column] = {}
-    for score in _SCORES:
-        column = comparison.column(f"{_AUROC}, {score}{ending}")
+    for name, score in SCORES.items():
+        column = comparison.column(AUROC.id(**params_of(name, without_noise=without_noise)))
         if column is not None:
-            columns[score] = column
+            columns[score.title] = column
     if len(columns) < 2:
         return None
     series = []
@@ -45,9 +57,9 @@ def _auroc_by_score(comparison: TaskComparison, ending: str) -> Chart | None:
         if known:
             x, y, intervals = (list(values) for values in zip(*known, strict=True))
             series.append(Series(backbone, x, y, intervals))
-    over = "the sets that are no noise" if ending else "all outlier sets"
+    over = "the sets that are not noise" if without_noise else "all outlier sets"
     return Chart(
-        f"AUROC by score function{ending}",
+        "AUROC by score function" + (", without noise" if without_noise else ""),
         "",
         "AUROC, %",
         series,
@@ -67,14 +79,14 @@ SECTION = Section(
         "rates are no means over images, so their differences stay untested."
     ),
     paper=CUTMIX,
-    headline=_HEADLINE,
+    headline=tuple(Pick(kind.key, _PAPERS) for kind in _HEADLINE),
     metrics=(
-        *_RATES,
-        *(f"{name}, {_WITHOUT_NOISE}" for name in _RATES),
-        *(f"{_AUROC}, {score}" for score in _SCORES[1:]),
-        "Mean confidence on outliers",
-        "ECE (15 equal-width bins)",
+        *(Pick(kind.key, _PAPERS) for kind in (*_HEADLINE, FPR, AUPR_IN, AUPR_OUT)),
+        *(Pick(AUROC.key, params_of(name)) for name in SCORES),
+        Pick(OOD_CONFIDENCE.key),
+        Pick(ECE.key),
     ),
     charts=_charts,
+    place=60,
     fold_rest=True,
 )

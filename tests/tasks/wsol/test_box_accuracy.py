@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from eval_suite.tasks.wsol.components import all_boxes, largest_boxes, to_8bit
-from eval_suite.tasks.wsol.geometry import score_map
-from eval_suite.tasks.wsol.metrics import (
+from eval_suite.tasks.wsol.box_accuracy import (
     accuracy_curve,
     best_iou,
     best_threshold,
@@ -14,6 +12,8 @@ from eval_suite.tasks.wsol.metrics import (
     level_iou,
     threshold_grid,
 )
+from eval_suite.tasks.wsol.components import all_boxes, largest_boxes, to_8bit
+from eval_suite.tasks.wsol.geometry import score_map
 from tests.tasks.wsol.reference import box_correctness, overlap
 
 

@@ -1,0 +1,168 @@
+"""How a part is found: by the name of one of ours or of an installed package's, or in a file of the user's.
+
+A part is a class of one of the kinds below that has a ``name``. Ours lie in the folder of their kind, one file each or one
+a family; nothing lists them. A user's is named ``path/to/mine.py:MyPart`` wherever ours are named, or offered by a package
+as an entry point of the group ``eval_suite.<kind>``.
+"""
+
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterator
+from functools import cache
+from hashlib import blake2b
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+
+
+class _Home(NamedTuple):
+    """Where the parts of a kind lie, and what they are.
+
+    Attributes:
+        package: its modules hold the parts.
+        base: ``module:Class`` that every part derives from.
+        module: where parts have folders of their own, the module in each.
+    """
+
+    package: str
+    base: str
+    module: str = ""
+
+
+# By name and not imported: the rooms of the parts stand above this one.
+_HOMES = {
+    "task": _Home("eval_suite.tasks", "eval_suite.tasks.base:Task", "task"),
+    "regularizer": _Home(
+        "eval_suite.training.regularizers", "eval_suite.training.regularizers.base:Regularizer"
+    ),
+}
+KINDS = tuple(_HOMES)
+
+
+@cache
+def parts(kind: str) -> dict[str, Any]:
+    """Every part of a kind that has a name here: ours, then those of installed packages.
+
+    Args:
+        kind: one of `KINDS`.
+
+    Raises:
+        EvalSuiteError: if an installed package's part cannot be loaded.
+
+    Example:
+        >>> parts("task")["classify"].title
+        'Classification'
+    """
+    home = _HOMES[kind]
+    base = _base(home)
+    found = {part.name: part for module in _modules(home) for part in _parts_in(module, base)}
+    for entry in sorted(entry_points(group=f"eval_suite.{kind}"), key=lambda entry: entry.name):
+        try:
+            found.setdefault(entry.name, entry.load())
+        except Exception as error:  # another package's code
+            raise EvalSuiteError(
+                f"the {kind} '{entry.name}' of {entry.value} cannot be loaded: {type(error).__name__}: {first_line(error)}"
+            ) from error
+    return found
+
+
+def part(kind: str, spec: str) -> Any:
+    """The part of a name, or of ``path/to/file.py:NAME``.
+
+    Args:
+        kind: one of `KINDS`.
+        spec: what the user wrote.
+
+    Raises:
+        InputError: if there is no such part; the message gives the nearest.
+        EvalSuiteError: if the user's file cannot be imported.
+    """
+    if is_file_spec(spec):
+        return _part_in_file(kind, spec)
+    known = parts(kind)
+    if spec not in known:
+        raise unknown_name(kind, spec, known)
+    return known[spec]
+
+
+def is_file_spec(spec: str) -> bool:
+    """Whether a part is named by its file: ``path/to/file.py:NAME``."""
+    path, colon, name = spec.rpartition(":")
+    return bool(colon and name) and path.endswith(".py")
+
+
+def import_file(path: Path) -> ModuleType:
+    """Import a user's file under a name of its own; files next to it can be imported by it, then and later.
+
+    Raises:
+        InputError: if there is no such file.
+        EvalSuiteError: if it raises.
+    """
+    if not path.is_file():
+        raise InputError(f"expected a Python file at {path}, found none; check the path before ':'")
+    return _imported(path.resolve())
+
+
+@cache
+def _imported(path: Path) -> ModuleType:
+    unique = blake2b(str(path).encode(), digest_size=6).hexdigest()
+    spec = importlib.util.spec_from_file_location(f"_{path.stem}_{unique}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
+    folder = str(path.parent)
+    if folder not in sys.path:
+        # Behind everything installed, and left there: a factory may import files next to it when it is called.
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[spec.name]
+        raise EvalSuiteError(
+            f"{path} cannot be imported: {type(error).__name__}: {first_line(error)}"
+        ) from error
+    return module
+
+
+def _part_in_file(kind: str, spec: str) -> Any:
+    path, _, name = spec.rpartition(":")
+    module = import_file(Path(path))
+    found = getattr(module, name, None)
+    base = _base(_HOMES[kind])
+    if not _is_part(found, base):
+        names = [each.__name__ for each in _parts_in(module, base)]
+        raise unknown_name(f"{kind} in {path}", name, names)
+    return found
+
+
+def _modules(home: _Home) -> Iterator[ModuleType]:
+    package = import_module(home.package)
+    for found in pkgutil.iter_modules(package.__path__):
+        if home.module and found.ispkg:
+            yield import_module(f"{home.package}.{found.name}.{home.module}")
+        elif not home.module and not found.name.startswith("_"):
+            yield import_module(f"{home.package}.{found.name}")
+
+
+def _parts_in(module: ModuleType, base: type) -> list[Any]:
+    own = (value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__)
+    return [value for value in own if _is_part(value, base)]
+
+
+def _is_part(value: Any, base: type) -> bool:
+    """Whether this is a class of the kind with a name, and no base of others."""
+    if not isinstance(value, type) or value.__name__.startswith("_"):
+        return False
+    return issubclass(value, base) and isinstance(getattr(value, "name", None), str)
+
+
+def _base(home: _Home) -> type:
+    module, _, name = home.base.partition(":")
+    found: type = getattr(import_module(module), name)
+    return found

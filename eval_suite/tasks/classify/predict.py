@@ -1,0 +1,47 @@
+"""Running a backbone over a labelled set."""
+
+from pathlib import Path
+
+import numpy as np
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.inference import evaluation_batches, place, predict_logits
+from eval_suite.backbones.sources import require_classes
+from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.images import open_images
+from eval_suite.tasks.base import TaskOptions
+from eval_suite.tasks.classify.examples import write_pictures
+from eval_suite.tasks.classify.predictions import Predictions, write_predictions
+
+
+def predict(backbone: Backbone, options: TaskOptions, runtime: RuntimeOptions, folder: Path) -> Path:
+    """Write the logits of every readable image to ``predictions.npz``, and a few images to show."""
+
+    everything = open_images(options.data, options.split)
+    index = everything.subset(options.limit)
+    require_classes(backbone.card, everything.classes, options.data)
+    device = runtime.resolve_device()
+    card = backbone.card
+    batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
+    shown = progress(batches, len(batches), f"classify {card.name}")
+    found = predict_logits(place(backbone, device), shown, precision=runtime.precision)
+    if not len(found.labels):
+        raise EvalSuiteError(f"none of the {len(index)} images of {options.data} could be read")
+    if not np.isfinite(found.logits).all():
+        raise EvalSuiteError(
+            f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
+        )
+    path = folder / "predictions.npz"
+    write_predictions(
+        path,
+        Predictions(
+            logits=found.logits,
+            ids=[index.ids[i] for i in found.positions],
+            labels=found.labels,
+            classes=index.classes,
+            about=everything.about(index, batches.failed),
+        ),
+    )
+    write_pictures(index, found.positions, folder)
+    return path
