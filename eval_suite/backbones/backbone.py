@@ -1,13 +1,16 @@
 """The one type every task evaluates: an image classifier that owns its normalisation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from eval_suite.core.errors import EvalSuiteError, InputError, first_line
-from eval_suite.core.records import BackboneCard
+from eval_suite.backbones.checkpoint import state_sha256
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.records import BackboneCard, LoadReport
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Prediction(NamedTuple):
@@ -34,6 +37,72 @@ class Backbone(nn.Module):
         self.card = card
         self.register_buffer("mean", torch.tensor(card.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(card.std).view(1, 3, 1, 1), persistent=False)
+
+    @classmethod
+    def wrap(
+        cls,
+        net: nn.Module,
+        *,
+        name: str = "model",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        input_size: tuple[int, int] | None = None,
+        classes: Sequence[str] = (),
+        crop_fraction: float | None = None,
+        interpolation: str | None = None,
+        feature_layer: str | None = None,
+    ) -> "Backbone":
+        """A backbone from a network in memory, which is used as it is and not copied.
+
+        Args:
+            net: normalised images (N, 3, H, W) → logits (N, classes).
+            name: in records and reports.
+            mean: per channel, images in [0, 1]; by default what timm says of the network, else ImageNet's, with a note.
+            std: likewise.
+            input_size: (H, W); by default what timm says of the network, else 224x224.
+            classes: names in the order of the outputs, where they are known; they are then held against the data's.
+            crop_fraction: share of an image's side that the centre crop keeps.
+            interpolation: how images are resized: nearest, bilinear, bicubic or lanczos.
+            feature_layer: dotted name of the layer with the last feature map; found by itself where possible.
+
+        Raises:
+            InputError: if the network cannot take such images, or does not return (N, classes).
+
+        Example:
+            >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
+            >>> Backbone.wrap(net, input_size=(32, 32)).card.num_classes
+            2
+        """
+        config = getattr(net, "pretrained_cfg", None) or {}
+        timms = {
+            "mean": config.get("mean"),
+            "std": config.get("std"),
+            "input_size": tuple(config["input_size"][1:]) if config.get("input_size") else None,
+            "crop_fraction": config.get("crop_pct"),
+            "interpolation": config.get("interpolation"),
+        }
+        given = {
+            "mean": mean,
+            "std": std,
+            "input_size": input_size,
+            "crop_fraction": crop_fraction,
+            "interpolation": interpolation,
+        }
+        settings: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "input_size": (224, 224)}
+        settings |= {key: value for key, value in timms.items() if value is not None}
+        settings |= {key: value for key, value in given.items() if value is not None}
+        assumed = [key for key in ("mean", "std") if given[key] is None and timms[key] is None]
+        notes = [f"{' and '.join(assumed)} assumed to be ImageNet's"] if assumed else []
+        card = BackboneCard(
+            name=name,
+            source=f"{type(net).__module__}.{type(net).__qualname__} in memory",
+            arch=type(net).__qualname__,
+            classes=list(classes),
+            feature_layer=feature_layer,
+            load=LoadReport(matched=len(net.state_dict()), notes=["a network in memory, as it is", *notes]),
+            **settings,
+        )
+        return finish(net, card)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
@@ -67,6 +136,22 @@ class Backbone(nn.Module):
         finally:
             handle.remove()
         return Prediction(logits, kept[-1])
+
+
+def finish(net: nn.Module, card: BackboneCard) -> Backbone:
+    """Wrap a network, filling in what can be read off it: outputs, parameters, feature layer, weights hash."""
+    found = probe(net, card.input_size)
+    if card.feature_layer is not None and card.feature_layer not in dict(net.named_modules()):
+        raise unknown_name("feature layer", card.feature_layer, dict(net.named_modules()))
+    card = card.model_copy(
+        update={
+            "num_classes": found.outputs,
+            "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "feature_layer": card.feature_layer or found.feature_layer,
+            "weights_sha256": state_sha256(net.state_dict()),
+        }
+    )
+    return Backbone(net, card).eval()
 
 
 class Probe(NamedTuple):

@@ -1,24 +1,24 @@
 """Loading a backbone from anywhere ``--backbone`` can name, always with a report of which weights arrived."""
 
-import importlib.util
 import inspect
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import timm
 import torchvision
+from pydantic import ValidationError
 from torch import nn
 
 from eval_suite.backbones import architectures  # noqa: F401 - registers our architectures with timm
-from eval_suite.backbones.backbone import Backbone, probe
-from eval_suite.backbones.checkpoint import load_weights, state_sha256
-from eval_suite.backbones.spec import BackboneOptions, SourceSpec, parse_source
+from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, finish
+from eval_suite.backbones.checkpoint import load_weights
+from eval_suite.backbones.spec import BackboneOptions, SourceSpec, default_name, parse_source
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.parts import import_file
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import read_card
+from eval_suite.core.validation import problems, require_no_problems
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation"}
 """Fields of a card that say how images are brought to the network; options and recipes name them alike."""
 _AUXILIARY_HEADS = ("googlenet", "inception_v3")
@@ -97,29 +97,39 @@ def native_config(arch: str, net: nn.Module) -> dict[str, Any]:
 def load_backbone(
     source: str,
     *,
-    name: str,
-    options: BackboneOptions | None = None,
+    name: str | None = None,
     num_classes: int | None = None,
     image_size: tuple[int, int] | None = None,
+    **settings: Any,
 ) -> Backbone:
     """Load a backbone, in evaluation mode on the CPU, with its load report in the card.
 
     Args:
-        source: a ``--backbone`` as `parse_source` reads it.
-        name: the backbone's name in records and reports.
-        options: overrides of mean, std, input size, classes and feature layer.
+        source: a checkpoint folder, ``timm:NAME[@FILE]``, ``torchvision:NAME[/WEIGHTS][@FILE]`` or
+            ``path/to/model.py:FACTORY[@FILE]``.
+        name: the backbone's name in records and reports; by default made from the source.
         num_classes: outputs to build where the source leaves them open: the data's number of classes.
         image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
+        settings: what a weights file does not say, by the names of `BackboneOptions`: ``mean``, ``std``, ``input_size``,
+            ``crop_fraction``, ``interpolation``, ``feature_layer``.
 
     Raises:
-        InputError: if the source is unknown, or weights do not cover the network.
+        InputError: if the source is unknown, a setting is wrong, or weights do not cover the network.
         EvalSuiteError: if published weights cannot be fetched or a user's factory fails.
+
+    Example:
+        >>> load_backbone("path/to/model.py:make@weights.pth", mean=(0.5, 0.5, 0.5))  # doctest: +SKIP
     """
     spec = parse_source(source)
-    options = options or BackboneOptions()
+    try:
+        options = BackboneOptions.model_validate(settings)
+    except ValidationError as error:
+        require_no_problems("load_backbone", problems(error, BackboneOptions))
+        raise
+    name = name or default_name(source)[0]
     if spec.kind == "checkpoint":
         return _from_checkpoint(Path(spec.name), name, options)
-    classes = options.num_classes or num_classes
+    classes = num_classes
     if spec.kind == "timm":
         loaded = _from_timm(spec, classes)
     elif spec.kind == "torchvision":
@@ -140,22 +150,6 @@ def load_backbone(
         **settings,
     )
     return finish(loaded.net, card)
-
-
-def finish(net: nn.Module, card: BackboneCard) -> Backbone:
-    """Wrap a network, filling in what can be read off it: outputs, parameters, feature layer, weights hash."""
-    found = probe(net, card.input_size)
-    if card.feature_layer is not None and card.feature_layer not in dict(net.named_modules()):
-        raise unknown_name("feature layer", card.feature_layer, dict(net.named_modules()))
-    card = card.model_copy(
-        update={
-            "num_classes": found.outputs,
-            "parameters": sum(parameter.numel() for parameter in net.parameters()),
-            "feature_layer": card.feature_layer or found.feature_layer,
-            "weights_sha256": state_sha256(net.state_dict()),
-        }
-    )
-    return Backbone(net, card).eval()
 
 
 def require_classes(card: BackboneCard, classes: list[str], data: str) -> None:
@@ -242,24 +236,7 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None) -> _Loaded:
 
 def _from_factory(spec: SourceSpec, num_classes: int | None, image_size: tuple[int, int] | None) -> _Loaded:
     assert spec.module is not None
-    if not spec.module.is_file():
-        raise InputError(
-            f"expected a Python file at {spec.module}, found none; check the path before ':{spec.name}'"
-        )
-    module_spec = importlib.util.spec_from_file_location(f"_backbone_{spec.module.stem}", spec.module)
-    assert module_spec is not None
-    assert module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_spec.name] = module  # dataclasses look their module up there
-    sys.path.insert(0, str(spec.module.resolve().parent))  # its own imports of files beside it
-    try:
-        module_spec.loader.exec_module(module)
-    except Exception as error:
-        raise EvalSuiteError(
-            f"{spec.module} cannot be imported: {type(error).__name__}: {first_line(error)}"
-        ) from error
-    finally:
-        sys.path.pop(0)
+    module = import_file(spec.module)
     factory = getattr(module, spec.name, None)
     if not callable(factory):
         callables = [

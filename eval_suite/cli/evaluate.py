@@ -8,12 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.cli.parsing import given, parse
-from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, first_process
-from eval_suite.core.store import Cell, safe_name
+from eval_suite.core.store import safe_name
 from eval_suite.suite.suite import load_suite
 from eval_suite.tasks.base import Task
-from eval_suite.tasks.evaluate import evaluate, follow, headline, task_named
+from eval_suite.tasks.evaluate import cell_in, evaluate_cell, follow, headline, task_named
 
 
 class TaskCommand(BaseModel):
@@ -59,29 +58,15 @@ def main(verb: str, arguments: list[str]) -> int:
     else:
         source, flags = command.backbone, command.network
         name, seed = default_name(source)
-        cell = _cell_in(command.out, safe_name(command.name or name), command.seed if seed is None else seed)
+        cell = cell_in(command.out, safe_name(command.name or name), command.seed if seed is None else seed)
     if not first_process():
         follow(task, command.task, cell=cell, source=source, backbone_options=flags, runtime=command.runtime)
         return 0
-    done = evaluate(
-        task,
-        command.task,
-        cell=cell,
-        source=source,
-        backbone_options=flags,
-        runtime=command.runtime,
-        expected=suite is not None,
-    )
+    expected = suite is not None
+    record = evaluate_cell(task, command.task, cell, source, flags, command.runtime, expected=expected)
     fitted = f"; fine-tuned: {cell.checkpoint / task.name}" if task.fits(command.task) else ""
-    print(f"{cell.name}  {headline(done.result.metrics)}  → {done.path}{fitted}")
+    print(f"{cell.name}  {headline(record.metrics)}  → {cell.record(task.name)}{fitted}")
     return 0
-
-
-def _cell_in(out: Path, name: str, seed: int) -> Cell:
-    """A cell whose records go to ``out``, which must be reports/<suite> under some folder."""
-    if out.parent.name != "reports":
-        raise InputError(f"expected --out as a folder in reports/, such as reports/single, found {out}")
-    return Cell(out.name, name, seed, out.parent.parent)
 
 
 def _command_type(task: Task) -> Any:

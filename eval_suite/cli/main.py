@@ -11,25 +11,16 @@ from importlib import import_module
 from eval_suite import __version__
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.packages import torch_mismatch
+from eval_suite.core.parts import is_file_spec, part, parts
 
-TASK_VERBS = {
-    "classify": "top-1/top-5 error, likelihood, calibration, per-class accuracy",
-    "wsol": "weakly supervised localisation: Top-1 Loc, GT-known Loc, MaxBoxAccV2",
-    "detect": "mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC",
-    "robustness": "error under attack (FGSM, PGD), occlusion, in-between samples and common corruptions",
-    "ood": "out-of-distribution detection: TNR at 95 % TPR, AUROC, detection accuracy by outlier set",
-    "caption": "captions by an LSTM on the backbone's features: BLEU, METEOR, ROUGE-L, CIDEr-D",
-}
 VERBS = {
     "train": "train a backbone from a recipe, or continue a stopped training",
-    **TASK_VERBS,
-    "score": "metrics from saved predictions, also those made elsewhere",
+    "score": "metrics from saved predictions, external ones too",
     "run": "everything of a suite that is missing, in parallel, then its report",
     "report": "put the records of a folder side by side in one HTML page",
     "data": "make the demo data, or check a data set: data demo|check",
     "list": "what there is: list tasks|regularizers|corruptions|data|architectures|suites|results|...",
 }
-_IN_SEVERAL_PROCESSES = ("train", "wsol", "detect")
 TRACEBACK_VARIABLE = "EVAL_SUITE_TRACEBACK"
 
 
@@ -65,17 +56,19 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _verb(name: str) -> Callable[[list[str]], int]:
-    if name not in VERBS:
-        raise unknown_name("command", name, VERBS)
+    task = name not in VERBS
+    if task and not is_file_spec(name) and name not in parts("task"):
+        raise unknown_name("command", name, [*VERBS, *parts("task")])
     from eval_suite.core.runtime import end_with_parent, process_count
 
     end_with_parent()
-    if process_count() > 1 and name not in _IN_SEVERAL_PROCESSES:
+    if process_count() > 1 and not (part("task", name).fits_together if task else name == "train"):
+        together = ", ".join(["train", *(key for key, each in parts("task").items() if each.fits_together)])
         raise InputError(
             f"{name} runs in one process, found {process_count()} (WORLD_SIZE); start it once, "
-            f"without torchrun: that is for {', '.join(_IN_SEVERAL_PROCESSES)}"
+            f"without torchrun: that is for {together}"
         )
-    if name in TASK_VERBS:
+    if task:
         module = import_module("eval_suite.cli.evaluate")
         return lambda arguments: int(module.main(name, arguments))
     run: Callable[[list[str]], int] = import_module(f"eval_suite.cli.{name}").main
@@ -87,16 +80,24 @@ def _complain(message: str) -> None:
 
 
 def _help() -> str:
-    width = max(map(len, VERBS))
-    verbs = "\n".join(f"  {name:<{width}}  {what}" for name, what in VERBS.items())
+    tasks = {name: first_sentence(task.__doc__) for name, task in parts("task").items()}
+    width = max(map(len, [*VERBS, *tasks]))
+    verbs, of_tasks = (
+        "\n".join(f"  {name:<{width}}  {what}" for name, what in group.items()) for group in (VERBS, tasks)
+    )
     return (
         "eval-suite: train image backbones, and measure what the training did to them\n\n"
         "usage: eval-suite COMMAND [options]        eval-suite COMMAND --help\n\n"
-        f"{verbs}\n\n"
+        f"{verbs}\n\ntasks, each a command that evaluates a backbone (or path/to/mine.py:MyTask):\n{of_tasks}\n\n"
         "a first run:   eval-suite run demo\n"
         "your own:      eval-suite classify --backbone model.py:factory@weights.pth --data cifar10:PATH\n"
         "exit codes:    0 done, 1 something failed, 2 wrong usage or input, 130 stopped by the user"
     )
+
+
+def first_sentence(doc: str | None) -> str:
+    """The first line of a docstring."""
+    return (doc or "").strip().partition("\n")[0]
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ class ReportCommand(BaseModel):
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     command = parse(ReportCommand, "report", arguments)
-    from eval_suite.report.render import build_report
+    from eval_suite.report.render import write_report
 
-    paths = build_report(command.folder, command.baseline)
+    paths = write_report(command.folder, command.baseline)
     print(f"written: {paths.index} and {len(paths.tables)} tables in {command.folder / 'tables'}")
     print(paths.headline)
     return 0

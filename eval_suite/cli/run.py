@@ -90,7 +90,7 @@ def _report(plan: Plan, folder: Path) -> str:
     sources = [folder / "suite.json", *folder.glob("results/*/*.json")]
     if index.is_file() and all(source.stat().st_mtime <= index.stat().st_mtime for source in sources):
         return f"report: {index} (unchanged)"
-    from eval_suite.report.render import build_report
+    from eval_suite.report.render import write_report
 
-    paths = build_report(folder, plan.suite.baseline)
+    paths = write_report(folder, plan.suite.baseline)
     return f"report: {paths.index}  {paths.headline}"

@@ -1,7 +1,8 @@
 """Choices with options of their own, as YAML has them: a name, or a name with its options."""
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any, ClassVar, Self, cast
 
 from pydantic import (
@@ -15,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.parts import is_file_spec, part
 
 
@@ -31,17 +32,32 @@ class Entry(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _part_in_a_file(cls, entry: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(entry, cls):
+            return entry
+        if cls.kind and is_dataclass(entry) and not isinstance(entry, type):
+            # A part in memory, as Python has it: one of ours goes by its name, any other by its file.
+            own = type(entry)
+            name = str(getattr(own, "name", ""))
+            known = name in cls.model_fields and cls.model_fields[name].annotation == own | None
+            if known:
+                return handler({name: entry})
+            made = cast("Self", cls.model_construct())
+            made._in_file = (f"{inspect.getfile(own)}:{own.__name__}", entry)
+            return made
         spec, options = _single(entry)
         if not (cls.kind and is_file_spec(spec)):
             return handler(entry)
         try:
             found = part(cls.kind, spec)
+            if not is_dataclass(found):
+                raise InputError(
+                    f"expected {spec} to be a dataclass, whose fields are its options, found a plain class"
+                )
+            for name in options:
+                if name not in (known_options := [field.name for field in fields(found)]):
+                    raise unknown_name(f"option of {spec}", name, known_options)
         except EvalSuiteError as error:
             raise ValueError(str(error)) from None
-        if not is_dataclass(found):
-            raise ValueError(
-                f"expected {spec} to be a dataclass, whose fields are its options, found a plain class"
-            )
         made = cast("Self", cls.model_construct())
         made._in_file = (spec, TypeAdapter(found).validate_python(options))
         return made
@@ -59,7 +75,7 @@ class Entry(BaseModel):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if len(self.model_fields_set) != 1:
+        if self._in_file is None and len(self.model_fields_set) != 1:
             raise ValueError(self.wanted)
         return self
 
@@ -95,7 +111,7 @@ def entry_type(name: str, wanted: str, kinds: Mapping[str, type[Any]], kind: str
         kinds: the choices, dataclasses by the name that each also carries as ``name``.
         kind: of parts (`eval_suite.core.parts`), where one named by its file is a choice too.
     """
-    fields: dict[str, Any] = {key: (kind | None, None) for key, kind in kinds.items()}
-    made = create_model(name, __base__=Entry, **fields)
+    choices: dict[str, Any] = {key: (kind | None, None) for key, kind in kinds.items()}
+    made = create_model(name, __base__=Entry, **choices)
     made.wanted, made.kind = wanted, kind
     return made

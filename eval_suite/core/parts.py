@@ -105,11 +105,12 @@ def import_file(path: Path) -> ModuleType:
     """
     if not path.is_file():
         raise InputError(f"expected a Python file at {path}, found none; check the path before ':'")
-    return _imported(path.resolve())
+    found, state = path.resolve(), path.stat()
+    return _imported(found, state.st_mtime_ns, state.st_size)
 
 
 @cache
-def _imported(path: Path) -> ModuleType:
+def _imported(path: Path, _changed: int, _size: int) -> ModuleType:
     unique = blake2b(str(path).encode(), digest_size=6).hexdigest()
     spec = importlib.util.spec_from_file_location(f"_{path.stem}_{unique}", path)
     assert spec is not None
@@ -117,9 +118,7 @@ def _imported(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up there
     folder = str(path.parent)
-    if folder not in sys.path:
-        # Behind everything installed, and left there: a factory may import files next to it when it is called.
-        sys.path.append(folder)
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -127,6 +126,12 @@ def _imported(path: Path) -> ModuleType:
         raise EvalSuiteError(
             f"{path} cannot be imported: {type(error).__name__}: {first_line(error)}"
         ) from error
+    finally:
+        # By value: the file may have put folders of its own before it.
+        sys.path.remove(folder)
+        # Behind everything installed it stays, as what is found here may import files next to it when it is called.
+        if folder not in sys.path:
+            sys.path.append(folder)
     return module
 
 

@@ -3,9 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from eval_suite.core.errors import unknown_name
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -258,7 +266,14 @@ class Files(_Strict):
     texts: str | None = None
 
 
-class Result(_Strict):
+class Outcomes(NamedTuple):
+    """Per-item outcomes: (n,) ids, and by `Metric.id` (n,) values whose mean is the metric."""
+
+    ids: NDArray[np.str_]
+    values: dict[str, NDArray[np.float64]]
+
+
+class Record(_Strict):
     """The record of one task on one backbone and seed; ``fitted_to`` is what the task's own fit, if it has one, learnt from."""
 
     schema_version: Literal[2] = Field(default=2, alias="schema")
@@ -275,9 +290,10 @@ class Result(_Strict):
     error: ErrorInfo | None = None
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    _outcomes: Outcomes | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _error_iff_failed(self) -> "Result":
+    def _error_iff_failed(self) -> "Record":
         if (self.status == "failed") != (self.error is not None):
             raise ValueError("a record holds an error exactly when its status is 'failed'")
         return self
@@ -288,3 +304,75 @@ class Result(_Strict):
         Example: ``record.metric("auroc", score="energy", subset="svhn")``
         """
         return next((m for m in self.metrics if m.subset == subset and m.matches(key, params)), None)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two records say the same; outcomes in memory are no part of it."""
+        return isinstance(other, Record) and self.model_dump() == other.model_dump()
+
+    def __getitem__(self, key: str) -> Metric:
+        """The first metric of that key, over all items.
+
+        Raises:
+            InputError: if there is none; the message gives the nearest.
+        """
+        found = self.metric(key)
+        if found is None:
+            raise unknown_name(f"metric of {self.task.name}", key, {metric.key for metric in self.metrics})
+        return found
+
+    @property
+    def outcomes(self) -> Outcomes | None:
+        """Per-item outcomes of an evaluation in this process; None for a record read from a file, which names theirs."""
+        return self._outcomes
+
+    def with_outcomes(self, outcomes: Outcomes) -> "Record":
+        """This record, carrying its per-item outcomes."""
+        self._outcomes = outcomes
+        return self
+
+    def to_frame(self) -> "DataFrame":
+        """Every metric as a row of a pandas DataFrame: key, params, subset, value, low, high, unit, n and so on."""
+        from pandas import DataFrame
+
+        rows = []
+        for metric in self.metrics:
+            low, high = metric.interval or (None, None)
+            rows.append(
+                {
+                    "backbone": self.backbone.name,
+                    "seed": self.run.seed,
+                    "task": self.task.name,
+                    "key": metric.key,
+                    **metric.params,
+                    "subset": metric.subset,
+                    "name": metric.name,
+                    "value": metric.value,
+                    "low": low,
+                    "high": high,
+                    **metric.model_dump(include={"unit", "higher_is_better", "n", "method", "reason"}),
+                }
+            )
+        return DataFrame(rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the metrics over all items."""
+        title = f"{self.task.name} of {self.backbone.name}: {self.status}"
+        if self.error is not None:
+            return f"<p>{escape(title)}: {escape(self.error.message)}</p>"
+        rows = "".join(
+            f"<tr><td>{escape(metric.name)}</td><td>{escape(_shown(metric))}</td><td>{metric.n:,}</td></tr>"
+            for metric in self.metrics
+            if metric.subset is None
+        )
+        head = "<tr><th>metric</th><th>value [95 % interval]</th><th>n</th></tr>"
+        return f"<table><caption>{escape(title)}</caption>{head}{rows}</table>"
+
+
+def _shown(metric: Metric) -> str:
+    if metric.value is None:
+        return f"none ({metric.reason})"
+    scale, unit = (100, " %") if metric.unit == "fraction" else (1, f" {metric.unit}")
+    bounds = (
+        f" [{scale * metric.interval[0]:.2f}, {scale * metric.interval[1]:.2f}]" if metric.interval else ""
+    )
+    return f"{scale * metric.value:.2f}{unit}{bounds}"

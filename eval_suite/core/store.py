@@ -15,11 +15,11 @@ from typing import IO, Any, TypeVar
 from pydantic import ValidationError
 
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
-from eval_suite.core.records import BackboneCard, Result
+from eval_suite.core.records import BackboneCard, Record
 from eval_suite.core.schema1 import upgraded
 
 _ORPHANS_END_SECONDS = 20.0
-_Model = TypeVar("_Model", Result, BackboneCard)
+_Model = TypeVar("_Model", Record, BackboneCard)
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,18 @@ def would_change(path: Path, value: Any) -> bool:
     return not path.is_file() or path.read_text("utf-8") != _sorted_json(value)
 
 
-def write_record(path: Path, result: Result) -> None:
+def write_record(path: Path, result: Record) -> None:
     """Write a record atomically."""
     write_json(path, result.model_dump(mode="json", by_alias=True))
 
 
-def read_record(path: Path) -> Result:
+def read_record(path: Path) -> Record:
     """Read and validate a record, of this schema or of the one before.
 
     Raises:
         InputError: if the file is no record.
     """
-    return _read_model(path, Result, "a record of schema 2", upgrade=_upgraded)
+    return _read_model(path, Record, "a record of schema 2", upgrade=_upgraded)
 
 
 def read_card(folder: Path) -> BackboneCard:

@@ -1,7 +1,7 @@
 """Collect the records of a suite: every cell is a record, or a reason why there is none."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
-from eval_suite.core.records import Result
+from eval_suite.core.records import Record
 from eval_suite.core.store import read_record
 from eval_suite.report.protocols import different_options
 
@@ -60,7 +60,7 @@ class Entry:
     key: Key
     path: Path
     state: State
-    record: Result | None = None
+    record: Record | None = None
     problem: str = ""
 
 
@@ -91,11 +91,11 @@ class Collation:
         """The cells of one backbone on one task, by seed."""
         return [e for e in self.entries.values() if (e.key.task, e.key.backbone) == (task, backbone)]
 
-    def scored(self, task: str, backbone: str) -> list[tuple[Entry, Result]]:
+    def scored(self, task: str, backbone: str) -> list[tuple[Entry, Record]]:
         """Those of `cells` that hold numbers."""
         return [(e, e.record) for e in self.cells(task, backbone) if e.record and e.record.status != "failed"]
 
-    def records(self) -> Iterator[Result]:
+    def records(self) -> Iterator[Record]:
         """Every readable record, failed ones included."""
         return (entry.record for entry in self.entries.values() if entry.record)
 
@@ -154,6 +154,31 @@ def collate(folder: Path, baseline: str | None = None) -> Collation:
     found.notices.extend(_unlisted(suite, found))
     found.notices.extend(_mixtures(found))
     return found
+
+
+def collate_records(records: Sequence[Record], baseline: str | None = None) -> Collation:
+    """Cells of records in memory, in their order.
+
+    Args:
+        records: of any backbones, seeds and tasks; one for each cell.
+        baseline: backbone that all others are compared with; by default 'baseline', else the first.
+
+    Raises:
+        InputError: if there are none, two are of one cell, or the baseline is unknown.
+    """
+    if not records:
+        raise InputError("expected records to compare, found none")
+    entries: dict[Key, Entry] = {}
+    for record in records:
+        key = Key(record.backbone.name, record.run.seed, record.task.name)
+        if key in entries:
+            raise InputError(
+                f"expected one record for each backbone, seed and task, found two of {key.where}; name the backbones apart"
+            )
+        entries[key] = Entry(key, Path(), record.status, record)
+    backbones, seeds, tasks = (list(dict.fromkeys(part)) for part in zip(*entries, strict=True))
+    suite = SuiteInfo(name="records", backbones=backbones, seeds=seeds, tasks=tasks)
+    return Collation(Path(), suite, _baseline(baseline, backbones), entries)
 
 
 def _record_paths(results: Path) -> Iterator[tuple[Key, Path]]:

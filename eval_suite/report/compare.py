@@ -9,15 +9,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import Metric, Params, Result
+from eval_suite.core.records import Metric, Outcomes, Params, Record
 from eval_suite.core.statistics import Interval, paired_difference
 from eval_suite.report.collate import Collation, Entry, Key
-from eval_suite.report.outcomes import OutcomeFiles, Outcomes
+from eval_suite.report.outcomes import OutcomeFiles
 from eval_suite.report.printed import PublishedNumber, published_number
 from eval_suite.report.protocols import deciding, mismatch, scored_how
 
 Verdict = Literal["better", "worse", "tied", "untested"]
-Records = Mapping[str, Mapping[int, Result]]
+Records = Mapping[str, Mapping[int, Record]]
 # Metrics that only several records together tell: from all records by backbone and seed, and the baseline's name, to
 # what each (backbone, seed) has beside its own.
 Derive = Callable[[Records, str], Mapping[tuple[str, int], list[Metric]]]
@@ -120,7 +120,7 @@ class TaskComparison:
         self._columns: dict[str, Column | None] = {}
 
     @cached_property
-    def records(self) -> dict[str, dict[int, Result]]:
+    def records(self) -> dict[str, dict[int, Record]]:
         """Records with numbers, by backbone and seed."""
         names = self.collation.suite.backbones
         found = {b: {e.key.seed: r for e, r in self.collation.scored(self.task, b)} for b in names}
@@ -228,7 +228,7 @@ class TaskComparison:
             for seed, record in seeds.items()
         }
 
-    def _all_records(self) -> Iterable[Result]:
+    def _all_records(self) -> Iterable[Record]:
         return (record for seeds in self.records.values() for record in seeds.values())
 
     def _measure(self, metric: str, subset: str | None) -> Column | None:

@@ -1,19 +1,10 @@
 """Per-item outcomes beside the records: what paired comparisons are made from."""
 
-from typing import NamedTuple
-
 import numpy as np
-from numpy.typing import NDArray
 
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.records import Outcomes
 from eval_suite.report.collate import Collation, Entry, Key, Notice
-
-
-class Outcomes(NamedTuple):
-    """(n,) item names and, by `Metric.id`, (n,) values whose mean is the metric."""
-
-    ids: NDArray[np.str_]
-    values: dict[str, NDArray[np.float64]]
 
 
 class OutcomeFiles:
@@ -41,6 +32,8 @@ class OutcomeFiles:
         return found
 
     def _load(self, entry: Entry) -> Outcomes | None:
+        if entry.record is not None and entry.record.outcomes is not None:
+            return entry.record.outcomes
         relative = entry.record.files.outcomes if entry.record else None
         if relative is None:
             return Outcomes(np.empty(0, str), {})

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-from eval_suite.core.records import Metric, Result
+from eval_suite.core.records import Metric, Record
 from eval_suite.report.wording import listed
 
 
-def mismatch(own: Result, other: Result, metric: Metric) -> str:
+def mismatch(own: Record, other: Record, metric: Metric) -> str:
     """Why a metric of two records cannot be compared; empty where it can."""
     if own.task.version != other.task.version:
         return "different versions of the protocol"
@@ -19,12 +19,12 @@ def mismatch(own: Result, other: Result, metric: Metric) -> str:
     return f"{listed(differing)} {'differs' if len(differing) == 1 else 'differ'}" if differing else ""
 
 
-def deciding(metric: Metric, records: Iterable[Result]) -> list[str]:
+def deciding(metric: Metric, records: Iterable[Record]) -> list[str]:
     """The options of the protocol that matter to a metric, as any of the records says."""
     return sorted({option for record in records for option in record.task.options_behind(metric)})
 
 
-def scored_how(records: Iterable[Result], options: list[str]) -> frozenset[tuple[int, str, int, str]]:
+def scored_how(records: Iterable[Record], options: list[str]) -> frozenset[tuple[int, str, int, str]]:
     """Version of the protocol, data, number of items and the values of options, of each record."""
     return frozenset(
         (
@@ -38,7 +38,7 @@ def scored_how(records: Iterable[Result], options: list[str]) -> frozenset[tuple
     )
 
 
-def different_options(records: Iterable[tuple[str, Result]]) -> Iterator[tuple[str, dict[str, list[str]]]]:
+def different_options(records: Iterable[tuple[str, Record]]) -> Iterator[tuple[str, dict[str, list[str]]]]:
     """The options of the protocol in which records differ, each with the names of the records by value.
 
     Args:

@@ -27,14 +27,14 @@ _STATES = ("failed", "broken", "missing", "partial", "warning")
 
 
 class ReportPaths(NamedTuple):
-    """What `build_report` wrote, and its main finding as one line."""
+    """What `write_report` wrote, and its main finding as one line."""
 
     index: Path  # type: ignore[assignment]  # the page is called index, though tuples have a method of that name
     tables: list[Path]
     headline: str
 
 
-def build_report(folder: Path, baseline: str | None = None) -> ReportPaths:
+def write_report(folder: Path, baseline: str | None = None) -> ReportPaths:
     """Write ``index.html`` and ``tables/`` for the records in a suite's report folder.
 
     Args:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.parts import part
-from eval_suite.core.records import Curve, Metric, Paper, Result
+from eval_suite.core.records import Curve, Metric, Paper, Record
 from eval_suite.report.compare import Column, Derive, Pick, Records, TaskComparison
 
 __all__ = [
@@ -135,7 +135,7 @@ def curve_chart(
 
 def curve_names(comparison: TaskComparison) -> list[str]:
     """Names of all recorded curves, in the order of the records."""
-    records: list[Result] = [r for seeds in comparison.records.values() for r in seeds.values()]
+    records: list[Record] = [r for seeds in comparison.records.values() for r in seeds.values()]
     return list(dict.fromkeys(curve.name for record in records for curve in record.curves))
 
 

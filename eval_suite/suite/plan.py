@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.parts import part
 from eval_suite.core.store import Cell, read_record, would_change, write_json, write_json_if_changed
 from eval_suite.suite.suite import Suite
 
@@ -81,11 +82,12 @@ def make_plan(suite: Suite, threads: int) -> Plan:
                 jobs.append(job)
             needs = [trainings[home].stamp]
         for task in suite.tasks:
+            title = part("task", task).name
             options = suite.task_options(task, cell.backbone)
             hangs_on: dict[str, Any] = {"options": options.model_dump(mode="json")}
             if backbone.recipe is None:
                 hangs_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
-            jobs.append(maker.job(f"{task} {cell.name}", [task, *call], hangs_on, needs, cell.record(task)))
+            jobs.append(maker.job(f"{title} {cell.name}", [task, *call], hangs_on, needs, cell.record(title)))
     return Plan(suite, folder, jobs)
 
 

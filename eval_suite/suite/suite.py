@@ -8,6 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, atomic_write, read_finished
 from eval_suite.core.validation import problems, read_yaml, require_no_problems
@@ -86,7 +87,7 @@ class Suite(NamedTuple):
             "backbones": list(self.backbones),
             "taken_as_they_are": [name for name, row in self.backbones.items() if row.recipe is None],
             "seeds": self.seeds,
-            "tasks": list(self.tasks),
+            "tasks": [part("task", task).name for task in self.tasks],
         }
 
 

@@ -120,6 +120,10 @@ class Task(ABC):
     annotated: ClassVar[str | None] = None
     """The kind of annotated images that the task reads; None for images with classes, of any kind, which tell the
     backbone's outputs where its source leaves them open."""
+    fits_together: ClassVar[bool] = False
+    """Whether `fit` can share its work among the processes that torchrun starts."""
+    part: str | None = None
+    """Where a task that is none of ours was found: ``path/to/file.py:NAME``."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose version may decide this task's numbers, beside those that every task stands on."""
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {}

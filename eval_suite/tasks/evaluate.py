@@ -1,25 +1,32 @@
 """Every task by name, and the one routine that takes any of them from a backbone to its record."""
 
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from eval_suite.backbones.spec import BackboneOptions
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.core.errors import InputError, first_line
-from eval_suite.core.parts import part
+from eval_suite.core.parts import is_file_spec, part
 from eval_suite.core.records import (
     BackboneCard,
     DataInfo,
     ErrorInfo,
+    Files,
     LoadReport,
     Metric,
-    Result,
+    Outcomes,
+    Record,
     TaskInfo,
 )
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
-from eval_suite.core.store import Cell, exclusive, write_record
+from eval_suite.core.store import Cell, exclusive, safe_name, write_record
+from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.kinds import kind_of
 from eval_suite.data.outliers import require_outliers
@@ -30,42 +37,101 @@ if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
 
-class Evaluated(NamedTuple):
-    """A written record and where it lies."""
-
-    result: Result
-    path: Path
+_Options = TypeVar("_Options", bound=BaseModel)
+_RUNTIME = set(RuntimeOptions.model_fields)
 
 
-def task_named(name: str) -> Task:
-    """The task of that name.
+def task_named(task: "str | type[Task]") -> Task:
+    """The task of a name, of a file's ``path/to/mine.py:NAME``, or of a class.
 
     Raises:
         InputError: if there is none; the message gives the nearest.
     """
-    found: Task = part("task", name)()
+    found: Task = (part("task", task) if isinstance(task, str) else task)()
+    if isinstance(task, str) and is_file_spec(task):
+        found.part = task
     return found
 
 
 def evaluate(
+    backbone: "Backbone | str",
+    task: "str | type[Task]",
+    *,
+    data: str,
+    out: Path | str | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Record:
+    """Evaluate a backbone: fit where the task does, predict, score.
+
+    Args:
+        backbone: of `load_backbone` or `Backbone.wrap`, or a source that `load_backbone` takes.
+        task: its name, ``path/to/mine.py:MyTask``, or a class.
+        data: what to evaluate on, as KIND:PATH.
+        out: ``reports/NAME`` for the record, its predictions and pictures; what is fitted goes to ``checkpoints/NAME``. By
+            default nothing is left on disk.
+        name: of the backbone in the record; by default its own.
+        seed: of the task's own fits, and what the record is filed under.
+        settings: for a source, what `load_backbone` takes besides, such as ``mean`` and ``std``.
+        options: of the task (see ``eval-suite TASK --help``) and of `RuntimeOptions`: ``device``, ``precision``,
+            ``batch_size``, ``workers``, ``threads``. Options that have parts are given as dicts.
+
+    Returns:
+        The record, with its per-item outcomes in memory for `compare`.
+
+    Raises:
+        InputError: if the request is wrong; nothing is written then.
+        EvalSuiteError: if the evaluation fails.
+
+    Example:
+        >>> record = evaluate(backbone, "classify", data="folder:path/to/images", device="cpu")  # doctest: +SKIP
+        >>> record["top1_error"].value, record["top1_error"].interval  # doctest: +SKIP
+    """
+    found = task_named(task)
+    given = {"data": data, **options}
+    runtime = _validated("evaluate", RuntimeOptions, {k: given.pop(k) for k in _RUNTIME & given.keys()})
+    chosen = _validated(f"evaluate '{found.name}'", found.options, given)
+    flags = _validated("settings", BackboneOptions, dict(settings or {}))
+    own, at = default_name(backbone) if isinstance(backbone, str) else (backbone.card.name, None)
+    with TemporaryDirectory(prefix="eval-suite-") if out is None else nullcontext() as temporary:
+        where = Path(out) if out is not None else Path(temporary or "") / "reports" / "single"
+        cell = cell_in(where, safe_name(name or own), seed if at is None else at)
+        record = evaluate_cell(found, chosen, cell, backbone, flags, runtime, expected=False)
+        return record if out is not None else record.model_copy(update={"files": Files(), "examples": []})
+
+
+def cell_in(out: Path, name: str, seed: int) -> Cell:
+    """The cell of a single evaluation.
+
+    Raises:
+        InputError: if ``out`` is not ``reports/NAME`` under some folder.
+    """
+    if out.parent.name != "reports":
+        raise InputError(f"expected --out as a folder in reports/, such as reports/single, found {out}")
+    return Cell(out.name, name, seed, out.parent.parent)
+
+
+def evaluate_cell(
     task: Task,
     options: TaskOptions,
-    *,
     cell: Cell,
-    source: str,
+    source: "Backbone | str",
     backbone_options: BackboneOptions,
     runtime: RuntimeOptions,
+    *,
     expected: bool,
     warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
-) -> Evaluated:
+) -> Record:
     """Load a backbone, run a task's fit, predict and score, and write the record.
 
     Args:
         task: what to run.
         options: its options.
         cell: where the record goes.
-        source: the backbone, as `parse_source` reads it.
-        backbone_options: flags that go with it.
+        source: the backbone, or a source as `parse_source` reads it.
+        backbone_options: flags that go with a source.
         runtime: device, precision, batches.
         expected: the cell belongs to a suite, so also wrong input leaves a ``failed`` record to show in the report.
         warn: receives lines such as a partial evaluation's announcement.
@@ -77,11 +143,11 @@ def evaluate(
     clock = Clock()
     folder = cell.results / task.name
     path = cell.record(task.name)
-    card = _unloaded(cell.backbone, source)
+    card = _unloaded(cell.backbone, source) if isinstance(source, str) else source.card
 
-    def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Result:
+    def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Record:
         run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
-        return Result(status=status, task=_task_info(task, options), backbone=card, run=run, **content)
+        return Record(status=status, task=_task_info(task, options), backbone=card, run=run, **content)
 
     with exclusive(folder, f"evaluating {task.name}"):
         try:
@@ -105,6 +171,7 @@ def evaluate(
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
                 files = score.write_items(folder)
+            ids = np.asarray(score.ids, dtype=str)
             files.predictions = str(predictions.relative_to(cell.results))
             result = record(
                 "complete" if score.data.n_scored == score.data.n_available else "partial",
@@ -129,7 +196,7 @@ def evaluate(
         warn(
             f"partial: scored {counts.n_scored} of {counts.n_available} items ({counts.n_failed} could not be read)"
         )
-    return Evaluated(result, path)
+    return result.with_outcomes(Outcomes(ids, score.outcomes))
 
 
 def follow(
@@ -151,7 +218,7 @@ def write_failed(
     task: Task, options: TaskOptions, *, cell: Cell, runtime: RuntimeOptions, type_name: str, message: str
 ) -> Path:
     """Leave a ``failed`` record for a task that could not start, e.g. because training its backbone failed."""
-    result = Result(
+    result = Record(
         status="failed",
         task=_task_info(task, options),
         backbone=_unloaded(cell.backbone, str(cell.checkpoint)),
@@ -191,19 +258,34 @@ def metric_line(metric: Metric) -> str:
     return f"{name} {shown(metric.value)}{interval} (n = {metric.n:,})"
 
 
-def _load(cell: Cell, source: str, flags: BackboneOptions, task: Task, options: TaskOptions) -> "Backbone":
+def _load(
+    cell: Cell, source: "Backbone | str", flags: BackboneOptions, task: Task, options: TaskOptions
+) -> "Backbone":
+    from eval_suite.backbones.backbone import Backbone
     from eval_suite.backbones.sources import load_backbone
 
+    if isinstance(source, Backbone):
+        # The network is the caller's; what this evaluation notes of it is not.
+        return Backbone(source.net, source.card.model_copy(deep=True, update={"name": cell.backbone})).eval()
+    settings = flags.model_dump(exclude_none=True, exclude={"num_classes"})
     if task.annotated is not None:
-        return load_backbone(source, name=cell.backbone, options=flags)
+        return load_backbone(source, name=cell.backbone, num_classes=flags.num_classes, **settings)
     index = open_images(options.data, options.split)
     return load_backbone(
         source,
         name=cell.backbone,
-        options=flags,
-        num_classes=len(index.classes),
+        num_classes=flags.num_classes or len(index.classes),
         image_size=_image_size(index),
+        **settings,
     )
+
+
+def _validated(what: str, model: type[_Options], given: dict[str, Any]) -> _Options:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        require_no_problems(what, problems(error, model))
+        raise
 
 
 def _require_sources(task: Task, options: TaskOptions) -> None:
@@ -256,6 +338,7 @@ def _task_info(task: Task, options: TaskOptions) -> TaskInfo:
     return TaskInfo(
         name=task.name,
         version=task.version,
+        part=task.part,
         options=options.model_dump(mode="json"),
         protocol={option: [dict(p) for p in patterns] for option, patterns in task.protocol.items()},
         paper=task.paper,

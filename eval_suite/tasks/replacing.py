@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard, Result
+from eval_suite.core.records import BackboneCard, Record
 from eval_suite.core.store import read_record
 from eval_suite.tasks.base import TaskOptions
 
@@ -49,7 +49,7 @@ def require_replaceable(path: Path, card: BackboneCard, options: TaskOptions) ->
     )
 
 
-def _other_options(old: Result, options: TaskOptions) -> list[str]:
+def _other_options(old: Record, options: TaskOptions) -> list[str]:
     """Names of the options that differ; one that the old record does not know had its default."""
     try:
         before = type(options).model_validate(old.task.options).model_dump(mode="json")
@@ -59,7 +59,7 @@ def _other_options(old: Result, options: TaskOptions) -> list[str]:
     return [name for name in now if name not in _CHANGE_NO_SCORE and before.get(name) != now[name]]
 
 
-def _fewer(old: Result, options: TaskOptions) -> bool:
+def _fewer(old: Record, options: TaskOptions) -> bool:
     assert old.data is not None
     if options.limit is None or options.limit >= old.data.n_available:
         return False

@@ -26,7 +26,6 @@ from eval_suite.backbones.sources import (
     native_config,
     require_classes,
 )
-from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
 
@@ -94,8 +93,8 @@ def test_a_checkpoint_folder_comes_back_as_it_was_saved(tmp_path: Path) -> None:
 
 def test_flags_override_what_a_checkpoint_says(tmp_path: Path) -> None:
     trained(tmp_path)
-    options = BackboneOptions(mean=(0.1, 0.1, 0.1), input_size=(64, 64), feature_layer="layer2")
-    card = load_backbone(str(tmp_path), name="a", options=options).card
+    options: Any = {"mean": (0.1, 0.1, 0.1), "input_size": (64, 64), "feature_layer": "layer2"}
+    card = load_backbone(str(tmp_path), name="a", **options).card
     assert (card.mean, card.std) == ((0.1, 0.1, 0.1), (0.2, 0.2, 0.2))
     assert (card.input_size, card.feature_layer) == ((64, 64), "layer2")
 
@@ -177,8 +176,7 @@ def test_the_flag_for_classes_wins_over_the_data(tmp_path: Path) -> None:
     net = timm.create_model("resnet20_cifar", num_classes=7)
     torch.save(net.state_dict(), tmp_path / "w.pth")
     source = f"timm:resnet20_cifar@{tmp_path / 'w.pth'}"
-    options = BackboneOptions(num_classes=7)
-    assert load_backbone(source, name="a", options=options, num_classes=10).card.num_classes == 7
+    assert load_backbone(source, name="a", num_classes=7).card.num_classes == 7
     with pytest.raises(
         InputError, match=r"fc.weight \(file \(7, 64\), network \(10, 64\)\).*number of classes"
     ):
@@ -267,11 +265,11 @@ def test_a_users_factory_with_its_weights(tmp_path: Path) -> None:
     exec(FACTORY.read_text(), namespace)
     net = namespace["resnet20"](10)
     torch.save({"state_dict": {f"module.{k}": v for k, v in net.state_dict().items()}}, tmp_path / "w.th")
-    options = BackboneOptions(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
     found = load_backbone(
         f"{FACTORY}:resnet20@{tmp_path / 'w.th'}",
         name="r",
-        options=options,
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.3, 0.4),
         num_classes=10,
         image_size=(32, 32),
     )

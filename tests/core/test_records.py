@@ -19,7 +19,7 @@ from eval_suite.core.records import (
     GitState,
     Metric,
     Paper,
-    Result,
+    Record,
     RunInfo,
     TaskInfo,
 )
@@ -70,7 +70,7 @@ def metric(**changes: Any) -> Metric:
     return Metric(**(fields | changes))
 
 
-def result(**changes: Any) -> Result:
+def result(**changes: Any) -> Record:
     fields: dict[str, Any] = {
         "status": "complete",
         "task": TaskInfo(
@@ -98,10 +98,10 @@ def result(**changes: Any) -> Result:
             versions={"python": "3.11"},
         ),
     }
-    return Result(**(fields | changes))
+    return Record(**(fields | changes))
 
 
-def failed(**changes: Any) -> Result:
+def failed(**changes: Any) -> Record:
     error = ErrorInfo(type="ValueError", message="why")
     return result(**({"status": "failed", "data": None, "metrics": [], "error": error} | changes))
 
@@ -138,7 +138,7 @@ def test_a_record_holds_an_error_exactly_when_it_failed() -> None:
 
 
 @pytest.mark.parametrize("kept", [result(), result(status="partial"), failed()])
-def test_what_is_written_is_what_is_read(kept: Result, tmp_path: Path) -> None:
+def test_what_is_written_is_what_is_read(kept: Record, tmp_path: Path) -> None:
     path = tmp_path / "a" / "classify.json"
     write_record(path, kept)
     assert read_record(path) == kept

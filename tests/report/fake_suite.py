@@ -19,7 +19,7 @@ from eval_suite.core.records import (
     LoadReport,
     Metric,
     Paper,
-    Result,
+    Record,
     RunInfo,
     TaskInfo,
     metric_id,
@@ -167,7 +167,7 @@ class FakeSuite:
             n_failed=0,
             sha256=sha256,
         )
-        record = Result(
+        record = Record(
             status=status,
             task=TaskInfo(
                 name=task,

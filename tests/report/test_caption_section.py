@@ -7,7 +7,7 @@ from typing import Any
 
 from eval_suite.core.records import Files, Metric
 from eval_suite.report.printed import published_numbers
-from eval_suite.report.render import build_report
+from eval_suite.report.render import write_report
 from eval_suite.tasks.caption.report import SECTION
 from tests.report.fake_suite import FakeSuite, errors, metric_named
 
@@ -37,7 +37,7 @@ def add(suite: FakeSuite, backbone: str, scores: list[float], **changes: Any) ->
 
 
 def page_of(suite: FakeSuite) -> str:
-    return build_report(suite.folder).index.read_text("utf-8")
+    return write_report(suite.folder).index.read_text("utf-8")
 
 
 def metric(name: str, value: float) -> Metric:
@@ -74,7 +74,7 @@ def test_the_baselines_best_and_worst_are_shown_for_every_backbone(tmp_path: Pat
     assert len(set(sources)) == 4
     assert page.count("<li>two of 3 &lt;i&gt;</li>") == 1
     # Another baseline chooses others.
-    other = build_report(suite.folder, "cutmix").index.read_text("utf-8")
+    other = write_report(suite.folder, "cutmix").index.read_text("utf-8")
     assert "Of 400 items, the 2 on which cutmix does best" in other
     assert [i for i in range(5) if f"cutmix says {i}<" in other] == [0, 1, 2, 3]
     assert [i for i in range(5) if f"baseline says {i}<" in other] == [0, 1, 2, 3]

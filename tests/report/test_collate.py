@@ -7,7 +7,7 @@ import pytest
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import DataInfo
 from eval_suite.report.collate import Key, collate
-from eval_suite.report.render import build_report
+from eval_suite.report.render import write_report
 from tests.report.fake_suite import FakeSuite, errors
 
 
@@ -122,7 +122,7 @@ def test_fits_that_lacked_images_or_differ_are_warned_of(suite: FakeSuite) -> No
         f"fitted to different data, so not comparable across groups {groups}",
     ) in said
     assert not any("scored on different" in text for _, text in said)
-    page = build_report(suite.folder).index.read_text("utf-8")
+    page = write_report(suite.folder).index.read_text("utf-8")
     assert "fitted to coco, train2014: 48 of 50 items" in page
 
 

@@ -6,7 +6,7 @@ import pytest
 from eval_suite.core.records import Curve
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
-from eval_suite.report.render import build_report
+from eval_suite.report.render import write_report
 from eval_suite.tasks.detect.report import SECTION
 from tests.report.fake_suite import FakeSuite, metric_named
 
@@ -44,7 +44,7 @@ def test_curves_are_drawn_to_the_end_of_the_recall(detected: FakeSuite) -> None:
 
 
 def test_a_map_of_zero_stands_without_an_interval_and_says_why(detected: FakeSuite) -> None:
-    page = build_report(detected.folder).index.read_text("utf-8")
+    page = write_report(detected.folder).index.read_text("utf-8")
     assert "counts as 0 beyond the share of its objects that is found" in page
     assert "no interval (every resample of the items gives the same value)" in page
     assert "[0.00, 0.00]" not in page

@@ -12,7 +12,7 @@ from eval_suite.core.predictions import About
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.printed import published_numbers
-from eval_suite.report.render import build_report
+from eval_suite.report.render import write_report
 from eval_suite.tasks.evaluate import score_file
 from eval_suite.tasks.ood.predictions import Outliers, Predictions, write_predictions
 from eval_suite.tasks.ood.report import SECTION
@@ -55,7 +55,7 @@ def page(suite: FakeSuite, tmp_path: Path) -> str:
     suite.describe(name="table12", baseline="baseline", backbones=["baseline", "cutmix"], tasks=["ood"])
     add(suite, "baseline", 1.0, tmp_path)
     add(suite, "cutmix", 3.0, tmp_path)
-    return build_report(suite.folder).index.read_text("utf-8")
+    return write_report(suite.folder).index.read_text("utf-8")
 
 
 def test_the_auroc_is_tested_and_the_rest_is_not(page: str, suite: FakeSuite) -> None:

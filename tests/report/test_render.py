@@ -16,7 +16,7 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.records import Curve, Example, Metric
 from eval_suite.report import pictures
 from eval_suite.report.collate import collate
-from eval_suite.report.render import build_report
+from eval_suite.report.render import write_report
 from tests.report.fake_suite import TOP1, FakeSuite, errors
 
 _VOID = {"meta", "img", "input", "br", "link"}
@@ -59,7 +59,7 @@ def words(page: Page) -> str:
 
 
 def test_the_page_answers_and_names_what_lacks(four: FakeSuite) -> None:
-    written = build_report(four.folder)
+    written = write_report(four.folder)
     assert written.headline.startswith("Top-1 error: mixup 29.00 %")
     text = words(Page(written.index))
     for part in (
@@ -83,7 +83,7 @@ def test_the_page_answers_and_names_what_lacks(four: FakeSuite) -> None:
 
 
 def test_nothing_is_loaded_from_elsewhere(four: FakeSuite) -> None:
-    page = Page(build_report(four.folder).index)
+    page = Page(write_report(four.folder).index)
     for tag, attributes in page.elements:
         for name in ("src", "srcset", "data", "action", "poster"):
             assert (attributes.get(name) or "data:").startswith("data:")
@@ -96,7 +96,7 @@ def test_nothing_is_loaded_from_elsewhere(four: FakeSuite) -> None:
 
 
 def test_the_policy_names_the_only_script(four: FakeSuite) -> None:
-    source = build_report(four.folder).index.read_text("utf-8")
+    source = write_report(four.folder).index.read_text("utf-8")
     scripts = re.findall(r"<script>(.*?)</script>", source, flags=re.S)
     assert len(scripts) == 1
     digest = re.search(r"script-src 'sha256-([^']+)'", source)
@@ -105,7 +105,7 @@ def test_the_policy_names_the_only_script(four: FakeSuite) -> None:
 
 
 def test_ids_are_unique_and_links_lead_somewhere(four: FakeSuite) -> None:
-    page = Page(build_report(four.folder).index)
+    page = Page(write_report(four.folder).index)
     ids = [identity for _, attributes in page.elements if (identity := attributes.get("id"))]
     assert len(ids) == len(set(ids))
     targets = {target for _, attributes in page.elements if (target := attributes.get("href"))}
@@ -116,7 +116,7 @@ def test_ids_are_unique_and_links_lead_somewhere(four: FakeSuite) -> None:
 
 
 def test_tables_are_headed_and_pictures_described(four: FakeSuite) -> None:
-    page = Page(build_report(four.folder).index)
+    page = Page(write_report(four.folder).index)
     assert all(head.get("scope") for head in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
     assert page.all("img")
@@ -145,7 +145,7 @@ def test_all_text_is_escaped(suite: FakeSuite) -> None:
     content["error"]["message"] = evil
     content["task"]["paper"]["url"] = "javascript:alert(1)"
     failed.write_text(json.dumps(content))
-    page = Page(build_report(suite.folder).index)
+    page = Page(write_report(suite.folder).index)
     assert len(page.all("script")) == 1
     assert evil in page.text
     assert not [link for link in page.all("a") if (link["href"] or "").startswith("javascript")]
@@ -157,12 +157,12 @@ def test_a_paper_link_leads_to_the_web_only(suite: FakeSuite) -> None:
     content = json.loads(path.read_text())
     content["task"]["paper"]["url"] = "javascript:alert(1)"
     path.write_text(json.dumps(content))
-    assert "javascript:" not in build_report(suite.folder).index.read_text("utf-8")
+    assert "javascript:" not in write_report(suite.folder).index.read_text("utf-8")
 
 
 def test_the_same_records_give_the_same_bytes(four: FakeSuite) -> None:
     def digests() -> dict[str, bytes]:
-        written = build_report(four.folder)
+        written = write_report(four.folder)
         return {path.name: path.read_bytes() for path in (written.index, *written.tables)}
 
     assert digests() == digests()
@@ -170,7 +170,7 @@ def test_the_same_records_give_the_same_bytes(four: FakeSuite) -> None:
 
 def test_a_broken_record_stands_in_the_banner(four: FakeSuite) -> None:
     (four.folder / "results" / "cutmix-s0" / "classify.json").write_text('{"schema": 1')
-    text = words(Page(build_report(four.folder).index))
+    text = words(Page(write_report(four.folder).index))
     assert "1 broken" in text
     assert "seed 0: broken" in text
     assert "expected a record of schema 2" in text
@@ -179,7 +179,7 @@ def test_a_broken_record_stands_in_the_banner(four: FakeSuite) -> None:
 def test_a_suite_of_failures_still_has_a_page(suite: FakeSuite) -> None:
     suite.add("baseline", status="failed")
     suite.add("cutmix").write_text("no record")
-    written = build_report(suite.folder)
+    written = write_report(suite.folder)
     assert written.headline == "no record holds a number yet"
     assert "No record holds a number yet." in words(Page(written.index))
 
@@ -190,7 +190,7 @@ def test_a_backbone_that_never_loaded_says_so(suite: FakeSuite) -> None:
     content = json.loads(path.read_text())
     content["backbone"].update(parameters=0, weights_sha256=None, training=None, recipe=None)
     path.write_text(json.dumps(content))
-    text = words(Page(build_report(suite.folder).index))
+    text = words(Page(write_report(suite.folder).index))
     assert "Never loaded" in text
     assert "Not trained here" not in text
 
@@ -200,7 +200,7 @@ def test_an_unknown_task_is_shown_whole(suite: FakeSuite) -> None:
     metric = Metric(key="novelty", name="Novelty_score", value=12.5, unit="nats", higher_is_better=True, n=3)
     for name in ("baseline", "cutmix"):
         suite.add(name, task="novel", curves=[curve], metrics=[metric])
-    written = build_report(suite.folder)
+    written = write_report(suite.folder)
     page = Page(written.index)
     assert "Novelty_score, nats" in words(page).replace("\xa0", " ")
     labels = [attributes.get("aria-label") or "" for attributes in page.all("svg")]
@@ -214,28 +214,28 @@ def test_a_chart_that_cannot_be_drawn_is_a_warning(suite: FakeSuite, monkeypatch
 
     monkeypatch.setattr("eval_suite.report.views.draw", fail)
     suite.add("baseline")
-    assert "the charts cannot be drawn: no ink" in words(Page(build_report(suite.folder).index))
+    assert "the charts cannot be drawn: no ink" in words(Page(write_report(suite.folder).index))
 
 
 def test_published_numbers_stand_beside_ours(suite: FakeSuite) -> None:
     suite.describe(published="table5")
     suite.add("baseline")
     suite.add("cutmix", wrong=errors(0.15))
-    text = words(Page(build_report(suite.folder).index))
+    text = words(Page(write_report(suite.folder).index))
     assert "paper 14.47" in text
     assert "CutMix paper, Table 5" in text
     suite.describe(name="demo")
-    assert "paper 14.47" not in words(Page(build_report(suite.folder).index))
+    assert "paper 14.47" not in words(Page(write_report(suite.folder).index))
 
 
 def test_options_that_differ_stand_in_a_table(suite: FakeSuite) -> None:
     suite.add("baseline")
     path = suite.add("cutmix")
-    assert "Options in which the backbones differ" not in words(Page(build_report(suite.folder).index))
+    assert "Options in which the backbones differ" not in words(Page(write_report(suite.folder).index))
     content = json.loads(path.read_text())
     content["task"]["options"]["fit"] = {"regularizers": [{"cutmix": {"alpha": 0.5}}]}
     path.write_text(json.dumps(content))
-    text = words(Page(build_report(suite.folder).index))
+    text = words(Page(write_report(suite.folder).index))
     assert "Options in which the backbones differ; all others are equal" in text
     assert "fit.regularizers.cutmix.alpha — 0.5" in text
     assert "Options as resolved, for baseline" in text
@@ -250,7 +250,7 @@ def test_pictures_stand_in_rows_and_outsiders_are_refused(suite: FakeSuite) -> N
         "baseline", examples=[suite.picture("baseline", "a.png"), suite.picture("baseline", "b.png"), outside]
     )
     suite.add("cutmix", examples=[suite.picture("cutmix", "b.png"), suite.picture("cutmix", "a.png"), odd])
-    page = Page(build_report(suite.folder).index)
+    page = Page(write_report(suite.folder).index)
     assert [image["alt"] for image in page.all("img")] == ["a.png", "a.png", "b.png", "b.png"]
     assert "'../../secret.png' leaves the results folder" in words(page)
     assert "'classify.json' is no .png" in words(page)
@@ -261,7 +261,7 @@ def test_wide_pictures_are_shown_wider(suite: FakeSuite, size: tuple[int, int], 
     example = suite.picture("baseline", "row.png")
     Image.new("RGB", size).save(suite.folder / "results/baseline-s0/classify/row.png")
     suite.add("baseline", examples=[example])
-    assert f'<figure style="--stretch: {stretch}"><img' in build_report(suite.folder).index.read_text()
+    assert f'<figure style="--stretch: {stretch}"><img' in write_report(suite.folder).index.read_text()
 
 
 def test_pictures_beyond_the_budget_are_dropped_from_the_tail(
@@ -271,7 +271,7 @@ def test_pictures_beyond_the_budget_are_dropped_from_the_tail(
     size = len((suite.folder / "results/baseline-s0/classify/0.png").read_bytes()) * 4 // 3 + 4
     monkeypatch.setattr("eval_suite.report.render.BUDGET_BYTES", 2 * size + 1)
     assert pictures.BUDGET_BYTES <= 4_000_000
-    page = Page(build_report(suite.folder).index)
+    page = Page(write_report(suite.folder).index)
     assert len(page.all("img")) == 2
     assert "3 rows of example pictures left out" in words(page)
 
@@ -279,21 +279,21 @@ def test_pictures_beyond_the_budget_are_dropped_from_the_tail(
 def test_subsets_are_listed_with_their_best(suite: FakeSuite) -> None:
     suite.add("baseline", wrong=errors(0.3))
     suite.add("cutmix", wrong=errors(0.2))
-    page = Page(build_report(suite.folder).index)
+    page = Page(write_report(suite.folder).index)
     assert "Accuracy on each of 3 subsets" in words(page)
     assert "lynx 133 70.00 80.00" in words(page)
 
 
 def test_wrong_baseline_is_an_input_error(four: FakeSuite) -> None:
     with pytest.raises(InputError, match="unknown baseline 'nobody'"):
-        build_report(four.folder, baseline="nobody")
+        write_report(four.folder, baseline="nobody")
     assert not (four.folder / "index.html").exists()
 
 
 def test_many_backbones_look_different(suite: FakeSuite) -> None:
     for index in range(17):
         suite.add(f"b{index:02d}")
-    page = Page(build_report(suite.folder).index)
+    page = Page(write_report(suite.folder).index)
     looks = {
         (attributes.get("style"), path["d"])
         for (tag, attributes), path in zip(
@@ -318,7 +318,7 @@ def test_the_report_never_imports_torch() -> None:
 
 def test_top1_is_the_first_headline(suite: FakeSuite) -> None:
     suite.add("baseline")
-    assert build_report(suite.folder).headline.startswith(TOP1)
+    assert write_report(suite.folder).headline.startswith(TOP1)
 
 
 def test_what_one_task_does_not_need_of_the_budget_goes_to_the_others(suite: FakeSuite) -> None:
@@ -342,7 +342,7 @@ def test_large_pictures_are_inlined_smaller_and_look_the_same(suite: FakeSuite) 
     path = suite.folder / "results/baseline-s0/classify/large.png"
     coarse.save(path)
     suite.add("baseline", examples=[example])
-    (image,) = Page(build_report(suite.folder).index).all("img")
+    (image,) = Page(write_report(suite.folder).index).all("img")
     head, _, body = image["src"].partition(",")
     assert head == "data:image/webp;base64"
     content = base64.b64decode(body)

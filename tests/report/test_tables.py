@@ -5,7 +5,7 @@ import pytest
 
 from eval_suite.core.errors import InputError
 from eval_suite.report.printed import published_numbers
-from eval_suite.report.render import build_report
+from eval_suite.report.render import write_report
 from eval_suite.report.tables import Cell, Table, latex_text, markdown_text
 from eval_suite.report.wording import duration, listed, moment, number, signed
 from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
@@ -17,7 +17,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_every_table_comes_in_three_forms(four: FakeSuite) -> None:
-    names = [path.name for path in build_report(four.folder).tables]
+    names = [path.name for path in write_report(four.folder).tables]
     stems = ("overview", "task-classify", "training")
     assert names == [f"{stem}{suffix}" for stem in stems for suffix in (".csv", ".md", ".tex")]
 
@@ -25,7 +25,7 @@ def test_every_table_comes_in_three_forms(four: FakeSuite) -> None:
 def test_overview_csv_holds_fractions_and_verdicts(suite: FakeSuite) -> None:
     suite.add("baseline", wrong=errors(0.3))
     suite.add("cutmix", wrong=errors(0.2))
-    build_report(suite.folder)
+    write_report(suite.folder)
     found = {(row["backbone"], row["metric"]): row for row in rows(suite.folder / "tables" / "overview.csv")}
     row = found["cutmix", TOP1]
     assert float(row["mean"]) == pytest.approx(0.2)
@@ -37,7 +37,7 @@ def test_overview_csv_holds_fractions_and_verdicts(suite: FakeSuite) -> None:
 
 
 def test_task_csv_holds_every_seed_subset_and_gap(four: FakeSuite) -> None:
-    build_report(four.folder)
+    write_report(four.folder)
     found = rows(four.folder / "tables" / "task-classify.csv")
     assert {row["seed"] for row in found} == {"0", "1"}
     assert sum(row["subset"] == "lynx" for row in found) == 6
@@ -49,7 +49,7 @@ def test_task_csv_holds_every_seed_subset_and_gap(four: FakeSuite) -> None:
 def test_latex_escapes_and_marks_the_best(suite: FakeSuite) -> None:
     suite.add("baseline", wrong=errors(0.3))
     suite.add("cut_mix & 50%", wrong=errors(0.2))
-    build_report(suite.folder)
+    write_report(suite.folder)
     text = (suite.folder / "tables" / "overview.tex").read_text()
     assert r"{cut\_mix \& 50\%} & \textbf{20.00 ($-$10.00)}" in text
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
@@ -65,7 +65,7 @@ def test_markup_in_names_stays_text() -> None:
 
 
 def test_markdown_has_a_row_per_backbone(four: FakeSuite) -> None:
-    build_report(four.folder)
+    write_report(four.folder)
     lines = (four.folder / "tables" / "overview.md").read_text().splitlines()
     assert lines[0].startswith("| Backbone | Top-1 error ↓ (%) |")
     assert [line.split("|")[1].strip() for line in lines[2:6]] == ["baseline", "mixup", "cutout", "cutmix"]
@@ -102,4 +102,4 @@ def test_published_numbers_are_rates_named_once() -> None:
 
 def test_an_empty_folder_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        build_report(tmp_path)
+        write_report(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eval_suite.report.collate import collate
-from eval_suite.report.render import build_report
+from eval_suite.report.render import write_report
 from eval_suite.report.training import training_rows
 from tests.report.fake_suite import FakeSuite
 from tests.report.test_render import Page, words
@@ -44,7 +44,7 @@ def test_means_and_deviations_over_seeds_of_last_and_best(seeds: FakeSuite) -> N
 
 
 def test_they_stand_on_the_page_and_in_the_tables(seeds: FakeSuite) -> None:
-    paths = build_report(seeds.folder)
+    paths = write_report(seeds.folder)
     text = words(Page(paths.index))
     assert (
         "Top-1 error in training, % (cifar100:x test), after the last epoch and at the best one: mean" in text
@@ -65,10 +65,10 @@ def test_one_seed_has_no_deviation_and_nothing_trained_no_table(suite: FakeSuite
     add(suite, "baseline", 0, 0.3, 0.2)
     (row,) = training_rows(collate(suite.folder))
     assert row.last_text == "30.00"
-    text = words(Page(build_report(suite.folder).index))
+    text = words(Page(write_report(suite.folder).index))
     assert "Published" not in text
     suite.add("baseline", card=suite.card("baseline", 0).model_copy(update={"training": None}))
-    paths = build_report(suite.folder)
+    paths = write_report(suite.folder)
     assert not [path for path in paths.tables if path.name.startswith("training")]
     assert "Top-1 error in training" not in words(Page(paths.index))
 
@@ -78,6 +78,6 @@ def test_errors_that_cannot_be_drawn_are_a_warning(seeds: FakeSuite, monkeypatch
         raise RuntimeError("no ink")
 
     monkeypatch.setattr("eval_suite.report.training.draw", fail)
-    text = words(Page(build_report(seeds.folder).index))
+    text = words(Page(write_report(seeds.folder).index))
     assert "the errors over the epochs cannot be drawn: no ink" in text
     assert "Top-1 error in training" in text

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from eval_suite.core.papers import CUTMIX
-from eval_suite.core.records import BackboneCard, Result, TaskInfo
+from eval_suite.core.records import BackboneCard, Record, TaskInfo
 from eval_suite.core.runtime import Clock, run_info
 from eval_suite.core.store import write_record
 from eval_suite.suite.execute import _snakemake
@@ -65,7 +65,7 @@ def leave_record(path: Path) -> None:
         name="n", source="", arch="a", classes=[], input_size=(1, 1), mean=(0, 0, 0), std=(1, 1, 1)
     )
     run = run_info(Clock(), "cpu", "fp32", 0)
-    write_record(path, Result(status="complete", task=info, backbone=card, data=None, run=run))
+    write_record(path, Record(status="complete", task=info, backbone=card, data=None, run=run))
 
 
 def names(jobs: list[Job]) -> list[str]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.papers import CUTMIX
-from eval_suite.core.records import BackboneCard, DataInfo, ErrorInfo, Result, TaskInfo
+from eval_suite.core.records import BackboneCard, DataInfo, ErrorInfo, Record, TaskInfo
 from eval_suite.core.runtime import Clock, run_info
 from eval_suite.core.store import write_json, write_record
 from eval_suite.tasks.base import TaskOptions
@@ -32,7 +32,7 @@ def card(**changes: Any) -> BackboneCard:
     return BackboneCard(**{**frame, **facts, **changes})
 
 
-def record(limit: int | None, **changes: Any) -> Result:
+def record(limit: int | None, **changes: Any) -> Record:
     scored = min(limit or 20, 20)
     options = Options(limit=limit)
     content = {
@@ -44,7 +44,7 @@ def record(limit: int | None, **changes: Any) -> Result:
         ),
         "run": run_info(Clock(), "cpu", "fp32", 0),
     }
-    return Result(**{**content, **changes})
+    return Record(**{**content, **changes})
 
 
 @pytest.mark.parametrize(

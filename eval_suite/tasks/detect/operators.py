@@ -4,8 +4,7 @@ mmcv compiles some seventy operators when it is installed, for the GPU toolkit t
 of an hour, and operators compiled where no toolkit was found do not run on a GPU. SSD and Faster R-CNN call three of
 them, and torchvision ships the same three, compiled for both CPU and CUDA.
 
-Both libraries compute in the same order, so results are equal to the bit; only where scores tie does NMS differ, as
-mmcv sorts unstably and torchvision keeps the given order.
+Results are equal to those of mmcv's compiled operators to the bit, ties included.
 """
 
 import sys
@@ -25,7 +24,7 @@ _NAME = "mmcv._ext"
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
-    """Indices (k,) of the boxes (n, 4) that remain, by falling score; ties in the given order.
+    """Indices (k,) of the boxes (n, 4) that remain, by falling score; ties in the order of `torch.sort`.
 
     Raises:
         EvalSuiteError: if ``offset`` is not 0, i.e. where corners are meant inclusive.
@@ -34,8 +33,12 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Ten
         raise EvalSuiteError(
             f"NMS: expected offset 0, found {offset}; torchvision's operator knows exclusive corners only"
         )
+    # In mmcv's order, an unstable sort: which of two boxes with one score comes first decides what a detector learns.
+    # torchvision sorts once more, but stably, and so leaves it.
+    ranked, order = scores.float().sort(dim=0, descending=True)
     # mmcv compares in single precision, torchvision in double: 0.7 would be another threshold.
-    return torch.ops.torchvision.nms(boxes.float(), scores.float(), float(np.float32(iou_threshold)))
+    kept = torch.ops.torchvision.nms(boxes.float()[order], ranked, float(np.float32(iou_threshold)))
+    return order[kept]
 
 
 def roi_align_forward(

@@ -23,6 +23,7 @@ class DetectTask(Task):
 
     name = "detect"
     version = 1
+    fits_together = True
     title = "Detection"
     paper = CUTMIX
     options = DetectOptions

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from eval_suite.core.metrics import Bounds, MetricSet
 from eval_suite.core.papers import CUTMIX
-from eval_suite.core.records import Metric, Result
+from eval_suite.core.records import Metric, Record
 from eval_suite.report.section import Chart, Pick, Records, Section, Series, TaskComparison, curve_chart
 from eval_suite.tasks.robustness.metrics import CORRUPTION, FGSM, MEAN_CORRUPTION, OCCLUSION, RELATIVE_MCE
 
@@ -44,7 +44,7 @@ def relative_corruption_errors(records: Records, baseline: str) -> Mapping[tuple
     return found
 
 
-def _relative(own: _Errors, reference: _Errors, record: Result) -> Metric:
+def _relative(own: _Errors, reference: _Errors, record: Record) -> Metric:
     into, n = MetricSet(), record.data.n_scored if record.data else 0
     perfect = [key[1] for key in own if reference[key] == 0]
     if perfect:
@@ -56,7 +56,7 @@ def _relative(own: _Errors, reference: _Errors, record: Result) -> Metric:
     return into.metrics[0]
 
 
-def _errors(record: Result) -> _Errors:
+def _errors(record: Record) -> _Errors:
     """Error under each corruption, by the metric's id, which tells the severities, and the corruption."""
     return {
         (metric.id, metric.subset): metric.value

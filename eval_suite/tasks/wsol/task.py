@@ -20,6 +20,7 @@ class WsolTask(Task):
 
     name = "wsol"
     version = 1
+    fits_together = True
     title = "Localisation"
     paper = CUTMIX
     options = WsolOptions

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 
+from eval_suite.core.errors import InputError
 from eval_suite.core.records import Paper
 
 if TYPE_CHECKING:
@@ -102,6 +103,51 @@ class Regularizer:
             context: generator and fill colour.
         """
         return Mixed(images, targets)
+
+    def __call__(
+        self,
+        images: "Tensor",
+        labels: "Tensor",
+        *,
+        num_classes: int,
+        generator: "Generator",
+        fill: "Tensor | None" = None,
+        progress: float = 0.0,
+    ) -> Mixed:
+        """Regularise a batch in anybody's own loop.
+
+        Args:
+            images: (N, 3, H, W), of any range; may be overwritten.
+            labels: (N,) class indices.
+            num_classes: width of the soft targets.
+            generator: CPU generator of every draw.
+            fill: colour (3,) of what is erased; by default zeros, the mean of normalised images.
+            progress: share of the training that is behind, in [0, 1), for schedules.
+
+        Returns:
+            Images (N, 3, H, W) and soft targets (N, num_classes), rows summing to 1.
+
+        Raises:
+            InputError: for a regularizer that changes the network: those act in `train` only.
+
+        Example:
+            >>> import torch
+            >>> from eval_suite import CutMix
+            >>> images, labels = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
+            >>> mixed = CutMix(alpha=1.0)(images, labels, num_classes=3, generator=torch.Generator().manual_seed(0))
+            >>> mixed.targets.sum(1).tolist()
+            [1.0, 1.0, 1.0, 1.0]
+        """
+        import torch
+        from torch.nn.functional import one_hot
+
+        if self.stage not in ("erase", "mix", "labels"):
+            raise InputError(
+                f"{self.name} changes the network in training, not the batch; name it in a recipe"
+            )
+        colour = torch.zeros(3) if fill is None else fill
+        targets = one_hot(labels, num_classes).to(images.dtype)
+        return self.apply(images, targets, Context(generator, colour, progress))
 
     def install(self, network: "Network") -> None:
         """Prepare the network before training begins; what is changed leaves no key in its state dict.

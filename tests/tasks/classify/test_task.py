@@ -28,16 +28,9 @@ from eval_suite.core.store import Cell, exclusive, read_record
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.classify.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.tasks.classify.task import ClassifyOptions, ClassifyTask
-from eval_suite.tasks.evaluate import (
-    Evaluated,
-    _how_loaded,
-    evaluate,
-    headline,
-    score_file,
-    task_named,
-    write_failed,
-)
+from eval_suite.tasks.evaluate import _how_loaded, headline, score_file, task_named, write_failed
 from tests.report.fake_suite import id_of
+from tests.tasks.running import Evaluated, evaluate
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 GAIN = 2.0

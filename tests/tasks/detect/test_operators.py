@@ -78,10 +78,13 @@ class TestNms:
         _, kept = ops.nms(boxes, scores, threshold)
         assert kept.tolist() == plain_nms(boxes.double(), scores, threshold)
 
-    def test_ties_keep_the_given_order(self, ops: Any) -> None:
-        boxes = torch.tensor([[0.0, 0, 10, 10], [20, 0, 30, 10], [0, 0, 10, 9]])
-        _, kept = ops.nms(boxes, torch.full((3,), 0.5), 0.5)
-        assert kept.tolist() == [0, 1]
+    def test_ties_come_in_the_order_of_torchs_sort_as_mmcvs_do(self, ops: Any) -> None:
+        boxes = some_boxes(300, 11)
+        scores = (torch.rand(300, generator=torch.Generator().manual_seed(12)) * 4).round() / 4
+        order = scores.sort(dim=0, descending=True).indices
+        _, kept = ops.nms(boxes, scores, 0.5)
+        by_rank = plain_nms(boxes[order].double(), torch.linspace(1, 0, 300), 0.5)
+        assert kept.tolist() == order[by_rank].tolist()
 
     def test_overlap_equal_to_the_threshold_is_kept_in_single_precision(self, ops: Any) -> None:
         # A tenth is larger in single precision than in double, where this overlap would be above the threshold.

@@ -22,11 +22,12 @@ from eval_suite.core.store import Cell
 from eval_suite.data.images import open_images
 from eval_suite.suite.preflight import require_inputs
 from eval_suite.suite.suite import load_suite
-from eval_suite.tasks.evaluate import Evaluated, evaluate, score_file
+from eval_suite.tasks.evaluate import score_file
 from eval_suite.tasks.ood.predictions import read_predictions
 from eval_suite.tasks.ood.scores import SCORES
 from eval_suite.tasks.ood.task import OodOptions, OodTask
 from tests.report.fake_suite import id_of
+from tests.tasks.running import Evaluated, evaluate
 
 ARCH = {"blocks": 1, "channels": [4, 8, 16]}
 

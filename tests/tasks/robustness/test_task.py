@@ -17,7 +17,7 @@ from eval_suite.core.records import GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, read_record
 from eval_suite.core.validation import problems
-from eval_suite.tasks.evaluate import Evaluated, evaluate, score_file, task_named
+from eval_suite.tasks.evaluate import score_file, task_named
 from eval_suite.tasks.robustness.options import (
     RobustnessOptions,
     epsilon_name,
@@ -27,6 +27,7 @@ from eval_suite.tasks.robustness.options import (
 from eval_suite.tasks.robustness.predictions import read_predictions
 from eval_suite.tasks.robustness.task import RobustnessTask
 from tests.conftest import Said
+from tests.tasks.running import Evaluated, evaluate
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 # The logits of class i are the mean of colour channel 2 - i, so each picture is what its colour says.

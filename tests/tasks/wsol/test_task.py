@@ -13,16 +13,16 @@ from pydantic import ValidationError
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import GitState, Result
+from eval_suite.core.records import GitState, Record
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.schema1 import identity
 from eval_suite.core.store import Cell, read_card
 from eval_suite.report.printed import published_numbers
-from eval_suite.tasks.evaluate import evaluate
 from eval_suite.tasks.wsol.options import WsolOptions
 from eval_suite.tasks.wsol.predictions import read_predictions
 from eval_suite.tasks.wsol.report import _CURVES, SECTION
 from eval_suite.tasks.wsol.task import WsolTask
+from tests.tasks.running import evaluate
 from tests.tasks.wsol.world import square, write_world
 
 PLAIN = BackboneOptions(mean=(0, 0, 0), std=(1, 1, 1))
@@ -40,7 +40,7 @@ def world(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def localise(world: Path, *, factory: str = "colours", batch_size: int = 5, **options: Any) -> Result:
+def localise(world: Path, *, factory: str = "colours", batch_size: int = 5, **options: Any) -> Record:
     settings = {"data": f"cub:{world / 'birds'}", "transform": "evaluation-paper", **options}
     return evaluate(
         WsolTask(),
@@ -54,7 +54,7 @@ def localise(world: Path, *, factory: str = "colours", batch_size: int = 5, **op
     ).result
 
 
-def value(result: Result, name: str) -> float:
+def value(result: Record, name: str) -> float:
     key, params = identity(name)
     metric = result.metric(key, **params)
     assert metric is not None

@@ -1,0 +1,37 @@
+from .backbones.backbone import Backbone as Backbone
+from .backbones.sources import load_backbone as load_backbone
+from .core.errors import EvalSuiteError as EvalSuiteError
+from .core.errors import InputError as InputError
+from .core.metrics import MetricKind as MetricKind
+from .core.metrics import MetricSet as MetricSet
+from .core.records import DataInfo as DataInfo
+from .core.records import Metric as Metric
+from .core.records import Paper as Paper
+from .core.records import Record as Record
+from .core.store import read_record as read_record
+from .report.frames import compare as compare
+from .report.render import write_report as write_report
+from .report.section import Pick as Pick
+from .report.section import Section as Section
+from .tasks.base import Fit as Fit
+from .tasks.base import Score as Score
+from .tasks.base import Task as Task
+from .tasks.base import TaskOptions as TaskOptions
+from .tasks.evaluate import evaluate as evaluate
+from .training.recipe import Recipe as Recipe
+from .training.regularizers import Context as Context
+from .training.regularizers import CutMix as CutMix
+from .training.regularizers import Cutout as Cutout
+from .training.regularizers import DropBlock as DropBlock
+from .training.regularizers import FeatureCutMix as FeatureCutMix
+from .training.regularizers import HideAndSeek as HideAndSeek
+from .training.regularizers import LabelSmoothing as LabelSmoothing
+from .training.regularizers import ManifoldMixup as ManifoldMixup
+from .training.regularizers import Mixed as Mixed
+from .training.regularizers import Mixup as Mixup
+from .training.regularizers import Regularizer as Regularizer
+from .training.regularizers import ShakeDrop as ShakeDrop
+from .training.regularizers import StochasticDepth as StochasticDepth
+from .training.train import train as train
+
+__version__: str

@@ -1,0 +1,57 @@
+"""Training as Python calls it: a recipe to a backbone, on disk only where that is asked for."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from pydantic import ValidationError
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.sources import load_backbone
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.store import safe_name
+from eval_suite.core.validation import problems, require_no_problems
+from eval_suite.training.loop import train as run
+from eval_suite.training.recipe import Recipe
+
+
+def train(
+    recipe: Recipe,
+    *,
+    out: Path | str | None = None,
+    name: str = "model",
+    seed: int = 0,
+    strict: bool = False,
+    **runtime: Any,
+) -> Backbone:
+    """Train a backbone, or continue a training that was stopped.
+
+    Args:
+        recipe: how to train.
+        out: folder for the checkpoint, which goes to ``out/<name>-s<seed>`` and from which a stopped training continues;
+            by default nothing is left on disk.
+        name: of the backbone in records and reports.
+        seed: decides initialisation, order and every random draw.
+        strict: stop at the first unreadable image instead of leaving it out.
+        runtime: ``device``, ``workers`` and ``threads``; the recipe decides precision and batch size.
+
+    Returns:
+        The trained backbone on the CPU, its card with the history of the training.
+
+    Raises:
+        DivergenceError: if the loss stops being finite.
+        InputError: if data, architecture and recipe do not fit together.
+
+    Example:
+        >>> train(Recipe(arch="resnet18", data="cifar100:data", regularizers=[CutMix(prob=0.5)]))  # doctest: +SKIP
+    """
+    try:
+        how = RuntimeOptions.model_validate(runtime)
+    except ValidationError as error:
+        require_no_problems("train", problems(error, RuntimeOptions))
+        raise
+    with TemporaryDirectory(prefix="eval-suite-") if out is None else nullcontext(str(out)) as parent:
+        folder = Path(parent) / f"{safe_name(name)}-s{seed}"
+        run(recipe, name=name, seed=seed, folder=folder, runtime=how, strict=strict)
+        return load_backbone(str(folder), name=name)
