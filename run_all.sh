@@ -4,11 +4,11 @@
 #   ./run_all.sh SUITE.yaml ...  the same for another suite; further words go to `eval-suite run`
 #   ./run_all.sh test            lint, types, import contracts and tests
 #   ./run_all.sh setup           set up only
-# PYTHON=/path/to/python3.12 ./run_all.sh chooses the Python; without it, any of 3.11 to 3.14 on this machine is used.
+# PYTHON=/path/to/python3.12 ./run_all.sh chooses the Python; without it, any of 3.11 to 3.13 on this machine is used.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-PYTHONS=">=3.11,<3.15"
+PYTHONS=">=3.11,<3.14"
 LOG=.venv-setup.log
 
 say() { printf '%s\n' "$*" >&2; }
@@ -46,7 +46,7 @@ setup() {
         local found
         found=$(.venv/bin/python -V)
         rm -rf .venv
-        fail "expected Python 3.11 to 3.14, found $found; name another one: PYTHON=/path/to/python3.12 ./run_all.sh"
+        fail "expected Python 3.11 to 3.13, found $found; name another one: PYTHON=/path/to/python3.12 ./run_all.sh"
     }
     say "setup: installing torch, MMDetection and the rest into .venv; about a minute, most of it 2.7 GB of downloads"
     install >"$LOG" 2>&1 &
@@ -79,7 +79,7 @@ explain() {
     if grep -qiE "no space left|os error 28|disk quota" "$LOG"; then
         fail "expected 8 GB of free disk, found $(df -h --output=avail . | tail -n 1 | tr -d ' ') at $PWD; make room (or set UV_CACHE_DIR to another disk) and start again: what was downloaded is kept"
     elif grep -qiE "no (virtual environment or )?(system )?(python )?interpreter found|no interpreter|Python download" "$LOG"; then
-        fail "expected Python 3.11 to 3.14, found $("${PYTHON:-python3}" -V 2>&1 | head -n 1); install one, or name it: PYTHON=/path/to/python3.12 ./run_all.sh"
+        fail "expected Python 3.11 to 3.13, found $("${PYTHON:-python3}" -V 2>&1 | head -n 1); install one, or name it: PYTHON=/path/to/python3.12 ./run_all.sh"
     elif grep -qiE "ensurepip" "$LOG"; then
         fail "expected Python's venv module, found none; install it (Debian: python3-venv) or uv, and start again"
     elif grep -qiE "dns error|error sending request|connection (refused|reset)|timed out|name or service not known" "$LOG"; then

@@ -77,8 +77,8 @@ def test_a_changed_lock_installs_again(
         ("SYNC_SAYS", "error: failed to write: No space left on device (os error 28)", "8 GB of free disk"),
         (
             "VENV_SAYS",
-            "error: No interpreter found for Python >=3.11, <3.15",
-            "expected Python 3.11 to 3.14, found Python",
+            "error: No interpreter found for Python >=3.11, <3.14",
+            "expected Python 3.11 to 3.13, found Python",
         ),
         ("SYNC_SAYS", "error: error sending request for url: dns error", "no connection"),
     ],
@@ -105,7 +105,7 @@ def test_python_too_old(set_up: Callable[..., subprocess.CompletedProcess[str]],
     old.chmod(0o755)
     done = set_up(FAKE_PYTHON=str(old))
     assert done.returncode == 2
-    assert "expected Python 3.11 to 3.14, found Python 3.8.1" in last_line(done)
+    assert "expected Python 3.11 to 3.13, found Python 3.8.1" in last_line(done)
     assert not (tmp_path / ".venv").exists()
 
 

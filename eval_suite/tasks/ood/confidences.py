@@ -1,9 +1,9 @@
 """Confidences from logits and from the features of the last layer, larger for in-distribution images.
 
 Max softmax, max logit, energy, ReAct and ViM are those of pytorch-ood with the sign turned, the logits in double
-precision: in single precision the softmax of a sure network is 1 for very many images. Mahalanobis and KNN are
-written out: pytorch-ood inverts the covariance of features in single precision, which fails for features that hardly
-vary, and finds neighbours with a process for every core whatever ``--threads`` says.
+precision: in single precision the softmax of a sure network is 1 for very many images. Mahalanobis is written out:
+pytorch-ood inverts the covariance of features in single precision, which fails for features that hardly vary. The
+neighbours of KNN are found by scikit-learn: pytorch-ood starts a process for every core whatever ``--threads`` says.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,14 +12,14 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from pytorch_ood.detector import EnergyBased, MaxLogit, MaxSoftmax, ReAct, ViM
+from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from eval_suite.core.errors import InputError
 
 Confidence = Callable[[Tensor, Tensor], Tensor]
 """Logits (n, classes) and features (n, D) to confidences (n,)."""
-
-_ROWS = 1024
 
 
 class TrainingFeatures(NamedTuple):
@@ -100,15 +100,16 @@ class Neighbours:
                 "lower --knn-k or raise --fit-limit"
             )
         self.k = k
-        self.features = F.normalize(features.double())
+        # One process; the threads are those that torch is given.
+        self.index = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(
+            F.normalize(features.double()).numpy()
+        )
 
     def __call__(self, features: Tensor) -> Tensor:
         """Confidences (n,) of features (n, D)."""
-        found = []
-        for rows in F.normalize(features.double()).split(_ROWS):
-            cosine = (rows @ self.features.T).topk(self.k, dim=1).values[:, -1]
-            found.append((2 - 2 * cosine).clamp_(min=0).sqrt_())
-        return -torch.cat(found)
+        with threadpool_limits(torch.get_num_threads()):
+            distances, _ = self.index.kneighbors(F.normalize(features.double()).numpy())
+        return -torch.from_numpy(distances[:, -1])
 
 
 def _mahalanobis(training: TrainingFeatures, options: FitOptions) -> Confidence:
