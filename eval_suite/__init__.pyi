@@ -18,6 +18,7 @@ from .tasks.base import Score as Score
 from .tasks.base import Task as Task
 from .tasks.base import TaskOptions as TaskOptions
 from .tasks.evaluate import evaluate as evaluate
+from .tasks.ood.confidences.base import OodScore as OodScore
 from .training.recipe import Recipe as Recipe
 from .training.regularizers import Context as Context
 from .training.regularizers import CutMix as CutMix

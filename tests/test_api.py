@@ -90,6 +90,23 @@ class Bright(es.Task):
 '''
 
 
+MY_SCORE = '''
+import eval_suite as es
+
+
+class Margin(es.OodScore):
+    """The two largest logits' distance."""
+
+    name = "margin"
+    title = "margin"
+    paper = es.Paper("Margin", "none", 2026, "https://example.org")
+
+    def __call__(self, logits, features):
+        top = logits.double().topk(2, dim=1).values
+        return top[:, 0] - top[:, 1]
+'''
+
+
 def small_net(seed: int) -> nn.Module:
     torch.manual_seed(seed)
     return nn.Sequential(
@@ -269,6 +286,34 @@ class TestOwnParts:
         assert said.code == 0, said.err
         assert "Mean brightness over green" in said.out
         assert "Brightness of mine" in es.write_report(Path("reports/single")).index.read_text("utf-8")
+
+    def test_an_ood_score(
+        self, demo_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("mine.py").write_text(MY_SCORE)
+        Path("net.py").write_text(
+            "from tests.test_api import small_net\ndef make():\n    return small_net(3)\n"
+        )
+        data, scores = f"folder:{demo_world / 'images'}", ["energy", "mine.py:Margin"]
+        options: Any = {
+            "data": data,
+            "outliers": ["uniform"],
+            "scores": scores,
+            "device": "cpu",
+            "workers": 0,
+        }
+        record = es.evaluate(wrapped("net", 3), "ood", **options)
+        margin = record.metric("auroc", score="margin")
+        assert margin is not None
+        assert margin.name == "AUROC, margin"
+        assert 0 <= (margin.value or 0) <= 1
+        words = f"ood --backbone net.py:make --data {data} --input-size 64 64 --outliers uniform --device cpu"
+        said = cli(*words.split(), "--scores", *scores)
+        assert said.code == 0, said.err
+        filed = es.read_record(Path("reports/single/results/make-s0/ood.json"))
+        assert filed.metric("auroc", score="margin").value == margin.value  # type: ignore[union-attr]
+        assert "AUROC, margin" in es.write_report(Path("reports/single")).index.read_text("utf-8")
 
     @pytest.mark.long
     def test_both_in_a_suite(

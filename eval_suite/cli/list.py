@@ -91,9 +91,9 @@ def _corruptions() -> Iterator[str]:
 
 
 def _scores() -> Iterator[str]:
-    from eval_suite.tasks.ood.scores import SCORES
+    from eval_suite.core.parts import parts
 
-    for name, score in SCORES.items():
+    for name, score in parts("ood_score").items():
         fitted = " (fitted to training images)" if score.fitted else ""
         yield f"{name:<14} {score.title}{fitted} [{_cite(score.paper)}]"
 

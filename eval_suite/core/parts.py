@@ -40,6 +40,7 @@ _HOMES = {
     "regularizer": _Home(
         "eval_suite.training.regularizers", "eval_suite.training.regularizers.base:Regularizer"
     ),
+    "ood_score": _Home("eval_suite.tasks.ood.confidences", "eval_suite.tasks.ood.confidences.base:OodScore"),
 }
 KINDS = tuple(_HOMES)
 
@@ -86,7 +87,7 @@ def part(kind: str, spec: str) -> Any:
         return _part_in_file(kind, spec)
     known = parts(kind)
     if spec not in known:
-        raise unknown_name(kind, spec, known)
+        raise unknown_name(_word(kind), spec, known)
     return known[spec]
 
 
@@ -142,8 +143,13 @@ def _part_in_file(kind: str, spec: str) -> Any:
     base = _base(_HOMES[kind])
     if not _is_part(found, base):
         names = [each.__name__ for each in _parts_in(module, base)]
-        raise unknown_name(f"{kind} in {path}", name, names)
+        raise unknown_name(f"{_word(kind)} in {path}", name, names)
     return found
+
+
+def _word(kind: str) -> str:
+    """What a user calls a kind."""
+    return kind.rpartition("_")[2]
 
 
 def _modules(home: _Home) -> Iterator[ModuleType]:

@@ -11,17 +11,18 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import place
 from eval_suite.backbones.sources import require_classes
 from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.outliers import parse_all_outliers
-from eval_suite.tasks.ood.confidences import Confidence, FitOptions, TrainingFeatures, make_confidences
+from eval_suite.tasks.ood.confidences import FitOptions, OodScore, TrainingFeatures, make_confidences
 from eval_suite.tasks.ood.examples import KNOWN, SHOWN, Pictures
 from eval_suite.tasks.ood.features import Outputs, last_layer, run_over
 from eval_suite.tasks.ood.odin import EPSILONS, TEMPERATURES, OdinSettings, tuned
 from eval_suite.tasks.ood.options import OodOptions
 from eval_suite.tasks.ood.predictions import Outliers, Predictions, Scores, write_predictions
 from eval_suite.tasks.ood.score import require_enough
-from eval_suite.tasks.ood.scores import ODIN, SCORES
+from eval_suite.tasks.ood.scores import ODIN
 from eval_suite.tasks.ood.sets import ImageSet, NoiseSet, Place, image_set, outlier_set
 
 
@@ -107,17 +108,21 @@ class _Runner:
         self.settings = {"outlier_seed": str(options.outlier_seed), "skip_first": str(options.skip_first)}
         self._layer: nn.Linear | None = None
         self._odin: OdinSettings | None = None
-        self._confidences: dict[str, Confidence] = {}
+        self._names: list[str] = []
+        self._confidences: dict[str, OodScore] = {}
 
     def prepare(self, known: ImageSet, sets: list[ImageSet | NoiseSet]) -> None:
         """Fit the scores that need training images, and settle on ODIN's numbers."""
         options, training = self.options, None
-        if any(SCORES[name].fitted for name in options.scores):
+        kinds = [part("ood_score", spec) for spec in options.scores]
+        fitted = [kind.name for kind in kinds if kind.fitted]
+        self._names = [kind.name for kind in kinds]
+        if fitted:
             index = open_images(options.data, options.fit_split).subset(options.fit_limit)
             self._layer = last_layer(self.backbone)
             training = self._fit(index, self._layer)
             fitted_to = f"fitted to {len(training.features)} images of '{index.split}'"
-            self.settings |= {name: fitted_to for name in options.scores if SCORES[name].fitted}
+            self.settings |= dict.fromkeys(fitted, fitted_to)
         fitting = FitOptions(options.knn_k, options.react_percentile, options.vim_dimension)
         self._confidences = make_confidences(options.scores, training, fitting)
         if ODIN in options.scores:
@@ -136,7 +141,7 @@ class _Runner:
             scores[ODIN] = found.odin
         for values in scores.values():
             self._require_finite(values, each.name)
-        ordered = {name: scores[name].numpy() for name in self.options.scores}
+        ordered = {name: scores[name].numpy() for name in self._names}
         return _Scored(found, ordered, [each.ids[i] for i in found.positions], list(batches.failed))
 
     def _fit(self, index: ImageIndex, layer: nn.Linear) -> TrainingFeatures:

@@ -22,7 +22,7 @@ from eval_suite.tasks.ood.metrics import (
     TNR,
     params_of,
 )
-from eval_suite.tasks.ood.scores import MAX_SOFTMAX, SCORES
+from eval_suite.tasks.ood.scores import MAX_SOFTMAX, score_title
 
 _HISTOGRAMS = "Confidence on "
 
@@ -44,10 +44,10 @@ def _charts(comparison: TaskComparison) -> list[Chart]:
 
 def _auroc_by_score(comparison: TaskComparison, without_noise: bool) -> Chart | None:
     columns: dict[str, Column] = {}
-    for name, score in SCORES.items():
-        column = comparison.column(AUROC.id(**params_of(name, without_noise=without_noise)))
-        if column is not None:
-            columns[score.title] = column
+    for id_ in comparison.picked(Pick(AUROC.key)):
+        column = comparison.column(id_)
+        if column is not None and ("sets" in column.sample.params) == without_noise:
+            columns[score_title(str(column.sample.params["score"]))] = column
     if len(columns) < 2:
         return None
     series = []
@@ -82,7 +82,7 @@ SECTION = Section(
     headline=tuple(Pick(kind.key, _PAPERS) for kind in _HEADLINE),
     metrics=(
         *(Pick(kind.key, _PAPERS) for kind in (*_HEADLINE, FPR, AUPR_IN, AUPR_OUT)),
-        *(Pick(AUROC.key, params_of(name)) for name in SCORES),
+        Pick(AUROC.key),
         Pick(OOD_CONFIDENCE.key),
         Pick(ECE.key),
     ),

@@ -9,7 +9,7 @@ from eval_suite.core.records import Params
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.tasks.base import Score, Task
 from eval_suite.tasks.ood.options import OodOptions
-from eval_suite.tasks.ood.scores import FITTED, ODIN
+from eval_suite.tasks.ood.scores import ODIN, fitted_scores
 
 
 class OodTask(Task):
@@ -25,8 +25,8 @@ class OodTask(Task):
         "outlier_seed": (),
         "odin_temperature": ({"score": ODIN},),
         "odin_epsilon": ({"score": ODIN},),
-        "fit_split": tuple({"score": score} for score in FITTED),
-        "fit_limit": tuple({"score": score} for score in FITTED),
+        "fit_split": tuple({"score": score} for score in fitted_scores()),
+        "fit_limit": tuple({"score": score} for score in fitted_scores()),
         "knn_k": ({"score": "knn"},),
         "react_percentile": ({"score": "react"},),
         "vim_dimension": ({"score": "vim"},),

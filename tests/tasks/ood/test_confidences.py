@@ -10,14 +10,10 @@ from sklearn.covariance import EmpiricalCovariance
 from torch import Tensor, nn
 
 from eval_suite.core.errors import InputError
-from eval_suite.tasks.ood.confidences import (
-    FitOptions,
-    Mahalanobis,
-    Neighbours,
-    TrainingFeatures,
-    make_confidences,
-)
-from eval_suite.tasks.ood.scores import SCORES, require_scores, score_title
+from eval_suite.tasks.ood.confidences import FitOptions, OodScore, TrainingFeatures, make_confidences
+from eval_suite.tasks.ood.confidences.knn import Neighbours
+from eval_suite.tasks.ood.confidences.mahalanobis import Mahalanobis
+from eval_suite.tasks.ood.scores import fitted_scores, require_scores, score_title
 
 OPTIONS = FitOptions(neighbours=5, percentile=0.9, dimension=None)
 EMPTY = torch.zeros(0)
@@ -78,13 +74,21 @@ def test_mahalanobis_agrees_with_pytorch_ood_where_single_precision_does(trainin
     np.testing.assert_allclose(of("mahalanobis", training, EMPTY, new), expected, rtol=1e-3)
 
 
+def fitted(score: OodScore, features: Tensor, labels: Tensor, **changes: object) -> OodScore:
+    score.fit(
+        TrainingFeatures(features, labels, nn.Linear(features.shape[1], 3)),
+        OPTIONS._replace(**changes),  # type: ignore[arg-type]
+    )
+    return score
+
+
 def test_mahalanobis_stands_dead_features_and_missing_classes() -> None:
     features = torch.cat([some_features(60), torch.zeros(60, 2)], dim=1)
-    fitted = Mahalanobis(features, torch.arange(60) % 3 * 2)  # classes 0, 2, 4
+    dead = fitted(Mahalanobis(), features, torch.arange(60) % 3 * 2)  # classes 0, 2, 4
     new = some_features(10, seed=5)
-    plain = Mahalanobis(features[:, :6], torch.arange(60) % 3)
+    plain = fitted(Mahalanobis(), features[:, :6], torch.arange(60) % 3)
     padded = torch.cat([new, torch.zeros(10, 2)], dim=1)
-    np.testing.assert_allclose(fitted(padded), plain(new), rtol=1e-6)
+    np.testing.assert_allclose(dead(EMPTY, padded), plain(EMPTY, new), rtol=1e-6)
 
 
 def test_neighbours_are_those_of_scikit_learn_and_pytorch_ood(training: TrainingFeatures) -> None:
@@ -97,9 +101,11 @@ def test_neighbours_are_those_of_scikit_learn_and_pytorch_ood(training: Training
     np.testing.assert_allclose(itself, 0, atol=1e-7)
 
 
-def test_more_rows_than_fit_in_one_part() -> None:
-    fitted, new = Neighbours(some_features(30), 3), some_features(2500, seed=2)
-    torch.testing.assert_close(fitted(new), torch.cat([fitted(new[:100]), fitted(new[100:])]))
+def test_what_is_scored_together_does_not_matter() -> None:
+    nearest = fitted(Neighbours(), some_features(30), torch.arange(30) % 3, neighbours=3)
+    new = some_features(2500, seed=2)
+    apart = torch.cat([nearest(EMPTY, new[:100]), nearest(EMPTY, new[100:])])
+    torch.testing.assert_close(nearest(EMPTY, new), apart)
 
 
 def test_react_cuts_at_a_percentile_of_all_activations(training: TrainingFeatures) -> None:
@@ -168,4 +174,4 @@ def test_names() -> None:
         require_scores(["max-softmax", "enrgy"])
     assert score_title("knn") == "KNN"
     assert score_title("theirs") == "theirs"
-    assert [name for name, score in SCORES.items() if score.fitted] == ["mahalanobis", "knn", "react", "vim"]
+    assert set(fitted_scores()) == {"mahalanobis", "knn", "react", "vim"}

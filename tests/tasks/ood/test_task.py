@@ -16,6 +16,7 @@ from eval_suite.backbones.sources import build_net, finish, load_backbone
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
 from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.parts import parts
 from eval_suite.core.records import BackboneCard, GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell
@@ -24,7 +25,6 @@ from eval_suite.suite.preflight import require_inputs
 from eval_suite.suite.suite import load_suite
 from eval_suite.tasks.evaluate import score_file
 from eval_suite.tasks.ood.predictions import read_predictions
-from eval_suite.tasks.ood.scores import SCORES
 from eval_suite.tasks.ood.task import OodOptions, OodTask
 from tests.report.fake_suite import id_of
 from tests.tasks.running import Evaluated, evaluate
@@ -96,12 +96,11 @@ def nothing_written(tmp_path: Path) -> bool:
 
 
 def test_the_record_of_every_score(ood: Callable[..., Evaluated], demo_world: Path, source: str) -> None:
-    result, path = ood(scores=list(SCORES), knn_k=5)
+    result, path = ood(scores=list(parts("ood_score")), knn_k=5)
     assert result.status == "complete"
     assert result.data is not None
     assert (result.data.n_scored, result.data.n_available) == (30 + 8 + 20, 58)
-    assert result.metrics[0].name == "AUROC, max softmax"
-    for score in SCORES.values():
+    for score in parts("ood_score").values():
         for subset in (None, "textures", "uniform"):
             metric = find(result.metrics, f"AUROC, {score.title}", subset)
             assert metric.value is not None

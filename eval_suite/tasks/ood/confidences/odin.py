@@ -1,0 +1,21 @@
+"""ODIN, as a name among the confidences; `eval_suite.tasks.ood.odin` computes it from the images."""
+
+from typing import ClassVar
+
+from eval_suite.core.records import Paper
+from eval_suite.tasks.ood.confidences.base import OodScore
+
+
+class Odin(OodScore):
+    """Max softmax at a temperature, of images moved a step towards it."""
+
+    name: ClassVar[str] = "odin"
+    title: ClassVar[str] = "ODIN"
+    paper: ClassVar[Paper] = Paper(
+        "Enhancing The Reliability of Out-of-distribution Image Detection in Neural Networks",
+        "ICLR",
+        2018,
+        "https://arxiv.org/abs/1706.02690",
+        "https://github.com/ShiyuLiang/odin-pytorch",
+    )
+    of_images: ClassVar[bool] = True
