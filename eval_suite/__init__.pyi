@@ -9,6 +9,9 @@ from .core.records import Metric as Metric
 from .core.records import Paper as Paper
 from .core.records import Record as Record
 from .core.store import read_record as read_record
+from .data.layouts.base import Content as Content
+from .data.layouts.base import ImageLayout as ImageLayout
+from .data.layouts.base import Layout as Layout
 from .report.frames import compare as compare
 from .report.render import write_report as write_report
 from .report.section import Pick as Pick

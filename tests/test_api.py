@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import eval_suite as es
+from eval_suite.data.images import open_images
 from tests.conftest import Said
 
 Cli = Callable[..., Said]
@@ -104,6 +105,32 @@ class Margin(es.OodScore):
     def __call__(self, logits, features):
         top = logits.double().topk(2, dim=1).values
         return top[:, 0] - top[:, 1]
+'''
+
+
+MY_LAYOUT = '''
+import numpy as np
+
+import eval_suite as es
+
+
+class CsvList(es.ImageLayout):
+    """A table labels.csv of file and class."""
+
+    name = "csv"
+
+    @staticmethod
+    def read(path):
+        if not (path / "labels.csv").is_file():
+            raise es.InputError(f"expected labels.csv in {path}, found none")
+
+        def content():
+            rows = [line.rsplit(",", 1) for line in (path / "labels.csv").read_text().splitlines()]
+            classes = sorted({name for _, name in rows})
+            labels = np.array([classes.index(name) for _, name in rows], np.int64)
+            return es.Content(classes, [file for file, _ in rows], labels)
+
+        return es.Layout({"val": content}, ("val",))
 '''
 
 
@@ -314,6 +341,32 @@ class TestOwnParts:
         filed = es.read_record(Path("reports/single/results/make-s0/ood.json"))
         assert filed.metric("auroc", score="margin").value == margin.value  # type: ignore[union-attr]
         assert "AUROC, margin" in es.write_report(Path("reports/single")).index.read_text("utf-8")
+
+    def test_a_data_layout(
+        self, demo_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("mine.py").write_text(MY_LAYOUT)
+        folder = demo_world / "images" / "images"
+        index = open_images(f"cub:{demo_world / 'images'}", "test")
+        rows = [
+            f"{folder.parent / name},{index.classes[k]}"
+            for name, k in zip(index.ids, index.labels, strict=True)
+        ]
+        Path("set").mkdir()
+        Path("set/labels.csv").write_text("\n".join(rows))
+        here = es.evaluate(wrapped("net", 3), "classify", data="mine.py:CsvList:set", device="cpu", workers=0)
+        there = es.evaluate(
+            wrapped("net", 3), "classify", data=f"cub:{demo_world / 'images'}", device="cpu", workers=0
+        )
+        assert here["top1_error"].value == there["top1_error"].value
+        assert here["nll"].value == there["nll"].value
+        said = cli("data", "check", "mine.py:CsvList:set")
+        assert said.code == 0, said.err
+        assert f"{len(rows)} images" in said.out
+        wrong = cli("data", "check", "mine.py:CsvList:.")
+        assert wrong.code != 0
+        assert "expected labels.csv" in wrong.err + wrong.out
 
     @pytest.mark.long
     def test_both_in_a_suite(

@@ -99,12 +99,11 @@ def _scores() -> Iterator[str]:
 
 
 def _data() -> Iterator[str]:
-    from eval_suite.data.boxes import WITH_BOXES
-    from eval_suite.data.images import KINDS
+    from eval_suite.core.parts import parts
     from eval_suite.data.kinds import ANNOTATED
 
-    for name in KINDS:
-        yield f"{name:<14} images with classes{' and boxes' if name in WITH_BOXES else ''}"
+    for name, layout in parts("data").items():
+        yield f"{name:<14} images with classes{' and boxes' if layout.boxes else ''}"
     for name in ANNOTATED:
         yield f"{name:<14} annotated images"
 

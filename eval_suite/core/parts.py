@@ -40,6 +40,7 @@ _HOMES = {
     "regularizer": _Home(
         "eval_suite.training.regularizers", "eval_suite.training.regularizers.base:Regularizer"
     ),
+    "data": _Home("eval_suite.data.layouts", "eval_suite.data.layouts.base:ImageLayout"),
     "ood_score": _Home("eval_suite.tasks.ood.confidences", "eval_suite.tasks.ood.confidences.base:OodScore"),
 }
 KINDS = tuple(_HOMES)

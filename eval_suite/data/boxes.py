@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.parts import parts
 from eval_suite.data.images import ImageIndex, did_you_mean, parse_spec, read_split, readable
-from eval_suite.data.layouts import Located, MaskFiles
+from eval_suite.data.layouts.base import Located, MaskFiles
 
-WITH_BOXES = ("cub", "ilsvrc", "tinyimagenet", "wsoleval")
+
+def with_boxes() -> tuple[str, ...]:
+    """The kinds of images with classes that say where the objects are."""
+    return tuple(name for name, layout in parts("data").items() if layout.boxes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +75,8 @@ def open_localisation(
     if found.layout.locate is None:
         kind, path = parse_spec(spec)
         raise InputError(
-            f"'{kind}' sets have no boxes; expected one of {', '.join(WITH_BOXES)} as KIND:PATH"
-            f"{did_you_mean(path, WITH_BOXES, boxes=True)}"
+            f"'{kind}' sets have no boxes; expected one of {', '.join(with_boxes())} as KIND:PATH"
+            f"{did_you_mean(path, with_boxes(), boxes=True)}"
         )
     index = found.images
     with readable(index.root):

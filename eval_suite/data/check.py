@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.core.parts import parts
 from eval_suite.core.runtime import progress
 from eval_suite.data import coco, images, outliers, voc
-from eval_suite.data.boxes import WITH_BOXES, open_localisation
+from eval_suite.data.boxes import open_localisation
 from eval_suite.data.coco import caption_splits, open_captions
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.images import ImageIndex, open_images, splits_of
-from eval_suite.data.layouts import WITHOUT_SPLITS
+from eval_suite.data.layouts.base import WITHOUT_SPLITS
 from eval_suite.data.outliers import open_outliers, parse_outliers, require_outliers
 from eval_suite.data.voc import open_voc, voc_splits
 
@@ -95,14 +96,14 @@ class _Checked(NamedTuple):
 def _kind(spec: str) -> _Checked:
     head, colon, _ = spec.partition(":")
     # NAME=folder:PATH is a tree of outliers, folder:PATH one of class folders.
-    if "=" in head or head in outliers.KINDS.keys() - images.KINDS.keys():
+    if "=" in head or head in outliers.KINDS.keys() - parts("data").keys():
         return _Checked(_outlier_splits, _open_outliers)
-    known = {*images.KINDS, *_ANNOTATED, *outliers.KINDS}
+    known = {*parts("data"), *_ANNOTATED, *outliers.KINDS}
     if not colon:
         raise InputError(
             f"expected data as KIND:PATH with KIND one of {', '.join(sorted(known))}, found '{spec}'"
         )
-    if head not in known:
+    if head not in known and not head.endswith(".py"):
         raise unknown_name("data kind", head, known, listed_by="eval-suite list data outliers")
     return _ANNOTATED.get(head, _Checked(splits_of, _open_classes, apart=True))
 
@@ -114,8 +115,8 @@ def _open_classes(spec: str, split: str) -> _Part:
         f"{len(index):,} images in {len(index.classes):,} classes, {per_class} a class",
         f"classes: {_some(index.classes)}",
     ]
-    with_boxes = spec.partition(":")[0] in WITH_BOXES and split != "train"
-    return _Part(index, holds, _look_at_boxes(spec, split) if with_boxes else None)
+    boxes = images.layout_named(images.parse_spec(spec).kind).boxes and split != "train"
+    return _Part(index, holds, _look_at_boxes(spec, split) if boxes else None)
 
 
 def _open_objects(spec: str, split: str) -> _Part:

@@ -1,10 +1,10 @@
 """Image classification sets by name: ``KIND:PATH`` to an index of what a split holds."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -12,24 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.core.parts import is_file_spec, part, parts
 from eval_suite.core.predictions import About
-from eval_suite.data.cub import open_cub
-from eval_suite.data.ilsvrc import open_ilsvrc
-from eval_suite.data.layouts import WITHOUT_SPLITS, Content, Layout, open_cifar, open_folder, open_imagenet
-from eval_suite.data.pickles import CIFAR10, CIFAR100
-from eval_suite.data.tinyimagenet import open_tinyimagenet
-from eval_suite.data.wsoleval import open_wsoleval
-
-KINDS: dict[str, Callable[[Path], Layout]] = {
-    "cifar10": partial(open_cifar, CIFAR10),
-    "cifar100": partial(open_cifar, CIFAR100),
-    "cub": open_cub,
-    "folder": open_folder,
-    "ilsvrc": open_ilsvrc,
-    "imagenet": open_imagenet,
-    "tinyimagenet": open_tinyimagenet,
-    "wsoleval": open_wsoleval,
-}
+from eval_suite.data.layouts.base import WITHOUT_SPLITS, Content, ImageLayout, Layout
 
 
 class DataSpec(NamedTuple):
@@ -105,17 +90,31 @@ class ImageIndex:
 
 
 def parse_spec(text: str) -> DataSpec:
-    """Take ``KIND:PATH`` apart.
+    """Take ``KIND:PATH`` apart, where KIND may be ``path/to/mine.py:MyLayout``.
 
     Raises:
         InputError: if there is no colon, no path, or the kind is unknown.
     """
-    kind, colon, path = text.partition(":")
+    own = re.match(r"(.+\.py:[A-Za-z_]\w*):(.+)", text)
+    kind, colon, path = (own[1], ":", own[2]) if own else text.partition(":")
     if not colon or not path:
-        raise InputError(f"expected data as KIND:PATH with KIND one of {', '.join(KINDS)}, found '{text}'")
-    if kind not in KINDS:
-        raise unknown_name("data kind", kind, KINDS)
+        raise InputError(
+            f"expected data as KIND:PATH with KIND one of {', '.join(parts('data'))}, found '{text}'"
+        )
+    layout_named(kind)
     return DataSpec(kind, Path(path).expanduser())
+
+
+def layout_named(kind: str) -> type[ImageLayout]:
+    """The layout of a KIND.
+
+    Raises:
+        InputError: if it is unknown; the message gives the nearest.
+    """
+    if not is_file_spec(kind) and kind not in parts("data"):
+        raise unknown_name("data kind", kind, parts("data"))
+    found: type[ImageLayout] = part("data", kind)
+    return found
 
 
 def open_images(
@@ -157,7 +156,7 @@ def read_split(
         chosen = _choose_split(spec, layout, split, purpose)
     except InputError as error:
         # Who names a split knows the layout; who names none may have taken the wrong one.
-        hint = did_you_mean(path, KINDS) if split is None and purpose == "evaluate" else ""
+        hint = did_you_mean(path, parts("data")) if split is None and purpose == "evaluate" else ""
         raise InputError(f"{error}{hint}") from None
     with readable(path):
         content = layout.splits[chosen]()
@@ -197,9 +196,9 @@ def _layout(kind: str, path: Path) -> Layout:
         )
     with readable(path):
         try:
-            return KINDS[kind](path)
+            return layout_named(kind).read(path)
         except InputError as error:
-            raise InputError(f"{error}{did_you_mean(path, KINDS)}") from None
+            raise InputError(f"{error}{did_you_mean(path, parts('data'))}") from None
 
 
 def did_you_mean(path: Path, kinds: Iterable[str], *, boxes: bool = False) -> str:
@@ -212,7 +211,7 @@ def did_you_mean(path: Path, kinds: Iterable[str], *, boxes: bool = False) -> st
     """
     for kind in kinds:
         with suppress(InputError, OSError):
-            layout = KINDS[kind](path)
+            layout = layout_named(kind).read(path)
             for split in (name for name in layout.evaluate if name in layout.splits):
                 content = layout.splits[split]()
                 if len(content.classes) < 2:

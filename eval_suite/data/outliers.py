@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.runtime import derive_seed
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.layouts import SUFFIXES, image_files, listing
+from eval_suite.data.layouts.base import SUFFIXES, image_files, listing
 
 if TYPE_CHECKING:
     from PIL import Image

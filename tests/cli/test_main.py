@@ -18,7 +18,6 @@ from eval_suite.cli import data as data_commands
 from eval_suite.cli import main as entry
 from eval_suite.core.parts import parts
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.data import images as image_sets
 from eval_suite.data import outliers
 from eval_suite.data.kinds import ANNOTATED
 from eval_suite.tasks.detect.options import DetectorName
@@ -487,7 +486,7 @@ def test_data_demo_and_check(cli: Cli) -> None:
         ("detectors", get_args(DetectorName)),
         ("corruptions", [*CORRUPTIONS, *GROUPS]),
         ("scores", parts("ood_score")),
-        ("data", [*image_sets.KINDS, *ANNOTATED]),
+        ("data", [*parts("data"), *ANNOTATED]),
         ("outliers", [*(f"{name}:PATH" for name in outliers.KINDS), *outliers.NOISE]),
     ],
 )

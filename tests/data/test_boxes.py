@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.boxes import WITH_BOXES, open_localisation
-from eval_suite.data.images import KINDS, open_images
+from eval_suite.data.boxes import open_localisation, with_boxes
+from eval_suite.data.images import open_images
 from tests.data.boxes_on_disk import (
     cub,
     ilsvrc,
@@ -30,7 +30,7 @@ def test_kinds_without_boxes_say_which_have_some(tmp_path: Path) -> None:
     picture(tmp_path / "val" / "cat" / "a.png")
     with pytest.raises(InputError, match="'folder' sets have no boxes; expected one of cub, ilsvrc"):
         open_localisation(f"folder:{tmp_path}")
-    assert set(WITH_BOXES) <= set(KINDS)
+    assert set(with_boxes()) == {"cub", "ilsvrc", "tinyimagenet", "wsoleval"}
 
 
 def test_a_folder_that_has_boxes_as_another_kind_is_told_so(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from eval_suite.core.errors import InputError
-from eval_suite.data import images, outliers
+from eval_suite.core.parts import parts
+from eval_suite.data import outliers
 from eval_suite.data.check import check_data
 from eval_suite.data.kinds import ANNOTATED
 from tests.data.boxes_on_disk import cub, write, wsoleval
@@ -118,7 +119,7 @@ def test_a_missing_folder_and_a_wrong_kind_are_errors(tmp_path: Path, spec: str,
 
 
 def test_every_kind_that_a_task_reads_has_a_check() -> None:
-    for kind in {*images.KINDS, *ANNOTATED, *outliers.KINDS}:
+    for kind in {*parts("data"), *ANNOTATED, *outliers.KINDS}:
         with pytest.raises(InputError, match="absent"):
             check_data(f"{kind}:absent")
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.images import KINDS, open_images, parse_spec, splits_of
+from eval_suite.core.parts import parts
+from eval_suite.data.images import open_images, parse_spec, splits_of
 
 CLASSES10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -47,7 +48,7 @@ def test_parse_spec() -> None:
     assert parse_spec("cifar10:data/x") == ("cifar10", Path("data/x"))
     assert parse_spec("folder:/a:b").path == Path("/a:b")
     assert parse_spec("folder:~/x").path == Path.home() / "x"
-    assert set(KINDS) == {
+    assert set(parts("data")) == {
         "cifar10",
         "cifar100",
         "cub",
@@ -221,7 +222,7 @@ def test_class_folders_that_differ_are_named(tmp_path: Path) -> None:
         open_images(f"folder:{tmp_path}")
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("kind", sorted(parts("data")))
 def test_missing_and_empty_folders(tmp_path: Path, kind: str) -> None:
     with pytest.raises(InputError, match="found no such folder"):
         open_images(f"{kind}:{tmp_path / 'absent'}")
@@ -246,7 +247,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
     def refuse(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("eval_suite.data.layouts.os.scandir", refuse)
+    monkeypatch.setattr("eval_suite.data.layouts.base.os.scandir", refuse)
     with pytest.raises(InputError, match=r"cannot read .*val: Permission denied; check its permissions"):
         open_images(f"folder:{tmp_path}")
 

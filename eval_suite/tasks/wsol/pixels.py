@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.layouts import MaskFiles
+from eval_suite.data.layouts.base import MaskFiles
 from eval_suite.tasks.wsol.geometry import Transform, mask_through
 
 IGNORED = 255

@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.layouts import MaskFiles
+from eval_suite.data.layouts.base import MaskFiles
 from eval_suite.tasks.wsol.box_accuracy import threshold_grid
 from eval_suite.tasks.wsol.geometry import PAPER, Transform
 from eval_suite.tasks.wsol.pixel_metrics import pixel_metrics

@@ -13,7 +13,7 @@ from eval_suite.core.predictions import About
 from eval_suite.core.records import Metric
 from eval_suite.data.boxes import LocalisationIndex, open_localisation
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.layouts import MaskFiles
+from eval_suite.data.layouts.base import MaskFiles
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.wsol.geometry import PAPER, Transform, boxes_through, score_map
 from eval_suite.tasks.wsol.predictions import MapClass, Predictions

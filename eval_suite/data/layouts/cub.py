@@ -2,35 +2,43 @@
 
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.layouts import Content, Layout, Located, listing
+from eval_suite.data.layouts.base import Content, ImageLayout, Layout, Located, listing
 from eval_suite.data.metadata import Row, inside, numbers, read_rows, require_files
 
 FOLDER = "CUB_200_2011"
 
 
-def open_cub(path: Path) -> Layout:
-    """PATH or PATH/CUB_200_2011 with images.txt, classes.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt.
+class Cub(ImageLayout):
+    """PATH or PATH/CUB_200_2011 with images.txt, classes.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt."""
 
-    Images lie in ``images/`` beside these files where there is one, else beside the files themselves. The splits are
-    ``train`` and ``test``.
+    name: ClassVar[str] = "cub"
+    boxes: ClassVar[bool] = True
 
-    Raises:
-        InputError: if neither folder holds images.txt.
-    """
-    for folder in ("", FOLDER):
-        if (path / folder / "images.txt").is_file():
-            return Layout(
-                {name: partial(_content, path, folder, name) for name in ("train", "test")},
-                ("test",),
-                partial(_locate, path / folder),
-            )
-    raise InputError(
-        f"expected images.txt and the other text files of CUB-200-2011 in {path} or its folder {FOLDER}, found {listing(path)}"
-    )
+    @staticmethod
+    def read(path: Path) -> Layout:
+        """PATH or PATH/CUB_200_2011 with images.txt, classes.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt.
+
+        Images lie in ``images/`` beside these files where there is one, else beside the files themselves. The splits are
+        ``train`` and ``test``.
+
+        Raises:
+            InputError: if neither folder holds images.txt.
+        """
+        for folder in ("", FOLDER):
+            if (path / folder / "images.txt").is_file():
+                return Layout(
+                    {name: partial(_content, path, folder, name) for name in ("train", "test")},
+                    ("test",),
+                    partial(_locate, path / folder),
+                )
+        raise InputError(
+            f"expected images.txt and the other text files of CUB-200-2011 in {path} or its folder {FOLDER}, found {listing(path)}"
+        )
 
 
 def _content(path: Path, folder: str, split: str) -> Content:

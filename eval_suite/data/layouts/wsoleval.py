@@ -2,13 +2,13 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.layouts import Content, Layout, Located, MaskFiles, listing
+from eval_suite.data.layouts.base import Content, ImageLayout, Layout, Located, MaskFiles, listing
 from eval_suite.data.metadata import Row, inside, numbers, read_rows, require_files
 
 _SPLITS = {"train": "train", "train-weaksup": "train", "val": "val", "train-fullsup": "val", "test": "test"}
@@ -17,31 +17,38 @@ _LABELS = "class_labels.txt"
 _Value = TypeVar("_Value")
 
 
-def open_wsoleval(path: Path) -> Layout:
-    """PATH with a folder of text files for each split, and the images.
+class WsolEval(ImageLayout):
+    """PATH with a folder of text files for each split, and the images."""
 
-    The text files (image_ids.txt, class_labels.txt, image_sizes.txt, localization.txt) lie in PATH/metadata/<split>/ or
-    PATH/<split>/, where the split's folder is called train, val or test, or as the paper calls them train-weaksup,
-    train-fullsup and test. The images are looked for in PATH/images/, PATH/dataset/ and, for PATH = .../metadata/<set> of
-    the published tree, in .../dataset/<set>/; else beside the splits' folders.
+    name: ClassVar[str] = "wsoleval"
+    boxes: ClassVar[bool] = True
 
-    Raises:
-        InputError: if there is no such folder.
-    """
-    for base in (path / "metadata", path):
-        found = {name: base / name for name in _SPLITS if (base / name / _IDS).is_file()}
-        if found:
-            root = _image_root(path, base)
-            splits = {_SPLITS[name]: folder for name, folder in found.items()}
-            return Layout(
-                {name: partial(_content, path, splits, root, name) for name in splits},
-                ("test", "val"),
-                partial(_locate, splits, root),
-            )
-    raise InputError(
-        f"expected metadata/<split>/{_IDS} or <split>/{_IDS} in {path}, where <split> is one of "
-        f"{', '.join(_SPLITS)}, found {listing(path)}"
-    )
+    @staticmethod
+    def read(path: Path) -> Layout:
+        """PATH with a folder of text files for each split, and the images.
+
+        The text files (image_ids.txt, class_labels.txt, image_sizes.txt, localization.txt) lie in PATH/metadata/<split>/ or
+        PATH/<split>/, where the split's folder is called train, val or test, or as the paper calls them train-weaksup,
+        train-fullsup and test. The images are looked for in PATH/images/, PATH/dataset/ and, for PATH = .../metadata/<set> of
+        the published tree, in .../dataset/<set>/; else beside the splits' folders.
+
+        Raises:
+            InputError: if there is no such folder.
+        """
+        for base in (path / "metadata", path):
+            found = {name: base / name for name in _SPLITS if (base / name / _IDS).is_file()}
+            if found:
+                root = _image_root(path, base)
+                splits = {_SPLITS[name]: folder for name, folder in found.items()}
+                return Layout(
+                    {name: partial(_content, path, splits, root, name) for name in splits},
+                    ("test", "val"),
+                    partial(_locate, splits, root),
+                )
+        raise InputError(
+            f"expected metadata/<split>/{_IDS} or <split>/{_IDS} in {path}, where <split> is one of "
+            f"{', '.join(_SPLITS)}, found {listing(path)}"
+        )
 
 
 def _image_root(path: Path, base: Path) -> Path:

@@ -3,27 +3,36 @@
 import csv
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, first_line
-from eval_suite.data.layouts import Content, Layout, Located, open_imagenet, solution_places
+from eval_suite.data.layouts.base import Content, ImageLayout, Layout, Located
+from eval_suite.data.layouts.imagenet import ImageNet, solution_places
 
 _LARGEST_XML = 1_000_000
 
 
-def open_ilsvrc(path: Path) -> Layout:
-    """Images as `open_imagenet` reads them, with boxes.
+class Ilsvrc(ImageLayout):
+    """Images as `open_imagenet` reads them, with boxes."""
 
-    Boxes come from LOC_<split>_solution.csv where `open_imagenet` looks for it, or else from <split>/**/<image>.xml in
-    PATH/Annotations/CLS-LOC, PATH/Annotations, PATH/bbox or, for PATH = .../Data/CLS-LOC, .../Annotations/CLS-LOC. Only
-    those of the image's own class count.
+    name: ClassVar[str] = "ilsvrc"
+    boxes: ClassVar[bool] = True
 
-    Raises:
-        InputError: as `open_imagenet` does.
-    """
-    return open_imagenet(path)._replace(locate=partial(_locate, path))
+    @staticmethod
+    def read(path: Path) -> Layout:
+        """Images as `open_imagenet` reads them, with boxes.
+
+        Boxes come from LOC_<split>_solution.csv where `open_imagenet` looks for it, or else from <split>/**/<image>.xml in
+        PATH/Annotations/CLS-LOC, PATH/Annotations, PATH/bbox or, for PATH = .../Data/CLS-LOC, .../Annotations/CLS-LOC. Only
+        those of the image's own class count.
+
+        Raises:
+            InputError: as `open_imagenet` does.
+        """
+        return ImageNet.read(path)._replace(locate=partial(_locate, path))
 
 
 def _locate(path: Path, split: str, content: Content) -> Located:

@@ -3,37 +3,45 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.layouts import Content, Layout, Located, folders, listing
+from eval_suite.data.layouts.base import Content, ImageLayout, Layout, Located, folders, listing
 from eval_suite.data.metadata import Row, inside, numbers, read_rows, require_files
 
 FOLDER = "tiny-imagenet-200"
 _ANNOTATIONS = "val/val_annotations.txt"
 
 
-def open_tinyimagenet(path: Path) -> Layout:
-    """PATH or PATH/tiny-imagenet-200 with wnids.txt, train/<wnid>/images/ and val/images/ with val_annotations.txt.
+class TinyImageNet(ImageLayout):
+    """PATH or PATH/tiny-imagenet-200 with wnids.txt, train/<wnid>/images/ and val/images/ with val_annotations.txt."""
 
-    Boxes are those of val_annotations.txt and train/<wnid>/<wnid>_boxes.txt. Classes are in the order of their wnids.
+    name: ClassVar[str] = "tinyimagenet"
+    boxes: ClassVar[bool] = True
 
-    Raises:
-        InputError: if neither folder holds a split.
-    """
-    for folder in ("", FOLDER):
-        base = path / folder
-        splits: dict[str, Callable[[], Content]] = {}
-        if (base / "train").is_dir():
-            splits["train"] = partial(_training, path, folder)
-        if (base / _ANNOTATIONS).is_file():
-            splits["val"] = partial(_validation, path, folder)
-        if splits:
-            return Layout(splits, ("val",), partial(_locate, base))
-    raise InputError(
-        f"expected train/<wnid>/images/ or {_ANNOTATIONS} in {path} or its folder {FOLDER}, found {listing(path)}"
-    )
+    @staticmethod
+    def read(path: Path) -> Layout:
+        """PATH or PATH/tiny-imagenet-200 with wnids.txt, train/<wnid>/images/ and val/images/ with val_annotations.txt.
+
+        Boxes are those of val_annotations.txt and train/<wnid>/<wnid>_boxes.txt. Classes are in the order of their wnids.
+
+        Raises:
+            InputError: if neither folder holds a split.
+        """
+        for folder in ("", FOLDER):
+            base = path / folder
+            splits: dict[str, Callable[[], Content]] = {}
+            if (base / "train").is_dir():
+                splits["train"] = partial(_training, path, folder)
+            if (base / _ANNOTATIONS).is_file():
+                splits["val"] = partial(_validation, path, folder)
+            if splits:
+                return Layout(splits, ("val",), partial(_locate, base))
+        raise InputError(
+            f"expected train/<wnid>/images/ or {_ANNOTATIONS} in {path} or its folder {FOLDER}, found {listing(path)}"
+        )
 
 
 def _training(path: Path, folder: str) -> Content:

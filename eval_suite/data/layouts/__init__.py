@@ -1,0 +1,1 @@
+"""The published layouts of image sets, one file each."""
