@@ -9,7 +9,7 @@ import torch
 from timing import options, ratios, report, spread, take_turns, waiter
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import place
+from eval_suite.backbones.inference import to_device
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     arguments = parser.parse_args()
     device = RuntimeOptions(device=arguments.device, threads=arguments.threads).resolve_device()
-    backbone = place(make_backbone(arguments.arch, arguments.size), device)
+    backbone = to_device(make_backbone(arguments.arch, arguments.size), device)
     images = torch.rand(arguments.batch, 3, arguments.size, arguments.size, device=device)
     labels = torch.arange(arguments.batch, device=device)
     plain, package = PlainMaps(backbone), PackageMaps(backbone, "gradcam")

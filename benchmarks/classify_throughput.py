@@ -13,7 +13,7 @@ import torch
 from timing import options, ratios, report, spread, take_turns, waiter
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import autocast, place, predict_logits
+from eval_suite.backbones.inference import autocast, predict_logits, to_device
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     arguments = parser.parse_args()
     device = RuntimeOptions(device=arguments.device, threads=arguments.threads).resolve_device()
-    backbone = place(make_backbone(), device)
+    backbone = to_device(make_backbone(), device)
     batches = ImageBatches(
         make_index(arguments.images),
         EvaluationTransform((SIZE, SIZE)),

@@ -16,7 +16,7 @@ from timing import ratios, report, spread
 
 from eval_suite.backbones.sources import build_net
 from eval_suite.core.runtime import derive_seed, first_process
-from eval_suite.training.regularizers import CutMix, Regularizer, Share, regularise
+from eval_suite.training.regularizers import CutMix, Regularizer, Shard, regularise
 
 BATCH, CLASSES, STEPS, WARM_UP = 64, 100, 12, 3
 REGULARIZERS: dict[str, list[Regularizer]] = {"without": [], "cutmix": [CutMix()]}
@@ -66,7 +66,7 @@ def work(arch: str, regularizers: list[Regularizer]) -> None:
     """What each process does; the first prints the images per second of all."""
     torch.set_num_threads(1)
     accelerator = Accelerator(cpu=True)
-    share = Share(accelerator.process_index, accelerator.num_processes)
+    share = Shard(accelerator.process_index, accelerator.num_processes)
     net = build_net(arch, CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sgd = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
     model, optimizer = accelerator.prepare(net, sgd)

@@ -46,10 +46,10 @@ from eval_suite.tasks.detect.openmmlab import quiet
 from eval_suite.tasks.detect.options import TITLES, DetectOptions, FasterRcnnOptions, SsdOptions
 from eval_suite.tasks.detect.pipeline import BoxData, training_loader, training_transforms, without_difficult
 from eval_suite.tasks.detect.predict import predict_detector
-from eval_suite.training.preparation import initial_start
+from eval_suite.training.preparation import initial_state
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import Share
-from eval_suite.training.step import Stepper, accelerator_on
+from eval_suite.training.regularizers import Shard
+from eval_suite.training.step import TrainStep, accelerator_on
 
 PARTS = ("detection", "training", "suite", "ratios")
 PRECISIONS = ("fp32", "bf16")
@@ -289,8 +289,8 @@ def training_step(regularizer: str, precision: str, device: torch.device, _left:
         | {"regularizers": [regularizer], "epochs": 1}
     )
     classes = [str(number) for number in range(10)]
-    start = initial_start(recipe, name="b", seed=0, folder=Path(), classes=classes)
-    stepper = Stepper(recipe, start, accelerator_on(device, recipe.precision), Share(), 0)
+    start = initial_state(recipe, name="b", seed=0, folder=Path(), classes=classes)
+    stepper = TrainStep(recipe, start, accelerator_on(device, recipe.precision), Shard(), 0)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(recipe.batch_size, 3, 32, 32, generator=generator).to(device)
     labels = torch.randint(10, (recipe.batch_size,), generator=generator).to(device)

@@ -17,7 +17,7 @@ from timing import options, ratios, report, spread, take_turns, waiter
 from torch.nn import functional as F
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import autocast, place
+from eval_suite.backbones.inference import autocast, to_device
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.loading import EvaluationTransform, ImageBatches
 from eval_suite.tasks.robustness.attacks import fgsm, frozen, input_gradient
@@ -39,7 +39,7 @@ def main() -> None:
         device=arguments.device, threads=arguments.threads, precision=arguments.precision
     )
     device = runtime.resolve_device()
-    backbone = place(make_backbone(), device)
+    backbone = to_device(make_backbone(), device)
     index = make_index(arguments.images)
     batches = ImageBatches(index, EvaluationTransform((SIZE, SIZE)), batch_size=BATCH, device=device)
     task = RobustnessOptions(

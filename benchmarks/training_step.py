@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from timing import options, ratios, report, spread, take_turns, waiter
 from torch import Tensor
 
-from eval_suite.backbones.inference import place
+from eval_suite.backbones.inference import to_device
 from eval_suite.backbones.sources import build_net, finish, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
@@ -110,7 +110,7 @@ def make_steps(
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
     )
-    backbone = place(finish(net, card), device)
+    backbone = to_device(finish(net, card), device)
     network = Network(backbone.net, arch, (size, size))
     for regularizer in regularizers:
         regularizer.install(network)

@@ -77,7 +77,7 @@ def autocast(device: torch.device, precision: str) -> torch.autocast | nullconte
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
-def place(backbone: Backbone, device: torch.device) -> Backbone:
+def to_device(backbone: Backbone, device: torch.device) -> Backbone:
     """The backbone on a device, in the memory layout convolutions are fastest in, in evaluation mode."""
     torch.backends.cudnn.benchmark = device.type == "cuda"
     return backbone.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

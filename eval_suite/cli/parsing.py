@@ -32,6 +32,7 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = N
         SystemExit: after help was asked for and printed.
     """
     known = flags(kind)
+    arguments = _with_new_names(kind, arguments)
     try:
         _require_known(arguments, list(known.values()))
         values = _sorted(kind, verb, arguments, {} if default is None else {"default": default})
@@ -43,6 +44,20 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = N
         raise InputError(f"{'; '.join(said.values())} (see eval-suite {verb} --help)") from None
     except InputError as error:
         raise InputError(f"{error} (see eval-suite {verb} --help)") from None
+
+
+def _with_new_names(kind: type[BaseModel], arguments: list[str]) -> list[str]:
+    """Flags that had another name in the version before, by their name of today."""
+    groups = (field.annotation for field in kind.model_fields.values())
+    renamed = {
+        f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}"
+        for group in groups
+        for old, new in getattr(group, "renamed", {}).items()
+    }
+    return [
+        renamed.get(flag, flag) + equals + value
+        for flag, equals, value in (word.partition("=") for word in arguments)
+    ]
 
 
 def given(arguments: list[str], flag: str) -> str | None:

@@ -101,6 +101,10 @@ _NAMES: tuple[tuple[str, str], ...] = (
     ("ood_confidence", "Mean confidence on outliers"),
 )
 _PATTERNS = [(key, re.compile(pattern)) for key, pattern in _NAMES]
+_RENAMED = {
+    "caption": {"beam": "num_beams", "longest_output": "max_length"},
+    "wsol": {"maps": "cam_method", "interval": "threshold_step"},
+}
 _COCO = {"iou50": "0.50", "iou75": "0.75"}
 
 
@@ -128,8 +132,12 @@ def upgraded(record: dict[str, Any]) -> dict[str, Any]:
         key, params = identity(metric["name"])
         metrics.append({**metric, "key": key, "params": params})
     task = dict(record["task"])
+    renamed = _RENAMED.get(task["name"], {})
+    task["options"] = {renamed.get(name, name): value for name, value in task["options"].items()}
     task["protocol"] = {
-        option: [_pattern(metric) for metric in metrics if any(part in metric["name"] for part in parts)]
+        renamed.get(option, option): [
+            _pattern(metric) for metric in metrics if any(part in metric["name"] for part in parts)
+        ]
         or _none_if(parts)
         for option, parts in task.get("protocol", {}).items()
     }

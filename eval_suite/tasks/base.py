@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval_suite.core.metrics import MetricSet
 from eval_suite.core.records import Curve, DataInfo, Example, Files, Metric, Paper, Params
@@ -26,6 +26,9 @@ class TaskOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Options that had another name in the version before, which is still read: the old name and the new one."""
+
     data: str
     """Images to evaluate on, as KIND:PATH (cifar10, cifar100, cub, folder, ilsvrc, imagenet, tinyimagenet, wsoleval)."""
     split: str | None = None
@@ -34,6 +37,13 @@ class TaskOptions(BaseModel):
     """Evaluate on N items only, spread evenly over the split; marks the record partial."""
     strict: bool = False
     """Stop at the first unreadable image instead of counting it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _old_names(cls, given: Any) -> Any:
+        if isinstance(given, Mapping):
+            return {cls.renamed.get(name, name): value for name, value in given.items()}
+        return given
 
     def sources(self) -> dict[str, str]:
         """Every KIND:PATH of images the task reads, by the option that names it."""

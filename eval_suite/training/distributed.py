@@ -22,7 +22,7 @@ def gather(rows: Tensor) -> Tensor:
     return gathered
 
 
-def filled(batch: Batch, rows: int) -> Batch:
+def pad_batch(batch: Batch, rows: int) -> Batch:
     """A batch of exactly ``rows``: where images could not be read, the others come again from the first on.
 
     Processes that exchange rows need equally many of them.

@@ -18,17 +18,17 @@ from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import exclusive, read_finished
 from eval_suite.data.images import open_images
-from eval_suite.training.distributed import filled, share_buffers
+from eval_suite.training.distributed import pad_batch, share_buffers
 from eval_suite.training.history import Row, best_row, write_log
-from eval_suite.training.objective import Start
+from eval_suite.training.objective import TrainInit
 from eval_suite.training.preparation import (
     digest_of,
-    initial_start,
+    initial_state,
     training_data,
 )
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import Share
-from eval_suite.training.step import Stepper, accelerator_on
+from eval_suite.training.regularizers import Shard
+from eval_suite.training.step import TrainStep, accelerator_on
 
 _CHECK_EVERY_STEPS = 50
 
@@ -50,7 +50,7 @@ def train(
     runtime: RuntimeOptions,
     strict: bool = False,
     report: Callable[[str], None] = print,
-    start: Start | None = None,
+    start: TrainInit | None = None,
 ) -> Trained:
     """Train a backbone, or continue where a stopped run left off.
 
@@ -97,7 +97,7 @@ class _Run:
         device: torch.device,
         strict: bool,
         report: Callable[[str], None],
-        start: Start | None,
+        start: TrainInit | None,
         digest: str,
     ) -> None:
         self.recipe, self.seed, self.folder, self.report = recipe, seed, folder, report
@@ -105,9 +105,9 @@ class _Run:
         self.accelerator = accelerator_on(device, recipe.precision)
         self.device = self.accelerator.device
         images = open_images(recipe.data, "train", purpose="train")
-        start = start or initial_start(recipe, name=name, seed=seed, folder=folder, classes=images.classes)
+        start = start or initial_state(recipe, name=name, seed=seed, folder=folder, classes=images.classes)
         self.objective, self.backbone = start.objective, start.objective.backbone
-        self.share = Share(self.accelerator.process_index, self.accelerator.num_processes)
+        self.share = Shard(self.accelerator.process_index, self.accelerator.num_processes)
         self.data = training_data(
             recipe,
             images,
@@ -118,7 +118,7 @@ class _Run:
             strict=strict,
             share=self.share,
         )
-        self.stepper = Stepper(recipe, start, self.accelerator, self.share, seed)
+        self.stepper = TrainStep(recipe, start, self.accelerator, self.share, seed)
         self.rows: list[Row] = []
         self.best_model: dict[str, Tensor] | None = None
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = 0, 0, 0.0, 0, 0.0
@@ -144,7 +144,7 @@ class _Run:
         total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
         for batch in self.data.train.epoch(self.epoch, self.step):
             if self.share.world > 1:
-                batch = filled(batch, self.data.rows)
+                batch = pad_batch(batch, self.data.rows)
             loss = self.stepper.step(batch, self.epoch, self.step, self.data.train.steps_per_epoch)
             total += loss.double() * len(batch.labels)
             self.seen += len(batch.labels)

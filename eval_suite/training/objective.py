@@ -62,7 +62,7 @@ def softmax_bce(logits: Tensor, targets: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ce": F.cross_entropy, "bce": softmax_bce}
 
 
-class Start(NamedTuple):
+class TrainInit(NamedTuple):
     """What a run trains in place of a recipe's network at random initialisation.
 
     ``identity`` tells it from every other start: it joins the recipe's digest, by which work on disk is continued or

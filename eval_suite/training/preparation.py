@@ -20,9 +20,9 @@ from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
 from eval_suite.training.network import Network
-from eval_suite.training.objective import LOSSES, Objective, Start
+from eval_suite.training.objective import LOSSES, Objective, TrainInit
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import Share
+from eval_suite.training.regularizers import Shard
 
 _INITIALISATION = 0x1217
 
@@ -36,13 +36,13 @@ class TrainingData(NamedTuple):
     validated_on: str
 
 
-def digest_of(recipe: Recipe, start: Start | None) -> str:
+def digest_of(recipe: Recipe, start: TrainInit | None) -> str:
     """SHA-256 over all that decides the weights beside the seed."""
     own = recipe.digest()
     return own if start is None else hashlib.sha256(f"{own} {start.identity}".encode()).hexdigest()
 
 
-def initial_start(recipe: Recipe, *, name: str, seed: int, folder: Path, classes: list[str]) -> Start:
+def initial_state(recipe: Recipe, *, name: str, seed: int, folder: Path, classes: list[str]) -> TrainInit:
     """A recipe's network at its random initialisation, to be trained under cross entropy.
 
     Raises:
@@ -61,10 +61,10 @@ def initial_start(recipe: Recipe, *, name: str, seed: int, folder: Path, classes
         recipe=recipe.model_dump(mode="json"),
         **settings,
     )
-    return Start(Objective(finish(net, card)), identity="")
+    return TrainInit(Objective(finish(net, card)), identity="")
 
 
-def regularised_network(recipe: Recipe, start: Start) -> Network | None:
+def regularised_network(recipe: Recipe, start: TrainInit) -> Network | None:
     """The start's network with the recipe's regularizers installed, and their loss set; None where none acts on it.
 
     Raises:
@@ -123,7 +123,7 @@ def training_data(
     runtime: RuntimeOptions,
     device: torch.device,
     strict: bool,
-    share: Share,
+    share: Shard,
 ) -> TrainingData:
     """A recipe's batches of its training images, at the input size of the backbone's card.
 
@@ -163,7 +163,7 @@ def training_data(
     return TrainingData(train, batch // share.world, validation, f"{index.spec} {index.split}")
 
 
-def _every(index: ImageIndex, share: Share) -> ImageIndex:
+def _every(index: ImageIndex, share: Shard) -> ImageIndex:
     if share.world == 1:
         return index
     chosen = np.arange(share.rank, len(index), share.world)

@@ -11,10 +11,10 @@ from torch import Tensor
 from eval_suite.core.runtime import derive_seed
 from eval_suite.data.loading import Batch
 from eval_suite.training.batch_norm import GroupedBatchNorm, synchronise
-from eval_suite.training.objective import Start
+from eval_suite.training.objective import TrainInit
 from eval_suite.training.preparation import regularised_network
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import Share, regularise
+from eval_suite.training.regularizers import Shard, regularise
 
 _STEP = 0x57E9  # purpose of `derive_seed`
 
@@ -27,7 +27,7 @@ def accelerator_on(device: torch.device, precision: Literal["fp32", "bf16"]) -> 
     return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
 
 
-class Stepper:
+class TrainStep:
     """The network in training, with its optimiser and all that happens between a batch and its gradient.
 
     Attributes:
@@ -37,7 +37,7 @@ class Stepper:
     """
 
     def __init__(
-        self, recipe: Recipe, start: Start, accelerator: Accelerator, share: Share, seed: int
+        self, recipe: Recipe, start: TrainInit, accelerator: Accelerator, share: Shard, seed: int
     ) -> None:
         """Install the regularizers, and place the network; an error of either is that of `regularised_network`."""
         self._recipe, self._accelerator, self._share, self._seed = recipe, accelerator, share, seed

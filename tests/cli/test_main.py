@@ -144,7 +144,7 @@ WRONG_WORDS = {
         ("--method {adl:{drop_rate:3}}", "--method: adl.drop_rate:3: unknown key; did you mean 'drop_rate'?"),
         ("--method {adl", "expected a name or inline YAML such as '{adl: {drop_rate: 0.75}}', found '{adl'"),
         ("--method has", "method has is trained, found fit none; choose a fit, such as preset paper-cub"),
-        ("--maps foo", "--maps: unknown map 'foo'. Known: ablationcam, cam, "),
+        ("--cam-method foo", "--cam-method: unknown map 'foo'. Known: ablationcam, cam, "),
         ("--fit.preset foo", "--fit.preset: expected 'none', 'custom', 'paper-cub', "),
         ("--fit.lr x", "--fit.lr: expected a number, found 'x'"),
         ("--fit.milestones 0.5 2", "--fit.milestones: expected a number less than 1, found '2'"),
@@ -173,7 +173,7 @@ WRONG_WORDS = {
         ("--ssd.input-size 3", "expected 2 values after --ssd.input-size, found fewer"),
         ("--ssd.input-size 3 x", "--ssd.input-size: expected a whole number, found 'x'"),
     ],
-    "caption": [("--beam 0", "--beam: expected a number greater than or equal to 1, found '0'")],
+    "caption": [("--num-beams 0", "--num-beams: expected a number greater than or equal to 1, found '0'")],
     "train": [
         ("--seed -1", "--seed: expected a number greater than or equal to 0, found '-1'"),
         ("--recipe", "expected 1 value after --recipe, found fewer"),

@@ -19,7 +19,7 @@ from eval_suite.suite.plan import make_plan
 from eval_suite.suite.preflight import require_inputs
 from eval_suite.suite.suite import load_suite, shorten
 from eval_suite.training.loop import train
-from eval_suite.training.preparation import initial_start
+from eval_suite.training.preparation import initial_state
 from eval_suite.training.recipe import Recipe
 from tests.suite.test_evaluation_suites import EVALUATIONS
 
@@ -97,7 +97,7 @@ def test_rows_on_imagenet_are_judged_on_the_same_crops(name: str, tmp_path: Path
     for backbone, row in load_suite(name).backbones.items():
         assert row.recipe is not None
         small = row.recipe.model_copy(update={"arch_options": {"layers": [1, 1, 1, 1]}})
-        start = initial_start(small, name=backbone, seed=0, folder=tmp_path, classes=["a", "b"])
+        start = initial_state(small, name=backbone, seed=0, folder=tmp_path, classes=["a", "b"])
         cards[backbone] = start.objective.backbone.card
     # Resize(256), CenterCrop(224) of the authors' code, whatever crop timm tests an architecture's own weights with.
     judged = {(card.input_size, card.crop_fraction, card.interpolation) for card in cards.values()}

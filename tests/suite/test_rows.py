@@ -102,7 +102,7 @@ def test_faults_of_a_row_are_told_with_its_path_and_shared_ones_once() -> None:
     )
     assert len(lines) == len(set(lines)) == 10
     expected = [
-        "tasks.wsol.interval: expected a number less than or equal to 0.5, found 3",
+        "tasks.wsol.threshold_step: expected a number less than or equal to 0.5, found 3",
         "backbones.a.tasks.wsol.metod: unknown key; did you mean 'method'?",
         "backbones.a.tasks.wsol.fit.epocs: unknown key; did you mean 'epochs'?",
         "backbones.a.tasks.wsol.fit.lr: expected a number greater than 0, found 0",

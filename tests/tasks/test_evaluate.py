@@ -89,3 +89,14 @@ def test_keys_are_snake_case_and_stand_for_one_kind(task: str) -> None:
 def test_what_is_compared_on_purpose_is_no_protocol() -> None:
     assert {"method", "fit", "maps", "sigma", "data"}.isdisjoint(TASKS["wsol"].protocol)
     assert not TASKS["classify"].protocol
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_options_are_still_read_by_the_names_of_the_version_before(task: str) -> None:
+    options = TASKS[task].options
+    defaults = options(data="d")
+    for old, new in options.renamed.items():
+        assert new in options.model_fields
+        assert old not in options.model_fields
+        assert options.model_validate({"data": "d", old: getattr(defaults, new)}) == defaults
+    assert (task in ("caption", "wsol")) == bool(options.renamed)

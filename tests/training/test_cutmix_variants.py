@@ -15,12 +15,12 @@ from eval_suite.training.regularizers import (
     LabelSmoothing,
     Mixup,
     Regularizer,
-    Share,
+    Shard,
 )
 
 
-def context(seed: int = 0, progress: float = 0.0, share: Share | None = None) -> Context:
-    return Context(Generator().manual_seed(seed), torch.full((3,), 0.5), progress, share or Share())
+def context(seed: int = 0, progress: float = 0.0, share: Shard | None = None) -> Context:
+    return Context(Generator().manual_seed(seed), torch.full((3,), 0.5), progress, share or Shard())
 
 
 def constant_images(n: int, side: int) -> Tensor:
@@ -137,10 +137,10 @@ def test_what_a_part_of_the_batch_sees_is_what_the_whole_batch_would_have_given_
     images = torch.rand(8, 3, 16, 16, generator=Generator().manual_seed(0))
     whole = kind.apply(images.clone(), torch.eye(8), context(5))
     for rank in (0, 1):
-        share = Share(rank, 2)
+        share = Shard(rank, 2)
         part = share.mine(4)
 
-        def partners(self: Share, rows: Tensor, order: Tensor) -> Tensor:
+        def partners(self: Shard, rows: Tensor, order: Tensor) -> Tensor:
             # What the other process would send, made from the same batch: the same box, cut out of all rows.
             everything = {4: images, 8: torch.eye(8)}[3 + 1 if rows.ndim == 4 else 8]
             if rows.ndim == 4 and rows.shape[2:] != (16, 16):
@@ -158,7 +158,7 @@ def test_what_a_part_of_the_batch_sees_is_what_the_whole_batch_would_have_given_
             )
             return windows[:, :, at[0], at[1]]
 
-        monkeypatch.setattr(Share, "partners", partners)
+        monkeypatch.setattr(Shard, "partners", partners)
         found = kind.apply(images[part].clone(), torch.eye(8)[part], context(5, share=share))
         torch.testing.assert_close(found.images, whole.images[part], rtol=0, atol=0)
         torch.testing.assert_close(found.targets, whole.targets[part], rtol=0, atol=0)

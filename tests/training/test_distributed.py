@@ -18,11 +18,11 @@ from eval_suite.core.store import read_card
 from eval_suite.data.images import open_images
 from eval_suite.data.loading import Batch
 from eval_suite.training import loop
-from eval_suite.training.distributed import filled
+from eval_suite.training.distributed import pad_batch
 from eval_suite.training.loop import train
-from eval_suite.training.preparation import initial_start, training_data
+from eval_suite.training.preparation import initial_state, training_data
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import Share
+from eval_suite.training.regularizers import Shard
 
 MakeRecipe = Callable[..., Recipe]
 CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
@@ -152,7 +152,7 @@ def test_a_batch_that_the_processes_cannot_share(
 ) -> None:
     recipe = tiny_recipe(**changes)
     images = open_images(recipe.data, "train", purpose="train")
-    start = initial_start(recipe, name="n", seed=0, folder=tmp_path, classes=images.classes)
+    start = initial_state(recipe, name="n", seed=0, folder=tmp_path, classes=images.classes)
     with pytest.raises(InputError, match=message):
         training_data(
             recipe,
@@ -162,7 +162,7 @@ def test_a_batch_that_the_processes_cannot_share(
             runtime=CPU,
             device=torch.device("cpu"),
             strict=False,
-            share=Share(0, world),
+            share=Shard(0, world),
         )
 
 
@@ -171,7 +171,7 @@ def test_processes_judge_an_epoch_on_disjoint_parts_of_all_images(
 ) -> None:
     recipe = tiny_recipe(batch_size=18)
     images = open_images(recipe.data, "train", purpose="train")
-    card = initial_start(
+    card = initial_state(
         recipe, name="n", seed=0, folder=tmp_path, classes=images.classes
     ).objective.backbone.card
     seen: list[str] = []
@@ -184,7 +184,7 @@ def test_processes_judge_an_epoch_on_disjoint_parts_of_all_images(
             runtime=CPU,
             device=torch.device("cpu"),
             strict=False,
-            share=Share(rank, 3),
+            share=Shard(rank, 3),
         )
         assert data.rows == 6
         seen += [data.validation._source.index.ids[int(i)] for batch in data.validation for i in batch.index]
@@ -193,8 +193,8 @@ def test_processes_judge_an_epoch_on_disjoint_parts_of_all_images(
 
 def test_a_batch_with_unreadable_images_is_filled_up() -> None:
     batch = Batch(torch.arange(3.0).view(3, 1, 1, 1), torch.tensor([5, 6, 7]), torch.tensor([1, 4, 2]))
-    assert filled(batch, 3) is batch
-    full = filled(batch, 5)
+    assert pad_batch(batch, 3) is batch
+    full = pad_batch(batch, 5)
     assert full.labels.tolist() == [5, 6, 7, 5, 6]
     assert full.index.tolist() == [1, 4, 2, 1, 4]
     assert full.images.flatten().tolist() == [0, 1, 2, 0, 1]

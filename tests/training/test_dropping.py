@@ -22,7 +22,7 @@ from eval_suite.training.regularizers import (
     ManifoldMixup,
     Regularizer,
     ShakeDrop,
-    Share,
+    Shard,
     StochasticDepth,
 )
 from eval_suite.training.regularizers._shaking import shake
@@ -38,7 +38,7 @@ TINY = {
 
 
 def context(seed: int = 0, progress: float = 1.0, network: Network | None = None) -> Context:
-    return Context(Generator().manual_seed(seed), torch.zeros(3), progress, Share(), network)
+    return Context(Generator().manual_seed(seed), torch.zeros(3), progress, Shard(), network)
 
 
 def net_of(arch: str, classes: int = 5) -> tuple[nn.Module, int]:

@@ -15,8 +15,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.training import loop
 from eval_suite.training.loop import Trained, train
-from eval_suite.training.objective import Objective, Start
-from eval_suite.training.preparation import initial_start
+from eval_suite.training.objective import Objective, TrainInit
+from eval_suite.training.preparation import initial_state
 from eval_suite.training.recipe import Recipe
 
 MakeRecipe = Callable[..., Recipe]
@@ -44,10 +44,10 @@ class WithProjection(Objective):
 
 
 def given(recipe: Recipe, folder: Path) -> Backbone:
-    return initial_start(recipe, name="given", seed=7, folder=folder, classes=CLASSES).objective.backbone
+    return initial_state(recipe, name="given", seed=7, folder=folder, classes=CLASSES).objective.backbone
 
 
-def run(recipe: Recipe, folder: Path, start: Start) -> Trained:
+def run(recipe: Recipe, folder: Path, start: TrainInit) -> Trained:
     return train(
         recipe, name="net", seed=0, folder=folder, runtime=CPU, report=lambda _line: None, start=start
     )
@@ -61,7 +61,7 @@ def test_the_run_starts_from_the_backbone_it_is_given(tiny_recipe: MakeRecipe, t
     recipe = tiny_recipe(epochs=1, lr=1e-12)
     backbone = given(recipe, tmp_path)
     before = {key: value.clone() for key, value in backbone.net.named_parameters()}
-    card = run(recipe, tmp_path / "a", Start(Objective(backbone), identity="a")).card
+    card = run(recipe, tmp_path / "a", TrainInit(Objective(backbone), identity="a")).card
     after = load_file(tmp_path / "a" / "model.safetensors")
     assert all(torch.allclose(after[key], value, atol=1e-6) for key, value in before.items())
     assert card.name == "given"
@@ -73,7 +73,7 @@ def test_rates_multiply_the_learning_rate_of_the_parameters_they_name(
     recipe = tiny_recipe(epochs=1)
     backbone = given(recipe, tmp_path)
     before = {key: value.clone() for key, value in backbone.net.named_parameters()}
-    run(recipe, tmp_path / "a", Start(Objective(backbone), "a", {"backbone.net.fc.": 0.0}))
+    run(recipe, tmp_path / "a", TrainInit(Objective(backbone), "a", {"backbone.net.fc.": 0.0}))
     after = load_file(tmp_path / "a" / "model.safetensors")
     unchanged = {key for key, value in before.items() if torch.equal(after[key], value)}
     assert unchanged == {"fc.weight", "fc.bias"}
@@ -81,18 +81,18 @@ def test_rates_multiply_the_learning_rate_of_the_parameters_they_name(
 
 def test_groups_hold_every_parameter_once(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
     objective = WithProjection(given(tiny_recipe(), tmp_path))
-    groups = Start(objective, "", {"second.": 10.0, "backbone.net.fc.": 10.0}).parameter_groups()
+    groups = TrainInit(objective, "", {"second.": 10.0, "backbone.net.fc.": 10.0}).parameter_groups()
     assert [group["factor"] for group in groups] == [1.0, 10.0]
     assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in objective.parameters()}
     assert len(groups[1]["params"]) == 4
     with pytest.raises(ValueError, match="no parameter begins"):
-        Start(objective, "", {"third.": 10.0}).parameter_groups()
+        TrainInit(objective, "", {"third.": 10.0}).parameter_groups()
 
 
 def test_the_checkpoint_holds_the_backbone_alone(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = tiny_recipe(epochs=1)
     backbone = given(recipe, tmp_path)
-    run(recipe, tmp_path / "a", Start(WithProjection(backbone), "a"))
+    run(recipe, tmp_path / "a", TrainInit(WithProjection(backbone), "a"))
     assert set(load_file(tmp_path / "a" / "model.safetensors")) == set(backbone.net.state_dict())
 
 
@@ -100,7 +100,9 @@ def test_another_identity_is_another_training(tiny_recipe: MakeRecipe, tmp_path:
     recipe = tiny_recipe(epochs=1)
 
     def fit(identity: str) -> bool:
-        return run(recipe, tmp_path / "a", Start(Objective(given(recipe, tmp_path)), identity)).already_done
+        return run(
+            recipe, tmp_path / "a", TrainInit(Objective(given(recipe, tmp_path)), identity)
+        ).already_done
 
     assert [fit("one"), fit("one"), fit("two"), fit("two")] == [False, True, False, True]
 
@@ -110,9 +112,9 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
 ) -> None:
     recipe = tiny_recipe(regularizers=["cutmix"], save_minutes=1e-9, epochs=2)
 
-    def start() -> Start:
+    def start() -> TrainInit:
         torch.manual_seed(5)
-        return Start(WithProjection(given(recipe, tmp_path)), "a", {"backbone.net.fc.": 10.0})
+        return TrainInit(WithProjection(given(recipe, tmp_path)), "a", {"backbone.net.fc.": 10.0})
 
     run(recipe, tmp_path / "whole", start())
     real_save, lives = loop.save_state, 0
@@ -141,6 +143,6 @@ def test_a_regularizers_loss_and_a_loss_of_the_starts_own_exclude_each_other(
     assert card.training is not None
     # Averaged over ten classes: 0.33 where each has a tenth, against 2.3 of cross entropy.
     assert 0.2 < card.training["last"]["train_loss"] < 0.8
-    start = Start(WithProjection(given(bce, tmp_path)), identity="projection")
+    start = TrainInit(WithProjection(given(bce, tmp_path)), identity="projection")
     with pytest.raises(InputError, match="has a loss of its own, so that its regularizers cannot set 'bce'"):
         run(bce, tmp_path / "b", start)

@@ -10,20 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eval_suite.data.loading import Batch
-from eval_suite.training.preparation import initial_start
+from eval_suite.training.preparation import initial_state
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import Share
-from eval_suite.training.step import Stepper, accelerator_on
+from eval_suite.training.regularizers import Shard
+from eval_suite.training.step import TrainStep, accelerator_on
 
 MakeRecipe = Callable[..., Recipe]
 CLASSES = ["a", "b", "c"]
 
 
-def stepper(recipe: Recipe, seed: int = 0, rates: dict[str, float] | None = None) -> Stepper:
+def stepper(recipe: Recipe, seed: int = 0, rates: dict[str, float] | None = None) -> TrainStep:
     accelerator = accelerator_on(torch.device("cpu"), recipe.precision)
-    start = initial_start(recipe, name="net", seed=seed, folder=Path(), classes=CLASSES)
+    start = initial_state(recipe, name="net", seed=seed, folder=Path(), classes=CLASSES)
     start = start._replace(rates=rates or {})
-    return Stepper(recipe, start, accelerator, Share(0, 1), seed)
+    return TrainStep(recipe, start, accelerator, Shard(0, 1), seed)
 
 
 def batch(count: int = 8) -> Batch:
@@ -32,7 +32,7 @@ def batch(count: int = 8) -> Batch:
     return Batch(images, torch.arange(count) % len(CLASSES), torch.arange(count))
 
 
-def weights(of: Stepper) -> Tensor:
+def weights(of: TrainStep) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in of.model.parameters()])
 
 

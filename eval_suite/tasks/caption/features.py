@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import autocast, evaluation_batches, place
+from eval_suite.backbones.inference import autocast, evaluation_batches, to_device
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.coco import CaptionSet
@@ -53,7 +53,7 @@ def cached_features(
     # Removed first, so that it never speaks of another file than the one beside it.
     (folder / "features.json").unlink(missing_ok=True)
     device = runtime.resolve_device()
-    place(backbone, device)
+    to_device(backbone, device)
     batches = evaluation_batches(
         captions.images(), backbone.card, runtime=runtime, device=device, strict=strict
     )

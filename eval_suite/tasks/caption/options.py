@@ -1,6 +1,7 @@
 """Options of the caption task."""
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -23,6 +24,8 @@ _DECIDES_FIT = {
 
 class CaptionOptions(TaskOptions):
     """Options of the caption task; the defaults are those of the CutMix paper's appendix D, and of the code it names where it says nothing."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"beam": "num_beams", "longest_output": "max_length"}
 
     data: str
     """Captions as coco:PATH; PATH holds annotations/captions_{train,val}{2014,2017}.json and the image folders, or dataset_coco.json."""
@@ -56,9 +59,9 @@ class CaptionOptions(TaskOptions):
     """Train the backbone too, on flipped images, its batch statistics kept; otherwise its features are computed once."""
     fine_tune_lr: float = Field(default=1e-4, gt=0)
     """Adam's learning rate for the backbone, with --fine-tune."""
-    beam: int = Field(default=20, ge=1)
+    num_beams: int = Field(default=20, ge=1)
     """Width of the beam search; 1 is greedy."""
-    longest_output: int = Field(default=20, ge=1)
+    max_length: int = Field(default=20, ge=1)
     """Words a generated caption may have."""
     length_penalty: float = Field(default=0.0, ge=0)
     """Finished captions compete by log probability / length ** this; 0 by log probability alone."""

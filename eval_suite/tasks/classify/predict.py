@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import evaluation_batches, place, predict_logits
+from eval_suite.backbones.inference import evaluation_batches, predict_logits, to_device
 from eval_suite.backbones.sources import require_classes
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import RuntimeOptions, progress
@@ -25,7 +25,7 @@ def predict(backbone: Backbone, options: TaskOptions, runtime: RuntimeOptions, f
     card = backbone.card
     batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
     shown = progress(batches, len(batches), f"classify {card.name}")
-    found = predict_logits(place(backbone, device), shown, precision=runtime.precision)
+    found = predict_logits(to_device(backbone, device), shown, precision=runtime.precision)
     if not len(found.labels):
         raise EvalSuiteError(f"none of the {len(index)} images of {options.data} could be read")
     if not np.isfinite(found.logits).all():

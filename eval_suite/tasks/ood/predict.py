@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import place
+from eval_suite.backbones.inference import to_device
 from eval_suite.backbones.sources import require_classes
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.parts import part
@@ -23,7 +23,7 @@ from eval_suite.tasks.ood.options import OodOptions
 from eval_suite.tasks.ood.predictions import Outliers, Predictions, Scores, write_predictions
 from eval_suite.tasks.ood.score import require_enough
 from eval_suite.tasks.ood.scores import ODIN
-from eval_suite.tasks.ood.sets import ImageSet, NoiseSet, Place, image_set, outlier_set
+from eval_suite.tasks.ood.sets import ImageSet, LoaderConfig, NoiseSet, image_set, outlier_set
 
 
 class Ran(NamedTuple):
@@ -102,8 +102,8 @@ class _Runner:
 
     def __init__(self, backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -> None:
         device = runtime.resolve_device()
-        self.backbone, self.options, self.precision = place(backbone, device), options, runtime.precision
-        self.place = Place(backbone.card, runtime, device, options.strict)
+        self.backbone, self.options, self.precision = to_device(backbone, device), options, runtime.precision
+        self.place = LoaderConfig(backbone.card, runtime, device, options.strict)
         self.pictures = Pictures()
         self.settings = {"outlier_seed": str(options.outlier_seed), "skip_first": str(options.skip_first)}
         self._layer: nn.Linear | None = None

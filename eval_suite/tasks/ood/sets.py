@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _Noise = Literal["uniform", "gaussian"]
 
 
-class Place(NamedTuple):
+class LoaderConfig(NamedTuple):
     """What images are brought to: the backbone's input, on a device, in batches."""
 
     card: BackboneCard
@@ -65,11 +65,11 @@ class ImageSet:
         """Ids of the images to evaluate."""
         return self.index.ids
 
-    def batches(self, place: Place) -> ImageBatches:
+    def batches(self, place: LoaderConfig) -> ImageBatches:
         """The images to evaluate."""
         return place.batches(self.index, self.prepare)
 
-    def left_out_batches(self, place: Place) -> ImageBatches:
+    def left_out_batches(self, place: LoaderConfig) -> ImageBatches:
         """The images left out."""
         return place.batches(self.left_out, self.prepare)
 
@@ -105,11 +105,11 @@ class NoiseSet:
         """Ids of the images to evaluate."""
         return [f"{self.kind}-{self.left_out + i:05d}" for i in range(self.items)]
 
-    def batches(self, place: Place) -> NoiseBatches:
+    def batches(self, place: LoaderConfig) -> NoiseBatches:
         """The images to evaluate."""
         return self._numbered(place, self.left_out, self.items)
 
-    def left_out_batches(self, place: Place) -> NoiseBatches:
+    def left_out_batches(self, place: LoaderConfig) -> NoiseBatches:
         """The images left out."""
         return self._numbered(place, 0, self.left_out)
 
@@ -123,7 +123,7 @@ class NoiseSet:
         pixels = noise_image(self.kind, self.seed, self.left_out + position, self.size)
         return Image.fromarray(pixels.mul(255).round().byte().permute(1, 2, 0).numpy())
 
-    def _numbered(self, place: Place, start: int, items: int) -> NoiseBatches:
+    def _numbered(self, place: LoaderConfig, start: int, items: int) -> NoiseBatches:
         return NoiseBatches(
             self.kind,
             self.size,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import evaluation_batches, place
+from eval_suite.backbones.inference import evaluation_batches, to_device
 from eval_suite.backbones.sources import require_classes
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.runtime import RuntimeOptions
@@ -36,7 +36,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
         _warn("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
     device = runtime.resolve_device()
     batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
-    network = place(backbone, device)
+    network = to_device(backbone, device)
     setting = Setting.of(network, index, options, runtime, device)
     with frozen(network):
         classify = Classifier(network, runtime.precision, device)

@@ -24,7 +24,7 @@ from eval_suite.tasks.wsol.localiser import Localiser, make_localiser
 from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import WsolOptions
 from eval_suite.training.loop import train
-from eval_suite.training.objective import Objective, Start
+from eval_suite.training.objective import Objective, TrainInit
 from eval_suite.training.recipe import Recipe
 
 VERSION = 1
@@ -39,10 +39,10 @@ def fit(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, seed:
     Raises:
         InputError: if the maps are not computed in the precision asked for.
     """
-    if options.maps != "cam" and runtime.precision != "fp32":
+    if options.cam_method != "cam" and runtime.precision != "fp32":
         raise InputError(
-            f"maps {options.maps} are computed in single precision, found --precision {runtime.precision}; leave that "
-            "out, or take --maps cam"
+            f"maps {options.cam_method} are computed in single precision, found --precision {runtime.precision}; leave that "
+            "out, or take --cam-method cam"
         )
     if not options.fit.wanted:
         return Fit(backbone)
@@ -85,7 +85,7 @@ def fit_localiser(
         print(f"note: {note}", file=sys.stderr)
     assert options.fit.lr is not None
     assert options.fit.head_lr is not None
-    start = Start(
+    start = TrainInit(
         objective,
         _identity(backbone.card, options),
         _rates(objective, localiser, options.fit.head_lr / options.fit.lr),

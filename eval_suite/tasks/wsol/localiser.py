@@ -125,7 +125,7 @@ def linear_head(backbone: Backbone) -> str:
     if name is None:
         raise InputError(
             f"backbone '{card.name}' ({card.arch}) does not end in global average pooling and one linear layer behind "
-            f"'{card.feature_layer}', which plain CAM and a fit need; use --maps gradcam without a fit, or name the layer "
+            f"'{card.feature_layer}', which plain CAM and a fit need; use --cam-method gradcam without a fit, or name the layer "
             "with --feature-layer"
         )
     return name

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -170,11 +170,13 @@ class FitOptions(BaseModel):
 class WsolOptions(TaskOptions):
     """Options of the wsol task."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"maps": "cam_method", "interval": "threshold_step"}
+
     data: str
     """Images with boxes or masks to evaluate on, as KIND:PATH (cub, ilsvrc, tinyimagenet, wsoleval); a fit trains on its split train."""
     method: Annotated[MethodEntry, _METHOD] = Field(default_factory=lambda: MethodEntry.model_validate("cam"))
     """Method of localisation: cam, has, acol, adl or spg; all but cam need a fit."""
-    maps: MapName = "cam"
+    cam_method: MapName = "cam"
     """Whose map is scored: cam is the plain class activation map, of the forward pass alone; the others are the grad-cam package's."""
     map_class: Literal["ground-truth", "predicted"] = "ground-truth"
     """Class whose map is scored; Top-1 Loc is the same for both."""
@@ -182,12 +184,12 @@ class WsolOptions(TaskOptions):
     """Test images: paper resizes to 8/7 of the input's sides and crops the centre, evaluation-paper resizes to the input's sides; neither keeps the ratio of the sides."""
     sigma: float = Field(default=0.15, gt=0, lt=1)
     """Fixed threshold of the boxes, as a share of a map's maximum."""
-    interval: float = Field(default=0.001, ge=0.0001, le=0.5)
+    threshold_step: float = Field(default=0.001, ge=0.0001, le=0.5)
     """Step between the thresholds tried for the threshold-free metrics."""
     fit: FitOptions = Field(default_factory=FitOptions)
     """Fine-tuning before prediction."""
 
-    @field_validator("maps", mode="before")
+    @field_validator("cam_method", mode="before")
     @classmethod
     def _known_map(cls, given: Any) -> Any:
         if isinstance(given, str) and given not in get_args(MapName):
@@ -201,8 +203,10 @@ class WsolOptions(TaskOptions):
             raise ValueError(
                 f"method {method} is trained, found fit none; choose a fit, such as preset paper-cub"
             )
-        if method == "acol" and self.maps != "cam":
-            raise ValueError(f"method acol reads the maps of its two classifiers, found maps {self.maps}")
+        if method == "acol" and self.cam_method != "cam":
+            raise ValueError(
+                f"method acol reads the maps of its two classifiers, found maps {self.cam_method}"
+            )
         return self
 
     def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:

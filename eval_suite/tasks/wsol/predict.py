@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import evaluation_batches, place
+from eval_suite.backbones.inference import evaluation_batches, to_device
 from eval_suite.backbones.sources import require_classes
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
@@ -35,7 +35,7 @@ def predict(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, f
         raise InputError(f"{error}, or let a fit replace its last layer (--fit.preset)") from None
     print(_prepared(card.input_size, options), file=sys.stderr)
     device = runtime.resolve_device()
-    extract = _extractor(place(backbone, device), options, runtime)
+    extract = _extractor(to_device(backbone, device), options, runtime)
     found = predict_maps(extract, truth.images, card, options, runtime, device)
     path = folder / "predictions.npz"
     write_predictions(path, found)
@@ -110,8 +110,8 @@ def _gather(
 
 
 def _extractor(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions) -> Extractor:
-    if options.maps != "cam":
-        return PackageMaps(backbone, options.maps)
+    if options.cam_method != "cam":
+        return PackageMaps(backbone, options.cam_method)
     return make_method(options.method.chosen).extractor(backbone, runtime.precision)
 
 

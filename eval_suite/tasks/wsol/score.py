@@ -50,7 +50,9 @@ def score(predictions: Path, options: Any, truth: str | None, folder: Path | Non
         raise InputError(f"{predictions} holds no boxes; give the ground truth as --truth KIND:PATH")
     own = found.about.split if found.about.split != "unknown" else None
     index = open_localisation(spec, options.split or own)
-    result = score_predictions(found, index, ScoreOptions(sigma=options.sigma, interval=options.interval))
+    result = score_predictions(
+        found, index, ScoreOptions(sigma=options.sigma, interval=options.threshold_step)
+    )
     if folder is None:
         return result
     return replace(result, examples=examples(folder, found, index, options.sigma))

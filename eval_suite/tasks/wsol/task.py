@@ -28,7 +28,7 @@ class WsolTask(Task):
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "transform": (),
         "map_class": (),
-        "interval": (
+        "threshold_step": (
             {"sigma": BEST},
             *({"key": kind.key} for kind in (MAX_BOX_ACC, MAX_BOX_ACC_V2, PX_AP)),
         ),

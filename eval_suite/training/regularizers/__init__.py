@@ -1,6 +1,6 @@
 """Every regularizer of the paper; a recipe names them, and any other, as `eval_suite.core.parts` finds them."""
 
-from eval_suite.training.regularizers.base import STAGES, Context, Mixed, Regularizer, Share, regularise
+from eval_suite.training.regularizers.base import STAGES, Context, Mixed, Regularizer, Shard, regularise
 from eval_suite.training.regularizers.dropblock import DropBlock
 from eval_suite.training.regularizers.dropping import ShakeDrop, StochasticDepth
 from eval_suite.training.regularizers.erasing import Cutout
@@ -23,7 +23,7 @@ __all__ = [
     "Mixup",
     "Regularizer",
     "ShakeDrop",
-    "Share",
+    "Shard",
     "StochasticDepth",
     "regularise",
 ]

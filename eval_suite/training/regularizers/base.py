@@ -33,7 +33,7 @@ class Mixed(NamedTuple):
     targets: "Tensor"
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """Which contiguous part of a global batch this process holds; all processes hold equally many rows."""
 
     rank: int = 0
@@ -78,7 +78,7 @@ class Context:
     generator: "Generator"
     fill: "Tensor"
     progress: float = 0.0
-    share: Share = field(default_factory=Share)
+    share: Shard = field(default_factory=Shard)
     network: "Network | None" = None
     gates: dict[str, bool] = field(default_factory=dict)
 
@@ -166,7 +166,7 @@ def regularise(
     fill: "Tensor",
     *,
     progress: float = 0.0,
-    share: Share | None = None,
+    share: Shard | None = None,
     network: "Network | None" = None,
 ) -> Mixed:
     """Apply regularizers in order.
@@ -185,7 +185,7 @@ def regularise(
     Returns:
         Images (N, 3, H, W), and the labels as they came, or soft targets (N, classes) where a regularizer acted.
     """
-    context = Context(generator, fill, progress, share or Share(), network)
+    context = Context(generator, fill, progress, share or Shard(), network)
     if network is not None:
         network.begin_step(context)
     acting = [regularizer for regularizer in regularizers if regularizer.stage != "network"]

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import place
+from eval_suite.backbones.inference import to_device
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import read_card
@@ -23,7 +23,7 @@ from eval_suite.tasks.wsol.maps import PlainMaps
 from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import PRESETS, WsolOptions
 from eval_suite.training import loop
-from eval_suite.training.objective import Start
+from eval_suite.training.objective import TrainInit
 from eval_suite.training.recipe import Recipe
 from tests.tasks.wsol.nets import backbone, images
 from tests.tasks.wsol.world import write_world
@@ -89,7 +89,7 @@ def test_every_method_trains_to_the_same_weights_and_reads_them_again(
     assert (tmp_path / "one/model.safetensors").stat().st_mtime_ns == when
     x, wanted = images(3, 32), torch.tensor([0, 1, 2])
     method_of = make_method(chosen.method.chosen)
-    extract, reread = (method_of.extractor(place(m, torch.device("cpu")), "fp32") for m in (one, again))
+    extract, reread = (method_of.extractor(to_device(m, torch.device("cpu")), "fp32") for m in (one, again))
     assert torch.equal(extract(x, wanted).maps, reread(x, wanted).maps)
     assert extract(x, wanted).maps.shape == (3, 8, 8)
     assert extract(x, wanted).logits.shape == (3, 3)
@@ -110,7 +110,7 @@ def test_every_method_takes_every_regularizer_of_the_network(
     again = fit_localiser(own, chosen, CPU, 0, tmp_path / "own")
     x, wanted = images(2, 32), torch.tensor([0, 1])
     extractor = make_method(chosen.method.chosen).extractor
-    one, other = (extractor(place(m, torch.device("cpu")), "fp32")(x, wanted) for m in (fresh, again))
+    one, other = (extractor(to_device(m, torch.device("cpu")), "fp32")(x, wanted) for m in (fresh, again))
     assert torch.equal(one.logits, other.logits)
     assert torch.equal(one.maps, other.maps)
 
@@ -211,9 +211,9 @@ def test_what_it_learnt_from_is_known_also_of_a_finished_fit(
 def test_the_new_layers_have_their_own_learning_rate(
     options: Callable[..., WsolOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    starts: list[Start] = []
+    starts: list[TrainInit] = []
 
-    def look(*_arguments: Any, start: Start, **_options: Any) -> None:
+    def look(*_arguments: Any, start: TrainInit, **_options: Any) -> None:
         starts.append(start)
         raise Killed
 

@@ -180,7 +180,7 @@ def test_a_backbone_of_other_classes_is_refused_where_no_fit_replaces_its_last_l
 
 def test_a_network_without_average_and_linear_layer_is_refused_with_the_way_out(world: Path) -> None:
     with pytest.raises(
-        InputError, match=r"does not end in global average pooling .* use --maps gradcam without a fit"
+        InputError, match=r"does not end in global average pooling .* use --cam-method gradcam without a fit"
     ):
         localise(world, factory="pooled_twice")
     assert localise(world, factory="pooled_twice", maps="gradcam").status == "complete"
@@ -266,7 +266,7 @@ def test_scoring_the_predictions_again_gives_the_same_metrics(cli: Cli, world: P
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--maps", "gradcm"), "gradcm"),
+        (("--cam-method", "gradcm"), "gradcm"),
         (("--method", "hass"), "did you mean 'has'?"),
         (("--method", "{has: {size: 3}}"), "has.size: unknown key; did you mean 'sizes'?"),
         (("--method", "acol"), "method acol is trained, found fit none"),
@@ -275,7 +275,7 @@ def test_scoring_the_predictions_again_gives_the_same_metrics(cli: Cli, world: P
         (("--fit.preset", "custom", "--fit.regularizers", "cutmix", "mixup"), "only one regularizer may mix"),
         (
             ("--maps", "gradcam", "--precision", "bf16"),
-            "maps gradcam are computed in single precision, found --precision bf16; leave that out, or take --maps cam",
+            "maps gradcam are computed in single precision, found --precision bf16; leave that out, or take --cam-method cam",
         ),
         (("--feature-layer", "bodi"), "unknown feature layer 'bodi'. Did you mean 'body'?"),
         (
