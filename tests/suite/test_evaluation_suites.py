@@ -13,7 +13,7 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import read_record
 from eval_suite.suite.suite import load_suite, shorten
 from eval_suite.tasks.robustness.options import RobustnessOptions
-from eval_suite.tasks.wsol.fit import fit
+from eval_suite.tasks.wsol.fit import fit_localiser
 from eval_suite.tasks.wsol.options import WsolOptions
 from tests.tasks.wsol.nets import backbone
 from tests.tasks.wsol.world import write_world
@@ -76,7 +76,7 @@ def test_every_row_of_table_9_fits(name: str, row: str, tmp_path: Path) -> None:
     given = wsol(name, row).model_dump(mode="json")
     given["fit"] |= {"epochs": 1, "batch_size": 4, "lr": 0.001, "head_lr": 0.001}
     options = WsolOptions.model_validate({**given, "data": data})
-    fitted = fit(NETS[name](), options, CPU, 0, tmp_path / "wsol")
+    fitted = fit_localiser(NETS[name](), options, CPU, 0, tmp_path / "wsol")
     assert fitted.card.training is not None
     assert 0 < fitted.card.training["last"]["train_loss"] < 20
     assert fitted.card.classes == ["blue", "green", "red"]

@@ -131,9 +131,9 @@ def test_from_backbone_to_numbers(tiny_backbone: Backbone, demo_world: Path, tmp
     assert (score.data.n_available, score.data.n_scored, score.data.n_failed) == (6, 6, 0)
     assert len(score.examples) == 4 * 4
     assert all((tmp_path / "detect" / e.image.removeprefix("detect/")).is_file() for e in score.examples)
-    by_name = {metric.name: metric.value for metric in score.metrics if metric.subset is None}
+    by_id = {metric.id: metric.value for metric in score.metrics if metric.subset is None}
     for name, values in score.outcomes.items():
-        assert values.mean() == pytest.approx(by_name[name])
+        assert values.mean() == pytest.approx(by_id[name])
     fewer = small_options(demo_world, detectors=("ssd",))
     again = run(tiny_backbone, fewer, tmp_path)
     assert {m.name.split(" ")[0] for m in again.metrics} == {"SSD"}

@@ -274,7 +274,7 @@ def test_scoring_the_predictions_again_gives_the_same_metrics(cli: Cli, world: P
         (("--fit.preset", "custom", "--fit.regularizers", "cutmx"), "did you mean 'cutmix'?"),
         (("--fit.preset", "custom", "--fit.regularizers", "cutmix", "mixup"), "only one regularizer may mix"),
         (
-            ("--maps", "gradcam", "--precision", "bf16"),
+            ("--cam-method", "gradcam", "--precision", "bf16"),
             "maps gradcam are computed in single precision, found --precision bf16; leave that out, or take --cam-method cam",
         ),
         (("--feature-layer", "bodi"), "unknown feature layer 'bodi'. Did you mean 'body'?"),
@@ -300,7 +300,7 @@ def test_help_names_methods_maps_and_fit(cli: Cli) -> None:
     assert said.code == 0
     for word in (
         "--method",
-        "--maps",
+        "--cam-method",
         "--map-class",
         "--transform",
         "--sigma",
