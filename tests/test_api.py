@@ -286,6 +286,19 @@ class TestOwnParts:
         in_memory = tiny_recipe(regularizers=[part("regularizer", "mine.py:Halves")(share=0.25)])
         assert in_memory.ordered_regularizers() == recipe.ordered_regularizers()
 
+    def test_the_readmes_example(
+        self, tiny_recipe: Callable[..., es.Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+        (example,) = (block for block in readme.split("```python\n") if block.startswith("# mine.py"))
+        (tmp_path / "mine.py").write_text(example.partition("```")[0])
+        monkeypatch.chdir(tmp_path)
+        (halves,) = tiny_recipe(regularizers=[{"mine.py:Halves": {"share": 0.25}}]).ordered_regularizers()
+        images, labels = torch.rand(4, 3, 8, 8), torch.arange(4)
+        mixed = halves(images.clone(), labels, num_classes=4, generator=torch.Generator().manual_seed(0))
+        assert torch.equal(mixed.images[..., 2:], images[..., 2:])
+        assert torch.allclose(mixed.targets.sum(1), torch.ones(4))
+
     def test_a_wrong_option_of_it_is_named(
         self, tiny_recipe: Callable[..., es.Recipe], tmp_path: Path
     ) -> None:

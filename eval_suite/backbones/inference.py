@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
@@ -81,3 +82,32 @@ def to_device(backbone: Backbone, device: torch.device) -> Backbone:
     """The backbone on a device, in the memory layout convolutions are fastest in, in evaluation mode."""
     torch.backends.cudnn.benchmark = device.type == "cuda"
     return backbone.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+
+def require_finite(finite: bool, card: BackboneCard, where: str, what: str = "logits") -> None:
+    """Refuse a network whose numbers are unusable.
+
+    Args:
+        finite: whether all of them are.
+        card: of the backbone.
+        where: the data it was run on, for the message; empty for a probe.
+        what: which numbers.
+
+    Raises:
+        EvalSuiteError: if not.
+    """
+    if not finite:
+        on = f" on {where}" if where else ""
+        raise EvalSuiteError(
+            f"backbone '{card.name}' gives NaN or infinite {what}{on}; its weights are unusable"
+        )
+
+
+def require_some_read(read: int, items: int, where: str) -> None:
+    """Refuse a set of which no image could be read.
+
+    Raises:
+        EvalSuiteError: if ``read`` is 0 of ``items`` images.
+    """
+    if not read:
+        raise EvalSuiteError(f"none of the {items} images of {where} could be read")

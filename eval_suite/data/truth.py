@@ -1,5 +1,6 @@
 """Ground truth for predictions made elsewhere: the labels of their items, by id."""
 
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +17,30 @@ class Truth(NamedTuple):
 
     labels: NDArray[np.int64]
     index: ImageIndex  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+
+
+def places_of(
+    ids: Sequence[Hashable], known: Sequence[Hashable], path: Path | str, where: str
+) -> NDArray[np.int64]:
+    """Where the items of a predictions file stand in the ground truth: the one join of the two.
+
+    Args:
+        ids: (n,) items of the file.
+        known: (m,) items of the ground truth.
+        path: the file, for the message.
+        where: the ground truth, for the message.
+
+    Raises:
+        InputError: if an id is not among those known.
+    """
+    place = {item: i for i, item in enumerate(known)}
+    unknown = [item for item in ids if item not in place]
+    if unknown:
+        raise InputError(
+            f"{len(unknown):,} ids of {path} are not in {where}, first: '{unknown[0]}'; name the split they are of "
+            "with --split"
+        )
+    return np.array([place[item] for item in ids], np.int64)
 
 
 def true_labels(
@@ -39,9 +64,6 @@ def true_labels(
         raise InputError(
             f"{path} holds {items} items without ids, but {spec} has {len(index)}; add an array 'ids'"
         )
-    label_of = dict(zip(index.ids, index.labels, strict=True))
-    chosen = ids or index.ids
-    unknown = [item for item in chosen if item not in label_of]
-    if unknown:
-        raise InputError(f"{len(unknown)} ids of {path} are not in {spec}, first: '{unknown[0]}'")
-    return Truth(np.array([label_of[item] for item in chosen], np.int64), index)
+    if not ids:
+        return Truth(index.labels.astype(np.int64), index)
+    return Truth(index.labels[places_of(ids, index.ids, path, spec)].astype(np.int64), index)

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import torch
 
-from eval_suite.backbones.inference import autocast, evaluation_batches, to_device
-from eval_suite.core.errors import EvalSuiteError
+from eval_suite.backbones.inference import (
+    autocast,
+    evaluation_batches,
+    require_finite,
+    require_some_read,
+    to_device,
+)
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.coco import CaptionSet, open_captions
 from eval_suite.tasks.caption.model import Captioner, pooled_features
@@ -18,8 +23,7 @@ def predict(captioner: Captioner, options: CaptionOptions, runtime: RuntimeOptio
     """Write a caption of every readable image to ``predictions.json`` (COCO results)."""
     captions = open_captions(options.data, options.split).subset(options.limit)
     found = generate(captioner, captions, options, runtime)
-    if not found:
-        raise EvalSuiteError(f"none of the {len(captions)} images of {options.data} could be read")
+    require_some_read(len(found), len(captions), options.data)
     path = folder / "predictions.json"
     write_results(path, found)
     return path
@@ -47,10 +51,7 @@ def generate(
         for batch in progress(batches, len(batches), f"caption {card.name}"):
             with autocast(device, runtime.precision):
                 features = pooled_features(captioner.backbone, batch.images)
-            if not bool(features.isfinite().all()):
-                raise EvalSuiteError(
-                    f"backbone '{card.name}' gives NaN or infinite features on {options.data}; its weights are unusable"
-                )
+            require_finite(bool(features.isfinite().all()), card, options.data, "features")
             words = beam_search(captioner.decoder, features, how).words.tolist()
             for position, numbers in zip(batch.index.tolist(), words, strict=True):
                 found[captions.image_ids[position]] = captioner.vocabulary.decode(numbers)

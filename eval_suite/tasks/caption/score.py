@@ -12,6 +12,7 @@ from eval_suite.core.records import Params
 from eval_suite.core.statistics import Interval, bootstrap_normal
 from eval_suite.core.store import write_json
 from eval_suite.data.coco import CaptionSet, read_references
+from eval_suite.data.truth import places_of
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.caption.examples import below_picture, write_examples
 from eval_suite.tasks.caption.java import java_program
@@ -165,13 +166,9 @@ def _scored(
     results: dict[int, str], wanted: CaptionSet, everything: CaptionSet, predictions: Path
 ) -> CaptionSet:
     """The images that have a caption; those without are named and counted."""
-    known = set(everything.image_ids)
-    strange = [image_id for image_id in results if image_id not in known]
-    if strange:
-        raise InputError(
-            f"{len(strange):,} image ids of {predictions} are not in {everything.spec} (split '{everything.split}'), "
-            f"first: {strange[0]}"
-        )
+    places_of(
+        list(results), everything.image_ids, predictions, f"{everything.spec} (split '{everything.split}')"
+    )
     scored = wanted.select(i for i, image_id in enumerate(wanted.image_ids) if image_id in results)
     if not len(scored):
         raise InputError(f"{predictions} has no caption for any of the {len(wanted):,} images to score")

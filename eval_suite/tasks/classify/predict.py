@@ -5,9 +5,14 @@ from pathlib import Path
 import numpy as np
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import evaluation_batches, predict_logits, to_device
+from eval_suite.backbones.inference import (
+    evaluation_batches,
+    predict_logits,
+    require_finite,
+    require_some_read,
+    to_device,
+)
 from eval_suite.backbones.sources import require_classes
-from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.images import open_images
 from eval_suite.tasks.base import TaskOptions
@@ -26,12 +31,8 @@ def predict(backbone: Backbone, options: TaskOptions, runtime: RuntimeOptions, f
     batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
     shown = progress(batches, len(batches), f"classify {card.name}")
     found = predict_logits(to_device(backbone, device), shown, precision=runtime.precision)
-    if not len(found.labels):
-        raise EvalSuiteError(f"none of the {len(index)} images of {options.data} could be read")
-    if not np.isfinite(found.logits).all():
-        raise EvalSuiteError(
-            f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
-        )
+    require_some_read(len(found.labels), len(index), options.data)
+    require_finite(bool(np.isfinite(found.logits).all()), card, options.data)
     path = folder / "predictions.npz"
     write_predictions(
         path,

@@ -12,6 +12,7 @@ from eval_suite.core.metrics import Bounds, MetricSet, bounds
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Curve, Param
 from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
+from eval_suite.data.truth import places_of
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.detect.average_precision import (
@@ -177,14 +178,8 @@ def _scope(predictions: Path, index: VocIndex) -> _Scope:
         if not (folder / IMAGES).is_file():
             return _Scope(index, index.about(index, []), files, False)
     run = read_run(folder)
-    place = {item: i for i, item in enumerate(index.ids)}
-    strange = [item for item in run.ids if item not in place]
-    if strange:
-        raise InputError(
-            f"{len(strange):,} images of {predictions} are not in {index.spec} ({index.split}), first: '{strange[0]}'; "
-            "name the split they are of with --split"
-        )
-    return _Scope(index.select(np.array([place[item] for item in run.ids])), run.about, files, True)
+    places = places_of(run.ids, index.ids, predictions, f"{index.spec} ({index.split})")
+    return _Scope(index.select(places), run.about, files, True)
 
 
 def _warn_of_empty(predictions: Path, index: VocIndex, found: Detections) -> None:

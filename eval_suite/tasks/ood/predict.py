@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import to_device
+from eval_suite.backbones.inference import require_finite, to_device
 from eval_suite.backbones.sources import require_classes
-from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.images import ImageIndex, open_images
@@ -172,10 +172,7 @@ class _Runner:
         return found
 
     def _require_finite(self, values: torch.Tensor, where: str) -> None:
-        if not values.isfinite().all():
-            raise EvalSuiteError(
-                f"backbone '{self.backbone.card.name}' gives NaN or infinite numbers on '{where}'; its weights are unusable"
-            )
+        require_finite(bool(values.isfinite().all()), self.backbone.card, f"'{where}'", "numbers")
 
 
 def _require_other_images(name: str, digests: list[bytes], known: set[bytes], data: str) -> None:

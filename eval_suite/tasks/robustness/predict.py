@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import evaluation_batches, to_device
+from eval_suite.backbones.inference import evaluation_batches, require_finite, to_device
 from eval_suite.backbones.sources import require_classes
-from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.tasks.robustness.attacks import frozen
@@ -47,10 +47,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
         if len(pairs):
             families |= sweep_pairs(classify, batches, swept.positions[pairs], setting)
         corruptions = sweep_corrupted(classify, swept, setting) if setting.corruptions else None
-        if not classify.usable:
-            raise EvalSuiteError(
-                f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
-            )
+        require_finite(classify.usable, card, options.data)
         found = Predictions(
             ids=[index.ids[i] for i in swept.positions],
             labels=swept.labels,

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.architectures.vgg_gap import GapNet
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
+from eval_suite.backbones.inference import require_finite
+from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.wsol.gap import cut, has_no_pooled_map, vgg_places
 
@@ -182,8 +183,7 @@ def _matching_head(backbone: Backbone) -> str | None:
     training = backbone.training
     found = backbone.eval().predict(image.to(next(net.parameters()).device))
     backbone.train(training)
-    if not found.logits.isfinite().all():
-        raise EvalSuiteError(f"backbone '{card.name}' gives NaN or infinite logits; its weights are unusable")
+    require_finite(bool(found.logits.isfinite().all()), card, "")
     if found.features.ndim != 4:
         return None
     pooled = found.features.mean((2, 3))

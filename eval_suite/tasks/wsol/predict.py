@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import evaluation_batches, to_device
+from eval_suite.backbones.inference import evaluation_batches, require_finite, require_some_read, to_device
 from eval_suite.backbones.sources import require_classes
-from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.boxes import open_localisation
@@ -76,12 +76,8 @@ def predict_maps(
     )
     shown = progress(batches, len(batches), f"wsol {card.name}")
     logits, maps, positions = _gather(extract, shown, predicted=options.map_class == "predicted")
-    if not len(positions):
-        raise EvalSuiteError(f"none of the {len(index)} images of {options.data} could be read")
-    if not logits.isfinite().all():
-        raise EvalSuiteError(
-            f"backbone '{card.name}' gives NaN or infinite logits on {options.data}; its weights are unusable"
-        )
+    require_some_read(len(positions), len(index), options.data)
+    require_finite(bool(logits.isfinite().all()), card, options.data)
     kept = positions.numpy()
     return Predictions(
         maps=maps.numpy(),

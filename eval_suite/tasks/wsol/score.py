@@ -15,6 +15,7 @@ from eval_suite.core.metrics import FEW_CLASSES, TOP1_ERROR, TOP5_ERROR, MetricS
 from eval_suite.core.runtime import progress
 from eval_suite.core.statistics import topk_correct
 from eval_suite.data.boxes import LocalisationIndex, open_localisation
+from eval_suite.data.truth import places_of
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.wsol.box_accuracy import BoxFits, best_iou, empty_fits, level_iou, threshold_grid
 from eval_suite.tasks.wsol.box_metrics import Classified, box_metrics
@@ -213,13 +214,7 @@ def _in_threads(work: Callable[[range], None], items: int, label: str) -> None:
 def _places(found: Predictions, truth: LocalisationIndex) -> NDArray[np.intp]:
     """Where each item of the predictions stands in the ground truth."""
     spec, classes = truth.images.spec, truth.images.classes
-    place = {name: i for i, name in enumerate(truth.images.ids)}
-    unknown = [name for name in found.ids if name not in place]
-    if unknown:
-        raise InputError(
-            f"{len(unknown):,} ids of the predictions are not in '{truth.images.split}' of {spec}, first: '{unknown[0]}'"
-        )
-    chosen = np.array([place[name] for name in found.ids], np.intp)
+    chosen = places_of(found.ids, truth.images.ids, "the predictions", f"{spec} ({truth.images.split})")
     if found.logits.shape[1] and found.logits.shape[1] != len(classes):
         raise InputError(
             f"the predictions have logits of {found.logits.shape[1]} classes, but {spec} has {len(classes)}"

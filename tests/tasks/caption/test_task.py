@@ -315,7 +315,7 @@ def test_an_empty_caption_is_a_caption(tmp_path: Path, truth: str) -> None:
         ),
         (
             [{"image_id": 1, "caption": "a"}, {"image_id": 9, "caption": "b"}],
-            "1 image ids of .* are not in .*, first: 9",
+            "1 ids of .* are not in .*, first: '9'",
         ),
         ([1], "found at 0: 1"),
     ],
