@@ -52,7 +52,7 @@ class Backbone(nn.Module):
         interpolation: str | None = None,
         feature_layer: str | None = None,
     ) -> "Backbone":
-        """A backbone from a network in memory, which is used as it is and not copied.
+        """A backbone from a network in memory, which is not copied, and is put into evaluation mode.
 
         Args:
             net: normalised images (N, 3, H, W) → logits (N, classes).

@@ -25,7 +25,7 @@ class RunCommand(BaseModel):
     threads: int = Field(default=1, ge=1)
     """CPU threads of each job."""
     executor: str | None = None
-    """Snakemake executor plugin to run jobs elsewhere, such as slurm."""
+    """Snakemake executor plugin to run jobs on other machines, such as slurm."""
     epochs: int | None = Field(default=None, ge=1)
     """Train, and fit in tasks, for this many epochs instead; the result is a suite of its own, NAME-short."""
     limit: int | None = Field(default=None, ge=1)
@@ -77,7 +77,7 @@ def _print_outcome(outcome: Outcome) -> None:
     for job in outcome.failed:
         print(f"failed: {job.name}: {last_line(Path(job.log))}  (log: {job.log})")
     for job in outcome.kept_back:
-        print(f"not run: {job.name}: what it hangs on failed")
+        print(f"not run: {job.name}: what it depends on failed")
     parts = [f"{len(outcome.done)} done", f"{len(outcome.up_to_date)} were up to date"]
     parts += [f"{len(outcome.failed)} failed"] if outcome.failed else []
     parts += [f"{len(outcome.kept_back)} not run"] if outcome.kept_back else []

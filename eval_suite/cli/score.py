@@ -11,7 +11,7 @@ from eval_suite.tasks.evaluate import headline, metric_line, score_file, task_na
 
 
 class ScoreCommand(BaseModel):
-    """Metrics from saved predictions, also those made elsewhere (classify: .npz with 'logits', 'ids', 'labels'; wsol: with 'maps', 'ids'; robustness: what the task leaves; ood: 'known/SCORE', 'outliers/SET/SCORE'; caption: COCO results)."""
+    """Metrics from saved predictions, also those made by other tools (classify: .npz with 'logits', 'ids', 'labels'; wsol: with 'maps', 'ids'; robustness: what the task leaves; ood: 'known/SCORE', 'outliers/SET/SCORE'; caption: COCO results)."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 

@@ -50,7 +50,7 @@ class About(NamedTuple):
 
 
 def about_in(arrays: Mapping[str, NDArray[Any]], path: Path, items: int) -> About:
-    """What a predictions file says of its data; the file's name and ``items`` where it was made elsewhere.
+    """What a predictions file says of its data; the file's name and ``items`` where it was made by other tools.
 
     Raises:
         InputError: if it gives a number of items that is none.

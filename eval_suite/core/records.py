@@ -122,7 +122,7 @@ class Curve(_Strict):
 
 
 class Example(_Strict):
-    """A picture beside the record; ``image`` is a path relative to the record's folder.
+    """A picture next to the record; ``image`` is a path relative to the record's folder.
 
     With an ``item``, its id, and a ``score`` (higher is better) it is among those that this backbone does best and worst
     on, of all: the report shows those of the baseline, and below each what every backbone's ``texts`` say of the item.

@@ -58,7 +58,7 @@ class Cell:
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside ``path`` and rename it onto ``path`` once all is on disk.
+    """Open a temporary file next to ``path`` and rename it onto ``path`` once all is on disk.
 
     A reader sees the old content or the new, never a part. On any error the temporary file is removed.
 

@@ -1,4 +1,4 @@
-"""A few pictures to show beside the numbers: the same items for every backbone on the same data."""
+"""A few pictures to show with the numbers: the same items for every backbone on the same data."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Ground truth for predictions made elsewhere: the labels of their items, by id."""
+"""Ground truth for predictions made by other tools: the labels of their items, by id."""
 
 from collections.abc import Hashable, Sequence
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The creatures of the demo world: what makes a class, and how one individual is drawn.
 
-A class is told for certain by one small part alone, the mark on the head: two classes share its shape, two share
+A class is certain from one small part alone, the mark on the head: two classes share its shape, two share
 its colour, only both together name the class. Body form, colours and texture agree with the class more often than not.
 """
 

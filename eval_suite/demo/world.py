@@ -1,6 +1,6 @@
 """The demo world: a seeded, procedural stand-in for CUB, VOC, COCO and out-of-distribution sets, made in seconds.
 
-Ten classes of creatures, told apart for certain by a small mark on the head and less surely by the rest of the body,
+Ten classes of creatures, distinguished for certain by a small mark on the head and less surely by the rest of the body,
 in the layouts that the real data sets were published in, so that the code that reads those reads this.
 The bytes depend on seed and size alone; those of the JPEG files also on the version of Pillow.
 
@@ -90,7 +90,7 @@ class DemoSummary(NamedTuple):
 def make_demo(out: Path, size: str = "small", seed: int = 0) -> DemoSummary:
     """Make a demo world in a folder, or find that it is there already.
 
-    The folder appears when all is written; until then the work lies beside it. A demo world of another seed, size
+    The folder appears when all is written; until then the work lies next to it. A demo world of another seed, size
     or version, and one that was interrupted, is replaced.
 
     Args:
@@ -178,7 +178,7 @@ def _build(target: Path, wanted: dict[str, Any], size: DemoSize, seed: int) -> d
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """A new folder beside the target; whatever is left of it, and of the world it replaced, is removed."""
+    """A new folder next to the target; whatever is left of it, and of the world it replaced, is removed."""
     for marker in target.parent.glob(f".{glob.escape(target.name)}.*/{_UNFINISHED}"):
         if time.time() - marker.stat().st_mtime > _ABANDONED:
             shutil.rmtree(marker.parent, ignore_errors=True)

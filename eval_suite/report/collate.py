@@ -23,7 +23,7 @@ _Name = TypeVar("_Name", str, int)
 
 
 class SuiteInfo(BaseModel):
-    """What was to be compared, in reading order; written beside the results by `eval-suite run`."""
+    """What was to be compared, in reading order; written next to the results by `eval-suite run`."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -37,7 +37,7 @@ class SuiteInfo(BaseModel):
     seeds: list[int] = Field(default_factory=list)
     tasks: list[str] = Field(default_factory=list)
     published: str | None = None
-    """Table of published numbers to show beside ours; by default the one of the suite's name."""
+    """Table of published numbers to show next to ours; by default the one of the suite's name."""
 
 
 class Key(NamedTuple):
@@ -283,7 +283,9 @@ def _mixtures(found: Collation) -> Iterator[Notice]:
         named = ((f"{entry.key.backbone}-s{entry.key.seed}", record) for entry, record in scored)
         for option, values_of in different_options(named):
             groups = "; ".join(f"{value}: {', '.join(who)}" for value, who in values_of.items())
-            yield Notice("warning", task, f"{option} differs, so what hangs on it is not compared ({groups})")
+            yield Notice(
+                "warning", task, f"{option} differs, so what depends on it is not compared ({groups})"
+            )
     commits = {(record.run.git.commit, record.run.git.dirty) for record in found.records()}
     if len({commit for commit, _ in commits}) > 1:
         yield Notice("warning", "source", "records were made from different commits")

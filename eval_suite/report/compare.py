@@ -19,7 +19,7 @@ from eval_suite.report.protocols import deciding, mismatch, scored_how
 Verdict = Literal["better", "worse", "tied", "untested"]
 Records = Mapping[str, Mapping[int, Record]]
 # Metrics that only several records together tell: from all records by backbone and seed, and the baseline's name, to
-# what each (backbone, seed) has beside its own.
+# what each (backbone, seed) has besides its own.
 Derive = Callable[[Records, str], Mapping[tuple[str, int], list[Metric]]]
 
 

@@ -1,4 +1,4 @@
-"""Per-item outcomes beside the records: what paired comparisons are made from."""
+"""Per-item outcomes next to the records: what paired comparisons are made from."""
 
 import numpy as np
 

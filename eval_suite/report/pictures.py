@@ -108,7 +108,7 @@ def _within(collation: Collation, task: str, rows: list[PictureRow], budget: int
     if len(kept) < len(rows):
         left = counted(len(rows) - len(kept), "row")
         text = (
-            f"{left} of example pictures left out, so that the page stays small; all lie beside the records"
+            f"{left} of example pictures left out, so that the page stays small; all lie next to the records"
         )
         collation.notices.append(Notice("warning", task, text))
     return kept
@@ -186,7 +186,7 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
 def _for_page(media: str, content: bytes) -> tuple[str, bytes, float]:
     """Media type and bytes to inline, and how wide to show it.
 
-    A large picture becomes WebP where that is smaller: the lossless one lies beside the record. The width is the root of
+    A large picture becomes WebP where that is smaller: the lossless one lies next to the record. The width is the root of
     width by height within 1 and 2, so that rows of tiles do not become unreadably small.
     """
     stretch = 1.0

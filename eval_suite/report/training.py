@@ -1,4 +1,4 @@
-"""How the backbones' trainings ended: errors after the last and at the best epoch over seeds, beside published ones."""
+"""How the backbones' trainings ended: errors after the last and at the best epoch over seeds, next to published ones."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

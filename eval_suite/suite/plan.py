@@ -48,7 +48,7 @@ class Plan:
 
 
 def make_plan(suite: Suite, threads: int) -> Plan:
-    """Lay out a suite's jobs, each after those that it hangs on; nothing is written.
+    """Lay out a suite's jobs, each after those that it depends on; nothing is written.
 
     Args:
         suite: the suite.
@@ -101,7 +101,7 @@ def jobs_to_run(plan: Plan) -> list[Job]:
 
 
 def write_plan(plan: Plan) -> None:
-    """Write what each job hangs on, the plan that the Snakefile reads, and what the report needs to know of the suite."""
+    """Write what each job depends on, the plan that the Snakefile reads, and what the report needs to know of the suite."""
     for job in plan.jobs:
         write_json_if_changed(Path(job.inputs[0]), job.hangs_on)
         Path(job.log).parent.mkdir(parents=True, exist_ok=True)

@@ -125,7 +125,7 @@ def _require_regularizers(recipe: Recipe) -> None:
     try:
         require_architecture(recipe.arch)
     except InputError:
-        return  # said beside its own key
+        return  # said with its own key
     require_regularizers(recipe)
 
 

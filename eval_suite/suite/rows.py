@@ -142,7 +142,7 @@ def _own_tasks(
                 f"backbones.{name}.tasks.{task}: expected one of the suite's tasks ({known}), found '{task}'"
             )
             continue
-        with suppress(EvalSuiteError):  # a wrong task is told with the suite's own
+        with suppress(EvalSuiteError):  # a wrong task is reported with the suite's own
             options = part("task", task).options
             try:
                 found[task] = options.model_validate(

@@ -135,7 +135,7 @@ class Task(ABC):
     part: str | None = None
     """Where a task that is none of ours was found: ``path/to/file.py:NAME``."""
     packages: ClassVar[tuple[str, ...]] = ()
-    """Packages whose version may decide this task's numbers, beside those that every task stands on."""
+    """Packages whose version may decide this task's numbers, apart from those that every task stands on."""
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {}
     """Options that decide how is measured, as `TaskInfo.protocol` holds them: where they differ, the report compares
     nothing. What is compared on purpose, such as a method or a fit, is none of them, nor is what metrics' params tell."""
@@ -183,7 +183,7 @@ class Task(ABC):
 
         Args:
             predictions: file that `predict` or another tool wrote.
-            options: the task's options; for predictions made elsewhere, the defaults.
+            options: the task's options; for predictions made by other tools, the defaults.
             truth: ground truth as KIND:PATH where the predictions do not carry their own.
             folder: where pictures may be written, or None for metrics only.
         """

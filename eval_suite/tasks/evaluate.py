@@ -232,7 +232,7 @@ def write_failed(
 
 
 def score_file(task: Task, predictions: Path, truth: str | None, split: str | None) -> Score:
-    """Metrics of predictions made elsewhere."""
+    """Metrics of predictions made by other tools."""
     options = task.options(data=truth or "", split=split)
     return task.score(predictions, options, truth, None)
 

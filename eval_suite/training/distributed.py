@@ -1,4 +1,4 @@
-"""What several processes that train together exchange, beside the gradients."""
+"""What several processes that train together exchange, apart from the gradients."""
 
 from typing import Any
 

@@ -37,7 +37,7 @@ class TrainingData(NamedTuple):
 
 
 def digest_of(recipe: Recipe, start: TrainInit | None) -> str:
-    """SHA-256 over all that decides the weights beside the seed."""
+    """SHA-256 over all that decides the weights apart from the seed."""
     own = recipe.digest()
     return own if start is None else hashlib.sha256(f"{own} {start.identity}".encode()).hexdigest()
 

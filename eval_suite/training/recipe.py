@@ -82,7 +82,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     preset: Literal["cifar", "imagenet", "imagenet-jitter"] | None = None
-    """Settings of the CutMix authors to start from; any field given beside it wins."""
+    """Settings of the CutMix authors to start from; any field given with it wins."""
     arch: str
     """NAME or timm:NAME, or torchvision:NAME."""
     arch_options: dict[str, Any] = Field(default_factory=dict)

@@ -149,7 +149,7 @@ WRONG_WORDS = {
         ("--fit.lr x", "--fit.lr: expected a number, found 'x'"),
         ("--fit.milestones 0.5 2", "--fit.milestones: expected a number less than 1, found '2'"),
         ("--fit.nesterov maybe", "--fit.nesterov: expected True or False, found 'maybe'"),
-        ("--fit.epochs 3", "--fit.*: preset none fits nothing, found epochs beside it; choose preset custom"),
+        ("--fit.epochs 3", "--fit.*: preset none fits nothing, found epochs with it; choose preset custom"),
         ("--fit.regularizers cutmx", "--fit.regularizers: cutmx: unknown key; did you mean 'cutmix'?"),
         ("--fit.lerning 3", "unknown option '--fit.lerning'"),
     ],

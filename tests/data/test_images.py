@@ -266,7 +266,7 @@ def test_imagenet_flat_validation(tmp_path: Path, place: str) -> None:
     picture(root / "val" / "ILSVRC2012_val_00000001.JPEG")
     picture(root / "val" / "ILSVRC2012_val_00000002.JPEG")
     spec = f"imagenet:{root}"
-    with pytest.raises(InputError, match=r"LOC_val_solution.csv beside it, found ILSVRC.* and no LOC"):
+    with pytest.raises(InputError, match=r"LOC_val_solution.csv next to it, found ILSVRC.* and no LOC"):
         open_images(spec)
     header = "ImageId,PredictionString\n"
     row = "ILSVRC2012_val_00000001,n03 1 2 3 4 n03 5 6 7 8\n"

@@ -166,7 +166,7 @@ def test_different_protocols_are_warned_of_apart_from_what_may_differ(suite: Fak
         suite.add(name, options=options, protocol={"transform": []})
     assert [notice.text for notice in collate(suite.folder).notices] == [
         "options differ between records: method",
-        "transform differs, so what hangs on it is not compared (paper: a-s0, baseline-s0; short: b-s0)",
+        "transform differs, so what depends on it is not compared (paper: a-s0, baseline-s0; short: b-s0)",
     ]
 
 

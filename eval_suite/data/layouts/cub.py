@@ -23,7 +23,7 @@ class Cub(ImageLayout):
     def read(path: Path) -> Layout:
         """PATH or PATH/CUB_200_2011 with images.txt, classes.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt.
 
-        Images lie in ``images/`` beside these files where there is one, else beside the files themselves. The splits are
+        Images lie in ``images/`` next to these files where there is one, else next to the files themselves. The splits are
         ``train`` and ``test``.
 
         Raises:

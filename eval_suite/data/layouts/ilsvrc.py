@@ -1,4 +1,4 @@
-"""ILSVRC's boxes: ImageNet's folders of images with LOC_<split>_solution.csv or the published XML beside them."""
+"""ILSVRC's boxes: ImageNet's folders of images with LOC_<split>_solution.csv or the published XML next to them."""
 
 import csv
 from functools import partial

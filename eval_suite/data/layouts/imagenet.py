@@ -64,7 +64,7 @@ def _flat_validation(path: Path, classes: list[str] | None) -> Content:
     table = next((place for place in solution_places(path, "val") if place.is_file()), None)
     if table is None:
         raise InputError(
-            f"expected val/<wnid>/ folders in {path}, or images directly in val/ and {_SOLUTION} beside it, "
+            f"expected val/<wnid>/ folders in {path}, or images directly in val/ and {_SOLUTION} next to it, "
             f"found {listing(path / 'val')} and no {_SOLUTION}"
         )
     with table.open(newline="", encoding="utf-8") as stream:
@@ -77,9 +77,9 @@ def _flat_validation(path: Path, classes: list[str] | None) -> Content:
         raise InputError(f"expected images in {path / 'val'} with a row each in {table}, found {found}")
     wnids = [rows[Path(file).stem][0] for file in files]
     known = classes if classes is not None else sorted({words[0] for words in rows.values()})
-    strange = sorted(set(wnids) - set(known))
-    if strange:
-        raise InputError(f"expected the classes of {path / 'train'} in {table}, found also {some(strange)}")
+    unknown = sorted(set(wnids) - set(known))
+    if unknown:
+        raise InputError(f"expected the classes of {path / 'train'} in {table}, found also {some(unknown)}")
     number = {name: label for label, name in enumerate(known)}
     labels = np.array([number[wnid] for wnid in wnids], dtype=np.int64)
     return Content(classes=known, ids=[f"val/{file}" for file in files], labels=labels)

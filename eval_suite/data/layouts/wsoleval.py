@@ -30,7 +30,7 @@ class WsolEval(ImageLayout):
         The text files (image_ids.txt, class_labels.txt, image_sizes.txt, localization.txt) lie in PATH/metadata/<split>/ or
         PATH/<split>/, where the split's folder is called train, val or test, or as the paper calls them train-weaksup,
         train-fullsup and test. The images are looked for in PATH/images/, PATH/dataset/ and, for PATH = .../metadata/<set> of
-        the published tree, in .../dataset/<set>/; else beside the splits' folders.
+        the published tree, in .../dataset/<set>/; else next to the splits' folders.
 
         Raises:
             InputError: if there is no such folder.

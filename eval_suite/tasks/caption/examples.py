@@ -40,7 +40,7 @@ def write_examples(
     """Write the images captioned best and worst as PNG, and name them with what people say of them.
 
     Args:
-        folder: the task's folder, beside the record; the pictures go to ``examples/`` in it.
+        folder: the task's folder, next to the record; the pictures go to ``examples/`` in it.
         captions: the scored images, all of which could be read.
         texts: n texts, one below each picture.
         scores: (n,) CIDEr-D of each image.

@@ -31,7 +31,7 @@ def cached_features(
 ) -> Features:
     """Mean features of every readable image, computed where the folder does not hold them yet.
 
-    ``features.npy`` is written whole or not at all; ``features.json`` beside it says of which weights, images and
+    ``features.npy`` is written whole or not at all; ``features.json`` next to it says of which weights, images and
     preparation they are.
 
     Args:
@@ -50,7 +50,7 @@ def cached_features(
     known = _read(folder, about)
     if known is not None and not (strict and known.failed):
         return known
-    # Removed first, so that it never speaks of another file than the one beside it.
+    # Removed first, so that it never speaks of another file than the one next to it.
     (folder / "features.json").unlink(missing_ok=True)
     device = runtime.resolve_device()
     to_device(backbone, device)

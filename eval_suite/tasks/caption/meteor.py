@@ -38,7 +38,7 @@ def meteor(candidates: list[str], references: list[list[str]], java: Path, child
     """METEOR as coco-caption computes it: English, normalised text, the best reference of each caption.
 
     The captions are dealt out to several Java children for their statistics, which one of them adds up; the numbers
-    do not hang on how many there are.
+    do not depend on how many there are.
 
     Args:
         candidates: n tokenised captions.
@@ -121,10 +121,10 @@ def _question(candidate: str, references: list[str]) -> str:
 
 def _statistics(program: JavaProcess, questions: list[str]) -> list[str]:
     answers = program.ask(questions, len(questions))
-    strange = next((answer for answer in answers if len(answer.split()) != _COLUMNS), None)
-    if strange is not None:
+    unknown = next((answer for answer in answers if len(answer.split()) != _COLUMNS), None)
+    if unknown is not None:
         raise EvalSuiteError(
-            f"METEOR (Java) was expected to answer with {_COLUMNS} numbers, it said: {strange[:200]}"
+            f"METEOR (Java) was expected to answer with {_COLUMNS} numbers, it said: {unknown[:200]}"
         )
     return answers
 

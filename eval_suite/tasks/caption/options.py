@@ -87,5 +87,5 @@ class CaptionOptions(TaskOptions):
         return DecoderSize(self.embed, self.hidden)
 
     def deciding_fit(self) -> dict[str, object]:
-        """The options that a fitted decoder hangs on."""
+        """The options that a fitted decoder depends on."""
         return self.model_dump(mode="json", include=_DECIDES_FIT)

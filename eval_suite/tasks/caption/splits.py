@@ -54,7 +54,7 @@ def _split_to_fit_to(data: str, evaluated: str) -> str:
     if split is None or split not in there:
         wanted = f"'{split}'" if split else "a training split"
         raise InputError(
-            f"expected {wanted} beside '{evaluated}' in {data}, found: "
+            f"expected {wanted} next to '{evaluated}' in {data}, found: "
             f"{', '.join(there)}; name the split to fit to with --train-split"
         )
     return split

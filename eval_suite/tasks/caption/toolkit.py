@@ -58,7 +58,7 @@ def tokenise(candidates: Sequence[str], references: Sequence[Sequence[str]], jav
 
 
 def caption_scores(words: Words, java: Path | None) -> CaptionScores:
-    """All metrics of tokenised captions; METEOR's Java runs beside the others.
+    """All metrics of tokenised captions; METEOR's Java runs at the same time as the others.
 
     Raises:
         EvalSuiteError: if a Java program fails.

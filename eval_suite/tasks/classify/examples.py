@@ -1,4 +1,4 @@
-"""A few images to show beside the numbers: the same ones for every backbone on the same data."""
+"""A few images to show with the numbers: the same ones for every backbone on the same data."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def examples(
     """The pictures that lie in a task's folder, each with what the backbone said of it.
 
     Args:
-        folder: the task's folder, beside the record.
+        folder: the task's folder, next to the record.
         ids: (n,) items.
         labels: (n,) class indices.
         predicted: (n,) class indices.

@@ -34,7 +34,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read a predictions file; ``logits`` is required, the rest may be missing in files made elsewhere.
+    """Read a predictions file; ``logits`` is required, the rest may be missing in files made by other tools.
 
     Raises:
         InputError: if the file cannot be read without running code, or its arrays do not fit together.

@@ -111,7 +111,7 @@ def _require_one_order(
 def _reliability_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:
     bins = reliability(confidence, correct, CALIBRATION_BINS)
     centres = (np.arange(CALIBRATION_BINS) + 0.5) / CALIBRATION_BINS
-    # A bin of one or two items says 0 or 1; drawn, it would make the surest network look the worst.
+    # A bin of one or two items says 0 or 1; drawn, it would make the most confident network look the worst.
     filled = bins.items >= max(1, min(_ITEMS_TO_DRAW, len(correct) // 100))
     return Curve(
         name="Reliability diagram",

@@ -1,4 +1,4 @@
-"""A few test images to show: what is there beside what a detector found, the same images for every backbone."""
+"""A few test images to show: ground truth next to what a detector found, the same images for every backbone."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What of a classifier a detector runs: MMDetection's twin of it, its parts, or its maps as timm gives them."""
+"""What of a classifier a detector runs: MMDetection's equivalent of it, its parts, or its maps as timm gives them."""
 
 import copy
 from typing import Any, NamedTuple
@@ -100,8 +100,8 @@ def _cut(
     head = Level(parts[-1].channels, parts[-1].stride // levels[-1].stride) if tail is not None else None
     own = _own_backbone(net, taps, frozen_norm, frozen_stride) if native else None
     if own is not None:
-        twin = f"MMDetection's {own['type']}-{own['depth']}"
-        return Body(own, levels, f"maps of {places} from {twin}", tail, head)
+        equivalent = f"MMDetection's {own['type']}-{own['depth']}"
+        return Body(own, levels, f"maps of {places} from {equivalent}", tail, head)
     names = [part.name for part in taps]
     trunk = Trunk(net, parts, names, frozen_norm=frozen_norm, frozen_stride=frozen_stride)
     if trunk.sizing is None:

@@ -69,7 +69,7 @@ def rank(
     """Judge every detection.
 
     A detection belongs to the object of its class and image that it overlaps most. If that overlap reaches the
-    threshold, the surest detection of an object is a hit and any other one a mistake; detections of difficult objects
+    threshold, the top-scoring detection of an object is a true positive and any other one a false positive; detections of difficult objects
     are ignored. A detection below the threshold is a mistake. Equal scores keep the order they were given in.
 
     Args:
@@ -88,11 +88,11 @@ def rank(
     order = order[kept[order]]
     found = found[order]
     finders = np.flatnonzero(found >= 0)
-    # An object's surest detection is its first, since the order is by score.
-    surest = np.full(len(objects.labels), len(order))
-    np.minimum.at(surest, found[finders], finders)
+    # An object's top-scoring detection is its first, since the order is by score.
+    top_scoring = np.full(len(objects.labels), len(order))
+    np.minimum.at(top_scoring, found[finders], finders)
     hit = np.zeros(len(order), np.bool_)
-    hit[surest[surest < len(order)]] = True
+    hit[top_scoring[top_scoring < len(order)]] = True
     counted = _cells(objects, classes)[~objects.difficult]
     objects_in = np.bincount(counted, minlength=images * classes).reshape(images, classes)
     return Ranking(

@@ -1,6 +1,6 @@
-"""MMDetection as this suite uses it: imported without its noise, with the faults of its fork mended.
+"""MMDetection as this suite uses it: imported without its noise, with the faults of its fork patched.
 
-What is mended, each until upstream does it (tests/tasks/detect/test_openmmlab.py tells when):
+What is patched, each until upstream does it (tests/tasks/detect/test_openmmlab.py says when):
 
 1. ``SSDHead.predict`` reads ``self.loss_cls``, which SSDHead never sets: AttributeError.
    open-mmlab/mmdetection issues 11063, 11305 and 11780; pull request 11524 was never merged.

@@ -183,7 +183,7 @@ def training_loader(data: BoxData, batch_size: int, workers: int) -> DataLoader[
 
 
 def evaluation_batches(index: VocIndex, batch_size: int) -> list[list[int]]:
-    """Positions in batches of images of one size, so that padding, and with it a result, hangs on no other image."""
+    """Positions in batches of images of one size, so that padding, and with it a result, depends on no other image."""
     sizes: dict[tuple[int, int], list[int]] = {}
     for position, (width, height) in enumerate(index.sizes.tolist()):
         sizes.setdefault((width, height), []).append(position)

@@ -1,4 +1,4 @@
-"""Detections on disk: COCO's results list, one file per detector, beside a list of the images it was run on."""
+"""Detections on disk: COCO's results list, one file per detector, next to a list of the images it was run on."""
 
 import json
 import math
@@ -160,11 +160,11 @@ def _places(
         value if isinstance(value, int | str) and not isinstance(value, bool) else None for value in found
     ]
     places = [known.get(value, -1) for value in usable]
-    strange = list(dict.fromkeys(repr(v) for v, place in zip(found, places, strict=True) if place < 0))
-    if strange:
-        shown = ", ".join(strange[:_NAMED]) + (", ..." if len(strange) > _NAMED else "")
+    unknown = list(dict.fromkeys(repr(v) for v, place in zip(found, places, strict=True) if place < 0))
+    if unknown:
+        shown = ", ".join(unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
         raise InputError(
-            f"expected every '{key}' in {path} to be one of {where}, found {len(strange):,} unknown: {shown}"
+            f"expected every '{key}' in {path} to be one of {where}, found {len(unknown):,} unknown: {shown}"
         )
     return np.array(places, np.int64)
 

@@ -225,16 +225,16 @@ def _flexible(net: nn.Module, card: BackboneCard, norm: bool) -> nn.Module | Non
     """The same network built for images of any size; None where timm has no such form of it."""
     options = {**card.arch_options, "dynamic_img_size": True}
     try:
-        twin = build_net(card.arch, card.num_classes, options).eval()
-        twin.load_state_dict(net.state_dict())
+        equivalent = build_net(card.arch, card.num_classes, options).eval()
+        equivalent.load_state_dict(net.state_dict())
     except (InputError, RuntimeError):
         return None
     image = torch.randn(1, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
     same = (
         torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max()))
-        for a, b in zip(_runner(net, norm)(image), _runner(twin, norm)(image), strict=True)
+        for a, b in zip(_runner(net, norm)(image), _runner(equivalent, norm)(image), strict=True)
     )
-    return twin if all(same) else None
+    return equivalent if all(same) else None
 
 
 def _nearest(maps: list[OwnMap], stride: int) -> OwnMap:

@@ -33,15 +33,15 @@ def own_resnet(net: nn.Module, *, stages: int, out: tuple[int, ...]) -> dict[str
     }
     from mmdet.registry import MODELS
 
-    twin = MODELS.build({**config, "norm_cfg": {"type": "BN"}})
-    places = {key: value.shape for key, value in twin.state_dict().items()}
+    equivalent = MODELS.build({**config, "norm_cfg": {"type": "BN"}})
+    places = {key: value.shape for key, value in equivalent.state_dict().items()}
     children = {key.split(".")[0] for key in places}
     shown = _shown(net)
     theirs = {key: value for key, value in shown.state_dict().items() if key.split(".")[0] in children}
     if places != {key: value.shape for key, value in theirs.items()}:
         return None
-    twin.load_state_dict(theirs)
-    return config if _same_maps(shown, twin, [f"layer{i + 1}" for i in out]) else None
+    equivalent.load_state_dict(theirs)
+    return config if _same_maps(shown, equivalent, [f"layer{i + 1}" for i in out]) else None
 
 
 def _described(net: nn.Module) -> dict[str, Any] | None:
@@ -78,7 +78,7 @@ def _shown(net: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def _same_maps(net: nn.Module, twin: nn.Module, layers: list[str]) -> bool:
+def _same_maps(net: nn.Module, equivalent: nn.Module, layers: list[str]) -> bool:
     kept: list[torch.Tensor] = []
     handles = [
         net.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: kept.append(output))
@@ -88,8 +88,8 @@ def _same_maps(net: nn.Module, twin: nn.Module, layers: list[str]) -> bool:
     net.eval()(image)
     for handle in handles:
         handle.remove()
-    twin.eval()  # which gives nothing back in MMDetection's networks
-    maps = twin(image)
+    equivalent.eval()  # which gives nothing back in MMDetection's networks
+    maps = equivalent(image)
     return all(
         a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max()))
         for a, b in zip(kept, maps, strict=True)

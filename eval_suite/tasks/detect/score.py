@@ -158,7 +158,7 @@ def _curves(detector: str, ranking: Ranking, classes: list[str]) -> list[Curve]:
 
 
 class _Scope(NamedTuple):
-    """The images to score on, what is said of them, the files by detector ('' for one not known), and whether a list told."""
+    """The images to score on, what is said of them, the files by detector ('' for one not known), and whether a list says so."""
 
     images: VocIndex
     about: About

@@ -1,4 +1,4 @@
-"""A few images of each set to show beside the numbers: the same ones for every backbone on the same data."""
+"""A few images of each set to show with the numbers: the same ones for every backbone on the same data."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +54,7 @@ def examples(folder: Path, found: Predictions) -> list[Example]:
     """The pictures that lie in a task's folder, each with what the backbone said of it by its max softmax.
 
     Args:
-        folder: the task's folder, beside the record.
+        folder: the task's folder, next to the record.
         found: the predictions, with logits.
     """
     there = {path.name for path in (folder / "examples").glob("*.png")}

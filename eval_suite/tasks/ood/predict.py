@@ -27,7 +27,7 @@ from eval_suite.tasks.ood.sets import ImageSet, LoaderConfig, NoiseSet, image_se
 
 
 class Ran(NamedTuple):
-    """What running leaves: the predictions, and pictures to save beside them."""
+    """What running leaves: the predictions, and pictures to save next to them."""
 
     predictions: Predictions
     pictures: Pictures

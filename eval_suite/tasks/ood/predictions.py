@@ -1,7 +1,7 @@
 """The predictions file of the ood task: confidences of in-distribution items and of each outlier set.
 
 Arrays: ``known/<score>`` (n,) and ``outliers/<set>/<score>`` (m,), of which at least one score and one set; all else
-may be missing in files made elsewhere. ``ids`` (n,), ``logits`` (n, classes), ``labels`` (n,) and ``classes`` tell of
+may be missing in files made by other tools. ``ids`` (n,), ``logits`` (n, classes), ``labels`` (n,) and ``classes`` tell of
 the in-distribution items; ``outliers/<set>/ids`` and ``outliers/<set>/predicted`` (m,) of outliers and the classes
 they were taken for; ``noise`` names the sets that are noise; ``settings`` holds ``key=value`` texts, of
 which those keyed by a score say how it was set or fitted.

@@ -23,7 +23,7 @@ class Detection(NamedTuple):
     ``tnr`` is the share of outliers rejected at the largest threshold that accepts 95 % of the in-distribution items.
     ``fpr_outliers_positive`` is the share of in-distribution items rejected at the smallest threshold that rejects
     95 % of the outliers. ``aupr_in`` and ``aupr_out`` are average precisions with in-distribution items and outliers
-    as the positives, whose precision hangs on how many there are of each; see `odin_reference_aupr` for another.
+    as the positives, whose precision depends on how many there are of each; see `odin_reference_aupr` for another.
     """
 
     tnr: NDArray[np.float64]

@@ -83,7 +83,7 @@ def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
     ]:
         if count < fewest:
             raise InputError(
-                f"expected at least {fewest} {name}, found {count}; a rate cannot be told from so few"
+                f"expected at least {fewest} {name}, found {count}; a rate cannot be estimated from so few"
             )
 
 

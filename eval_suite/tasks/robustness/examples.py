@@ -1,4 +1,4 @@
-"""Which strips of pictures stand beside the numbers, and what the backbone said of their panels."""
+"""Which strips of pictures stand with the numbers, and what the backbone said of their panels."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -79,7 +79,7 @@ def write_predictions(path: Path, found: Predictions) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read a predictions file; ``clean`` is required, every other part may be missing in files made elsewhere.
+    """Read a predictions file; ``clean`` is required, every other part may be missing in files made by other tools.
 
     Raises:
         InputError: if the file cannot be read without running code, or its arrays do not fit together.

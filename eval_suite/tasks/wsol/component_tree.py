@@ -74,7 +74,7 @@ def _regions(map8: NDArray[np.uint8], *, framed: bool, connectivity: int, lowest
         map8: (H, W), sides of at most 32,000.
         framed: whether to leave out what reaches the map's border.
         connectivity: 4 or 8; the tables of area and Euler number are those of 8.
-        lowest: value, at least 1, at which to stop; levels below ``lowest - 1`` are then not told.
+        lowest: value, at least 1, at which to stop; levels below ``lowest - 1`` are then left out.
     """
     if max(map8.shape) > _LONGEST_SIDE:
         raise ValueError(f"expected a map with sides of at most {_LONGEST_SIDE}, found {map8.shape}")

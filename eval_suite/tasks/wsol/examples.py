@@ -1,4 +1,4 @@
-"""Pictures beside the numbers, of the same images for every backbone: maps with boxes, and maps of mixed images.
+"""Pictures with the numbers, of the same images for every backbone: maps with boxes, and maps of mixed images.
 
 The first are those of the CutMix paper's Figure 4, the second those of its Figure 1: two images, mixed as Mixup, Cutout
 and CutMix do, and where the network sees the class of each.

@@ -152,7 +152,7 @@ def fit_recipe(
 
 
 def _identity(card: BackboneCard, options: WsolOptions) -> str:
-    """All that decides the fitted weights beside recipe and seed."""
+    """All that decides the fitted weights apart from recipe and seed."""
     decisive = {
         "version": VERSION,
         "backbone": card.deciding_features(),
@@ -166,8 +166,8 @@ def _identity(card: BackboneCard, options: WsolOptions) -> str:
 def _rates(objective: Objective, localiser: Localiser, factor: float) -> Mapping[str, float]:
     """The new layers' factor of the learning rate: those of the network, and all that the objective adds."""
     inside = {f"backbone.net.{name}.": factor for name in localiser.new}
-    beside = {f"{name}.": factor for name, _ in objective.named_children() if name != "backbone"}
-    return {**inside, **beside}
+    added = {f"{name}.": factor for name, _ in objective.named_children() if name != "backbone"}
+    return {**inside, **added}
 
 
 def _card(

@@ -104,7 +104,7 @@ _REGULARIZERS: Any = PrimitiveConstructorSpec(
 
 
 class FitOptions(BaseModel):
-    """How the network is fine-tuned for localisation. Any field given beside a preset wins."""
+    """How the network is fine-tuned for localisation. Any field given with a preset wins."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -149,9 +149,7 @@ class FitOptions(BaseModel):
         if self.preset == "none":
             given = [name for name in _FITTED if getattr(self, name) is not None]
             if given:
-                raise ValueError(
-                    f"preset none fits nothing, found {given[0]} beside it; choose preset custom"
-                )
+                raise ValueError(f"preset none fits nothing, found {given[0]} with it; choose preset custom")
             return self
         for name, value in PRESETS[self.preset].items():
             if getattr(self, name) is None:

@@ -18,7 +18,7 @@ class Predictions(NamedTuple):
     """Maps and logits of n items.
 
     ``maps`` is (n, h, w), as the method gives them, at any resolution and range: `score_map` brings them to the input's
-    size and to [0, 1]. ``logits`` is (n, classes), with no column in a file made elsewhere without logits; ``ids`` (n,)
+    size and to [0, 1]. ``logits`` is (n, classes), with no column in a file made by other tools without logits; ``ids`` (n,)
     and ``labels`` (n,) name the items; ``labels`` is empty where the file has none. ``transform`` is how an image became
     the network's input, so that boxes can follow it. ``map_class`` tells whose map it is: the label's or the
     prediction's.
@@ -55,7 +55,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 def read_predictions(path: Path) -> Predictions:
     """Read a predictions file; ``maps`` and ``ids`` are required.
 
-    A file made elsewhere may lack the rest: ``input_size`` is then 224 x 224 and ``crop_fraction`` 1, as in the
+    A file made by other tools may lack the rest: ``input_size`` is then 224 x 224 and ``crop_fraction`` 1, as in the
     evaluation paper, and ``map_class`` is ``ground-truth``.
 
     Raises:

@@ -64,7 +64,7 @@ class Shard(NamedTuple):
 
 @dataclass(frozen=True)
 class Context:
-    """What a regularizer may know beside the batch.
+    """What a regularizer may know apart from the batch.
 
     Attributes:
         generator: CPU generator of this step.

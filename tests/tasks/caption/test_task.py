@@ -230,7 +230,7 @@ def test_backbones_that_cannot_caption(demo_world: Path, tmp_path: Path, factory
 def test_without_a_training_split_nothing_is_fitted(own_coco: Path, tmp_path: Path) -> None:
     (own_coco / "annotations" / "captions_train2014.json").unlink()
     with pytest.raises(
-        InputError, match=r"expected 'train2014' beside 'val2014' in coco:.*, found: val2014; name"
+        InputError, match=r"expected 'train2014' next to 'val2014' in coco:.*, found: val2014; name"
     ):
         caption(tmp_path, own_coco)
     assert not (tmp_path / "reports").exists()
@@ -239,7 +239,7 @@ def test_without_a_training_split_nothing_is_fitted(own_coco: Path, tmp_path: Pa
 
 def test_a_training_split_of_no_known_pair_must_be_named(own_coco: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        InputError, match=r"expected a training split beside 'train2014' in .*; name .* with --train-split"
+        InputError, match=r"expected a training split next to 'train2014' in .*; name .* with --train-split"
     ):
         caption(tmp_path, own_coco, split="train2014")
 

@@ -270,7 +270,7 @@ def test_scoring_the_predictions_again_gives_the_same_metrics(cli: Cli, world: P
         (("--method", "hass"), "did you mean 'has'?"),
         (("--method", "{has: {size: 3}}"), "has.size: unknown key; did you mean 'sizes'?"),
         (("--method", "acol"), "method acol is trained, found fit none"),
-        (("--fit.epochs", "3"), "preset none fits nothing, found epochs beside it; choose preset custom"),
+        (("--fit.epochs", "3"), "preset none fits nothing, found epochs with it; choose preset custom"),
         (("--fit.preset", "custom", "--fit.regularizers", "cutmx"), "did you mean 'cutmix'?"),
         (("--fit.preset", "custom", "--fit.regularizers", "cutmix", "mixup"), "only one regularizer may mix"),
         (

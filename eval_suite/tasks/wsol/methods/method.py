@@ -27,7 +27,7 @@ class Method:
         return []
 
     def objective(self, backbone: Backbone, localiser: Localiser) -> Objective:
-        """The loss; modules of its own are trained beside the network and left behind.
+        """The loss; modules of its own are trained with the network and left behind.
 
         Args:
             backbone: around the network of ``localiser``.
