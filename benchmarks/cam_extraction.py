@@ -8,9 +8,9 @@ with its forward and backward pass and its maps at the features' resolution.
 import torch
 from timing import options, ratios, report, spread, take_turns, waiter
 
-from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.backbone import Backbone, finish
 from eval_suite.backbones.inference import to_device
-from eval_suite.backbones.sources import build_net, finish, native_config
+from eval_suite.backbones.sources import build_net, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.tasks.wsol.localiser import make_localiser

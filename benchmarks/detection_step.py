@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from timing import options, ratios, report, spread, take_turns, waiter
 
-from eval_suite.backbones.sources import build_net, finish, native_config
+from eval_suite.backbones.backbone import finish
+from eval_suite.backbones.sources import build_net, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.voc import VocIndex, open_voc

@@ -31,8 +31,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.sources import build_net, finish, native_config
+from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.sources import build_net, native_config
 from eval_suite.core.errors import first_line
 from eval_suite.core.parts import parts
 from eval_suite.core.records import BackboneCard

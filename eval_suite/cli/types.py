@@ -95,7 +95,7 @@ def _default(field: FieldInfo) -> Any:
 @REGISTRY.primitive_rule
 def _value(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """One word, as it is."""
-    if info.type_origin is Literal:
+    if info.type_origin is Literal:  # type: ignore[comparison-overlap]
         choices = get_args(info.type)
         metavar, instances = f"{{{','.join(map(str, choices))}}}", choices
     elif info.type in _METAVARS:

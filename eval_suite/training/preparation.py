@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from eval_suite.backbones.backbone import finish
 from eval_suite.backbones.inference import evaluation_batches
-from eval_suite.backbones.sources import SETTINGS, build_net, finish, native_config
+from eval_suite.backbones.sources import SETTINGS, build_net, native_config
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed

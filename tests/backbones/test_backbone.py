@@ -7,8 +7,7 @@ import torchvision
 from torch import Tensor, nn
 
 from eval_suite.backbones import architectures  # noqa: F401 - registers ours with timm
-from eval_suite.backbones.backbone import Backbone, Probe, probe
-from eval_suite.backbones.sources import finish
+from eval_suite.backbones.backbone import Backbone, Probe, finish, probe
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
 

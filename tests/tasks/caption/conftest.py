@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.sources import build_net, finish
+from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.sources import build_net
 from eval_suite.core.records import BackboneCard
 from eval_suite.data.coco import CaptionSet, open_captions
 from eval_suite.tasks.caption.options import CaptionOptions

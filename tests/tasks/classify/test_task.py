@@ -14,8 +14,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import log_loss
 
+from eval_suite.backbones.backbone import finish
 from eval_suite.backbones.checkpoint import save_checkpoint
-from eval_suite.backbones.sources import build_net, finish
+from eval_suite.backbones.sources import build_net
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
 from eval_suite.core.calibration import expected_calibration_error

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.sources import build_net, finish
+from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.sources import build_net
 from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.detect.options import DetectOptions, FasterRcnnOptions, SsdOptions
 

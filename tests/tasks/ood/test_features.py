@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from pytorch_ood.detector import odin_preprocessing
 from torch import Tensor, nn
 
-from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.sources import build_net, finish
+from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.sources import build_net
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.data.loading import Batch

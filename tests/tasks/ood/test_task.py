@@ -11,8 +11,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from eval_suite.backbones.backbone import finish
 from eval_suite.backbones.checkpoint import save_checkpoint
-from eval_suite.backbones.sources import build_net, finish, load_backbone
+from eval_suite.backbones.sources import build_net, load_backbone
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
 from eval_suite.core.errors import EvalSuiteError, InputError

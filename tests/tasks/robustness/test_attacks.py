@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.sources import build_net, finish
+from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.sources import build_net
 from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.robustness.attacks import fgsm, frozen, input_gradient, pgd, random_starts, saturated
 

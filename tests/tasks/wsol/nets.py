@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.sources import build_net, finish
+from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.sources import build_net
 from eval_suite.core.records import BackboneCard
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
