@@ -1,6 +1,5 @@
 """What a task is: typed options and three steps, fit → predict → score."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.metrics import MetricSet
 from eval_suite.core.records import Curve, DataInfo, Example, Files, Metric, Paper, Params
 from eval_suite.core.runtime import RuntimeOptions
@@ -119,8 +119,12 @@ class Fit(NamedTuple):
     data: DataInfo | None = None
 
 
-class Task(ABC):
-    """One way to evaluate a backbone. A task knows no other task, and a metric knows no model."""
+class Task:
+    """One way to evaluate a backbone. A task knows no other task, and a metric knows no model.
+
+    A task that has a folder keeps each step in the module of its name there (``fit.py``, ``predict.py``, ``score.py``, and
+    ``report.py`` for its section of the page), imported when it is needed; one in a single file overrides the methods.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
@@ -157,33 +161,44 @@ class Task(ABC):
     ) -> Fit:
         """Fine-tune where the protocol does, or load what was fitted before; its parts lie in ``folder``.
 
-        The backbone's card goes into the record: ``fitted_sha256`` is to tell what was fitted, the load report's notes how.
+        The backbone's card goes into the record: ``fitted_sha256`` says what was fitted, the load report's notes how.
         """
-        return Fit(backbone)
-
-    @classmethod
-    def section(cls) -> "Section | None":
-        """How the report shows this task; None for every metric and curve as they are.
-
-        A task that has a folder keeps its section in ``report.py`` there; one in a single file overrides this.
-        """
-        folder, _, module = cls.__module__.rpartition(".")
-        if module != "task":
-            return None
-        found: Section = import_module(f"{folder}.report").SECTION
+        if not self.fits(options):
+            return Fit(backbone)
+        found: Fit = self._module("fit").fit(backbone, options, runtime, seed, folder)
         return found
 
-    @abstractmethod
     def predict(self, model: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
         """Run the model that `fit` returned over the data; returns the predictions file written in ``folder``."""
+        found: Path = self._module("predict").predict(model, options, runtime, folder)
+        return found
 
-    @abstractmethod
     def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
         """Turn predictions and ground truth into metrics.
 
         Args:
             predictions: file that `predict` or another tool wrote.
-            options: the task's options; for predictions made by other tools, the defaults.
+            options: the task's options; for predictions of another tool, the defaults.
             truth: ground truth as KIND:PATH where the predictions do not carry their own.
             folder: where pictures may be written, or None for metrics only.
         """
+        found: Score = self._module("score").score(predictions, options, truth, folder)
+        return found
+
+    @classmethod
+    def section(cls) -> "Section | None":
+        """How the report shows this task; None for every metric and curve as they are."""
+        if not cls._has_folder():
+            return None
+        found: Section = cls._module("report").SECTION
+        return found
+
+    @classmethod
+    def _has_folder(cls) -> bool:
+        return cls.__module__.rpartition(".")[2] == "task"
+
+    @classmethod
+    def _module(cls, step: str) -> Any:
+        if not cls._has_folder():
+            raise EvalSuiteError(f"task '{cls.name}' has no method '{step}'; write one in {cls.__name__}")
+        return import_module(f"{cls.__module__.rpartition('.')[0]}.{step}")

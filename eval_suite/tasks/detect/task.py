@@ -1,18 +1,13 @@
 """The detect task: detectors fine-tuned from a backbone, run over test images, and scored as VOC does."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
-from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.voc import default_split
-from eval_suite.tasks.base import Fit, Score, Task
+from eval_suite.tasks.base import Task
 from eval_suite.tasks.detect.options import DetectOptions
-
-if TYPE_CHECKING:
-    from eval_suite.backbones.backbone import Backbone
 
 _SSDS = ({"detector": "ssd"}, {"detector": "ssd-fpn"})
 _FASTER_RCNNS = ({"detector": "faster-rcnn-c4"}, {"detector": "faster-rcnn-fpn"})
@@ -44,23 +39,3 @@ class DetectTask(Task):
     def fits(self, options: Any) -> bool:
         """Always."""
         return True
-
-    def fit(
-        self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path
-    ) -> Fit:
-        """Fine-tune each detector in a folder of its own; the backbone's card tells what it was given and what came of it."""
-        from eval_suite.tasks.detect.fit import fit
-
-        return fit(backbone, options, runtime, seed, folder)
-
-    def predict(self, model: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
-        """Write ``predictions/<detector>.json``, COCO's results, and which images they are of."""
-        from eval_suite.tasks.detect.predict import predict
-
-        return predict(model, options, runtime, folder)
-
-    def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
-        """Metrics of a folder that `predict` wrote, of one file in it, or of an external file of COCO results."""
-        from eval_suite.tasks.detect.score import score
-
-        return score(predictions, options, truth, folder)

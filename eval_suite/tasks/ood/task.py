@@ -1,13 +1,11 @@
 """The ood task: how sure a backbone is of what it knows, and of what it has never seen."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
-from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.tasks.base import Score, Task
+from eval_suite.tasks.base import Task
 from eval_suite.tasks.ood.options import OodOptions
 from eval_suite.tasks.ood.scores import ODIN, fitted_scores
 
@@ -31,15 +29,3 @@ class OodTask(Task):
         "react_percentile": ({"score": "react"},),
         "vim_dimension": ({"score": "vim"},),
     }
-
-    def predict(self, model: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
-        """Write every score of every image of all sets to ``predictions.npz``, and a few images to show."""
-        from eval_suite.tasks.ood.predict import predict
-
-        return predict(model, options, runtime, folder)
-
-    def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
-        """Metrics of a predictions file; ``truth`` (KIND:PATH) gives the labels where the file has none."""
-        from eval_suite.tasks.ood.score import score
-
-        return score(predictions, options, truth, folder)

@@ -1,13 +1,11 @@
 """The robustness task: what is left of the accuracy under attack, occlusion, mixing and corruption."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
-from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.tasks.base import Score, Task
+from eval_suite.tasks.base import Task
 from eval_suite.tasks.robustness.metrics import (
     IN_BETWEEN,
     IN_BETWEEN_ACCURACY,
@@ -38,15 +36,3 @@ class RobustnessTask(Task):
         "cutmix_sizes": ({"mix": "cutmix"},),
         "corruptions": ({"key": MEAN_CORRUPTION.key},),
     }
-
-    def predict(self, model: Any, options: Any, runtime: RuntimeOptions, folder: Path) -> Path:
-        """Write the predicted class of every readable image under every perturbation, and a few panels to show."""
-        from eval_suite.tasks.robustness.predict import predict
-
-        return predict(model, options, runtime, folder)
-
-    def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
-        """Metrics of a predictions file; ``truth`` (KIND:PATH) gives the labels where the file has none."""
-        from eval_suite.tasks.robustness.score import score
-
-        return score(predictions, options, truth, folder)

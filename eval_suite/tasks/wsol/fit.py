@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import load_weights
-from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
 from eval_suite.core.records import BackboneCard, DataInfo, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
@@ -22,7 +21,7 @@ from eval_suite.data.images import open_images
 from eval_suite.tasks.base import Fit
 from eval_suite.tasks.wsol.localiser import Localiser, make_localiser
 from eval_suite.tasks.wsol.methods import make_method
-from eval_suite.tasks.wsol.options import WsolOptions
+from eval_suite.tasks.wsol.options import WsolOptions, require_precision
 from eval_suite.training.loop import train
 from eval_suite.training.objective import Objective, TrainInit
 from eval_suite.training.recipe import Recipe
@@ -34,18 +33,12 @@ _NEW_LAYERS = 0x3501
 
 
 def fit(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, seed: int, folder: Path) -> Fit:
-    """Fine-tune a copy of the backbone where the options want it; a finished one of the same making is read again.
+    """Fine-tune a copy of the backbone; a finished one of the same making is read again.
 
     Raises:
         InputError: if the maps are not computed in the precision asked for.
     """
-    if options.cam_method != "cam" and runtime.precision != "fp32":
-        raise InputError(
-            f"maps {options.cam_method} are computed in single precision, found --precision {runtime.precision}; leave that "
-            "out, or take --cam-method cam"
-        )
-    if not options.fit.wanted:
-        return Fit(backbone)
+    require_precision(options, runtime)
     # Boxes that are missing are reported now, not after days of fitting.
     open_localisation(options.data, options.split, warn=lambda _line: None)
     fitted = fit_localiser(backbone, options, runtime, seed, folder)

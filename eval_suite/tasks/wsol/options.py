@@ -10,6 +10,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from eval_suite.core.entries import Entry, entry_type
 from eval_suite.core.errors import InputError, first_line, unknown_name
+from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.tasks.base import TaskOptions
 from eval_suite.tasks.wsol.geometry import EVALUATION_PAPER, PAPER
 from eval_suite.tasks.wsol.hyperparameters import METHOD_SETTINGS
@@ -216,3 +217,16 @@ class WsolOptions(TaskOptions):
     def crop_fraction(self) -> float:
         """Share of the resized image's sides that the input is."""
         return CROP_FRACTIONS[self.transform]
+
+
+def require_precision(options: WsolOptions, runtime: RuntimeOptions) -> None:
+    """Check that the maps can be computed in the precision asked for.
+
+    Raises:
+        InputError: if not.
+    """
+    if options.cam_method != "cam" and runtime.precision != "fp32":
+        raise InputError(
+            f"maps {options.cam_method} are computed in single precision, found --precision {runtime.precision}; leave that "
+            "out, or take --cam-method cam"
+        )

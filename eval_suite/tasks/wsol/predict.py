@@ -21,12 +21,13 @@ from eval_suite.tasks.wsol.examples import write_pictures
 from eval_suite.tasks.wsol.geometry import Transform
 from eval_suite.tasks.wsol.maps import Extractor, PackageMaps
 from eval_suite.tasks.wsol.methods import make_method
-from eval_suite.tasks.wsol.options import WsolOptions
+from eval_suite.tasks.wsol.options import WsolOptions, require_precision
 from eval_suite.tasks.wsol.predictions import Predictions, write_predictions
 
 
 def predict(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, folder: Path) -> Path:
     """Write the map and the logits of every readable image to ``predictions.npz``, and pictures to show."""
+    require_precision(options, runtime)
     truth = open_localisation(options.data, options.split)
     card = backbone.card
     try:
