@@ -1,6 +1,7 @@
 """The public Python API: what a user calls, in memory and on disk, and parts of the user's own."""
 
 import doctest
+import hashlib
 import importlib
 import subprocess
 import sys
@@ -204,9 +205,40 @@ class TestEvaluate:
         options: Any = {"data": f"folder:{demo_world / 'images'}", "device": "cpu", "workers": 0, "out": out}
         record = es.evaluate(wrapped("a", 0), "classify", **options)
         es.evaluate(wrapped("b", 1), "classify", **options)
-        assert es.read_record(out / "results" / "a-s0" / "classify.json") == record
-        page = es.write_report(out, baseline="a")
+        assert es.read_record(str(out / "results" / "a-s0" / "classify.json")) == record
+        page = es.write_report(str(out), baseline="a")
         assert page.index.is_file()
+
+    def test_a_network_trained_further_is_known_as_another(self, demo_world: Path) -> None:
+        backbone = wrapped("mine", 0)
+        request: dict[str, Any] = {"data": f"folder:{demo_world / 'images'}", "device": "cpu", "workers": 0}
+        first = es.evaluate(backbone, "classify", **request)
+        with torch.no_grad():
+            next(backbone.net.parameters()).mul_(1.5)
+        again = es.evaluate(backbone, "classify", **request)
+        assert first.backbone.weights_sha256 == backbone.card.weights_sha256 != again.backbone.weights_sha256
+
+    @pytest.mark.parametrize(
+        ("settings", "expected"),
+        [
+            ({"mean": (123.7, 116.3, 103.5)}, "255"),
+            ({"std": (0.0, 0.2, 0.2)}, "above 0"),
+            ({"interpolation": "cubic"}, "bicubic"),
+            ({"crop_fraction": 1.5}, "crop_fraction"),
+            ({"classes": ["a", "b"]}, "outputs, 10, found 2"),
+        ],
+    )
+    def test_a_network_is_not_wrapped_with_settings_that_cannot_be(
+        self, settings: dict[str, Any], expected: str
+    ) -> None:
+        with pytest.raises(es.InputError, match=expected):
+            es.Backbone.wrap(small_net(3), **{"input_size": (64, 64), **settings})
+
+    def test_what_is_no_backbone_is_told_the_door(self, demo_world: Path) -> None:
+        with pytest.raises(es.InputError, match=r"Backbone\.wrap"):
+            es.evaluate(small_net(3), "classify", data=f"folder:{demo_world / 'images'}")  # type: ignore[arg-type]
+        with pytest.raises(es.InputError, match=r"torch\.nn\.Module"):
+            es.Backbone.wrap("resnet18")  # type: ignore[arg-type]
 
     @pytest.mark.parametrize(
         ("changes", "expected"),
@@ -317,6 +349,7 @@ class TestOwnParts:
         record = es.evaluate(wrapped("net", 0), "mine.py:Bright", data=data, channel="blue", device="cpu")
         assert record["mean_brightness"].value == pytest.approx(0.5)
         assert (record.task.name, record.task.part) == ("bright", "mine.py:Bright")
+        assert record.task.part_sha256 == hashlib.sha256(MY_TASK.encode()).hexdigest()
         assert record["mean_brightness"].name == "Mean brightness over blue"
         Path("net.py").write_text(
             "from tests.test_api import small_net\ndef make():\n    return small_net(3)\n"

@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from eval_suite.backbones.checkpoint import state_sha256
+from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.records import BackboneCard, LoadReport
+from eval_suite.core.validation import problems, require_no_problems
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -66,13 +69,16 @@ class Backbone(nn.Module):
             feature_layer: dotted name of the layer with the last feature map; found by itself where possible.
 
         Raises:
-            InputError: if the network cannot take such images, or does not return (N, classes).
+            InputError: if a setting is out of range, the network cannot take such images or does not return (N, classes),
+                or the classes are not as many.
 
         Example:
             >>> net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2))
             >>> Backbone.wrap(net, input_size=(32, 32)).card.num_classes
             2
         """
+        if not isinstance(net, nn.Module):
+            raise InputError(f"expected a torch.nn.Module, found {type(net).__name__}")
         config = getattr(net, "pretrained_cfg", None) or {}
         timms = {
             "mean": config.get("mean"),
@@ -91,6 +97,10 @@ class Backbone(nn.Module):
         settings: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "input_size": (224, 224)}
         settings |= {key: value for key, value in timms.items() if value is not None}
         settings |= {key: value for key, value in given.items() if value is not None}
+        try:
+            BackboneOptions.model_validate(settings)
+        except ValidationError as error:
+            require_no_problems("Backbone.wrap", problems(error, BackboneOptions))
         assumed = [key for key in ("mean", "std") if given[key] is None and timms[key] is None]
         notes = [f"{' and '.join(assumed)} assumed to be ImageNet's"] if assumed else []
         card = BackboneCard(
@@ -102,7 +112,12 @@ class Backbone(nn.Module):
             load=LoadReport(matched=len(net.state_dict()), notes=["a network in memory, as it is", *notes]),
             **settings,
         )
-        return finish(net, card)
+        made = finish(net, card)
+        if classes and len(classes) != made.card.num_classes:
+            raise InputError(
+                f"expected as many classes as the network has outputs, {made.card.num_classes}, found {len(classes)}"
+            )
+        return made
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""

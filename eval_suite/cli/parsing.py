@@ -2,6 +2,7 @@
 
 import io
 import re
+import sys
 from contextlib import redirect_stderr
 from typing import Any, TypeVar
 
@@ -54,10 +55,10 @@ def _with_new_names(kind: type[BaseModel], arguments: list[str]) -> list[str]:
         for group in groups
         for old, new in getattr(group, "renamed", {}).items()
     }
-    return [
-        renamed.get(flag, flag) + equals + value
-        for flag, equals, value in (word.partition("=") for word in arguments)
-    ]
+    words = [word.partition("=") for word in arguments]
+    for old in sorted({flag for flag, _, _ in words} & renamed.keys()):
+        print(f"note: {old} is called {renamed[old]} now", file=sys.stderr)
+    return [renamed.get(flag, flag) + equals + value for flag, equals, value in words]
 
 
 def given(arguments: list[str], flag: str) -> str | None:

@@ -7,10 +7,11 @@ as an entry point of the group ``eval_suite.<kind>``.
 
 import importlib.util
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -27,23 +28,45 @@ class _Home(NamedTuple):
         package: its modules hold the parts.
         base: ``module:Class`` that every part derives from.
         module: where parts have folders of their own, the module in each.
+        has: attributes without which a part cannot be shown or recorded.
+        defines: groups of methods, of each of which a part has one of its own.
     """
 
     package: str
     base: str
     module: str = ""
+    has: tuple[str, ...] = ()
+    defines: tuple[tuple[str, ...], ...] = ()
 
 
 # By name and not imported: the rooms of the parts stand above this one.
 _HOMES = {
-    "task": _Home("eval_suite.tasks", "eval_suite.tasks.base:Task", "task"),
-    "regularizer": _Home(
-        "eval_suite.training.regularizers", "eval_suite.training.regularizers.base:Regularizer"
+    "task": _Home(
+        "eval_suite.tasks",
+        "eval_suite.tasks.base:Task",
+        "task",
+        has=("version", "title", "paper", "options"),
+        defines=(("predict",), ("score",)),
     ),
-    "data": _Home("eval_suite.data.layouts", "eval_suite.data.layouts.base:ImageLayout"),
-    "ood_score": _Home("eval_suite.tasks.ood.confidences", "eval_suite.tasks.ood.confidences.base:OodScore"),
+    "regularizer": _Home(
+        "eval_suite.training.regularizers",
+        "eval_suite.training.regularizers.base:Regularizer",
+        has=("stage", "paper"),
+        defines=(("apply", "install"),),
+    ),
+    "data": _Home(
+        "eval_suite.data.layouts", "eval_suite.data.layouts.base:ImageLayout", defines=(("read",),)
+    ),
+    "ood_score": _Home(
+        "eval_suite.tasks.ood.confidences",
+        "eval_suite.tasks.ood.confidences.base:OodScore",
+        has=("title", "paper"),
+        defines=(("__call__",),),
+    ),
 }
 KINDS = tuple(_HOMES)
+# A part's name becomes the name of a folder, a flag's value and a metric's parameter.
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 
 @cache
@@ -86,6 +109,8 @@ def part(kind: str, spec: str) -> Any:
     """
     if is_file_spec(spec):
         return _part_in_file(kind, spec)
+    if spec.endswith(".py"):
+        raise InputError(f"expected a {_word(kind)} in a file as path/to/file.py:NAME, found '{spec}'")
     known = parts(kind)
     if spec not in known:
         raise unknown_name(_word(kind), spec, known)
@@ -96,6 +121,11 @@ def is_file_spec(spec: str) -> bool:
     """Whether a part is named by its file: ``path/to/file.py:NAME``."""
     path, colon, name = spec.rpartition(":")
     return bool(colon and name) and path.endswith(".py")
+
+
+def part_sha256(spec: str) -> str:
+    """SHA-256 of the file of ``path/to/file.py:NAME``: what it does changes with it, and its name does not."""
+    return sha256(Path(spec.rpartition(":")[0]).read_bytes()).hexdigest()
 
 
 def import_file(path: Path) -> ModuleType:
@@ -141,11 +171,37 @@ def _part_in_file(kind: str, spec: str) -> Any:
     path, _, name = spec.rpartition(":")
     module = import_file(Path(path))
     found = getattr(module, name, None)
-    base = _base(_HOMES[kind])
+    home = _HOMES[kind]
+    base = _base(home)
+    if isinstance(found, type) and issubclass(found, base) and found is not base:
+        _require_whole(kind, spec, found, base)
     if not _is_part(found, base):
         names = [each.__name__ for each in _parts_in(module, base)]
         raise unknown_name(f"{_word(kind)} in {path}", name, names)
     return found
+
+
+def _require_whole(kind: str, spec: str, found: Any, base: type) -> None:
+    """Refuse a user's part that could not be told from another, or would fail only when its turn comes."""
+    home = _HOMES[kind]
+    missing = [name for name in ("name", *home.has) if not hasattr(found, name)]
+    missing += [
+        " or ".join(f"{method}()" for method in methods)
+        for methods in home.defines
+        if all(getattr(found, method) is getattr(base, method) for method in methods)
+    ]
+    if missing:
+        raise InputError(
+            f"expected {spec} to have {', '.join(missing)}; found none, see {base.__name__}'s docstring"
+        )
+    if not (isinstance(found.name, str) and _NAME.fullmatch(found.name)):
+        raise InputError(
+            f"expected the name of {spec} to be letters, digits, '-', '_' and '.', found {found.name!r}"
+        )
+    if found.name in parts(kind):
+        raise InputError(
+            f"{spec} has the name '{found.name}', which another {_word(kind)} has; choose its own"
+        )
 
 
 def _word(kind: str) -> str:

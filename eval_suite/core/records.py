@@ -192,6 +192,8 @@ class TaskInfo(_Strict):
     version: int
     part: str | None = None
     """Where a task that is none of ours was found: ``path/to/file.py:NAME``."""
+    part_sha256: str | None = None
+    """Of that file as it was."""
     options: dict[str, Any]
     protocol: dict[str, list[dict[str, Param]]] = Field(default_factory=dict)
     paper: Paper

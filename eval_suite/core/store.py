@@ -116,13 +116,13 @@ def write_record(path: Path, result: Record) -> None:
     write_json(path, result.model_dump(mode="json", by_alias=True))
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path | str) -> Record:
     """Read and validate a record, of this schema or of the one before.
 
     Raises:
         InputError: if the file is no record.
     """
-    return _read_model(path, Record, "a record of schema 2", upgrade=_upgraded)
+    return _read_model(Path(path), Record, "a record of schema 2", upgrade=_upgraded)
 
 
 def read_card(folder: Path) -> BackboneCard:

@@ -34,7 +34,7 @@ class ReportPaths(NamedTuple):
     headline: str
 
 
-def write_report(folder: Path, baseline: str | None = None) -> ReportPaths:
+def write_report(folder: Path | str, baseline: str | None = None) -> ReportPaths:
     """Write ``index.html`` and ``tables/`` for the records in a suite's report folder.
 
     Args:
@@ -44,6 +44,7 @@ def write_report(folder: Path, baseline: str | None = None) -> ReportPaths:
     Raises:
         InputError: if the folder holds no record, or the baseline is unknown.
     """
+    folder = Path(folder)
     collation = collate(folder, baseline)
     parts = sorted((_part(collation, task) for task in collation.suite.tasks), key=lambda part: part[0].place)
     findings = [found for part in parts if (found := finding(*part))]

@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
-from eval_suite.core.errors import InputError, first_line
-from eval_suite.core.parts import is_file_spec, part
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.parts import is_file_spec, part, part_sha256
 from eval_suite.core.records import (
     BackboneCard,
     DataInfo,
@@ -90,6 +90,11 @@ def evaluate(
         >>> record["top1_error"].value, record["top1_error"].interval  # doctest: +SKIP
     """
     found = task_named(task)
+    if not isinstance(backbone, str) and not hasattr(backbone, "card"):
+        raise InputError(
+            f"expected a backbone or a source, found {type(backbone).__name__}; a network in memory enters by "
+            "Backbone.wrap(net, mean=..., std=..., input_size=...)"
+        )
     given = {"data": data, **options}
     runtime = _validated("evaluate", RuntimeOptions, {k: given.pop(k) for k in _RUNTIME & given.keys()})
     chosen = _validated(f"evaluate '{found.name}'", found.options, given)
@@ -170,6 +175,10 @@ def evaluate_cell(
                 predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
                 score = task.score(predictions, options, None, folder)
+                if not score.metrics:
+                    raise EvalSuiteError(
+                        f"task '{task.name}' scored no metric; its score() has to find at least one"
+                    )
                 files = score.write_items(folder)
             ids = np.asarray(score.ids, dtype=str)
             files.predictions = str(predictions.relative_to(cell.results))
@@ -262,11 +271,13 @@ def _load(
     cell: Cell, source: "Backbone | str", flags: BackboneOptions, task: Task, options: TaskOptions
 ) -> "Backbone":
     from eval_suite.backbones.backbone import Backbone
+    from eval_suite.backbones.checkpoint import state_sha256
     from eval_suite.backbones.sources import load_backbone
 
     if isinstance(source, Backbone):
-        # The network is the caller's; what this evaluation notes of it is not.
-        return Backbone(source.net, source.card.model_copy(deep=True, update={"name": cell.backbone})).eval()
+        # The network is the caller's and may have been trained further; what this evaluation notes of it is its own.
+        as_it_is = {"name": cell.backbone, "weights_sha256": state_sha256(source.net.state_dict())}
+        return Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
     settings = flags.model_dump(exclude_none=True, exclude={"num_classes"})
     if task.annotated is not None:
         return load_backbone(source, name=cell.backbone, num_classes=flags.num_classes, **settings)
@@ -339,6 +350,7 @@ def _task_info(task: Task, options: TaskOptions) -> TaskInfo:
         name=task.name,
         version=task.version,
         part=task.part,
+        part_sha256=part_sha256(task.part) if task.part else None,
         options=options.model_dump(mode="json"),
         protocol={option: [dict(p) for p in patterns] for option, patterns in task.protocol.items()},
         paper=task.paper,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval_suite.backbones.spec import ChannelMeans, ChannelStds, CropFraction, Interpolation
 from eval_suite.core.entries import Entry, entry_type
-from eval_suite.core.parts import parts
+from eval_suite.core.parts import is_file_spec, part_sha256, parts
 from eval_suite.training.regularizers import STAGES, ManifoldMixup, Regularizer
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -203,6 +203,9 @@ class Recipe(BaseModel):
             {name: _without(options, _NEUTRAL_IN.get(name, {})) for name, options in entry.items()}
             for entry in decisive["regularizers"]
         ]
+        files = [name for entry in decisive["regularizers"] for name in entry if is_file_spec(name)]
+        if files:
+            decisive["files"] = [part_sha256(name) for name in files]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

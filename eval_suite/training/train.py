@@ -3,7 +3,7 @@
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -23,7 +23,9 @@ def train(
     name: str = "model",
     seed: int = 0,
     strict: bool = False,
-    **runtime: Any,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    workers: int = 2,
+    threads: int = 0,
 ) -> Backbone:
     """Train a backbone, or continue a training that was stopped.
 
@@ -34,7 +36,9 @@ def train(
         name: of the backbone in records and reports.
         seed: decides initialisation, order and every random draw.
         strict: stop at the first unreadable image instead of leaving it out.
-        runtime: ``device``, ``workers`` and ``threads``; the recipe decides precision and batch size.
+        device: where to compute; the recipe decides precision and batch size.
+        workers: processes that read and decode images of large data sets.
+        threads: CPU threads of the arithmetic; 0 leaves it to torch.
 
     Returns:
         The trained backbone on the CPU, its card with the history of the training.
@@ -47,7 +51,7 @@ def train(
         >>> train(Recipe(arch="resnet18", data="cifar100:data", regularizers=[CutMix(prob=0.5)]))  # doctest: +SKIP
     """
     try:
-        how = RuntimeOptions.model_validate(runtime)
+        how = RuntimeOptions(device=device, workers=workers, threads=threads)
     except ValidationError as error:
         require_no_problems("train", problems(error, RuntimeOptions))
         raise
