@@ -4,7 +4,7 @@ mmcv compiles some seventy operators when it is installed, for the GPU toolkit t
 of an hour, and operators compiled where no toolkit was found do not run on a GPU. SSD and Faster R-CNN call three of
 them, and torchvision ships the same three, compiled for both CPU and CUDA.
 
-Results are equal to those of mmcv's compiled operators to the bit, ties included.
+On the CPU, results are equal to those of mmcv's compiled operators to the bit, ties included.
 """
 
 import sys
