@@ -23,7 +23,7 @@ AIM_CPU, AIM_GPU, AIM_LIMIT = ">= 2", ">= 20", ">= 0.8"
 def main() -> None:
     parser = options(__doc__, repeats=5)
     parser.add_argument("--pictures", type=int, default=64, help="pictures searched at once")
-    parser.add_argument("--num-beams", type=int, default=20)
+    parser.add_argument("--beam", type=int, default=20)
     parser.add_argument("--steps", type=int, default=150, help="steps of the decoder's fit")
     arguments = parser.parse_args()
     device = RuntimeOptions(device=arguments.device, threads=arguments.threads).resolve_device()

@@ -28,7 +28,7 @@ def main() -> None:
 
     def ours() -> None:
         ranking = rank(detections, objects, arguments.images, CLASSES, plus_one=True)
-        values["eval_suite"] = mean_ap(ranking, "VOC07 11-point")
+        values["eval_suite"] = mean_ap(ranking, "voc07")
 
     theirs = make_theirs(detections, objects, arguments.images, values)
     seconds = take_turns({"eval_suite": ours, "eval_map": theirs}, arguments.repeats, warm_up=1)

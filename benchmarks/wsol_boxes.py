@@ -26,8 +26,8 @@ Case = tuple[NDArray[np.float64], NDArray[np.int64]]
 
 def main() -> None:
     parser = options(__doc__, repeats=5, device=False)
-    parser.add_argument("--cam-method", type=int, default=8, help="maps of each kind")
-    parser.add_argument("--threshold-step", type=float, default=0.001, help="step of the thresholds")
+    parser.add_argument("--maps", type=int, default=8, help="maps of each kind")
+    parser.add_argument("--interval", type=float, default=0.001, help="step of the thresholds")
     arguments = parser.parse_args()
     thresholds = threshold_grid(arguments.interval)
     cv2.setNumThreads(1)
