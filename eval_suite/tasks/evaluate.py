@@ -174,11 +174,7 @@ def evaluate_cell(
             with clock.stage("predict"):
                 predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
-                score = task.score(predictions, options, None, folder)
-                if not score.metrics:
-                    raise EvalSuiteError(
-                        f"task '{task.name}' scored no metric; its score() has to find at least one"
-                    )
+                score = _score(task, predictions, options, None, folder)
                 files = score.write_items(folder)
             ids = np.asarray(score.ids, dtype=str)
             files.predictions = str(predictions.relative_to(cell.results))
@@ -243,7 +239,16 @@ def write_failed(
 def score_file(task: Task, predictions: Path, truth: str | None, split: str | None) -> Score:
     """Metrics of predictions made by other tools."""
     options = task.options(data=truth or "", split=split)
-    return task.score(predictions, options, truth, None)
+    return _score(task, predictions, options, truth, None)
+
+
+def _score(
+    task: Task, predictions: Path, options: TaskOptions, truth: str | None, folder: Path | None
+) -> Score:
+    found = task.score(predictions, options, truth, folder)
+    if not found.metrics:
+        raise EvalSuiteError(f"task '{task.name}' scored no metric; its score() has to find at least one")
+    return found
 
 
 def headline(result_metrics: list[Metric]) -> str:

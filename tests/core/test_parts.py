@@ -61,9 +61,9 @@ def test_a_name_that_is_taken_or_no_name_of_a_folder_is_refused(tmp_path: Path, 
 def test_a_part_that_lacks_something_is_refused_with_what_it_lacks(
     tmp_path: Path, kind: str, text: str, missing: list[str]
 ) -> None:
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as raised:
         part(kind, _file(tmp_path, text))
-    assert all(each in str(told.value) for each in missing)
+    assert all(each in str(raised.value) for each in missing)
 
 
 def test_a_file_without_the_name_of_a_part_is_told_the_form(tmp_path: Path) -> None:
