@@ -78,6 +78,7 @@ def parts(kind: str) -> dict[str, Any]:
 
     Raises:
         EvalSuiteError: if an installed package's part cannot be loaded.
+        InputError: if it lacks what its kind needs.
 
     Example:
         >>> parts("task")["classify"].title
@@ -88,11 +89,14 @@ def parts(kind: str) -> dict[str, Any]:
     found = {part.name: part for module in _modules(home) for part in _parts_in(module, base)}
     for entry in sorted(entry_points(group=f"eval_suite.{kind}"), key=lambda entry: entry.name):
         try:
-            found.setdefault(entry.name, entry.load())
+            loaded = entry.load()
         except Exception as error:  # another package's code
             raise EvalSuiteError(
                 f"the {kind} '{entry.name}' of {entry.value} cannot be loaded: {type(error).__name__}: {first_line(error)}"
             ) from error
+        if entry.name not in found:
+            _require_whole(kind, entry.value, loaded, base, found)
+            found[entry.name] = loaded
     return found
 
 
@@ -174,21 +178,21 @@ def _part_in_file(kind: str, spec: str) -> Any:
     home = _HOMES[kind]
     base = _base(home)
     if isinstance(found, type) and issubclass(found, base) and found is not base:
-        _require_whole(kind, spec, found, base)
+        _require_whole(kind, spec, found, base, parts(kind))
     if not _is_part(found, base):
         names = [each.__name__ for each in _parts_in(module, base)]
         raise unknown_name(f"{_word(kind)} in {path}", name, names)
     return found
 
 
-def _require_whole(kind: str, spec: str, found: Any, base: type) -> None:
-    """Refuse a user's part that could not be told from another, or would fail only when its turn comes."""
+def _require_whole(kind: str, spec: str, found: Any, base: type, others: dict[str, Any]) -> None:
+    """Refuse a part, none of ours, that could be taken for another or would fail only when its turn comes."""
     home = _HOMES[kind]
     missing = [name for name in ("name", *home.has) if not hasattr(found, name)]
     missing += [
         " or ".join(f"{method}()" for method in methods)
         for methods in home.defines
-        if all(getattr(found, method) is getattr(base, method) for method in methods)
+        if all(getattr(found, method, None) in (None, getattr(base, method)) for method in methods)
     ]
     if missing:
         raise InputError(
@@ -198,7 +202,7 @@ def _require_whole(kind: str, spec: str, found: Any, base: type) -> None:
         raise InputError(
             f"expected the name of {spec} to be letters, digits, '-', '_' and '.', found {found.name!r}"
         )
-    if found.name in parts(kind):
+    if found.name in others:
         raise InputError(
             f"{spec} has the name '{found.name}', which another {_word(kind)} has; choose its own"
         )

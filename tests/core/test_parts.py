@@ -1,6 +1,7 @@
 """Parts of the user's: what is refused before anything runs, and what tells two versions of one apart."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,3 +78,10 @@ def test_a_recipe_is_another_one_when_the_file_of_its_regularizer_changes(tmp_pa
         spec = _file(tmp_path, _REGULARIZER.format(name="mine", factor=factor))
         digests.append(Recipe(arch="resnet18", data="demo:x", regularizers=[spec]).digest())
     assert digests[0] == digests[2] != digests[1]
+
+
+def test_an_installed_part_that_lacks_something_is_refused_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = SimpleNamespace(name="broken", value="other_package:Broken", load=lambda: type("Broken", (), {}))
+    monkeypatch.setattr("eval_suite.core.parts.entry_points", lambda group: [broken])
+    with pytest.raises(InputError, match=r"other_package:Broken .*name.*read"):
+        parts.__wrapped__("data")

@@ -3,19 +3,21 @@
 import re
 from importlib import import_module, metadata
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
 from eval_suite.core import runtime
+from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.metrics import MetricKind
 from eval_suite.core.parts import parts
 from eval_suite.core.records import GitState
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, read_record
-from eval_suite.tasks.base import TaskOptions
-from eval_suite.tasks.evaluate import task_named, write_failed
+from eval_suite.tasks.base import Task, TaskOptions
+from eval_suite.tasks.evaluate import score_file, task_named, write_failed
 
 TASKS = parts("task")
 DECISIVE = {
@@ -100,3 +102,15 @@ def test_options_are_still_read_by_the_names_of_the_version_before(task: str) ->
         assert old not in options.model_fields
         assert options.model_validate({"data": "d", old: getattr(defaults, new)}) == defaults
     assert (task in ("caption", "wsol")) == bool(options.renamed)
+
+
+def test_a_task_that_finds_no_metric_is_refused(tmp_path: Path) -> None:
+    class Nothing(Task):
+        name = "nothing"
+        options = TaskOptions
+
+        def score(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Any:
+            return SimpleNamespace(metrics=[])
+
+    with pytest.raises(EvalSuiteError, match=r"'nothing' scored no metric"):
+        score_file(Nothing(), tmp_path / "predictions.npz", None, None)
