@@ -7,9 +7,31 @@ _LISTED = 12
 
 
 class EvalSuiteError(Exception):
-    """Something failed while running; the command ends with exit code 1."""
+    """Something failed while running; the command ends with exit code 1.
+
+    Args:
+        message: the whole sentence, where it is not made from the parts.
+        expected: what was asked for.
+        where: the file, folder or option that it was expected in.
+        found: what is there instead.
+        remedy: what to do.
+    """
 
     exit_code = 1
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        expected: str = "",
+        where: object = "",
+        found: str = "",
+        remedy: str = "",
+    ) -> None:
+        self.expected, self.where, self.found, self.remedy = expected, str(where), found, remedy
+        place = f" in {self.where}" if self.where else ""
+        parts = [f"expected {expected}{place}, found {found}" if expected else message, remedy]
+        super().__init__("; ".join(part for part in parts if part))
 
 
 class InputError(EvalSuiteError):

@@ -1,11 +1,15 @@
-"""The predictions file every task leaves: arrays by name and which items they are of, readable by anyone with numpy."""
+"""The predictions file every task leaves: arrays by name and which items they are of, readable by anyone with numpy.
+
+A task declares its arrays as a schema, from which one reader checks files of any tool and one writer writes ours.
+"""
 
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,62 +73,181 @@ def about_in(arrays: Mapping[str, NDArray[Any]], path: Path, items: int) -> Abou
     )
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as ``.npz`` without pickled objects, atomically."""
+Kind = Literal["text", "number", "integer", "boolean"]
+
+
+@dataclass(frozen=True)
+class Array:
+    """What an array of a predictions file has to be.
+
+    Attributes:
+        axes: names of its axes, ``"items, classes"``; axes of one name are equally long throughout the file, a number is
+            itself a length, and no name at all is a single value.
+        kind: text, real numbers, whole numbers, or true and false.
+        required: whether the file must have it.
+        finite: whether NaN and infinity are refused, also those that single precision makes of larger numbers.
+        single: whether it is read as float32.
+        below: an axis whose length all values must stay below, as indices along it do.
+    """
+
+    axes: str = ""
+    kind: Kind = "number"
+    required: bool = False
+    finite: bool = False
+    single: bool = False
+    below: str = ""
+
+    @property
+    def names(self) -> list[str]:
+        """The axes one by one."""
+        return [name.strip() for name in self.axes.split(",") if name.strip()]
+
+
+Schema = Mapping[str, Array]
+
+ABOUT: Schema = {"data": Array("facts", "text"), "failed": Array("failed items", "text")}
+"""The arrays of `About`, part of every file."""
+
+_NUMPY_KINDS = {"text": "U", "number": "fiu", "integer": "iu", "boolean": "biu"}
+_CALLED = {"text": "texts", "number": "numbers", "integer": "whole numbers", "boolean": "true or false"}
+
+
+class PredictionFile(dict[str, NDArray[Any]]):
+    """The arrays of a file that has passed its schema, by name."""
+
+    def __init__(self, path: Path, arrays: Mapping[str, NDArray[Any]], about: About) -> None:
+        super().__init__(arrays)
+        self.path, self.about = path, about
+
+    def texts(self, name: str) -> list[str]:
+        """An array of texts as a list; empty where the file has none of that name."""
+        return [str(item) for item in self.get(name, ())]
+
+    def settings(self) -> dict[str, str]:
+        """What ``settings``, an array of ``key=value`` texts, holds."""
+        return dict(item.partition("=")[::2] for item in self.texts("settings"))
+
+
+def write_predictions(
+    path: Path,
+    about: About,
+    arrays: Mapping[str, NDArray[Any] | Sequence[str] | Mapping[str, str] | None],
+) -> None:
+    """Write a predictions file (``.npz`` without pickled objects), atomically.
+
+    Args:
+        path: of the file.
+        about: which items were predicted on.
+        arrays: by name; sequences of texts become text arrays, mappings ``key=value`` texts, and None is left out.
+    """
+
+    def as_array(values: NDArray[Any] | Sequence[str] | Mapping[str, str]) -> NDArray[Any]:
+        if isinstance(values, np.ndarray):
+            return values
+        if isinstance(values, Mapping):
+            values = [f"{key}={value}" for key, value in values.items()]
+        return np.asarray(values, dtype=str)
+
+    given = {name: as_array(values) for name, values in arrays.items() if values is not None}
     with atomic_write(path, "wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        np.savez(stream, **given, **about.arrays())  # type: ignore[arg-type]
 
 
-def read_arrays(path: Path, *, lists: Iterable[str] = ("ids", "failed", "data")) -> dict[str, NDArray[Any]]:
-    """Read the arrays of a predictions file.
+def read_predictions(path: Path, schema: Schema | Callable[[Iterable[str]], Schema]) -> PredictionFile:
+    """Read a predictions file of this or another tool.
 
     Args:
         path: the ``.npz`` file.
-        lists: names of arrays that must be (n,) where present.
+        schema: its arrays by name, or what makes them from the names in the file; arrays that it does not name are left
+            out.
 
     Raises:
-        InputError: if the file cannot be read without running code, a list is none, or an id stands twice.
+        InputError: if the file cannot be read without running code, an array is missing or is not what the schema says,
+            an id occurs twice, or there are no items.
     """
+    held = _load(path)
+    declared = {**(schema(held) if callable(schema) else schema), **ABOUT}
+    missing = [name for name, wanted in declared.items() if wanted.required and name not in held]
+    if missing:
+        wanted = declared[missing[0]]
+        raise InputError(
+            expected=f"an array '{missing[0]}' ({wanted.axes})", where=path, found=str(sorted(held))
+        )
+    arrays = {
+        name: _checked(held[name], name, wanted, path) for name, wanted in declared.items() if name in held
+    }
+    lengths = _lengths(arrays, declared, path)
+    for name, array in arrays.items():
+        below = lengths.get(declared[name].below)
+        if below and array.size and not 0 <= array.min() <= array.max() < below:
+            raise InputError(
+                expected=f"numbers in 0..{below - 1} as '{name}'",
+                where=path,
+                found=f"{array.min()}..{array.max()}",
+            )
+    ids = arrays["ids"].tolist() if "ids" in arrays else []
+    twice = next((item for item, count in Counter(ids).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(expected="each id once", where=path, found=f"'{twice}' more than once")
+    return PredictionFile(path, arrays, about_in(arrays, path, lengths.get("items", 0)))
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise InputError(f"expected a predictions file at {path}, found none")
     try:
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
-            arrays = {key: np.asarray(archive[key]) for key in archive.files}
+            return {key: np.asarray(archive[key]) for key in archive.files}
     except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:
         raise InputError(
             f"expected an .npz file without objects at {path}, found: {first_line(error)}"
         ) from None
-    for name in lists:
-        if name in arrays and arrays[name].ndim != 1:
-            shape = arrays[name].shape
-            raise InputError(f"expected a list '{name}' in {path}, found an array of shape {shape}")
-    ids = arrays.get("ids", np.zeros(0, str)).tolist()
-    if len(set(ids)) != len(ids):
-        twice = next(item for item, count in Counter(ids).items() if count > 1)
-        raise InputError(f"expected each id once in {path}, found '{twice}' more than once")
-    return arrays
 
 
-def require_array(
-    arrays: Mapping[str, NDArray[Any]], name: str, path: Path, *, kinds: str, axes: str
-) -> NDArray[Any]:
-    """One array of a predictions file.
+def _checked(array: NDArray[Any], name: str, wanted: Array, path: Path) -> NDArray[Any]:
+    """The array in the type that the rest computes with."""
+    axes = wanted.names
+    fixed = [int(axis) for axis in axes if axis.isdecimal()]
+    if array.ndim != len(axes) or fixed != [
+        size for size, axis in zip(array.shape, axes, strict=True) if axis.isdecimal()
+    ]:
+        raise InputError(
+            expected=f"an array '{name}' ({wanted.axes or 'one value'})",
+            where=path,
+            found=f"shape {array.shape}",
+        )
+    if array.dtype.kind not in _NUMPY_KINDS[wanted.kind] and not (array.size == 0 and wanted.kind == "text"):
+        raise InputError(expected=f"{_CALLED[wanted.kind]} as '{name}'", where=path, found=str(array.dtype))
+    if wanted.kind == "integer":
+        return array.astype(np.int64)
+    if wanted.kind == "boolean":
+        return array.astype(bool)
+    if wanted.single:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+    if wanted.finite and not np.isfinite(array).all():
+        rows = int((~np.isfinite(array)).reshape(len(array), -1).any(axis=1).sum())
+        raise InputError(
+            expected=f"finite numbers as '{name}'",
+            where=path,
+            found=f"{rows} of {len(array)} items with NaN or infinity",
+        )
+    return array
 
-    Args:
-        arrays: what `read_arrays` found.
-        name: the array wanted.
-        path: the file, for the message.
-        kinds: numpy kinds it may have, e.g. ``"fiu"``.
-        axes: its axes in words, e.g. ``"items, classes"``; their number is checked.
 
-    Raises:
-        InputError: if it is missing, of another kind, or has another number of axes.
-    """
-    found = arrays.get(name)
-    if found is None or found.ndim != len(axes.split(",")):
-        shown = sorted(arrays) if found is None else f"shape {found.shape}"
-        raise InputError(f"expected an array '{name}' ({axes}) in {path}, found {shown}")
-    if found.dtype.kind not in kinds:
-        wanted = "numbers" if "f" in kinds else "whole numbers"
-        raise InputError(f"expected {wanted} as '{name}' in {path}, found {found.dtype}")
-    return found
+def _lengths(arrays: Mapping[str, NDArray[Any]], declared: Schema, path: Path) -> dict[str, int]:
+    """The length of each named axis."""
+    lengths: dict[str, int] = {}
+    measured: dict[str, str] = {}
+    for name, array in arrays.items():
+        for axis, size in zip(declared[name].names, array.shape, strict=True):
+            if lengths.setdefault(axis, size) != size:
+                raise InputError(
+                    expected=f"{lengths[axis]} {axis} in '{name}', as in '{measured[axis]}'",
+                    where=path,
+                    found=str(size),
+                )
+            measured.setdefault(axis, name)
+            if size == 0 and declared[name].required:
+                raise InputError(expected=f"{axis} in '{name}'", where=path, found="none")
+    return lengths

@@ -6,8 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.errors import InputError
-from eval_suite.core.predictions import About, about_in, read_arrays, require_array, write_arrays
+from eval_suite.core import predictions as file
+from eval_suite.core.predictions import About, Array
+
+SCHEMA = {
+    "logits": Array("items, outputs", required=True, finite=True, single=True),
+    "ids": Array("items", "text"),
+    "labels": Array("items", "integer"),
+    "classes": Array("classes", "text"),
+}
 
 
 class Predictions(NamedTuple):
@@ -22,15 +29,8 @@ class Predictions(NamedTuple):
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a predictions file (``.npz`` without pickled objects), atomically."""
-    arrays = {
-        "logits": predictions.logits,
-        "ids": np.asarray(predictions.ids, dtype=str),
-        "classes": np.asarray(predictions.classes, dtype=str),
-        **predictions.about.arrays(),
-    }
-    if predictions.labels is not None:
-        arrays["labels"] = predictions.labels
-    write_arrays(path, arrays)
+    arrays = predictions._asdict()
+    file.write_predictions(path, arrays.pop("about"), arrays)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -39,29 +39,7 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         InputError: if the file cannot be read without running code, or its arrays do not fit together.
     """
-    arrays = read_arrays(path, lists=("labels", "ids", "classes", "failed", "data"))
-    given = require_array(arrays, "logits", path, kinds="fiu", axes="items, classes")
-    with np.errstate(over="ignore"):
-        logits = given.astype(np.float32)
-    if not np.isfinite(logits).all():
-        bad = int((~np.isfinite(logits)).any(axis=1).sum())
-        raise InputError(
-            f"expected finite logits in {path}, found {bad} of {len(logits)} items with NaN or infinity"
-        )
-    labels = (
-        require_array(arrays, "labels", path, kinds="iu", axes="items").astype(np.int64)
-        if "labels" in arrays
-        else None
-    )
-    for name in ("ids", "labels"):
-        if name in arrays and len(arrays[name]) != len(logits):
-            raise InputError(
-                f"expected {len(logits)} {name} in {path}, one for each row of logits, found {len(arrays[name])}"
-            )
+    read = file.read_predictions(path, SCHEMA)
     return Predictions(
-        logits=logits,
-        ids=[str(item) for item in arrays.get("ids", [])],
-        labels=labels,
-        classes=[str(item) for item in arrays.get("classes", [])],
-        about=about_in(arrays, path, len(logits)),
+        read["logits"], read.texts("ids"), read.get("labels"), read.texts("classes"), read.about
     )

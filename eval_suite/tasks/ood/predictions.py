@@ -7,19 +7,35 @@ they were taken for; ``noise`` names the sets that are noise; ``settings`` holds
 which those keyed by a score say how it was set or fitted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core import predictions as file
 from eval_suite.core.errors import InputError
-from eval_suite.core.predictions import About, about_in, read_arrays, require_array, write_arrays
+from eval_suite.core.predictions import About, Array, Kind, PredictionFile, about_in
 from eval_suite.tasks.ood.scores import MAX_SOFTMAX
 
 _KNOWN, _OUTLIERS = "known/", "outliers/"
-_ABOUT_A_SET = ("ids", "predicted", "data", "failed")
+_OF_A_SET: Mapping[str, tuple[str, Kind]] = {
+    "ids": ("items", "text"),
+    "predicted": ("items", "integer"),
+    "data": ("facts", "text"),
+    "failed": ("failed items", "text"),
+}
+
+SCHEMA = {
+    "ids": Array("items", "text"),
+    "logits": Array("items, outputs", single=True),
+    "labels": Array("items", "integer"),
+    "classes": Array("classes", "text"),
+    "noise": Array("noise sets", "text"),
+    "settings": Array("settings", "text"),
+}
+"""The arrays of one name; those of scores and sets are added by `schema_of`."""
 
 Scores = Mapping[str, NDArray[np.float64]]
 
@@ -47,29 +63,40 @@ class Predictions(NamedTuple):
     settings: dict[str, str]
 
 
+def schema_of(names: Iterable[str]) -> dict[str, Array]:
+    """`SCHEMA` with the confidences and outlier sets that a file has by its arrays' names."""
+    schema = {}
+    for name in names:
+        if name.startswith(_KNOWN):
+            schema[name] = Array("items", finite=True)
+        elif name.startswith(_OUTLIERS):
+            set_name, _, what = name.removeprefix(_OUTLIERS).partition("/")
+            axis, kind = _OF_A_SET.get(what, ("items", "number"))
+            axis = f"{axis} of '{set_name}'".replace(",", " ") if what else name
+            schema[name] = Array(axis, kind, finite=what not in _OF_A_SET)
+    return {**schema, **SCHEMA}
+
+
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a predictions file (``.npz`` without pickled objects), atomically."""
-    arrays: dict[str, NDArray[Any]] = {
-        "classes": np.asarray(predictions.classes, dtype=str),
-        "noise": np.asarray([name for name, each in predictions.outliers.items() if each.noise], dtype=str),
-        "settings": np.asarray([f"{key}={value}" for key, value in predictions.settings.items()], dtype=str),
-        **predictions.about.arrays(),
+    arrays: dict[str, Any] = {
+        "classes": predictions.classes,
+        "noise": [name for name, each in predictions.outliers.items() if each.noise],
+        "settings": predictions.settings,
+        "ids": predictions.ids or None,
+        "logits": predictions.logits,
+        "labels": predictions.labels,
     }
-    if predictions.ids:
-        arrays["ids"] = np.asarray(predictions.ids, dtype=str)
-    for key, values in (("logits", predictions.logits), ("labels", predictions.labels)):
-        if values is not None:
-            arrays[key] = values
     arrays |= {f"{_KNOWN}{name}": values for name, values in predictions.scores.items()}
     for name, each in predictions.outliers.items():
-        prefix = f"{_OUTLIERS}{name}/"
-        arrays |= {f"{prefix}{score}": values for score, values in each.scores.items()}
-        arrays |= {f"{prefix}{key}": values for key, values in each.about.arrays().items()}
-        if each.ids:
-            arrays[f"{prefix}ids"] = np.asarray(each.ids, dtype=str)
-        if each.predicted is not None:
-            arrays[f"{prefix}predicted"] = each.predicted
-    write_arrays(path, arrays)
+        of_set = {
+            **each.scores,
+            **each.about.arrays(),
+            "ids": each.ids or None,
+            "predicted": each.predicted,
+        }
+        arrays |= {f"{_OUTLIERS}{name}/{key}": values for key, values in of_set.items()}
+    file.write_predictions(path, predictions.about, arrays)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -78,93 +105,67 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         InputError: if it cannot be read without running code, its arrays do not fit together, or a confidence is no number.
     """
-    arrays = read_arrays(path, lists=("ids", "labels", "classes", "noise", "settings", "failed", "data"))
-    scores = {
-        key.removeprefix(_KNOWN): _confidences(arrays, key, path) for key in arrays if key.startswith(_KNOWN)
-    }
-    if not scores:
+    read = file.read_predictions(path, schema_of)
+    scores = {key.removeprefix(_KNOWN): _confidences(read, key) for key in read if key.startswith(_KNOWN)}
+    if not (scores and any(key.startswith(_OUTLIERS) for key in read)):
         raise InputError(
-            f"expected arrays 'known/<score>' and 'outliers/<set>/<score>' in {path}, found {sorted(arrays)}"
+            expected="arrays 'known/<score>' and 'outliers/<set>/<score>'",
+            where=path,
+            found=str(sorted(read)),
         )
-    n = len(next(iter(scores.values())))
-    logits = None
-    if "logits" in arrays:
-        logits = require_array(arrays, "logits", path, kinds="fiu", axes="items, classes").astype(np.float32)
-    labels = None
-    if "labels" in arrays:
-        labels = require_array(arrays, "labels", path, kinds="iu", axes="items").astype(np.int64)
-    own = {f"{_KNOWN}{name}": values for name, values in scores.items()}
-    own |= {key: arrays[key] for key in ("ids", "logits", "labels") if key in arrays}
-    _require_as_long(own, n, path)
-    noise = {str(name) for name in arrays.get("noise", [])}
-    found = _outlier_sets(arrays, list(scores), noise, path)
-    if noise - found.keys():
-        raise InputError(f"expected sets of {path} in its 'noise', found '{min(noise - found.keys())}'")
+    noise = set(read.texts("noise"))
+    outliers = _outlier_sets(read, sorted(scores), noise)
+    if noise - outliers.keys():
+        raise InputError(
+            expected="sets of the file in its 'noise'", where=path, found=f"'{min(noise - outliers.keys())}'"
+        )
     return Predictions(
-        ids=[str(item) for item in arrays.get("ids", [])],
+        ids=read.texts("ids"),
         scores=scores,
-        logits=logits,
-        labels=labels,
-        classes=[str(item) for item in arrays.get("classes", [])],
-        about=about_in(arrays, path, n),
-        outliers=found,
-        settings=dict(str(item).partition("=")[::2] for item in arrays.get("settings", [])),
+        logits=read.get("logits"),
+        labels=read.get("labels"),
+        classes=read.texts("classes"),
+        about=read.about,
+        outliers=outliers,
+        settings=read.settings(),
     )
 
 
-def _outlier_sets(
-    arrays: Mapping[str, NDArray[Any]], scores: list[str], noise: set[str], path: Path
-) -> dict[str, Outliers]:
+def _outlier_sets(read: PredictionFile, scores: list[str], noise: set[str]) -> dict[str, Outliers]:
     by_set: dict[str, dict[str, NDArray[Any]]] = {}
-    for key, values in arrays.items():
+    for key in read:
         if key.startswith(_OUTLIERS):
             name, slash, what = key.removeprefix(_OUTLIERS).partition("/")
             if not (name and slash and what):
-                raise InputError(f"expected arrays 'outliers/<set>/<score>' in {path}, found '{key}'")
-            by_set.setdefault(name, {})[what] = values
-    if not by_set:
-        raise InputError(f"expected arrays 'outliers/<set>/<score>' in {path}, found {sorted(arrays)}")
-    found = {}
-    for name, own in by_set.items():
-        prefix = f"{_OUTLIERS}{name}/"
-        if set(own) - set(_ABOUT_A_SET) != set(scores):
-            held = sorted(set(own) - set(_ABOUT_A_SET))
-            raise InputError(f"expected the scores {sorted(scores)} of set '{name}' in {path}, found {held}")
-        confidences = {score: _confidences(arrays, f"{prefix}{score}", path) for score in scores}
-        m = len(confidences[scores[0]])
-        predicted = None
-        if "predicted" in own:
-            predicted = require_array(arrays, f"{prefix}predicted", path, kinds="iu", axes="items")
-        given = {f"{prefix}{key}": own[key] for key in (*scores, "ids", "predicted") if key in own}
-        _require_as_long(given, m, path)
-        about = about_in(own, path, m)
-        found[name] = Outliers(
-            ids=[str(item) for item in own.get("ids", [])],
+                raise InputError(
+                    expected="arrays 'outliers/<set>/<score>'", where=read.path, found=f"'{key}'"
+                )
+            by_set.setdefault(name, {})[what] = read[key]
+    sets = {}
+    for name, arrays in by_set.items():
+        held = sorted(arrays.keys() - _OF_A_SET.keys())
+        if held != scores:
+            raise InputError(
+                expected=f"the scores {scores} of set '{name}'", where=read.path, found=str(held)
+            )
+        confidences = {score: _confidences(read, f"{_OUTLIERS}{name}/{score}") for score in scores}
+        about = about_in(arrays, read.path, len(confidences[scores[0]]))
+        sets[name] = Outliers(
+            ids=read.texts(f"{_OUTLIERS}{name}/ids"),
             scores=confidences,
-            predicted=predicted,
+            predicted=arrays.get("predicted"),
             noise=name in noise,
-            about=about if "data" in own else about._replace(name=name),
+            about=about if "data" in arrays else about._replace(name=name),
         )
-    return found
+    return sets
 
 
-def _confidences(arrays: Mapping[str, NDArray[Any]], key: str, path: Path) -> NDArray[np.float64]:
-    values = require_array(arrays, key, path, kinds="fiu", axes="items").astype(np.float64)
-    bad = int((~np.isfinite(values)).sum())
-    if bad:
-        raise InputError(
-            f"expected finite confidences in {path}, found {bad} of {len(values)} with NaN or infinity in '{key}'"
-        )
+def _confidences(read: PredictionFile, key: str) -> NDArray[np.float64]:
+    values = read[key].astype(np.float64)
     if key.endswith(f"/{MAX_SOFTMAX}") and len(values) and not 0 <= values.min() <= values.max() <= 1:
         raise InputError(
-            f"expected probabilities as '{key}' in {path}, found {values.min():g} to {values.max():g}"
+            expected=f"probabilities as '{key}'",
+            where=read.path,
+            found=f"{values.min():g} to {values.max():g}",
         )
     return values
-
-
-def _require_as_long(arrays: Mapping[str, NDArray[Any]], items: int, path: Path) -> None:
-    for key, values in arrays.items():
-        if len(values) != items:
-            raise InputError(
-                f"expected {items} items in '{key}' of {path}, as in the others, found {len(values)}"
-            )

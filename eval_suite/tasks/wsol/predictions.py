@@ -1,17 +1,29 @@
 """The predictions file of localisation: a class activation map and logits per item."""
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core import predictions as file
 from eval_suite.core.errors import InputError
-from eval_suite.core.predictions import About, about_in, read_arrays, require_array, write_arrays
+from eval_suite.core.predictions import About, Array, PredictionFile
 from eval_suite.tasks.wsol.geometry import EVALUATION_PAPER, Transform
 
 MapClass = Literal["ground-truth", "predicted"]
 _LARGEST_SIDE = 8192
+
+SCHEMA = {
+    "maps": Array("items, height, width", required=True),
+    "ids": Array("items", "text", required=True),
+    "logits": Array("items, outputs", finite=True, single=True),
+    "labels": Array("items", "integer"),
+    "classes": Array("classes", "text"),
+    "input_size": Array("2", "integer"),
+    "crop_fraction": Array(),
+    "map_class": Array("", "text"),
+}
 
 
 class Predictions(NamedTuple):
@@ -36,18 +48,18 @@ class Predictions(NamedTuple):
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a predictions file (``.npz`` without pickled objects), atomically."""
-    write_arrays(
+    file.write_predictions(
         path,
+        predictions.about,
         {
             "maps": predictions.maps,
             "logits": predictions.logits,
-            "ids": np.asarray(predictions.ids, dtype=str),
+            "ids": predictions.ids,
             "labels": predictions.labels,
-            "classes": np.asarray(predictions.classes, dtype=str),
+            "classes": predictions.classes,
             "input_size": np.asarray(predictions.transform.size, np.int64),
             "crop_fraction": np.asarray(predictions.transform.crop_fraction, np.float64),
             "map_class": np.asarray(predictions.map_class),
-            **predictions.about.arrays(),
         },
     )
 
@@ -61,63 +73,42 @@ def read_predictions(path: Path) -> Predictions:
     Raises:
         InputError: if the file cannot be read without running code, or its arrays do not fit together.
     """
-    lists = ("ids", "labels", "classes", "failed", "data", "input_size")
-    arrays = read_arrays(path, lists=lists)
-    maps = require_array(arrays, "maps", path, kinds="fiu", axes="items, height, width")
-    items = len(maps)
-    if not items or 0 in maps.shape:
-        raise InputError(f"expected maps in {path}, found an array of shape {maps.shape}")
-    require_array(arrays, "ids", path, kinds="U", axes="items")
-    logits = np.zeros((items, 0), np.float32)
-    if "logits" in arrays:
-        given = require_array(arrays, "logits", path, kinds="fiu", axes="items, classes")
-        with np.errstate(over="ignore"):
-            logits = given.astype(np.float32)
-        if not np.isfinite(logits).all():
-            bad = int((~np.isfinite(logits)).any(axis=1).sum())
-            raise InputError(
-                f"expected finite logits in {path}, found {bad} of {len(logits)} items with NaN or infinity"
-            )
-    labels = np.zeros(0, np.int64)
-    if "labels" in arrays:
-        labels = require_array(arrays, "labels", path, kinds="iu", axes="items").astype(np.int64)
-    for name in ("ids", "logits", "labels"):
-        if name in arrays and len(arrays[name]) != items:
-            raise InputError(
-                f"expected {items} {name} in {path}, one for each map, found {len(arrays[name])}"
-            )
+    read = file.read_predictions(path, SCHEMA)
+    maps, logits, labels = read["maps"], read.get("logits"), read.get("labels")
     return Predictions(
         maps=maps if maps.dtype == np.float64 else maps.astype(np.float32),
-        logits=logits,
-        ids=[str(item) for item in arrays["ids"]],
-        labels=labels,
-        classes=[str(item) for item in arrays.get("classes", [])],
-        transform=_transform(arrays, path),
-        map_class=_map_class(arrays, path),
-        about=about_in(arrays, path, items),
+        logits=np.zeros((len(maps), 0), np.float32) if logits is None else logits,
+        ids=read.texts("ids"),
+        labels=np.zeros(0, np.int64) if labels is None else labels,
+        classes=read.texts("classes"),
+        transform=_transform(read),
+        map_class=_map_class(read),
+        about=read.about,
     )
 
 
-def _transform(arrays: dict[str, NDArray[Any]], path: Path) -> Transform:
-    size = arrays.get("input_size", np.asarray(EVALUATION_PAPER.size))
-    fraction = arrays.get("crop_fraction", np.asarray(EVALUATION_PAPER.crop_fraction))
-    if (
-        size.dtype.kind not in "iu"
-        or size.shape != (2,)
-        or not (1 <= size.min() <= size.max() <= _LARGEST_SIDE)
-    ):
-        raise InputError(f"expected 'input_size' as height and width in {path}, found {size.tolist()}")
-    if fraction.dtype.kind not in "fiu" or fraction.shape != () or not 0.05 <= float(fraction) <= 1:
+def _transform(read: PredictionFile) -> Transform:
+    size = read["input_size"].tolist() if "input_size" in read else EVALUATION_PAPER.size
+    fraction = float(read["crop_fraction"]) if "crop_fraction" in read else EVALUATION_PAPER.crop_fraction
+    if not 1 <= min(size) <= max(size) <= _LARGEST_SIDE:
         raise InputError(
-            f"expected 'crop_fraction' as one number in [0.05, 1] in {path}, found {fraction.tolist()}"
+            expected=f"height and width from 1 to {_LARGEST_SIDE} as 'input_size'",
+            where=read.path,
+            found=str(size),
         )
-    return Transform((int(size[0]), int(size[1])), float(fraction))
+    if not 0.05 <= fraction <= 1:
+        raise InputError(
+            expected="a number in [0.05, 1] as 'crop_fraction'", where=read.path, found=f"{fraction:g}"
+        )
+    return Transform((size[0], size[1]), fraction)
 
 
-def _map_class(arrays: dict[str, NDArray[Any]], path: Path) -> MapClass:
-    found = str(arrays.get("map_class", "ground-truth"))
-    if found == "ground-truth":
+def _map_class(read: PredictionFile) -> MapClass:
+    given = str(read["map_class"]) if "map_class" in read else "ground-truth"
+    if given == "ground-truth":
         return "ground-truth"
-    if found == "predicted":
+    if given == "predicted":
         return "predicted"
-    raise InputError(f"expected 'map_class' ground-truth or predicted in {path}, found '{found[:40]}'")
+    raise InputError(
+        expected="ground-truth or predicted as 'map_class'", where=read.path, found=f"'{given[:40]}'"
+    )

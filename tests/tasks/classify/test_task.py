@@ -416,7 +416,10 @@ def test_a_truth_with_other_classes_is_refused(changes: dict[str, Any], message:
             {"labels": np.array([0, 1, 1]), "classes": ["a", "b"]},
             "has logits of 3 classes, but its 'classes' has 2",
         ),
-        ({"labels": np.zeros(0, int), "ids": [], "logits": np.zeros((0, 3), np.float32)}, "holds no items"),
+        (
+            {"labels": np.zeros(0, int), "ids": [], "logits": np.zeros((0, 3), np.float32)},
+            "expected items in .*, found none",
+        ),
     ],
 )
 def test_labels_that_do_not_fit_the_logits_are_refused(
