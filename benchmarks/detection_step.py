@@ -48,7 +48,7 @@ def main() -> None:
         chosen = DetectOptions(
             data=spec,
             iterations=STEPS,
-            save_minutes=1e6,
+            save_interval=1e6,
             ssd=SsdOptions(input_size=(arguments.size,) * 2, batch_size=arguments.batch_size, warmup=0),
             faster_rcnn=FasterRcnnOptions(
                 short_side=arguments.size,

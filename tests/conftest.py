@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from eval_suite.cli.main import main
+from eval_suite.core.logs import log_to_stderr
 from eval_suite.demo.world import make_demo
 from eval_suite.training.recipe import Recipe
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _as_the_command_line_runs() -> None:
     torch.set_num_threads(1)
+    log_to_stderr()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from importlib import import_module
 
 from eval_suite import __version__
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.logs import log_to_stderr
 from eval_suite.core.packages import torch_mismatch
 from eval_suite.core.parts import is_file_spec, part, parts
 
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"eval-suite {__version__}")
         return 0
+    log_to_stderr()
     try:
         return _verb(arguments[0])(arguments[1:])
     except EvalSuiteError as error:

@@ -1,8 +1,8 @@
 """Typed options to flags, by tyro, the same way for every verb."""
 
 import io
+import logging
 import re
-import sys
 from contextlib import redirect_stderr
 from typing import Any, TypeVar
 
@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from eval_suite.cli.types import REGISTRY, Place, flags
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.validation import problems
+
+log = logging.getLogger(__name__)
 
 Options = TypeVar("Options", bound=BaseModel)
 _RULE = "-\u2500"
@@ -57,7 +59,7 @@ def _with_new_names(kind: type[BaseModel], arguments: list[str]) -> list[str]:
     }
     words = [word.partition("=") for word in arguments]
     for old in sorted({flag for flag, _, _ in words} & renamed.keys()):
-        print(f"note: {old} is called {renamed[old]} now", file=sys.stderr)
+        log.info("note: %s is called %s now", old, renamed[old])
     return [renamed.get(flag, flag) + equals + value for flag, equals, value in words]
 
 

@@ -1,5 +1,6 @@
 """What a run stands on: device, threads, seeds, progress, and the facts a record keeps of them."""
 
+import logging
 import os
 import platform
 import shlex
@@ -24,6 +25,8 @@ from eval_suite.core.records import GitState, RunInfo
 
 if TYPE_CHECKING:
     import torch
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 _RECORDED_PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "accelerate", "numpy", "scipy", "pillow")
@@ -151,7 +154,7 @@ def progress(items: Iterable[Item], total: int, label: str, *, first: int = 0) -
         if now - last >= _LINE_EVERY_SECONDS:
             last = now
             left = timedelta(seconds=round((now - begin) / (count - first) * (total - count)))
-            print(f"{label}: {count} of {total}, about {left} left", file=sys.stderr, flush=True)
+            log.info("%s: %d of %d, about %s left", label, count, total, left)
 
 
 def end_with_parent() -> None:

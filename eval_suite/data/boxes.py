@@ -1,6 +1,6 @@
 """Where the objects are: the boxes, and masks where there are any, of one split of an image set."""
 
-import sys
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.parts import parts
 from eval_suite.data.images import ImageIndex, did_you_mean, parse_spec, read_split, readable
 from eval_suite.data.layouts.base import Located, MaskFiles
+
+log = logging.getLogger(__name__)
 
 
 def with_boxes() -> tuple[str, ...]:
@@ -56,7 +58,7 @@ def open_localisation(
     spec: str,
     split: str | None = None,
     *,
-    warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    warn: Callable[[str], None] = log.warning,
 ) -> LocalisationIndex:
     """Index one split of an image set with the boxes of its objects.
 
@@ -105,7 +107,7 @@ def _sound_boxes(
     ):
         if wrong.any():
             first = index.ids[owner[wrong.argmax()]]
-            warn(f"warning: {int(wrong.sum()):,} boxes of {located.source} {what}, first that of '{first}'")
+            warn(f"{int(wrong.sum()):,} boxes of {located.source} {what}, first that of '{first}'")
     kept = ~flat & ~outside
     without = np.flatnonzero(np.bincount(owner[kept], minlength=len(index)) == 0)
     if len(without):

@@ -195,7 +195,7 @@ def _broken(ids: list[str], looks: list[_Look]) -> list[str]:
 def _look_at_boxes(spec: str, split: str) -> CheckReport:
     lines: list[str] = []
     try:
-        found = open_localisation(spec, split, warn=lines.append)
+        found = open_localisation(spec, split, warn=lambda line: lines.append(f"warning: {line}"))
     except InputError as error:
         return CheckReport([*(f"  {line}" for line in lines), f"  error: {error}"], ok=False)
     if found.masks is not None:

@@ -1,6 +1,6 @@
 """An image set as a source of uint8 pixels: from memory where it fits, else through worker processes."""
 
-import sys
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +20,8 @@ from eval_suite.data.decoding import (
     why_unreadable,
 )
 from eval_suite.data.images import ImageIndex
+
+log = logging.getLogger(__name__)
 
 
 class Geometry(Protocol):
@@ -169,9 +171,8 @@ class ImageSource:
     def _announce(self) -> None:
         if self.failed and not self._announced:
             self._announced = True
-            print(
-                f"warning: {len(self.failed):,} of {len(self.index):,} images cannot be read, first: {self._first}",
-                file=sys.stderr,
+            log.warning(
+                f"{len(self.failed):,} of {len(self.index):,} images cannot be read, first: {self._first}"
             )
 
 

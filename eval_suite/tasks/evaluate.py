@@ -1,7 +1,7 @@
 """Every task by name, and the one routine that takes any of them from a backbone to its record."""
 
-import sys
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +35,8 @@ from eval_suite.tasks.replacing import require_replaceable
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
+
+log = logging.getLogger(__name__)
 
 
 _Options = TypeVar("_Options", bound=BaseModel)
@@ -127,7 +129,6 @@ def evaluate_cell(
     runtime: RuntimeOptions,
     *,
     expected: bool,
-    warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
 ) -> Record:
     """Load a backbone, run a task's fit, predict and score, and write the record.
 
@@ -139,7 +140,6 @@ def evaluate_cell(
         backbone_options: flags that go with a source.
         runtime: device, precision, batches.
         expected: the cell belongs to a suite, so also wrong input leaves a ``failed`` record to show in the report.
-        warn: receives lines such as a partial evaluation's announcement.
 
     Raises:
         EvalSuiteError: if the task fails; its ``failed`` record is on disk by then.
@@ -166,11 +166,11 @@ def evaluate_cell(
                 # Last of the checks: a wrong path or name is what the user should hear of first.
                 require_replaceable(path, card, options)
                 for line in _how_loaded(card, backbone_options):
-                    warn(line)
+                    log.info(line)
             with clock.stage("fit"):
                 fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
             if fit.data is not None and fit.data.n_failed:
-                warn(_fitted_without(fit.data))
+                log.warning(_fitted_without(fit.data))
             with clock.stage("predict"):
                 predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
@@ -198,7 +198,7 @@ def evaluate_cell(
             raise
     if result.status == "partial":
         counts = score.data
-        warn(
+        log.warning(
             f"partial: scored {counts.n_scored} of {counts.n_available} items ({counts.n_failed} could not be read)"
         )
     return result.with_outcomes(Outcomes(ids, score.outcomes))
@@ -330,7 +330,7 @@ def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
 
 def _fitted_without(data: DataInfo) -> str:
     return (
-        f"warning: fitted to {data.n_scored:,} of {data.n_requested:,} items of {data.name}, {data.split}: "
+        f"fitted to {data.n_scored:,} of {data.n_requested:,} items of {data.name}, {data.split}: "
         f"{data.n_failed:,} could not be read, first: {data.failed[0]}"
     )
 

@@ -1,10 +1,6 @@
 """The epochs of a training run, as they are logged."""
 
-import json
-from pathlib import Path
 from typing import NamedTuple
-
-from eval_suite.core.store import atomic_write
 
 
 class Row(NamedTuple):
@@ -21,9 +17,3 @@ class Row(NamedTuple):
 def best_row(rows: list[Row]) -> Row:
     """The epoch of lowest top-1 error; of equal ones the last, as the CutMix authors count (``<=``)."""
     return min(reversed(rows), key=lambda row: row.top1_error)
-
-
-def write_log(path: Path, rows: list[Row]) -> None:
-    """Write the epochs so far as JSON lines, atomically."""
-    with atomic_write(path) as stream:
-        stream.writelines(json.dumps(row._asdict(), allow_nan=False) + "\n" for row in rows)

@@ -1,25 +1,23 @@
 """The training loop: deterministic in (recipe, seed), resumable at any moment."""
 
-import math
+import logging
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from eval_suite.backbones.checkpoint import load_state, save_checkpoint, save_state, state_sha256
+from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.inference import predict_logits
-from eval_suite.core.errors import DivergenceError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.statistics import topk_correct
-from eval_suite.core.store import exclusive, read_finished
+from eval_suite.core.store import read_finished
 from eval_suite.data.images import open_images
 from eval_suite.training.distributed import pad_batch, share_buffers
-from eval_suite.training.history import Row, best_row, write_log
+from eval_suite.training.fit_run import FitRun
+from eval_suite.training.history import Row, best_row
 from eval_suite.training.objective import TrainInit
 from eval_suite.training.preparation import (
     digest_of,
@@ -29,6 +27,8 @@ from eval_suite.training.preparation import (
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
 from eval_suite.training.step import TrainStep, accelerator_on
+
+log = logging.getLogger(__name__)
 
 _CHECK_EVERY_STEPS = 50
 
@@ -49,7 +49,6 @@ def train(
     folder: Path,
     runtime: RuntimeOptions,
     strict: bool = False,
-    report: Callable[[str], None] = print,
     start: TrainInit | None = None,
 ) -> Trained:
     """Train a backbone, or continue where a stopped run left off.
@@ -65,7 +64,6 @@ def train(
         folder: where the checkpoint goes.
         runtime: device, workers and threads; the recipe decides precision and batch size of training.
         strict: stop at the first unreadable image.
-        report: receives a line per epoch.
         start: what to train instead of the recipe's architecture at random initialisation.
 
     Raises:
@@ -74,14 +72,19 @@ def train(
         InputError: if data, architecture or recipe do not fit together.
     """
     device = runtime.resolve_device()
-    first = first_process()
-    with exclusive(folder, "training") if first else nullcontext():
-        digest = digest_of(recipe, start)
+    digest = digest_of(recipe, start)
+    fit = FitRun(
+        folder,
+        {"digest": digest, "seed": seed},
+        purpose="training",
+        description="card.json",
+        save_interval=recipe.save_interval,
+    )
+    with fit.held():
         done = read_finished(folder, digest, seed)
         if done is not None:
             return Trained(done, folder, already_done=True)
-        say = report if first else _silent
-        return _Run(recipe, name, seed, folder, runtime, device, strict, say, start, digest).run()
+        return _Run(recipe, name, seed, fit, runtime, device, strict, start, digest).run()
 
 
 class _Run:
@@ -92,20 +95,20 @@ class _Run:
         recipe: Recipe,
         name: str,
         seed: int,
-        folder: Path,
+        fit: FitRun,
         runtime: RuntimeOptions,
         device: torch.device,
         strict: bool,
-        report: Callable[[str], None],
         start: TrainInit | None,
         digest: str,
     ) -> None:
-        self.recipe, self.seed, self.folder, self.report = recipe, seed, folder, report
-        self.digest = digest
+        self.recipe, self.seed, self.fit, self.digest = recipe, seed, fit, digest
         self.accelerator = accelerator_on(device, recipe.precision)
         self.device = self.accelerator.device
         images = open_images(recipe.data, "train", purpose="train")
-        start = start or initial_state(recipe, name=name, seed=seed, folder=folder, classes=images.classes)
+        start = start or initial_state(
+            recipe, name=name, seed=seed, folder=fit.folder, classes=images.classes
+        )
         self.objective, self.backbone = start.objective, start.objective.backbone
         self.share = Shard(self.accelerator.process_index, self.accelerator.num_processes)
         self.data = training_data(
@@ -130,17 +133,15 @@ class _Run:
             self._train_epoch()
             self._end_epoch()
         card = self._card()
-        if self.accelerator.is_main_process:
-            save_checkpoint(self.folder, self._kept_weights(), card)
-            (self.folder / "state.pt").unlink(missing_ok=True)
+        self.fit.finish(self._kept_weights(), card.model_dump(mode="json"), self.rows)
         if self.stepper.network is not None:
             self.stepper.network.release()
         self.accelerator.wait_for_everyone()
-        return Trained(card, self.folder, already_done=False)
+        return Trained(card, self.fit.folder, already_done=False)
 
     def _train_epoch(self) -> None:
         self.stepper.begin(self.epoch)
-        begin = saved = time.monotonic()
+        begin = time.monotonic()
         total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
         for batch in self.data.train.epoch(self.epoch, self.step):
             if self.share.world > 1:
@@ -149,14 +150,14 @@ class _Run:
             total += loss.double() * len(batch.labels)
             self.seen += len(batch.labels)
             self.step += 1
-            now = time.monotonic()
-            if now - saved > 60 * self.recipe.save_minutes:
+            if self.fit.due():
                 self._require_good(total)
+                now = time.monotonic()
                 self.loss_sum, self.seconds = float(total), self.seconds + now - begin
                 self._save()
-                begin = saved = now
+                begin = now
             elif self.step % _CHECK_EVERY_STEPS == 0:
-                self._require_finite(total)
+                self._require_good(total, weights=False)
         self._require_good(total)
         self.loss_sum, self.seconds = float(total), self.seconds + time.monotonic() - begin
 
@@ -180,38 +181,25 @@ class _Run:
             seconds=round(self.seconds + time.monotonic() - begin, 3),
         )
         self.rows.append(row)
-        if self.recipe.keep == "best" and row is best_row(self.rows):
+        if self.recipe.checkpoint == "best" and row is best_row(self.rows):
             self.best_model = {k: v.detach().cpu().clone() for k, v in self.backbone.state_dict().items()}
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
         self._save()
-        self.report(
+        self._say(
             f"epoch {row.epoch}/{self.recipe.epochs}  loss {row.train_loss:.3f}  "
             f"top-1 error {row.top1_error:.1%}  lr {row.lr:g}  {row.seconds:.1f} s"
         )
 
-    def _require_finite(self, total: Tensor) -> None:
-        if not math.isfinite(float(total)):
-            raise self._diverged("the loss")
-
-    def _require_good(self, total: Tensor) -> None:
-        """Before a state is saved: a finite loss can still be followed by a step to infinity."""
-        self._require_finite(total)
-        if not all(bool(value.isfinite().all()) for value in self.objective.state_dict().values()):
-            raise self._diverged("a weight")
-
-    def _diverged(self, what: str) -> DivergenceError:
-        return DivergenceError(
-            f"{what} stopped being finite in epoch {self.epoch + 1} by step {self.step} "
-            f"(lr {self.recipe.learning_rate(self.epoch):g}); the last good state, after {len(self.rows)} epochs, is "
-            f"kept in {self.folder}; lower the learning rate or check the data"
+    def _require_good(self, total: Tensor, *, weights: bool = True) -> None:
+        self.fit.require_good(
+            float(total),
+            self.objective.state_dict() if weights else None,
+            where=f"in epoch {self.epoch + 1} by step {self.step} (lr {self.recipe.learning_rate(self.epoch):g})",
+            remedy="lower the learning rate or check the data",
         )
 
     def _save(self) -> None:
-        if not self.accelerator.is_main_process:
-            return
         state = {
-            "digest": self.digest,
-            "seed": self.seed,
             "model": self.objective.state_dict(),
             "optimizer": self.stepper.optimizer.state_dict(),
             "epoch": self.epoch,
@@ -222,17 +210,11 @@ class _Run:
             "rows": [tuple(row) for row in self.rows],
             "best_model": self.best_model,
         }
-        save_state(self.folder / "state.pt", state)
-        write_log(self.folder / "log.jsonl", self.rows)
+        self.fit.save(state, self.rows)
 
     def _resume(self) -> bool:
-        state = load_state(self.folder / "state.pt")
+        state = self.fit.state()
         if state is None:
-            return False
-        if (state["digest"], state["seed"]) != (self.digest, self.seed):
-            self.report(
-                f"the unfinished run in {self.folder} followed another recipe: starting from the beginning"
-            )
             return False
         self.objective.load_state_dict(state["model"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
@@ -240,7 +222,7 @@ class _Run:
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
         self.rows = [Row(*row) for row in state["rows"]]
         self.best_model = state["best_model"]
-        self.report(f"continuing after {self.epoch} epochs and {self.step} steps")
+        self._say(f"continuing after {self.epoch} epochs and {self.step} steps")
         return True
 
     def _kept_weights(self) -> dict[str, Tensor]:
@@ -255,7 +237,7 @@ class _Run:
             "seed": self.seed,
             "digest": self.digest,
             "epochs": self.recipe.epochs,
-            "kept": self.recipe.keep,
+            "kept": self.recipe.checkpoint,
             "last": last._asdict(),
             "best": best._asdict(),
             "history": [row._asdict() for row in self.rows],
@@ -267,6 +249,7 @@ class _Run:
             update={"weights_sha256": state_sha256(self._kept_weights()), "training": training}
         )
 
-
-def _silent(_line: str) -> None:
-    pass
+    @staticmethod
+    def _say(line: str) -> None:
+        if first_process():
+            log.info(line)

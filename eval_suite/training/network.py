@@ -1,16 +1,16 @@
 """The network in training as regularizers see it: its layers, its residual blocks, and hooks that change their outputs."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.structure.hooks import evaluating, watching
+from eval_suite.backbones.structure.stages import residual_stages
 from eval_suite.core.errors import InputError
 
 INPUT = "input"
-_STAGE = re.compile(r"layer\d+")
 Change = Callable[[Tensor, Any], Tensor]
 """A layer's output (N, ...) and the step's context, which passes through here unread, to the output in its place."""
 
@@ -100,12 +100,12 @@ class Network:
         Raises:
             InputError: if the network has none.
         """
-        found = [name for name, _ in self.net.named_children() if _STAGE.fullmatch(name)]
-        if not found:
+        stages = residual_stages(self.net)
+        if not stages:
             raise InputError(
                 f"{regularizer} needs a residual network; {self.arch} has no stages layer1, layer2, ..."
             )
-        return found
+        return stages
 
     def blocks(self, regularizer: str) -> list[Block]:
         """All residual blocks in order.
@@ -170,25 +170,14 @@ def _is_norm(module: nn.Module) -> bool:
     return isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)
 
 
-@torch.no_grad()
 def _map_sizes(net: nn.Module, input_size: tuple[int, int]) -> dict[str, torch.Size]:
     """(C, h, w) of every layer that gives one map (N, C, h, w), by name, in the order in which they finish."""
     sizes: dict[str, torch.Size] = {}
 
-    def watch(name: str) -> Callable[[nn.Module, object, object], None]:
-        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4:
-                sizes[name] = output.shape[1:]
+    def see(name: str, _layer: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            sizes[name] = output.shape[1:]
 
-        return hook
-
-    handles = [module.register_forward_hook(watch(name)) for name, module in net.named_modules() if name]
-    training = net.training
-    parameter = next(net.parameters())
-    try:
-        net.eval()(torch.zeros(1, 3, *input_size, device=parameter.device))
-    finally:
-        net.train(training)
-        for handle in handles:
-            handle.remove()
+    with evaluating(net), watching(net, see):
+        net(torch.zeros(1, 3, *input_size, device=next(net.parameters()).device))
     return sizes

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -81,6 +81,9 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
+    renamed: ClassVar[Mapping[str, str]] = {"keep": "checkpoint", "save_minutes": "save_interval"}
+    """Fields that had another name in the version before, which is still read: the old name and the new one."""
+
     preset: Literal["cifar", "imagenet", "imagenet-jitter"] | None = None
     """Settings of the CutMix authors to start from; any field given with it wins."""
     arch: str
@@ -131,16 +134,17 @@ class Recipe(BaseModel):
     """Arithmetic of training; bf16 uses autocast."""
     channels_last: bool = True
     """Memory layout of the network."""
-    keep: Literal["last", "best"] = "last"
+    checkpoint: Literal["last", "best"] = "last"
     """Which epoch's weights the checkpoint holds; metrics of both are recorded."""
-    save_minutes: float = Field(default=10.0, gt=0)
-    """Longest time between two saved states within an epoch; every epoch's end is saved too."""
+    save_interval: float = Field(default=10.0, gt=0)
+    """Minutes between two saved states within an epoch; every epoch's end is saved too."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill_from_preset(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
+        given = {cls.renamed.get(name, name): value for name, value in given.items()}
         preset = given.get("preset")
         return {**PRESETS.get(preset, {}), **given} if isinstance(preset, str) else given
 
@@ -197,7 +201,9 @@ class Recipe(BaseModel):
 
     def digest(self) -> str:
         """SHA-256 over all that decides the weights."""
-        decisive = self.model_dump(mode="json", exclude={"save_minutes", "preset"})
+        decisive = self.model_dump(mode="json", exclude={"save_interval", "preset"})
+        # Under the name that digests on disk were made with.
+        decisive["keep"] = decisive.pop("checkpoint")
         decisive = _without(decisive, _NEUTRAL)
         decisive["regularizers"] = [
             {name: _without(options, _NEUTRAL_IN.get(name, {})) for name, options in entry.items()}

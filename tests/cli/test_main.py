@@ -58,7 +58,7 @@ def trained(demo_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     folder = tmp_path_factory.mktemp("checkpoints") / "net-s3"
     runtime = RuntimeOptions(device="cpu", workers=0, threads=1)
-    train(recipe, name="net", seed=3, folder=folder, runtime=runtime, report=lambda _line: None)
+    train(recipe, name="net", seed=3, folder=folder, runtime=runtime)
     return folder
 
 

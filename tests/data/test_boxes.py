@@ -74,7 +74,7 @@ def test_a_box_that_reaches_outside_its_image_is_kept_and_said(tmp_path: Path) -
     truth = open_localisation(f"cub:{tmp_path}", warn=said.append)
     assert truth.boxes[0].tolist() == [[-3, 2, 57, 12]]
     assert said == [
-        f"warning: 2 boxes of {tmp_path / 'bounding_boxes.txt'} reach outside their image and are kept as they are, "
+        f"2 boxes of {tmp_path / 'bounding_boxes.txt'} reach outside their image and are kept as they are, "
         "first that of '001.Crow/b.jpg'"
     ]
 
@@ -94,8 +94,8 @@ def test_boxes_without_area_or_outside_their_image_are_left_out_and_said(tmp_pat
         [[1, 2, 30, 20], [3, 3, 3, 8]],
     ]
     assert said == [
-        f"warning: 1 boxes of {table} have no area and are left out, first that of '002.Wren/b.jpg'",
-        f"warning: 1 boxes of {table} lie outside their image and are left out, first that of '002.Wren/c.jpg'",
+        f"1 boxes of {table} have no area and are left out, first that of '002.Wren/b.jpg'",
+        f"1 boxes of {table} lie outside their image and are left out, first that of '002.Wren/c.jpg'",
     ]
     write(table, *sound[:2], f"{names[2]},9,9,5,12")
     with pytest.raises(InputError, match=r"found none for 1, first '002\.Wren/c\.jpg'"):
@@ -109,7 +109,7 @@ def test_a_box_without_area_in_the_other_layouts_of_corners(tmp_path: Path) -> N
     table.write_text(table.read_text().replace("n01 5 5 6 6", "n01 5 5 4 6"))
     said = lines_of(f"ilsvrc:{root}", "val")
     assert said == [
-        f"warning: 1 boxes of {table} have no area and are left out, first that of 'val/ILSVRC2012_val_00000003.JPEG'"
+        f"1 boxes of {table} have no area and are left out, first that of 'val/ILSVRC2012_val_00000003.JPEG'"
     ]
     # One box an image: without it the image has none.
     base = tinyimagenet(tmp_path / "tiny")

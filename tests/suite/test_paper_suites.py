@@ -163,7 +163,7 @@ def test_every_row_trains(name: str, recipe: Recipe, images: Path, tmp_path: Pat
             "regularizers": regularizers,
         }
     )
-    card = train(small, name="net", seed=0, folder=tmp_path, runtime=CPU, report=lambda _line: None).card
+    card = train(small, name="net", seed=0, folder=tmp_path, runtime=CPU).card
     assert card.training is not None
     assert 0 < card.training["last"]["train_loss"] < 20
     assert card.classes == ["class0", "class1"]

@@ -1,6 +1,5 @@
 """An evaluation as a suite's job makes it, and where its record lies."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +10,7 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell
 from eval_suite.tasks.base import Task, TaskOptions
 from eval_suite.tasks.evaluate import evaluate_cell
+from tests.logs import logged
 
 
 class Evaluated(NamedTuple):
@@ -27,9 +27,8 @@ def evaluate(
     backbone_options: BackboneOptions,
     runtime: RuntimeOptions,
     expected: bool,
-    warn: Callable[[str], None] = lambda line: print(line, file=sys.stderr),
+    warn: Callable[[str], None] = lambda _line: None,
 ) -> Evaluated:
-    record = evaluate_cell(
-        task, options, cell, source, backbone_options, runtime, expected=expected, warn=warn
-    )
+    with logged(warn):
+        record = evaluate_cell(task, options, cell, source, backbone_options, runtime, expected=expected)
     return Evaluated(record, cell.record(task.name))

@@ -101,7 +101,7 @@ def test_options_are_still_read_by_the_names_of_the_version_before(task: str) ->
         assert new in options.model_fields
         assert old not in options.model_fields
         assert options.model_validate({"data": "d", old: getattr(defaults, new)}) == defaults
-    assert (task in ("caption", "wsol")) == bool(options.renamed)
+    assert (task in ("caption", "detect", "wsol")) == bool(options.renamed)
 
 
 def test_a_task_that_finds_no_metric_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
 
 
 def losses(recipe: Recipe, folder: Path) -> list[float]:
-    card = train(recipe, name="net", seed=0, folder=folder, runtime=CPU, report=lambda _line: None).card
+    card = train(recipe, name="net", seed=0, folder=folder, runtime=CPU).card
     assert card.training is not None
     return [row["train_loss"] for row in card.training["history"]]
 

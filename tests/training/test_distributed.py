@@ -17,7 +17,7 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import read_card
 from eval_suite.data.images import open_images
 from eval_suite.data.loading import Batch
-from eval_suite.training import loop
+from eval_suite.training import fit_run
 from eval_suite.training.distributed import pad_batch
 from eval_suite.training.loop import train
 from eval_suite.training.preparation import initial_state, training_data
@@ -38,15 +38,17 @@ SCRIPT = """
 import json, shutil, sys
 from pathlib import Path
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.training import loop
+from eval_suite.core.logs import log_to_stderr
+from eval_suite.training import fit_run, loop
 from eval_suite.training.recipe import Recipe
 
-real = loop.save_state
+log_to_stderr()
+real = fit_run.save_state
 def save(path, state):
     real(path, state)
     if (state["epoch"], state["step"]) == (1, 0):
         shutil.copy(path, path.with_name("state-of-two"))
-loop.save_state = save
+fit_run.save_state = save
 for folder, recipe in json.loads(Path(sys.argv[1]).read_text()).items():
     loop.train(Recipe(**recipe), name="net", seed=0, folder=Path(folder),
                runtime=RuntimeOptions(device="cpu", workers=0, threads=1))
@@ -60,7 +62,7 @@ def curve(folder: Path) -> list[tuple[float, float]]:
 
 
 def one(recipe: Recipe, folder: Path) -> None:
-    train(recipe, name="net", seed=0, folder=folder, runtime=CPU, report=lambda _line: None)
+    train(recipe, name="net", seed=0, folder=folder, runtime=CPU)
 
 
 class Killed(BaseException):
@@ -83,14 +85,14 @@ def test_two_processes_train_as_one_and_continue_one_another(
     for name, recipe in made.items():
         one(recipe, tmp_path / "one" / name)
     with monkeypatch.context() as patched:
-        real = loop.save_state
+        real = fit_run.save_state
 
         def save_and_die(path: Path, state: dict[str, Any]) -> None:
             real(path, state)
             if state["epoch"] == 1:
                 raise Killed
 
-        patched.setattr(loop, "save_state", save_and_die)
+        patched.setattr(fit_run, "save_state", save_and_die)
         with pytest.raises(Killed):
             one(made["maps"], tmp_path / "two" / "continued")
 
@@ -103,7 +105,7 @@ def test_two_processes_train_as_one_and_continue_one_another(
         [*launch, str(tmp_path / "script.py"), str(tmp_path / "tasks.json")], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("continuing after 1 epochs and 0 steps") == 1
+    assert done.stderr.count("continuing after 1 epochs and 0 steps") == 1
 
     for name in REGULARIZERS:
         ours, theirs = curve(tmp_path / "one" / name), curve(tmp_path / "two" / name)

@@ -20,7 +20,8 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import exclusive, read_card
 from eval_suite.data.images import open_images
-from eval_suite.training import loop
+from eval_suite.training import fit_run, loop
+from eval_suite.training.fit_run import FitRun
 from eval_suite.training.loop import Trained, train
 from eval_suite.training.recipe import Recipe
 
@@ -30,7 +31,7 @@ EVERY_STEP = 1e-9
 
 
 def run(recipe: Recipe, folder: Path, seed: int = 0) -> Trained:
-    return train(recipe, name="net", seed=seed, folder=folder, runtime=CPU, report=lambda _line: None)
+    return train(recipe, name="net", seed=seed, folder=folder, runtime=CPU)
 
 
 def weights(folder: Path) -> str:
@@ -77,15 +78,15 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
     keep: str,
     regularizers: list[object],
 ) -> None:
-    recipe = tiny_recipe(regularizers=regularizers, save_minutes=EVERY_STEP, keep=keep)
+    recipe = tiny_recipe(regularizers=regularizers, save_interval=EVERY_STEP, checkpoint=keep)
     whole = run(recipe, tmp_path / "whole")
-    real_save, lives = loop.save_state, 0
+    real_save, lives = fit_run.save_state, 0
 
     def save_and_die(path: Path, state: dict[str, object]) -> None:
         real_save(path, state)
         raise Killed
 
-    monkeypatch.setattr(loop, "save_state", save_and_die)
+    monkeypatch.setattr(fit_run, "save_state", save_and_die)
     while True:
         lives += 1
         try:
@@ -111,29 +112,30 @@ def test_dying_between_the_weights_and_the_card_is_mended(
 ) -> None:
     recipe = tiny_recipe(epochs=1)
     run(recipe, tmp_path / "whole")
-    real = loop.save_checkpoint
+    real = FitRun.finish
 
-    def die(folder: Path, state: dict[str, torch.Tensor], card: object) -> None:
-        (folder / "model.safetensors").write_bytes(b"half")
+    def die(fit: FitRun, *_: object) -> None:
+        (fit.folder / "model.safetensors").write_bytes(b"half")
         raise Killed
 
-    monkeypatch.setattr(loop, "save_checkpoint", die)
+    monkeypatch.setattr(FitRun, "finish", die)
     with pytest.raises(Killed):
         run(recipe, tmp_path / "broken")
     assert not (tmp_path / "broken" / "card.json").exists()
-    monkeypatch.setattr(loop, "save_checkpoint", real)
+    monkeypatch.setattr(FitRun, "finish", real)
     run(recipe, tmp_path / "broken")
     assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
 
 
 @pytest.mark.long
 def test_a_run_killed_by_the_system_ends_bit_identical(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
-    recipe = tiny_recipe(regularizers=["cutmix"], save_minutes=EVERY_STEP, epochs=4)
+    recipe = tiny_recipe(regularizers=["cutmix"], save_interval=EVERY_STEP, epochs=4)
     run(recipe, tmp_path / "whole")
     script = (
         "import json, sys; from pathlib import Path\n"
         "from eval_suite.core.runtime import RuntimeOptions; from eval_suite.training.loop import train\n"
         "from eval_suite.training.recipe import Recipe\n"
+        "from eval_suite.core.logs import log_to_stderr; log_to_stderr()\n"
         "train(Recipe(**json.loads(sys.argv[1])), name='net', seed=0, folder=Path(sys.argv[2]),\n"
         "      runtime=RuntimeOptions(device='cpu', workers=0, threads=1))\n"
     )
@@ -144,15 +146,15 @@ def test_a_run_killed_by_the_system_ends_bit_identical(tiny_recipe: MakeRecipe, 
         json.dumps(recipe.model_dump(mode="json")),
         str(tmp_path / "killed"),
     ]
-    process = subprocess.Popen(call, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("epoch 1/4")
+    process = subprocess.Popen(call, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("epoch 1/4")
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+    process.stderr.close()
     assert not (tmp_path / "killed" / "card.json").exists()
-    again = subprocess.run(call, stdout=subprocess.PIPE, text=True, check=True)
-    assert again.stdout.startswith("continuing after ")
+    again = subprocess.run(call, stderr=subprocess.PIPE, text=True, check=True)
+    assert again.stderr.startswith("continuing after ")
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 
@@ -171,7 +173,7 @@ def test_an_unfinished_run_of_another_recipe_is_not_continued(
     tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(loop, "save_checkpoint", lambda *_: (_ for _ in ()).throw(Killed()))
+        patched.setattr(FitRun, "finish", lambda *_: (_ for _ in ()).throw(Killed()))
         with pytest.raises(Killed):
             run(tiny_recipe(epochs=1, lr=0.01), tmp_path / "mixed")
     run(tiny_recipe(epochs=1), tmp_path / "mixed")
@@ -190,7 +192,7 @@ def test_divergence_names_the_place_and_keeps_the_last_good_state(
 
 
 def test_the_checkpoint_holds_the_best_epoch_on_request(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
-    recipe = tiny_recipe(epochs=6, lr=0.2, keep="best")
+    recipe = tiny_recipe(epochs=6, lr=0.2, checkpoint="best")
     card = run(recipe, tmp_path / "best").card
     assert card.training is not None
     rows = card.training["history"]
@@ -206,7 +208,7 @@ def test_the_checkpoint_of_dropped_branches_is_one_of_the_plain_architecture(
     tiny_recipe: MakeRecipe, tmp_path: Path, keep: str
 ) -> None:
     card = run(
-        tiny_recipe(regularizers=[{"stochastic-depth": {"rate": 0.8}}], keep=keep, lr=0.1), tmp_path
+        tiny_recipe(regularizers=[{"stochastic-depth": {"rate": 0.8}}], checkpoint=keep, lr=0.1), tmp_path
     ).card
     assert card.training is not None
     backbone = load_backbone(str(tmp_path), name="net")
@@ -219,14 +221,14 @@ def test_the_checkpoint_of_dropped_branches_is_one_of_the_plain_architecture(
 
 def test_images_beyond_a_limit_are_not_trained_on(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
     images = loop.open_images(tiny_recipe().data, "train", purpose="train")
-    few = tiny_recipe(limit=20, batch_size=10, epochs=1, save_minutes=EVERY_STEP)
+    few = tiny_recipe(limit=20, batch_size=10, epochs=1, save_interval=EVERY_STEP)
     steps: list[int] = []
-    real = loop.save_state
+    real = fit_run.save_state
     try:
-        loop.save_state = lambda path, state: (steps.append(state["step"]), real(path, state))[1]
+        fit_run.save_state = lambda path, state: (steps.append(state["step"]), real(path, state))[1]
         run(few, tmp_path)
     finally:
-        loop.save_state = real
+        fit_run.save_state = real
     assert steps == [0, 1, 2, 0]
     assert len(images) > 20
 
@@ -274,7 +276,7 @@ def test_unreadable_training_images_are_left_out_and_named(
     assert card.training is not None
     assert card.training["unreadable"] == [str(broken.relative_to(images))]
     with pytest.raises(InputError, match=broken.name):
-        train(recipe, name="n", seed=0, folder=tmp_path / "strict", runtime=CPU, strict=True, report=print)
+        train(recipe, name="n", seed=0, folder=tmp_path / "strict", runtime=CPU, strict=True)
 
 
 def test_bf16_and_the_contiguous_layout_train_too(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.training import loop
+from eval_suite.training import fit_run
 from eval_suite.training.loop import Trained, train
 from eval_suite.training.objective import Objective, TrainInit
 from eval_suite.training.preparation import initial_state
@@ -48,9 +48,7 @@ def given(recipe: Recipe, folder: Path) -> Backbone:
 
 
 def run(recipe: Recipe, folder: Path, start: TrainInit) -> Trained:
-    return train(
-        recipe, name="net", seed=0, folder=folder, runtime=CPU, report=lambda _line: None, start=start
-    )
+    return train(recipe, name="net", seed=0, folder=folder, runtime=CPU, start=start)
 
 
 def weights(folder: Path) -> str:
@@ -110,20 +108,20 @@ def test_another_identity_is_another_training(tiny_recipe: MakeRecipe, tmp_path:
 def test_resuming_after_every_saved_state_ends_bit_identical(
     tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = tiny_recipe(regularizers=["cutmix"], save_minutes=1e-9, epochs=2)
+    recipe = tiny_recipe(regularizers=["cutmix"], save_interval=1e-9, epochs=2)
 
     def start() -> TrainInit:
         torch.manual_seed(5)
         return TrainInit(WithProjection(given(recipe, tmp_path)), "a", {"backbone.net.fc.": 10.0})
 
     run(recipe, tmp_path / "whole", start())
-    real_save, lives = loop.save_state, 0
+    real_save, lives = fit_run.save_state, 0
 
     def save_and_die(path: Path, state: dict[str, object]) -> None:
         real_save(path, state)
         raise Killed
 
-    monkeypatch.setattr(loop, "save_state", save_and_die)
+    monkeypatch.setattr(fit_run, "save_state", save_and_die)
     while True:
         lives += 1
         try:
@@ -139,7 +137,7 @@ def test_a_regularizers_loss_and_a_loss_of_the_starts_own_exclude_each_other(
     tiny_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     bce = tiny_recipe(regularizers=[{"manifold-mixup": {"loss": "bce"}}], epochs=1)
-    card = train(bce, name="net", seed=0, folder=tmp_path / "a", runtime=CPU, report=lambda _line: None).card
+    card = train(bce, name="net", seed=0, folder=tmp_path / "a", runtime=CPU).card
     assert card.training is not None
     # Averaged over ten classes: 0.33 where each has a tenth, against 2.3 of cross entropy.
     assert 0.2 < card.training["last"]["train_loss"] < 0.8

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from eval_suite.core.validation import problems
-from eval_suite.training.history import Row, best_row, write_log
+from eval_suite.training.fit_run import write_log
+from eval_suite.training.history import Row, best_row
 from eval_suite.training.recipe import PRESETS, Recipe
 
 
@@ -125,7 +126,7 @@ def test_a_recipe_comes_back_from_its_own_json() -> None:
 def test_the_digest_is_over_what_decides_the_weights() -> None:
     base = recipe(preset="cifar")
     spelt_out = recipe(**PRESETS["cifar"])
-    assert base.digest() == spelt_out.digest() == recipe(preset="cifar", save_minutes=1).digest()
+    assert base.digest() == spelt_out.digest() == recipe(preset="cifar", save_interval=1).digest()
     changed = [
         recipe(preset="cifar", **change)
         for change in (

@@ -1,6 +1,7 @@
 """Where a network can be cut: its parts in the order they run, with the stride of what each puts out."""
 
 import math
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.sizes import find_sizing
 from eval_suite.core.errors import InputError
 
@@ -34,7 +36,15 @@ class _Call(NamedTuple):
     output: Tensor
 
 
-@torch.no_grad()
+def residual_stages(net: nn.Module) -> list[str]:
+    """Names of the stages ``layer1``, ``layer2``, ... of a residual network, in order; empty for any other."""
+    return [
+        name
+        for name, child in net.named_children()
+        if re.fullmatch(r"layer\d+", name) and any(True for _ in child.children())
+    ]
+
+
 def parts_of(net: nn.Module, last: str) -> list[Part]:
     """The parts of a network from the image to its last feature map.
 
@@ -50,25 +60,17 @@ def parts_of(net: nn.Module, last: str) -> list[Part]:
     """
     calls: list[_Call] = []
 
-    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and inputs and isinstance(inputs[0], Tensor):
-                calls.append(_Call(name, not any(True for _ in module.children()), inputs[0], output))
+    def see(name: str, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if isinstance(output, Tensor) and inputs and isinstance(inputs[0], Tensor):
+            calls.append(_Call(name, not any(True for _ in module.children()), inputs[0], output))
 
-        return hook
-
-    handles = [module.register_forward_hook(watch(name)) for name, module in net.named_modules() if name]
-    training = net.training
     try:
-        net.eval()(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
+        with evaluating(net), watching(net, see):
+            net(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
     except Exception as error:  # each network has its own way to refuse a size
         raise InputError(
             f"the network takes no {_PROBE_SIDE}x{_PROBE_SIDE} image ({error}); detectors need one that takes any size"
         ) from error
-    finally:
-        net.train(training)
-        for handle in handles:
-            handle.remove()
     called = {call.name: call for call in calls}
     chosen = [call for call in calls if _is_part(call, called)]
     ends = [i for i, call in enumerate(chosen) if _within(last, call.name) or _within(call.name, last)]

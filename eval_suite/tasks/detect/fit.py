@@ -2,29 +2,29 @@
 
 import hashlib
 import json
-import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import state_sha256
-from eval_suite.core.errors import DivergenceError, InputError
+from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
-from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process, process_count, progress
-from eval_suite.core.store import atomic_write, write_json
+from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, progress
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.tasks.base import Fit
 from eval_suite.tasks.detect.models import build_detector
-from eval_suite.tasks.detect.openmmlab import make_runner, optim_wrapper_at, quiet
+from eval_suite.tasks.detect.openmmlab import make_runner, optim_wrapper_at, quiet, runner_state
 from eval_suite.tasks.detect.options import TITLES, DetectOptions
 from eval_suite.tasks.detect.pipeline import BoxData, training_loader, training_transforms, without_difficult
 from eval_suite.tasks.detect.predict import FittedDetectors
+from eval_suite.training.fit_run import WEIGHTS, FitRun
 
 VERSION = 1
 """Goes up whenever the same options fit another detector."""
@@ -32,8 +32,14 @@ VERSION = 1
 _STEP = 0xDE7E57
 _CHECK_EVERY_STEPS = 20
 _WARM_FROM = 1e-3
-_STATE, _WEIGHTS, _FITTED = "state.pth", "model.safetensors", "fitted.json"
-_STARTED = "started.json"
+
+
+class Row(NamedTuple):
+    """One line of ``log.jsonl``: a step, counted from 1, its loss, and the seconds of all steps so far in this process."""
+
+    step: int
+    loss: float
+    seconds: float
 
 
 class Fitted(NamedTuple):
@@ -95,8 +101,7 @@ def fit_detector(
 ) -> Fitted:
     """Fine-tune, continue a stopped fine-tuning, or load a finished one.
 
-    Leaves ``model.safetensors`` and ``fitted.json`` in the folder; until then ``state.pth`` there holds the last good
-    state, from which the same call continues with the draws the uninterrupted one would have made.
+    A stopped fit continues with the draws the uninterrupted one would have made; see `FitRun` for its files.
 
     Args:
         model: the detector with the backbone's weights.
@@ -113,34 +118,33 @@ def fit_detector(
         InputError: if an image to learn from cannot be read, or the processes cannot share a batch.
     """
     digest = _digest(detector, index, options, runtime, seed, card)
-    done = _read(folder / _FITTED)
-    if done.get("digest") == digest and (folder / _WEIGHTS).is_file():
-        model.load_state_dict(load_file(folder / _WEIGHTS))
-        return Fitted(model, float(done["loss"]))
-    state = folder / _STATE
-    resume = _read(folder / _STARTED).get("digest") == digest and state.is_file()
-    if first_process() and not resume:
-        # In this order, so that another process of the group comes to the same decision whenever it looks.
-        state.unlink(missing_ok=True)
-        write_json(folder / _STARTED, {"digest": digest})
-    runner, watch = prepare(
-        model, detector, index, options, runtime, mean=card.mean, seed=seed, folder=folder, resume=resume
-    )
-    try:
-        with quiet():
-            runner.train()
-    except ValueError as error:
-        if "no valid anchor" not in str(error):
-            raise
-        raise InputError(
-            f"an image of {index.spec} is so narrow that no anchor of {TITLES[detector]} fits into it at "
-            f"--faster-rcnn.long-side {options.faster_rcnn.long_side}; remove it, or raise that number"
-        ) from None
-    trained: nn.Module = getattr(runner.model, "module", runner.model)
-    watch.require_good(runner)
-    if runner.rank == 0:
-        _finish(folder, trained, {"digest": digest, "loss": watch.loss, "seconds": round(watch.seconds, 1)})
-    return Fitted(trained, watch.loss)
+    label = f"fitting {TITLES[detector]}"
+    fit = FitRun(folder, {"digest": digest}, purpose=label, save_interval=options.save_interval)
+    with fit.held():
+        done = fit.finished()
+        if done is not None:
+            model.load_state_dict(load_file(folder / WEIGHTS))
+            return Fitted(model, float(done["loss"]))
+        runner, watch = prepare(
+            model, detector, index, options, runtime, mean=card.mean, seed=seed, fit=fit, state=fit.state()
+        )
+        try:
+            with quiet():
+                runner.train()
+        except ValueError as error:
+            if "no valid anchor" not in str(error):
+                raise
+            raise InputError(
+                f"an image of {index.spec} is so narrow that no anchor of {TITLES[detector]} fits into it at "
+                f"--faster-rcnn.long-side {options.faster_rcnn.long_side}; remove it, or raise that number"
+            ) from None
+        trained: nn.Module = getattr(runner.model, "module", runner.model)
+        watch.require_good(runner)
+        description = {"digest": digest, "loss": watch.loss, "seconds": round(watch.seconds, 1)}
+        fit.finish(trained.state_dict(), description, watch.rows)
+        if runner.rank == 0:
+            shutil.rmtree(folder / "work", ignore_errors=True)
+        return Fitted(trained, watch.loss)
 
 
 def prepare(
@@ -152,10 +156,10 @@ def prepare(
     *,
     mean: tuple[float, float, float],
     seed: int,
-    folder: Path,
-    resume: bool = False,
+    fit: FitRun,
+    state: Mapping[str, Any] | None = None,
 ) -> Any:
-    """The Runner, ready to train, and the hook that watches it."""
+    """The Runner, ready to train from the beginning or a state that `fit` saved, and the hook that watches it."""
     device = runtime.resolve_device()
     torch.backends.cudnn.benchmark = False  # images come in many sizes
     schedule = options.schedule(detector)
@@ -164,7 +168,7 @@ def prepare(
     data = BoxData(without_difficult(index), training_transforms(detector, options, fill), seed)
     workers = 0 if device.type == "cpu" and runtime.threads == 1 else runtime.workers
     warm = min(schedule.warmup, steps // 2)
-    watch = _watch(folder, seed, f"fitting {TITLES[detector]}", steps, options.save_minutes)
+    watch = _watch(fit, seed, f"fitting {TITLES[detector]}", steps, state)
     warming = {"type": "LinearLR", "start_factor": _WARM_FROM, "by_epoch": False, "begin": 0, "end": warm}
     falling = {
         "type": "MultiStepLR",
@@ -186,8 +190,9 @@ def prepare(
         optim_wrapper["paramwise_cfg"] = {"bias_decay_mult": 0.0}
     with quiet():
         runner = make_runner(
-            folder / "work",
+            fit.folder / "work",
             device,
+            state,
             model=model,
             train_dataloader=training_loader(data, images_per_process(detector, options), workers),
             train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
@@ -195,15 +200,13 @@ def prepare(
             param_scheduler=[*([warming] if warm else []), falling],
             default_hooks=dict.fromkeys(("timer", "logger", "checkpoint", "sampler_seed")),
             custom_hooks=[watch],
-            load_from=str(folder / _STATE) if resume else None,
-            resume=resume,
             randomness={"seed": derive_seed(seed, 0, _STEP) & 0x7FFFFFFF},
             env_cfg={"dist_cfg": {"backend": "nccl"}},
         )
     return runner, watch
 
 
-def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float) -> Any:
+def _watch(fit: FitRun, seed: int, label: str, steps: int, state: Mapping[str, Any] | None) -> Any:
     from mmengine.hooks import Hook
 
     class Watch(Hook):
@@ -213,12 +216,13 @@ def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float)
 
         def __init__(self) -> None:
             self.loss = float("nan")
+            self.rows = [Row(*row) for row in (state or {}).get("rows", [])]
             self.seconds = 0.0
-            self._begin = self._saved = time.monotonic()
+            self._begin = time.monotonic()
             self._shown: Any = iter(())
 
         def before_train(self, runner: Any) -> None:
-            self._begin = self._saved = time.monotonic()
+            self._begin = time.monotonic()
             if runner.rank == 0:
                 self._shown = progress(range(runner.iter, steps), steps, label, first=runner.iter)
                 next(self._shown, None)
@@ -231,43 +235,26 @@ def _watch(folder: Path, seed: int, label: str, steps: int, save_minutes: float)
             self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
         ) -> None:
             next(self._shown, None)
-            if (runner.iter + 1) % _CHECK_EVERY_STEPS == 0 or runner.iter + 1 == steps:
+            step = runner.iter + 1
+            self.seconds = time.monotonic() - self._begin
+            if step % _CHECK_EVERY_STEPS == 0 or step == steps:
                 self.loss = float(outputs["loss"])
                 self.require_good(runner, weights=False)
-            now = time.monotonic()
-            if now - self._saved > 60 * save_minutes:
+                self.rows.append(Row(step, self.loss, round(self.seconds, 1)))
+            if fit.due():
                 self.loss = float(outputs["loss"])
                 self.require_good(runner)
-                self._save(runner)
-                self._saved = time.monotonic()
-
-        def after_train(self, runner: Any) -> None:
-            self.seconds = time.monotonic() - self._begin
+                # The loop counts a step after its hooks, so a state holds the step it was taken in.
+                fit.save({**runner_state(runner, step), "rows": [tuple(row) for row in self.rows]}, self.rows)
 
         def require_good(self, runner: Any, *, weights: bool = True) -> None:
-            """Check the loss, and before a state is saved also the weights."""
-            found = "" if torch.isfinite(torch.tensor(self.loss)) else "the loss"
-            if not found and weights:
-                good = all(bool(value.isfinite().all()) for value in runner.model.state_dict().values())
-                found = "" if good else "a weight"
-            if found:
-                kept = (
-                    f"the last good state is kept in {folder}"
-                    if (folder / _STATE).is_file()
-                    else "no state was saved yet"
-                )
-                raise DivergenceError(
-                    f"{found} stopped being finite by step {runner.iter + 1} of {steps} ({label}); {kept}; "
-                    "lower the learning rate or check the boxes"
-                )
-
-        def _save(self, runner: Any) -> None:
-            # The loop counts a step after its hooks, so a state holds the step it was taken in.
-            runner.save_checkpoint(
-                str(folder), "saving.pth", save_optimizer=True, save_param_scheduler=True, by_epoch=False
+            """Check the loss, and before anything is kept also the weights."""
+            fit.require_good(
+                self.loss,
+                runner.model.state_dict() if weights else None,
+                where=f"by step {min(runner.iter + 1, steps)} of {steps} ({label})",
+                remedy="lower the learning rate or check the boxes",
             )
-            if runner.rank == 0:
-                os.replace(folder / "saving.pth", folder / _STATE)
 
     return Watch()
 
@@ -281,11 +268,11 @@ def _digest(
     card: BackboneCard,
 ) -> str:
     """A hash of all that decides the outcome."""
-    own = options.ssd if detector.startswith("ssd") else options.faster_rcnn
+    schedule = options.ssd if detector.startswith("ssd") else options.faster_rcnn
     decisive = [
         VERSION,
         detector,
-        own.model_dump(mode="json"),
+        schedule.model_dump(mode="json"),
         options.schedule(detector).iterations,
         index.sha256(),
         index.split,
@@ -294,21 +281,3 @@ def _digest(
         card.deciding_features(),
     ]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _finish(folder: Path, model: nn.Module, facts: dict[str, Any]) -> None:
-    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
-    with atomic_write(folder / _WEIGHTS, "wb") as stream:
-        stream.write(save(state))
-    write_json(folder / _FITTED, facts)
-    for name in (_STATE, _STARTED):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "work", ignore_errors=True)

@@ -21,7 +21,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -91,8 +91,28 @@ def optim_wrapper_at(precision: str, device: torch.device) -> type:
     return AutocastOptimWrapper
 
 
-def make_runner(work: Path, device: torch.device, **settings: Any) -> Any:
-    """MMEngine's Runner, silent, on our device, and with its files in a folder of ours."""
+def runner_state(runner: Any, step: int) -> dict[str, Any]:
+    """What a Runner needs to continue after a step, as tensors and plain values."""
+    return {
+        "model": getattr(runner.model, "module", runner.model).state_dict(),
+        "optimizer": runner.optim_wrapper.state_dict(),
+        "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
+        "step": step,
+    }
+
+
+def make_runner(
+    work: Path, device: torch.device, state: Mapping[str, Any] | None = None, **settings: Any
+) -> Any:
+    """MMEngine's Runner, silent, on our device, and with its files in a folder of ours.
+
+    Args:
+        work: the folder.
+        device: where to compute.
+        state: of `runner_state`, to continue from. The Runner's own checkpoints are no way to do it: where they hold more
+            than tensors, it reads them as code.
+        settings: the Runner's.
+    """
     import mmengine.device.utils
     from mmengine.model import MMDistributedDataParallel
     from mmengine.runner import Runner
@@ -113,6 +133,16 @@ def make_runner(work: Path, device: torch.device, **settings: Any) -> Any:
                 if not isinstance(handler, logging.FileHandler):
                     logger.removeHandler(handler)
             return logger
+
+        def load_or_resume(self) -> None:
+            if state is None:
+                return
+            model: Any = getattr(self.model, "module", self.model)
+            model.load_state_dict(state["model"])
+            parts = [self.optim_wrapper, *(self.param_schedulers or ())]
+            for part, saved in zip(parts, [state["optimizer"], *state["schedulers"]], strict=True):
+                part.load_state_dict(saved)
+            self.train_loop._iter = state["step"]
 
         def wrap_model(self, wrapper: Any, model: Any) -> Any:
             if together_without_gpu:

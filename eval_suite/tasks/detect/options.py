@@ -1,6 +1,7 @@
 """Options of the detect task, with the protocol of the CutMix paper as defaults."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
@@ -81,6 +82,8 @@ class FasterRcnnOptions(Schedule):
 class DetectOptions(TaskOptions):
     """Options of the detect task."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"save_minutes": "save_interval"}
+
     data: str
     """Images with boxes as voc:PATH, the folder that holds VOC2007 and VOC2012."""
     split: str | None = None
@@ -95,8 +98,8 @@ class DetectOptions(TaskOptions):
     """Settings of ssd and ssd-fpn."""
     faster_rcnn: FasterRcnnOptions = Field(default_factory=FasterRcnnOptions)
     """Settings of faster-rcnn-c4 and faster-rcnn-fpn."""
-    save_minutes: float = Field(default=10.0, gt=0)
-    """Longest time between two saved states of a fine-tuning."""
+    save_interval: float = Field(default=10.0, gt=0)
+    """Minutes between two saved states of a fine-tuning."""
 
     @field_validator("detectors")
     @classmethod

@@ -1,6 +1,6 @@
 """Running a detector over images."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from eval_suite.tasks.detect.openmmlab import quiet
 from eval_suite.tasks.detect.options import TITLES, DetectOptions
 from eval_suite.tasks.detect.pipeline import BoxData, evaluation_batches, evaluation_transforms
 from eval_suite.tasks.detect.predictions import write_detections, write_run
+
+log = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions"
 
@@ -107,10 +109,7 @@ def predict_detector(
         raise InputError(f"none of the {len(index)} images of {index.spec} ({index.split}) could be read")
     if failed:
         name, reason = next(iter(failed.items()))
-        print(
-            f"warning: {len(failed):,} of {len(index):,} images cannot be read, first: {name} ({reason})",
-            file=sys.stderr,
-        )
+        log.warning(f"{len(failed):,} of {len(index):,} images cannot be read, first: {name} ({reason})")
     return Predicted(_gathered(found), list(failed))
 
 

@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from eval_suite.backbones.structure.hooks import outputs_of
+from eval_suite.backbones.structure.stages import residual_stages
+
 _DEPTHS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 _SIDE = 96
 
@@ -45,8 +48,8 @@ def own_resnet(net: nn.Module, *, stages: int, out: tuple[int, ...]) -> dict[str
 
 
 def _described(net: nn.Module) -> dict[str, Any] | None:
-    layers = [getattr(net, f"layer{i}", None) for i in (1, 2, 3, 4)]
-    if not all(isinstance(layer, nn.Sequential) for layer in layers):
+    layers = [net.get_submodule(name) for name in residual_stages(net)]
+    if len(layers) != 4 or not all(isinstance(layer, nn.Sequential) for layer in layers):
         return None
     first = layers[0][0]  # type: ignore[index]
     bottleneck = hasattr(first, "conv3")
@@ -79,18 +82,12 @@ def _shown(net: nn.Module) -> nn.Module:
 
 @torch.no_grad()
 def _same_maps(net: nn.Module, equivalent: nn.Module, layers: list[str]) -> bool:
-    kept: list[torch.Tensor] = []
-    handles = [
-        net.get_submodule(name).register_forward_hook(lambda _module, _inputs, output: kept.append(output))
-        for name in layers
-    ]
     image = torch.randn(1, 3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0))
-    net.eval()(image)
-    for handle in handles:
-        handle.remove()
+    with outputs_of(net, layers) as kept:
+        net.eval()(image)
     equivalent.eval()  # which gives nothing back in MMDetection's networks
     maps = equivalent(image)
     return all(
         a.shape == b.shape and torch.allclose(a, b, rtol=1e-4, atol=1e-5 * float(a.abs().max()))
-        for a, b in zip(kept, maps, strict=True)
+        for a, b in zip(kept.values(), maps, strict=True)
     )

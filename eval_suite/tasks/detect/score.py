@@ -1,6 +1,6 @@
 """Detections and the ground truth to metrics, curves and per-image outcomes."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,8 @@ from eval_suite.tasks.detect.metrics import (
 )
 from eval_suite.tasks.detect.options import TITLES
 from eval_suite.tasks.detect.predictions import IMAGES, read_detections, read_run
+
+log = logging.getLogger(__name__)
 
 # Quotients, as recalls are, so that a recall of 7 in 10 reaches 0.7; `linspace` has 0.7000000000000001.
 _RECALLS = np.arange(101) / 100
@@ -186,8 +188,7 @@ def _warn_of_empty(predictions: Path, index: VocIndex, found: Detections) -> Non
     """Nothing found in an image and an image not looked at are the same to a file without a list of images."""
     empty = len(index) - len(np.unique(found.image))
     if empty:
-        print(
-            f"warning: {empty:,} of {len(index):,} images of {index.spec} ({index.split}) have no detection in {predictions}; "
-            "they are scored as looked at, so all their objects count as missed",
-            file=sys.stderr,
+        log.warning(
+            f"{empty:,} of {len(index):,} images of {index.spec} ({index.split}) have no detection in {predictions}; "
+            "they are scored as looked at, so all their objects count as missed"
         )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
+from eval_suite.backbones.structure.classifier import ClassifierLayer, classifier_layer
 from eval_suite.core.errors import InputError
 from eval_suite.data.loading import Batch
 from eval_suite.tasks.ood.odin import OdinSettings, odin_confidence, perturbed
@@ -32,38 +33,27 @@ class Outputs(NamedTuple):
     digests: list[bytes]
 
 
-@torch.inference_mode()
-def last_layer(backbone: Backbone) -> nn.Linear:
-    """The linear layer whose outputs are the logits, found by running a blank image.
+def last_layer(backbone: Backbone) -> ClassifierLayer:
+    """The layer whose outputs are the logits.
 
     Raises:
         InputError: if the network ends in another way.
     """
-    found: list[tuple[nn.Linear, Tensor]] = []
-    handles = [
-        module.register_forward_hook(lambda layer, _inputs, output: found.append((layer, output)))
-        for module in backbone.net.modules()
-        if isinstance(module, nn.Linear)
-    ]
-    try:
-        logits = backbone(torch.zeros(1, 3, *backbone.card.input_size, device=backbone.mean.device))
-    finally:
-        for handle in handles:
-            handle.remove()
-    for layer, output in reversed(found):
-        if output.shape == logits.shape and torch.equal(output, logits):
-            return layer
-    raise InputError(
-        f"expected backbone '{backbone.card.name}' ({backbone.card.arch}) to end in a linear layer, found none whose outputs "
-        "are the logits; leave out the scores that need its features: mahalanobis, knn, react, vim"
-    )
+    blank = torch.zeros(1, 3, *backbone.card.input_size, device=backbone.mean.device)
+    layer = classifier_layer(backbone.net, backbone.normalise(blank))
+    if layer is None:
+        raise InputError(
+            f"expected backbone '{backbone.card.name}' ({backbone.card.arch}) to end in a linear layer, found none whose "
+            "outputs are the logits; leave out the scores that need its features: mahalanobis, knn, react, vim"
+        )
+    return layer
 
 
 def run_over(
     backbone: Backbone,
     batches: Iterable[Batch],
     *,
-    layer: nn.Linear | None = None,
+    layer: nn.Module | None = None,
     odin: OdinSettings | None = None,
     precision: str = "fp32",
 ) -> Outputs:

@@ -1,6 +1,6 @@
 """Running a backbone over the in-distribution set and every outlier set: one pass over each, for all scores."""
 
-import sys
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from torch import nn
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import require_finite, to_device
 from eval_suite.backbones.sources import require_classes
+from eval_suite.backbones.structure.classifier import ClassifierLayer
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions, progress
@@ -24,6 +25,8 @@ from eval_suite.tasks.ood.predictions import Outliers, Predictions, Scores, writ
 from eval_suite.tasks.ood.score import require_enough
 from eval_suite.tasks.ood.scores import ODIN
 from eval_suite.tasks.ood.sets import ImageSet, LoaderConfig, NoiseSet, image_set, outlier_set
+
+log = logging.getLogger(__name__)
 
 
 class Ran(NamedTuple):
@@ -106,7 +109,7 @@ class _Runner:
         self.place = LoaderConfig(backbone.card, runtime, device, options.strict)
         self.pictures = Pictures()
         self.settings = {"outlier_seed": str(options.outlier_seed), "skip_first": str(options.skip_first)}
-        self._layer: nn.Linear | None = None
+        self._layer: nn.Module | None = None
         self._odin: OdinSettings | None = None
         self._names: list[str] = []
         self._confidences: dict[str, OodScore] = {}
@@ -119,8 +122,9 @@ class _Runner:
         self._names = [kind.name for kind in kinds]
         if fitted:
             index = open_images(options.data, options.fit_split).subset(options.fit_limit)
-            self._layer = last_layer(self.backbone)
-            training = self._fit(index, self._layer)
+            layer = last_layer(self.backbone)
+            self._layer = layer.module
+            training = self._fit(index, layer)
             fitted_to = f"fitted to {len(training.features)} images of '{index.split}'"
             self.settings |= dict.fromkeys(fitted, fitted_to)
         fitting = FitOptions(options.knn_k, options.react_percentile, options.vim_dimension)
@@ -144,12 +148,12 @@ class _Runner:
         ordered = {name: scores[name].numpy() for name in self._names}
         return _Scored(found, ordered, [each.ids[i] for i in found.positions], list(batches.failed))
 
-    def _fit(self, index: ImageIndex, layer: nn.Linear) -> TrainingFeatures:
+    def _fit(self, index: ImageIndex, layer: ClassifierLayer) -> TrainingFeatures:
         batches = self.place.batches(index)
         shown = progress(batches, len(batches), f"ood {self.backbone.card.name}, fitting to '{index.split}'")
-        found = run_over(self.backbone, shown, layer=layer, precision=self.precision)
+        found = run_over(self.backbone, shown, layer=layer.module, precision=self.precision)
         self._require_finite(found.features, index.split)
-        return TrainingFeatures(found.features, torch.from_numpy(found.labels), layer)
+        return TrainingFeatures(found.features, torch.from_numpy(found.labels), layer.linear())
 
     def _odin_settings(self, known: ImageSet, sets: list[ImageSet | NoiseSet]) -> OdinSettings:
         temperature, epsilon = self.options.odin_temperature, self.options.odin_epsilon
@@ -184,7 +188,6 @@ def _require_other_images(name: str, digests: list[bytes], known: set[bytes], da
             f"found {shared} of {len(digests)} with the same pixels; choose another set"
         )
     if shared:
-        print(
-            f"warning: {shared} of {len(digests)} images of outlier set '{name}' are in-distribution images of {data}",
-            file=sys.stderr,
+        log.warning(
+            f"{shared} of {len(digests)} images of outlier set '{name}' are in-distribution images of {data}"
         )

@@ -1,6 +1,6 @@
 """Running a backbone over its images, as they are and under every perturbation."""
 
-import sys
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ from eval_suite.tasks.robustness.predictions import Family, Predictions, write_p
 from eval_suite.tasks.robustness.score import doubts
 from eval_suite.tasks.robustness.sweep import Classifier, sweep_corrupted, sweep_images, sweep_pairs
 
+log = logging.getLogger(__name__)
+
 
 def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOptions, folder: Path) -> Path:
     """Write the predicted class of every readable image under every perturbation, and a few panels to show."""
@@ -31,9 +33,9 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
     require_classes(card, everything.classes, options.data)
     _require_possible(card.input_size, index, options)
     for line in odd_epsilons([*options.fgsm_epsilons, *options.pgd_epsilons]):
-        _warn(line)
+        log.warning(line)
     if options.pairs() and len(index.classes) == 2:
-        _warn("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
+        log.warning("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
     device = runtime.resolve_device()
     batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
     network = to_device(backbone, device)
@@ -64,7 +66,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
         write_predictions(path, found)
         write_strips(folder, network, batches, found, swept, setting)
     for line in doubts(found, swept.labels):
-        _warn(line)
+        log.warning(line)
     return path
 
 
@@ -98,7 +100,3 @@ def _settings(options: RobustnessOptions) -> dict[str, str]:
         "pgd_restarts": str(options.pgd_restarts),
         "occlusion_fill": options.occlusion_fill,
     }
-
-
-def _warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)

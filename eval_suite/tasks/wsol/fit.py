@@ -1,7 +1,7 @@
 """Fine-tuning a copy of a backbone for localisation, by the training stage's loop."""
 
 import json
-import sys
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +25,8 @@ from eval_suite.tasks.wsol.options import WsolOptions, require_precision
 from eval_suite.training.loop import train
 from eval_suite.training.objective import Objective, TrainInit
 from eval_suite.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
 
 VERSION = 1
 """Goes up whenever the same options fit another network."""
@@ -75,7 +77,7 @@ def fit_localiser(
         fitted = Backbone(localiser.net, _card(backbone.card, localiser, options, classes, folder, recipe))
         objective = method.objective(fitted, localiser)
     for note in localiser.notes:
-        print(f"note: {note}", file=sys.stderr)
+        log.info("note: %s", note)
     assert options.fit.lr is not None
     assert options.fit.head_lr is not None
     start = TrainInit(
@@ -90,7 +92,6 @@ def fit_localiser(
         folder=folder,
         runtime=runtime,
         strict=options.strict,
-        report=lambda line: print(line, file=sys.stderr, flush=True),
         start=start,
     )
     load_weights(fitted.net, folder / "model.safetensors")

@@ -1,25 +1,23 @@
 """From any backbone to a network that localises: a larger last feature map and a new last layer."""
 
 import copy
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from eval_suite.backbones.architectures.vgg_gap import GapNet
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import require_finite
+from eval_suite.backbones.structure.classifier import ClassifierLayer, pooled_classifier
+from eval_suite.backbones.structure.hooks import evaluating, outputs_of
+from eval_suite.backbones.structure.stages import residual_stages
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.wsol.gap import cut, has_no_pooled_map, vgg_places
 
 TRUNK = "trunk"
 """Where the network of a method that brings its own last layers keeps what `trunk` gave it."""
-
-_TOLERANCE = 1e-4
 
 
 class Localiser(NamedTuple):
@@ -28,7 +26,7 @@ class Localiser(NamedTuple):
     Attributes:
         net: normalised images (N, 3, H, W) → logits (N, classes); a copy, also of the weights.
         feature_layer: layer whose output (N, C, h, w) is pooled and classified by ``head``.
-        head: the linear layer.
+        head: the layer that classifies.
         body: layer with the last feature map that comes from the backbone's own weights.
         channels: of that map.
         classes: outputs of the network.
@@ -82,10 +80,10 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
             notes=(),
         )
     head = linear_head(backbone)
-    channels = _linear(net, head).in_features
-    replace_layer(net, head, nn.Linear(channels, classes))
+    channels = head.weight.shape[1]
+    replace_layer(net, head.name, head.renewed(classes))
     assert backbone.card.feature_layer is not None
-    stages = _stages(net)
+    stages = residual_stages(net)
     layer = backbone.card.feature_layer
     notes: tuple[str, ...] = ()
     if isinstance(net, GapNet):  # its map is the enlarged one
@@ -96,40 +94,38 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
     return Localiser(
         net,
         feature_layer=layer,
-        head=head,
+        head=head.name,
         body=layer,
         channels=channels,
         classes=classes,
-        new=(head,),
+        new=(head.name,),
         attention=attention,
         guides=guides,
         notes=notes,
     )
 
 
-def class_weights(net: nn.Module, head: str) -> Tensor:
-    """The weights (classes, C) of a linear layer."""
-    return _linear(net, head).weight
-
-
-def linear_head(backbone: Backbone) -> str:
-    """The linear layer that classifies the average of the last feature map, which plain CAM takes its weights from.
-
-    Found by running a random image: the layer's output for the pooled map must be the logits.
+def linear_head(backbone: Backbone) -> ClassifierLayer:
+    """The layer that classifies the average of the last feature map, which plain CAM takes its weights from.
 
     Raises:
         InputError: if the network does not end so.
         EvalSuiteError: if its logits are not finite.
     """
-    card = backbone.card
-    name = _matching_head(backbone) if card.feature_layer is not None else None
-    if name is None:
+    card, layer = backbone.card, None
+    device = next(backbone.net.parameters()).device
+    image = torch.rand(1, 3, *card.input_size, generator=torch.Generator().manual_seed(0)).to(device)
+    with evaluating(backbone):
+        require_finite(bool(backbone(image).isfinite().all()), card, "")
+    if card.feature_layer is not None:
+        layer = pooled_classifier(backbone.net, backbone.normalise(image), card.feature_layer)
+    if layer is None:
         raise InputError(
             f"backbone '{card.name}' ({card.arch}) does not end in global average pooling and one linear layer behind "
             f"'{card.feature_layer}', which plain CAM and a fit need; use --cam-method gradcam without a fit, or name the layer "
             "with --feature-layer"
         )
-    return name
+    return layer
 
 
 def require_layer(net: nn.Module, name: str) -> nn.Module:
@@ -155,54 +151,6 @@ def trunk(localiser: Localiser) -> nn.Module:
     for name in localiser.new:
         replace_layer(localiser.net, name, nn.Identity())
     return localiser.net
-
-
-@contextmanager
-def taps(net: nn.Module, layers: tuple[str, ...]) -> Iterator[dict[str, Tensor]]:
-    """Collect what layers give while the network runs inside; empty before."""
-    kept: dict[str, Tensor] = {}
-
-    def keep(name: str) -> torch.utils.hooks.RemovableHandle:
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            kept[name] = output
-
-        return net.get_submodule(name).register_forward_hook(hook)
-
-    handles = [keep(name) for name in dict.fromkeys(layers)]
-    try:
-        yield kept
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-@torch.no_grad()
-def _matching_head(backbone: Backbone) -> str | None:
-    card, net = backbone.card, backbone.net
-    image = torch.rand(1, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
-    training = backbone.training
-    found = backbone.eval().predict(image.to(next(net.parameters()).device))
-    backbone.train(training)
-    require_finite(bool(found.logits.isfinite().all()), card, "")
-    if found.features.ndim != 4:
-        return None
-    pooled = found.features.mean((2, 3))
-    tolerance = _TOLERANCE * float(found.logits.abs().max())
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.Linear) and layer.in_features == pooled.shape[1]:
-            logits = layer(pooled)
-            if logits.shape == found.logits.shape and (logits - found.logits).abs().max() <= tolerance:
-                return name
-    return None
-
-
-def _stages(net: nn.Module) -> list[str]:
-    """Names of residual stages: ``layer1``, ``layer2``, ..."""
-    return [
-        name
-        for name, child in net.named_children()
-        if re.fullmatch(r"layer\d", name) and len(list(child.children()))
-    ]
 
 
 def _residual_attention(net: nn.Module, stages: list[str]) -> tuple[str, ...]:
@@ -249,17 +197,8 @@ def _take_stride_out(stage: nn.Module) -> None:
             replace_layer(stage, name, nn.Identity())  # pooling in the shortcut, or against aliasing
 
 
-@torch.no_grad()
 def _map_size(net: nn.Module, layer: str, card: BackboneCard) -> tuple[int, int]:
-    training = net.training
-    with taps(net, (layer,)) as kept:
-        net.eval()(torch.zeros(1, 3, *card.input_size))
-    net.train(training)
+    with evaluating(net), outputs_of(net, (layer,)) as kept:
+        net(torch.zeros(1, 3, *card.input_size))
     height, width = kept[layer].shape[-2:]
     return height, width
-
-
-def _linear(net: nn.Module, name: str) -> nn.Linear:
-    layer = net.get_submodule(name)
-    assert isinstance(layer, nn.Linear)
-    return layer

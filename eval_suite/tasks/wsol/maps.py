@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import InputError
-from eval_suite.tasks.wsol.localiser import class_weights, linear_head
+from eval_suite.tasks.wsol.localiser import linear_head
 
 _CLASSES = {
     "gradcam": "GradCAM",
@@ -92,8 +92,8 @@ class PlainMaps:
             found = self._backbone.predict(images)
         if wanted is None:
             wanted = found.logits.argmax(1)
-        weights = class_weights(self._backbone.net, self._head)
-        return ClassMaps(found.logits.float(), activation_maps(found.features, weights, wanted))
+        maps = activation_maps(found.features, self._head.weight, wanted)
+        return ClassMaps(found.logits.float(), maps)
 
 
 class PackageMaps:

@@ -1,6 +1,6 @@
 """Running a localiser over an image set: maps, logits and what they are of."""
 
-import sys
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import WsolOptions, require_precision
 from eval_suite.tasks.wsol.predictions import Predictions, write_predictions
 
+log = logging.getLogger(__name__)
+
 
 def predict(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, folder: Path) -> Path:
     """Write the map and the logits of every readable image to ``predictions.npz``, and pictures to show."""
@@ -34,7 +36,7 @@ def predict(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, f
         require_classes(card, truth.images.classes, options.data)
     except InputError as error:
         raise InputError(f"{error}, or let a fit replace its last layer (--fit.preset)") from None
-    print(_prepared(card.input_size, options), file=sys.stderr)
+    log.info(_prepared(card.input_size, options))
     device = runtime.resolve_device()
     extract = _extractor(to_device(backbone, device), options, runtime)
     found = predict_maps(extract, truth.images, card, options, runtime, device)

@@ -69,4 +69,9 @@ def test_two_processes_fit_together_and_the_first_writes(demo_world: Path, tmp_p
     assert (record["status"], record["data"]["n_scored"]) == ("complete", 6)
     for detector in ("ssd", "faster-rcnn-c4"):
         left = (tmp_path / "checkpoints/single/mine-s0/detect" / detector).iterdir()
-        assert sorted(path.name for path in left) == ["fitted.json", "model.safetensors"]
+        assert sorted(path.name for path in left) == [
+            ".lock",
+            "fitted.json",
+            "log.jsonl",
+            "model.safetensors",
+        ]

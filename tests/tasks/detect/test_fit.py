@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.checkpoint import load_state
 from eval_suite.core.errors import DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.voc import VocIndex, open_voc
@@ -19,6 +20,7 @@ from eval_suite.tasks.detect.fit import fit_detector, images_per_process, prepar
 from eval_suite.tasks.detect.models import build_detector
 from eval_suite.tasks.detect.options import DetectOptions, FasterRcnnOptions
 from eval_suite.tasks.detect.predict import predict_detector
+from eval_suite.training.fit_run import FitRun
 from tests.tasks.detect.conftest import MEAN, make_backbone, small_options
 
 RUNTIME = RuntimeOptions(device="cpu", threads=1, workers=0)
@@ -64,11 +66,13 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    options = small_options(save_minutes=1e-9, iterations=12)
+    options = small_options(save_interval=1e-9, iterations=12)
     backbone = make_backbone(arch) if arch else tiny_backbone
     whole = fit(detector, backbone, images, options, tmp_path / "whole")
     assert sorted(path.name for path in (tmp_path / "whole").iterdir()) == [
+        ".lock",
         "fitted.json",
+        "log.jsonl",
         "model.safetensors",
     ]
     folder = tmp_path / "killed"
@@ -78,14 +82,16 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(
     )
     child.start()
     deadline = time.monotonic() + 120
-    while not (folder / "state.pth").is_file() and time.monotonic() < deadline:
+    while not (folder / "state.pt").is_file() and time.monotonic() < deadline:
         time.sleep(0.005)
     child.kill()
     child.join()
     assert child.exitcode == -9
-    assert (folder / "state.pth").is_file()
+    assert (folder / "state.pt").is_file()
     assert not (folder / "fitted.json").is_file()
-    step = torch.load(folder / "state.pth", weights_only=False)["meta"]["iter"]
+    state = load_state(folder / "state.pt")
+    assert state is not None
+    step = state["step"]
     assert 1 <= step < 12
     resumed = fit(detector, backbone, images, options, folder)
     assert same(whole, resumed)
@@ -193,7 +199,8 @@ def runner_of(
     detector: str, backbone: Backbone, images: VocIndex, options: DetectOptions, folder: Path
 ) -> Any:
     built = build_detector(detector, backbone, len(images.classes), options, seed=0)
-    return prepare(built.model, detector, images, options, RUNTIME, mean=MEAN, seed=0, folder=folder)[0]
+    run = FitRun(folder, {}, purpose="fitting")
+    return prepare(built.model, detector, images, options, RUNTIME, mean=MEAN, seed=0, fit=run)[0]
 
 
 def test_the_papers_schedules(tiny_backbone: Backbone, images: VocIndex, tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ class Hidden(nn.Module):
 
 
 def test_the_last_layer_is_the_one_that_gives_the_logits(backbone: Backbone) -> None:
-    assert last_layer(backbone) is backbone.net.get_submodule("fc")
+    assert last_layer(backbone).module is backbone.net.get_submodule("fc")
     torch.manual_seed(0)
     net = Hidden()
-    assert last_layer(backbone_of(net)) is net.head
+    assert last_layer(backbone_of(net)).module is net.head
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_network_that_ends_otherwise_is_refused(net: nn.Module) -> None:
 def test_one_pass_leaves_logits_and_what_they_are_made_of(
     backbone: Backbone, size: int, odin: OdinSettings | None
 ) -> None:
-    pictures, layer = images(10), last_layer(backbone)
+    pictures, layer = images(10), last_layer(backbone).module
     found = run_over(backbone, batches(pictures, size), layer=layer, odin=odin)
     with torch.no_grad():
         torch.testing.assert_close(found.logits, backbone(pictures), rtol=1e-4, atol=1e-5)

@@ -82,7 +82,6 @@ def ood(demo_world: Path, source: str, tmp_path: Path) -> Callable[..., Evaluate
             backbone_options=BackboneOptions(),
             runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
             expected=False,
-            warn=lambda _line: None,
         )
 
     return run

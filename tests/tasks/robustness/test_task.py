@@ -104,7 +104,6 @@ def run(world: Path, *, factory: str = "colours", data: str = "world", **options
         backbone_options=backbone_options,
         runtime=RuntimeOptions(device="cpu", workers=workers, batch_size=batch_size, precision=precision),
         expected=False,
-        warn=lambda line: None,
     )
 
 
@@ -462,7 +461,6 @@ def test_several_restarts_never_fool_less(demo_world: Path, tmp_path: Path) -> N
             backbone_options=PLAIN,
             runtime=RuntimeOptions(device="cpu", workers=0, batch_size=8),
             expected=False,
-            warn=lambda line: None,
         )
         found = read_predictions(done.path.parent / "robustness" / "predictions.npz")
         assert found.labels is not None

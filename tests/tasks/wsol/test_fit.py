@@ -22,7 +22,7 @@ from eval_suite.tasks.wsol.fit import fit_localiser, fit_recipe, learnt_from
 from eval_suite.tasks.wsol.maps import PlainMaps
 from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import PRESETS, WsolOptions
-from eval_suite.training import loop
+from eval_suite.training import fit_run
 from eval_suite.training.objective import TrainInit
 from eval_suite.training.recipe import Recipe
 from tests.tasks.wsol.nets import backbone, images
@@ -133,17 +133,17 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
     chosen = options(method, regularizers=["cutmix"])
 
     def every_step(*arguments: Any) -> Recipe:
-        return fit_recipe(*arguments).model_copy(update={"save_minutes": 1e-9})
+        return fit_recipe(*arguments).model_copy(update={"save_interval": 1e-9})
 
     monkeypatch.setattr(fitting, "fit_recipe", every_step)
     fit_localiser(net(), chosen, CPU, 0, tmp_path / "whole")
-    real_save, lives = loop.save_state, 0
+    real_save, lives = fit_run.save_state, 0
 
     def save_and_die(path: Path, state: dict[str, object]) -> None:
         real_save(path, state)
         raise Killed
 
-    monkeypatch.setattr(loop, "save_state", save_and_die)
+    monkeypatch.setattr(fit_run, "save_state", save_and_die)
     while True:
         lives += 1
         try:

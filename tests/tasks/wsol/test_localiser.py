@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from eval_suite.backbones.architectures.vgg_gap import GapNet
+from eval_suite.backbones.structure.hooks import outputs_of
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.tasks.wsol.localiser import (
     Localiser,
     linear_head,
     make_localiser,
     require_layer,
-    taps,
 )
 from tests.backbones.akamaster_resnet20 import resnet20
 from tests.tasks.wsol.nets import backbone, images, tiny, wrap
@@ -29,7 +29,7 @@ LIGHT: dict[str, dict[str, Any]] = {
 
 
 def outputs(net: nn.Module, layers: tuple[str, ...], size: int) -> dict[str, Tensor]:
-    with torch.no_grad(), taps(net.eval(), layers) as kept:
+    with torch.no_grad(), outputs_of(net.eval(), layers) as kept:
         net(images(2, size))
     return kept
 

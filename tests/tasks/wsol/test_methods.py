@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.structure.hooks import outputs_of
 from eval_suite.core.errors import InputError
 from eval_suite.tasks.wsol.hyperparameters import (
     METHOD_SETTINGS,
@@ -16,7 +17,7 @@ from eval_suite.tasks.wsol.hyperparameters import (
     HasSettings,
     SpgSettings,
 )
-from eval_suite.tasks.wsol.localiser import Localiser, make_localiser, taps
+from eval_suite.tasks.wsol.localiser import Localiser, make_localiser
 from eval_suite.tasks.wsol.maps import PlainMaps, activation_maps, min_max
 from eval_suite.tasks.wsol.methods import METHODS, make_method
 from eval_suite.tasks.wsol.methods.acol import AcolNet
@@ -103,7 +104,7 @@ def test_adl_acts_behind_its_layers_in_training_alone() -> None:
     x = images(2, 32)
     with torch.no_grad():
         assert torch.equal(net.eval()(x), plain.eval()(x))
-        with taps(net.net.train(), localiser.attention) as kept:
+        with outputs_of(net.net.train(), localiser.attention) as kept:
             net(x)
     assert localiser.attention == ("layer2.0", "layer3.0", "layer3.1")
     assert all((kept[name].amax(1) == 0).any() for name in localiser.attention)
@@ -112,7 +113,7 @@ def test_adl_acts_behind_its_layers_in_training_alone() -> None:
 
 def test_adl_behind_layers_of_ones_own() -> None:
     net, _ = prepared(AdlSettings(drop_rate=1.0, layers=("layer1",)))
-    with torch.no_grad(), taps(net.net.train(), ("layer1", "layer2")) as kept:
+    with torch.no_grad(), outputs_of(net.net.train(), ("layer1", "layer2")) as kept:
         net(images(2, 32))
     assert (kept["layer1"].amax(1) == 0).any()
     with pytest.raises(InputError, match="unknown layer 'layer9'"):
@@ -153,7 +154,7 @@ def test_delta_zero_erases_everything() -> None:
 
 def test_acols_features_are_the_trunks_averaged_over_3x3() -> None:
     net = acol()
-    with torch.no_grad(), taps(net, ("trunk.layer3", "pool")) as kept:
+    with torch.no_grad(), outputs_of(net, ("trunk.layer3", "pool")) as kept:
         net(images(2, 32))
     assert torch.equal(kept["pool"], F.avg_pool2d(kept["trunk.layer3"], 3, 1, 1))
 
@@ -247,7 +248,7 @@ def test_spgs_loss_is_cross_entropy_and_three_guided_errors() -> None:
     x = images(4, 32)
     with torch.no_grad():
         loss = float(objective(x, LABELS))
-        with taps(net.net, ("trunk.layer1", "trunk.layer2", "features")) as kept:
+        with outputs_of(net.net, ("trunk.layer1", "trunk.layer2", "features")) as kept:
             logits = net(x)
 
         def up(maps: Tensor) -> "np.ndarray":

@@ -50,7 +50,6 @@ def localise(world: Path, *, factory: str = "colours", batch_size: int = 5, **op
         backbone_options=PLAIN,
         runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
         expected=False,
-        warn=lambda _line: None,
     ).result
 
 

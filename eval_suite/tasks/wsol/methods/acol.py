@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
-from eval_suite.tasks.wsol.localiser import TRUNK, Localiser, taps, trunk
+from eval_suite.backbones.structure.hooks import outputs_of
+from eval_suite.tasks.wsol.localiser import TRUNK, Localiser, trunk
 from eval_suite.tasks.wsol.maps import ClassMaps, Extractor, activation_maps, min_max
 from eval_suite.tasks.wsol.methods.method import Method, hard_labels
 from eval_suite.training.objective import Objective
@@ -102,7 +103,7 @@ class AcolNet(nn.Module):
         return Branches(first, second, first_map, second_map)
 
     def _features(self, x: Tensor) -> Tensor:
-        with taps(self.trunk, (self.body,)) as kept:
+        with outputs_of(self.trunk, (self.body,)) as kept:
             self.trunk(x)
         pooled: Tensor = self.pool(kept[self.body])
         return pooled

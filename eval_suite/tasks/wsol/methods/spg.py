@@ -5,9 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.structure.hooks import outputs_of
 from eval_suite.core.errors import InputError
 from eval_suite.tasks.wsol.hyperparameters import SpgSettings
-from eval_suite.tasks.wsol.localiser import TRUNK, Localiser, taps, trunk
+from eval_suite.tasks.wsol.localiser import TRUNK, Localiser, trunk
 from eval_suite.tasks.wsol.maps import activation_maps, min_max
 from eval_suite.tasks.wsol.methods.acol import convolutions, width_of
 from eval_suite.tasks.wsol.methods.method import Method, hard_labels
@@ -60,7 +61,7 @@ class SpgNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of normalised images (N, 3, H, W)."""
-        with taps(self.trunk, (self.body,)) as kept:
+        with outputs_of(self.trunk, (self.body,)) as kept:
             self.trunk(x)
         logits: Tensor = self.linear(self.features(kept[self.body]).mean((2, 3)))
         return logits
@@ -116,7 +117,7 @@ class Guided(Objective):
         """The loss, a scalar."""
         net, settings = self.backbone.net, self._settings
         assert isinstance(net, SpgNet)
-        with taps(net, (*self._layers, "features")) as kept:
+        with outputs_of(net, (*self._layers, "features")) as kept:
             logits = net(self.backbone.normalise(images))
         size = images.shape[-2:]
 
@@ -138,7 +139,7 @@ class Guided(Objective):
     @torch.no_grad()
     def _channels(self) -> tuple[int, int]:
         net, training = self.backbone.net, self.backbone.training
-        with taps(net, self._layers) as kept:
+        with outputs_of(net, self._layers) as kept:
             net.eval()(torch.zeros(1, 3, *self.backbone.card.input_size))
         self.backbone.train(training)
         early, late = (kept[name].shape[1] for name in self._layers)

@@ -1,0 +1,35 @@
+"""How the package's log is shown: by the command line here, by Python programs as they configure `logging`."""
+
+import logging
+import sys
+from typing import TextIO
+
+LOGGER = logging.getLogger("eval_suite")
+
+
+class CommandLineFormatter(logging.Formatter):
+    """Plain lines; those of warnings begin with the word."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record as one line."""
+        line = super().format(record)
+        return f"{record.levelname.lower()}: {line}" if record.levelno >= logging.WARNING else line
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what ``sys.stderr`` is at the time, which tests and notebooks replace."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+        self.setFormatter(CommandLineFormatter())
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
+
+
+def log_to_stderr() -> None:
+    """Show what is logged from INFO on, as the command line does; further calls change nothing."""
+    if not any(isinstance(handler, _StandardError) for handler in LOGGER.handlers):
+        LOGGER.addHandler(_StandardError())
+        LOGGER.setLevel(logging.INFO)
