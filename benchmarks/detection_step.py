@@ -20,11 +20,12 @@ from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.demo.world import make_demo
+from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.fit import prepare
 from eval_suite.tasks.detect.models import build_detector
 from eval_suite.tasks.detect.openmmlab import quiet
 from eval_suite.tasks.detect.options import DetectOptions, FasterRcnnOptions, SsdOptions
-from eval_suite.tasks.detect.pipeline import training_transforms
+from eval_suite.training.fit_run import FitRun
 
 AIM = "<= 1.05"
 STEPS = 1_000_000
@@ -48,7 +49,6 @@ def main() -> None:
         chosen = DetectOptions(
             data=spec,
             iterations=STEPS,
-            save_interval=1e6,
             ssd=SsdOptions(input_size=(arguments.size,) * 2, batch_size=arguments.batch_size, warmup=0),
             faster_rcnn=FasterRcnnOptions(
                 short_side=arguments.size,
@@ -61,12 +61,11 @@ def main() -> None:
         net = build_net(arguments.arch, 10)
         native = native_config(arguments.arch, net)
         card = BackboneCard(name="b", source="b", arch=arguments.arch, classes=[], **native)
-        model = build_detector(arguments.detector, finish(net, card), 10, chosen, seed=0).model
+        detector = chosen.detector(arguments.detector)
+        model = build_detector(detector, finish(net, card), 10, seed=0).model
         contestants = {
-            "eval_suite": ours(
-                copy.deepcopy(model), arguments.detector, index, chosen, runtime, Path(folder) / "ours"
-            ),
-            "tools/train": theirs(copy.deepcopy(model), arguments.detector, index, chosen, Path(folder)),
+            "eval_suite": ours(copy.deepcopy(model), detector, index, runtime, Path(folder) / "ours"),
+            "tools/train": theirs(copy.deepcopy(model), detector, index, Path(folder)),
         }
         seconds = take_turns(contestants, arguments.repeats, finish=waiter(device.type))
     print(
@@ -79,20 +78,19 @@ def main() -> None:
 
 
 def ours(
-    model: Any, detector: str, index: VocIndex, chosen: DetectOptions, runtime: RuntimeOptions, folder: Path
+    model: Any, detector: Detector, index: VocIndex, runtime: RuntimeOptions, folder: Path
 ) -> Callable[[], object]:
     """The step of `fit_detector`'s Runner."""
-    runner, _ = prepare(model, detector, index, chosen, runtime, mean=MEAN, seed=0, folder=folder)
+    fit = FitRun(folder, {}, purpose="timing", save_interval=1e6)
+    runner, _ = prepare(model, detector, index, runtime, mean=MEAN, seed=0, fit=fit)
     return stepper(runner)
 
 
-def theirs(
-    model: Any, detector: str, index: VocIndex, chosen: DetectOptions, folder: Path
-) -> Callable[[], object]:
+def theirs(model: Any, detector: Detector, index: VocIndex, folder: Path) -> Callable[[], object]:
     """The step of the Runner that tools/train.py builds from a config with the same model, data and schedule."""
     from mmengine.runner import Runner
 
-    schedule = chosen.schedule(detector)
+    schedule = detector.schedule
     data = {
         "type": "XMLDataset",
         "metainfo": {"classes": tuple(index.classes)},
@@ -104,7 +102,7 @@ def theirs(
         "pipeline": [
             {"type": "LoadImageFromFile"},
             {"type": "LoadAnnotations", "with_bbox": True},
-            *training_transforms(detector, chosen, tuple(255 * value for value in MEAN)),
+            *detector.training_transforms(tuple(255 * value for value in MEAN)),
         ],
     }
     with quiet():

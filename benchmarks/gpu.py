@@ -41,10 +41,11 @@ from eval_suite.data.loading import Batch
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.demo.world import make_demo
 from eval_suite.tasks.detect.fit import fit_detector
+from eval_suite.tasks.detect.metrics import detectors
 from eval_suite.tasks.detect.models import build_detector
 from eval_suite.tasks.detect.openmmlab import quiet
-from eval_suite.tasks.detect.options import TITLES, DetectOptions, FasterRcnnOptions, SsdOptions
-from eval_suite.tasks.detect.pipeline import BoxData, training_loader, training_transforms, without_difficult
+from eval_suite.tasks.detect.options import DetectOptions, FasterRcnnOptions, SsdOptions
+from eval_suite.tasks.detect.pipeline import BoxData, training_loader, without_difficult
 from eval_suite.tasks.detect.predict import predict_detector
 from eval_suite.training.preparation import initial_state
 from eval_suite.training.recipe import Recipe
@@ -159,7 +160,7 @@ def main() -> int:
 def all_checks(device: torch.device, folder: Path) -> list[Check]:
     """Those that say whether it works come first."""
     checks = []
-    for detector in TITLES:
+    for detector in detectors():
         first = partial(same_first_step, detector, device, folder)
         checks.append(Check("detection", f"{detector}, first step against the CPU's", first))
         for precision in PRECISIONS:
@@ -238,16 +239,15 @@ def first_step(
     """Loss and gradient, made anew from the same seeds.
 
     Args:
-        detector: a key of `TITLES`.
+        detector: its name.
         device: where to compute.
         where: what to learn from.
         proposals: those of Faster R-CNN's first stage to use; an empty list is filled with its own.
     """
-    model: Any = build_detector(
-        detector, where.backbone, len(where.train.classes), where.options, seed=0
-    ).model
+    chosen = where.options.detector(detector)
+    model: Any = build_detector(chosen, where.backbone, len(where.train.classes), seed=0).model
     model.to(device).train()
-    transforms = training_transforms(detector, where.options, (124.0, 116.0, 104.0))
+    transforms = chosen.training_transforms((124.0, 116.0, 104.0))
     batch = next(iter(training_loader(BoxData(without_difficult(where.train), transforms, 0), BATCH, 0)))
     if hasattr(model, "rpn_head"):
         # Rounding alone changes the order of proposals that score alike, and with it which of them are drawn.
@@ -274,12 +274,16 @@ def fit_and_predict(
     runtime = RuntimeOptions.model_validate(
         {"device": device.type, "precision": precision, "batch_size": BATCH}
     )
-    model = build_detector(detector, backbone, len(train.classes), options, seed=0).model
+    model = build_detector(options.detector(detector), backbone, len(train.classes), seed=0).model
     target = folder / detector / precision
-    fitted = fit_detector(model, detector, train, options, runtime, card=backbone.card, seed=0, folder=target)
+    fitted = fit_detector(
+        model, options.detector(detector), train, runtime, card=backbone.card, seed=0, folder=target
+    )
     require_on(device, list(fitted.model.state_dict().values()))
     yield Finding(f"loss of step {STEPS}", fitted.loss, FINITE)
-    found = predict_detector(fitted.model, detector, test, options, runtime, label=detector).detections
+    found = predict_detector(
+        fitted.model, options.detector(detector), test, runtime, label=detector
+    ).detections
     yield Finding("detections", int(np.isfinite(found.scores).sum()), "> 0")
 
 

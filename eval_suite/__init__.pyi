@@ -20,6 +20,7 @@ from .tasks.base import Fit as Fit
 from .tasks.base import Score as Score
 from .tasks.base import Task as Task
 from .tasks.base import TaskOptions as TaskOptions
+from .tasks.detect.detectors.base import Detector as Detector
 from .tasks.evaluate import evaluate as evaluate
 from .tasks.ood.confidences.base import OodScore as OodScore
 from .training.recipe import Recipe as Recipe

@@ -3,6 +3,7 @@
 import doctest
 import hashlib
 import importlib
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,6 +133,48 @@ class CsvList(es.ImageLayout):
             return es.Content(classes, [file for file, _ in rows], labels)
 
         return es.Layout({"val": content}, ("val",))
+'''
+
+
+MY_DETECTOR = '''
+import eval_suite as es
+from eval_suite.tasks.detect.detectors.base import FPN_CHANNELS, Schedule, assigner, coder, fpn, preprocessor
+
+
+class RetinaSettings(Schedule):
+    side: int = 64
+    """Side that images are brought to."""
+
+
+class Retina(es.Detector):
+    """RetinaNet with cross entropy."""
+
+    name = "retina"
+    title = "RetinaNet"
+    paper = es.Paper("Focal Loss", "ICCV", 2017, "https://arxiv.org/abs/1708.02002")
+    options = RetinaSettings
+
+    def config(self, levels, classes, card, *, head):
+        strides = [level.stride for level in levels]
+        return {
+            "type": "RetinaNet",
+            "data_preprocessor": preprocessor(card, divisor=32),
+            "neck": fpn(levels, len(levels)),
+            "bbox_head": {
+                "type": "RetinaHead",
+                "num_classes": classes,
+                "in_channels": FPN_CHANNELS,
+                "stacked_convs": 1,
+                "anchor_generator": {"type": "AnchorGenerator", "octave_base_scale": 4, "scales_per_octave": 1, "ratios": [1.0], "strides": strides},
+                "bbox_coder": coder((1.0, 1.0, 1.0, 1.0)),
+                "loss_cls": {"type": "CrossEntropyLoss", "use_sigmoid": True},
+            },
+            "train_cfg": {"assigner": assigner(0.5, 0.4, 0.0), "sampler": {"type": "PseudoSampler"}, "allowed_border": -1, "pos_weight": -1, "debug": False},
+            "test_cfg": {"nms_pre": 100, "min_bbox_size": 0, "score_thr": 0.0, "nms": {"type": "nms", "iou_threshold": 0.5}, "max_per_img": 10},
+        }
+
+    def resize(self):
+        return {"type": "Resize", "scale": (self.schedule.side, self.schedule.side), "keep_ratio": False}
 '''
 
 
@@ -413,6 +456,50 @@ class TestOwnParts:
         wrong = cli("data", "check", "mine.py:CsvList:.")
         assert wrong.code != 0
         assert "expected labels.csv" in wrong.err + wrong.out
+
+    def test_a_detector(
+        self, demo_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("mine.py").write_text(MY_DETECTOR)
+        settings = {"retina": {"batch_size": 2, "warmup": 0, "iterations": 2}}
+        Path("suite.yaml").write_text(
+            f"name: own\nseeds: [0]\nruntime: {{device: cpu, workers: 0}}\nbackbones:\n"
+            f"  net: {{source: net.py:make, input_size: [64, 64]}}\n"
+            f"tasks:\n  detect: {{data: 'voc:{demo_world}', detectors: [mine.py:Retina], detector_settings: {json.dumps(settings)}}}\n"
+        )
+        Path("net.py").write_text(
+            "import timm\nimport torch\ndef make():\n    torch.manual_seed(0)\n    return timm.create_model('resnet10t')\n"
+        )
+        words = "detect --suite suite.yaml --backbone net"
+        said = cli(*words.split())
+        assert said.code == 0, said.err
+        filed = es.read_record(Path("reports/own/results/net-s0/detect.json"))
+        metric = filed.metric("map", detector="retina", variant="area", plus_one=False)
+        assert metric is not None
+        assert filed.metrics[0] == filed.metric("map", detector="retina", variant="voc07", plus_one=False)
+        backbone = es.load_backbone("net.py:make", input_size=(64, 64))
+        record = es.evaluate(
+            backbone,
+            "detect",
+            data=f"voc:{demo_world}",
+            detectors=["mine.py:Retina"],
+            detector_settings=settings,
+            device="cpu",
+            workers=0,
+        )
+        again = record.metric("map", detector="retina", variant="area", plus_one=False)
+        assert again is not None
+        assert again.value == metric.value
+        assert "retina mAP" in es.write_report(Path("reports/own")).index.read_text("utf-8")
+        with pytest.raises(es.InputError, match="lrr"):
+            es.evaluate(
+                backbone,
+                "detect",
+                data=f"voc:{demo_world}",
+                detectors=["mine.py:Retina"],
+                detector_settings={"retina": {"lrr": 1}},
+            )
 
     @pytest.mark.long
     def test_both_in_a_suite(

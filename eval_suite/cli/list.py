@@ -75,10 +75,10 @@ def _maps() -> Iterator[str]:
 
 
 def _detectors() -> Iterator[str]:
-    from eval_suite.tasks.detect.options import TITLES
+    from eval_suite.tasks.detect.metrics import detectors
 
-    for name, title in TITLES.items():
-        yield f"{name:<16} {title}"
+    for name, kind in detectors().items():
+        yield f"{name:<16} {kind.title} [{_cite(kind.paper)}]"
 
 
 def _corruptions() -> Iterator[str]:

@@ -57,6 +57,12 @@ _HOMES = {
     "data": _Home(
         "eval_suite.data.layouts", "eval_suite.data.layouts.base:ImageLayout", defines=(("read",),)
     ),
+    "detector": _Home(
+        "eval_suite.tasks.detect.detectors",
+        "eval_suite.tasks.detect.detectors.base:Detector",
+        has=("title", "paper"),
+        defines=(("config",), ("resize",)),
+    ),
     "ood_score": _Home(
         "eval_suite.tasks.ood.confidences",
         "eval_suite.tasks.ood.confidences.base:OodScore",

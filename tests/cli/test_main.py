@@ -20,7 +20,7 @@ from eval_suite.core.parts import parts
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data import outliers
 from eval_suite.data.kinds import ANNOTATED
-from eval_suite.tasks.detect.options import DetectorName
+from eval_suite.tasks.detect.metrics import detectors
 from eval_suite.tasks.robustness.options import CORRUPTIONS, GROUPS
 from eval_suite.tasks.wsol.hyperparameters import METHOD_SETTINGS
 from eval_suite.tasks.wsol.options import MapName
@@ -169,7 +169,7 @@ WRONG_WORDS = {
         ("--scores foo", "--scores: unknown score 'foo'. Known: energy, knn, "),
     ],
     "detect": [
-        ("--detectors sdd", "--detectors: expected 'ssd', 'ssd-fpn', "),
+        ("--detectors sdd", "--detectors: unknown detector 'sdd'. Did you mean 'ssd'?"),
         ("--ssd.input-size 3", "expected 2 values after --ssd.input-size, found fewer"),
         ("--ssd.input-size 3 x", "--ssd.input-size: expected a whole number, found 'x'"),
     ],
@@ -483,7 +483,7 @@ def test_data_demo_and_check(cli: Cli) -> None:
     [
         ("methods", METHOD_SETTINGS),
         ("maps", get_args(MapName)),
-        ("detectors", get_args(DetectorName)),
+        ("detectors", detectors()),
         ("corruptions", [*CORRUPTIONS, *GROUPS]),
         ("scores", parts("ood_score")),
         ("data", [*parts("data"), *ANNOTATED]),

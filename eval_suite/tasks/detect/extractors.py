@@ -9,15 +9,11 @@ from torch import nn
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.structure.stages import Part, Tail, Trunk, ends_of_stages, parts_of
 from eval_suite.core.errors import InputError, first_line
-from eval_suite.tasks.detect.configs import ROI_SIDE, Level
+from eval_suite.tasks.detect.detectors.base import Detector, Level
+from eval_suite.tasks.detect.detectors.faster_rcnn import ROI_SIDE
 from eval_suite.tasks.detect.openmmlab import quiet
-from eval_suite.tasks.detect.options import TITLES
 from eval_suite.tasks.detect.pyramid import Pyramid, open_source
 from eval_suite.tasks.detect.resnets import own_resnet
-
-_SSD_STRIDES = (8, 16)
-_FINEST_OF_PYRAMID = {"ssd-fpn": 8, "faster-rcnn-fpn": 4}
-_C4 = "faster-rcnn-c4"
 
 
 class Body(NamedTuple):
@@ -34,11 +30,11 @@ class Body(NamedTuple):
     head: Level | None = None
 
 
-def body_of(name: str, backbone: Backbone, *, frozen_norm: bool, native: bool = True) -> Body:
+def body_of(detector: Detector, backbone: Backbone, *, frozen_norm: bool, native: bool = True) -> Body:
     """Get a classifier ready for a detector; the classifier stays as it is.
 
     Args:
-        name: a key of `TITLES`.
+        detector: which one.
         backbone: the classifier.
         frozen_norm: batch normalisation keeps its statistics and weights.
         native: take MMDetection's own network where it is the same as the classifier's.
@@ -48,53 +44,54 @@ def body_of(name: str, backbone: Backbone, *, frozen_norm: bool, native: bool = 
     """
     card = backbone.card
     refusal = InputError(
-        f"backbone '{card.name}' ({card.arch}) has no feature maps of height and width, which {TITLES[name]} needs, nor "
+        f"backbone '{card.name}' ({card.arch}) has no feature maps of height and width, which {detector.title} needs, nor "
         "does timm's forward_intermediates give any; choose a convolutional backbone or another of timm's"
     )
     net = _copied(backbone)
     if card.feature_layer is not None:
         try:
             parts = parts_of(net, card.feature_layer)
-            taps = _taps(name, ends_of_stages(parts), card.name)
+            taps = _taps(detector, ends_of_stages(parts), card.name)
             _require_whole_stages(net, taps)
         except InputError as error:
             refusal = error
         else:
-            body = _cut(name, net, parts, taps, frozen_norm, native)
+            body = _cut(detector, net, parts, taps, frozen_norm, native)
             if body is not None:
                 return body
             refusal = InputError(
-                f"backbone '{card.name}' ({card.arch}) takes images of some sizes only; {TITLES[name]} needs one that "
+                f"backbone '{card.name}' ({card.arch}) takes images of some sizes only; {detector.title} needs one that "
                 "takes any"
             )
     if not hasattr(backbone.net, "forward_intermediates"):
         raise refusal
-    if name == _C4:
+    if detector.last_stage_on_regions:
         raise InputError(
             f"backbone '{card.name}' ({card.arch}) has no last stage that could run on regions by itself, as "
-            f"{TITLES[name]} needs; choose the detector faster-rcnn-fpn"
+            f"{detector.title} needs; choose the detector faster-rcnn-fpn"
         )
     source = open_source(_copied(backbone), card)
     if source is None:
         raise refusal
     own = [each.stride for each in source.maps]
-    strides = _SSD_STRIDES if name == "ssd" else (8, 16, 32)
-    if _FINEST_OF_PYRAMID.get(name) in own:
-        strides = tuple(sorted({_FINEST_OF_PYRAMID[name], *strides}))
-    frozen_stride = _frozen_stride(name, strides[-1])
+    # Finer than 8 only where the network has it: made of a coarser map it would cost much and tell little.
+    strides = tuple(stride for stride in detector.strides if stride >= 8 or stride in own)
+    frozen_stride = detector.frozen_stride(strides[-1])
     pyramid = Pyramid(source, strides, frozen_norm=frozen_norm, frozen_stride=frozen_stride)
     levels = [Level(*pair) for pair in zip(pyramid.channels, strides, strict=True)]
     return Body(pyramid, levels, pyramid.said())
 
 
 def _cut(
-    name: str, net: nn.Module, parts: list[Part], taps: list[Part], frozen_norm: bool, native: bool
+    detector: Detector, net: nn.Module, parts: list[Part], taps: list[Part], frozen_norm: bool, native: bool
 ) -> Body | None:
     """A network made of parts one after the other; None if it takes too few sizes of images."""
     levels = [Level(part.channels, part.stride) for part in taps]
     places = ", ".join(part.name for part in taps)
-    frozen_stride = _frozen_stride(name, max(part.stride for part in taps))
-    tail = Tail(net, parts, taps[-1].name, frozen_norm=frozen_norm) if name == _C4 else None
+    frozen_stride = detector.frozen_stride(max(part.stride for part in taps))
+    tail = None
+    if detector.last_stage_on_regions:
+        tail = Tail(net, parts, taps[-1].name, frozen_norm=frozen_norm)
     if tail is not None:
         _require_regions(tail, taps[-1].channels)
     head = Level(parts[-1].channels, parts[-1].stride // levels[-1].stride) if tail is not None else None
@@ -131,28 +128,14 @@ def _require_regions(tail: Tail, channels: int) -> None:
         ) from error
 
 
-def _taps(name: str, ends: list[Part], backbone: str) -> list[Part]:
+def _taps(detector: Detector, ends: list[Part], backbone: str) -> list[Part]:
     """The parts whose maps a detector takes."""
     if len(ends) < 2:
         raise InputError(
-            f"backbone '{backbone}' gives feature maps of {len(ends)} size, but {TITLES[name]} needs two or more; "
+            f"backbone '{backbone}' gives feature maps of {len(ends)} size, but {detector.title} needs two or more; "
             "choose a backbone with several stages"
         )
-    if name == _C4:
-        return [ends[-2]]
-    if name == "ssd":
-        wanted = [end for end in ends if end.stride in _SSD_STRIDES]
-        return wanted if len(wanted) == len(_SSD_STRIDES) else ends[-2:]
-    fine = [end for end in ends if _FINEST_OF_PYRAMID[name] <= end.stride <= 32]
-    return fine if len(fine) > 1 else ends[-2:]
-
-
-def _frozen_stride(name: str, coarsest: int) -> int:
-    # Faster R-CNN keeps the stem and the first stage of a ResNet as they are: a quarter of the stride of its base, which
-    # for C4 is all but the last stage.
-    if name.startswith("ssd"):
-        return 0
-    return coarsest // 4 if name == _C4 else max(1, coarsest // 8)
+    return detector.taken(ends)
 
 
 def _own_backbone(

@@ -15,14 +15,17 @@ from torch import nn
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.core.errors import InputError
+from eval_suite.core.parts import is_file_spec, part_sha256
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, progress
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.tasks.base import Fit
+from eval_suite.tasks.detect.detectors.base import Detector
+from eval_suite.tasks.detect.detectors.faster_rcnn import FasterRcnnOptions
 from eval_suite.tasks.detect.models import build_detector
 from eval_suite.tasks.detect.openmmlab import make_runner, optim_wrapper_at, quiet, runner_state
-from eval_suite.tasks.detect.options import TITLES, DetectOptions
-from eval_suite.tasks.detect.pipeline import BoxData, training_loader, training_transforms, without_difficult
+from eval_suite.tasks.detect.options import DetectOptions
+from eval_suite.tasks.detect.pipeline import BoxData, training_loader, without_difficult
 from eval_suite.tasks.detect.predict import FittedDetectors
 from eval_suite.training.fit_run import WEIGHTS, FitRun
 
@@ -52,35 +55,42 @@ class Fitted(NamedTuple):
 def fit(backbone: Backbone, options: DetectOptions, runtime: RuntimeOptions, seed: int, folder: Path) -> Fit:
     """Fine-tune each detector in a folder of its own; the backbone's card tells what it was given and what came of it."""
     # What could stop a later detector, or the predictions, is looked for before hours are spent on fitting.
-    for detector in options.detectors:
-        images_per_process(detector, options)
+    detectors = options.chosen()
+    for detector in detectors:
+        images_per_process(detector)
     open_voc(options.data, options.split)
     index = open_voc(options.data, options.train_split, purpose="train")
     card = backbone.card
     # Likewise every detector is put together first: not each takes any backbone.
-    built = {
-        detector: build_detector(detector, backbone, len(index.classes), options, seed=seed)
-        for detector in options.detectors
-    }
-    models: dict[str, nn.Module] = {}
-    for detector, made in built.items():
+    built = [build_detector(detector, backbone, len(index.classes), seed=seed) for detector in detectors]
+    models: list[tuple[Detector, nn.Module]] = []
+    for spec, detector, made in zip(options.detectors, detectors, built, strict=True):
         card.load.notes.append(made.loaded)
-        models[detector] = fit_detector(
-            made.model, detector, index, options, runtime, card=card, seed=seed, folder=folder / detector
+        model = fit_detector(
+            made.model,
+            detector,
+            index,
+            runtime,
+            card=card,
+            seed=seed,
+            folder=folder / detector.name,
+            save_interval=options.save_interval,
+            code=part_sha256(spec) if is_file_spec(spec) else "",
         ).model
-        card.fitted_sha256[detector] = state_sha256(models[detector].state_dict())
+        models.append((detector, model))
+        card.fitted_sha256[detector.name] = state_sha256(model.state_dict())
     return Fit(FittedDetectors(models, card.name), index.about(index, []).info(len(index)))
 
 
-def images_per_process(detector: str, options: DetectOptions) -> int:
+def images_per_process(detector: Detector) -> int:
     """Each process's part of a batch, whose size is that of all processes together.
 
     Raises:
         InputError: if the batch cannot be divided evenly among the processes.
     """
-    batch, world = options.schedule(detector).batch_size, process_count()
+    batch, world = detector.schedule.batch_size, process_count()
     if batch % world:
-        flag = "--ssd" if detector.startswith("ssd") else "--faster-rcnn"
+        flag = f"--{detector.settings.replace('_', '-')}" if detector.settings else detector.name
         raise InputError(
             f"a batch of {batch} images cannot be divided evenly into {world} processes; choose a {flag}.batch-size that "
             f"is a multiple of {world}"
@@ -90,14 +100,15 @@ def images_per_process(detector: str, options: DetectOptions) -> int:
 
 def fit_detector(
     model: nn.Module,
-    detector: str,
+    detector: Detector,
     index: VocIndex,
-    options: DetectOptions,
     runtime: RuntimeOptions,
     *,
     card: BackboneCard,
     seed: int,
     folder: Path,
+    save_interval: float = 10.0,
+    code: str = "",
 ) -> Fitted:
     """Fine-tune, continue a stopped fine-tuning, or load a finished one.
 
@@ -105,38 +116,40 @@ def fit_detector(
 
     Args:
         model: the detector with the backbone's weights.
-        detector: a key of `TITLES`.
+        detector: which one it is, with its settings.
         index: images to learn from.
-        options: the task's.
         runtime: device, precision, workers.
         card: of the backbone that the detector starts from.
         seed: decides order and every random draw.
         folder: where its files go.
+        save_interval: minutes between two saved states.
+        code: hash of the user's file that the detector is from.
 
     Raises:
         DivergenceError: if the loss stops being finite; the last good state stays.
         InputError: if an image to learn from cannot be read, or the processes cannot share a batch.
     """
-    digest = _digest(detector, index, options, runtime, seed, card)
-    label = f"fitting {TITLES[detector]}"
-    fit = FitRun(folder, {"digest": digest}, purpose=label, save_interval=options.save_interval)
+    digest = _digest(detector, index, runtime, seed, card, code)
+    label = f"fitting {detector.title}"
+    fit = FitRun(folder, {"digest": digest}, purpose=label, save_interval=save_interval)
     with fit.held():
         done = fit.finished()
         if done is not None:
             model.load_state_dict(load_file(folder / WEIGHTS))
             return Fitted(model, float(done["loss"]))
         runner, watch = prepare(
-            model, detector, index, options, runtime, mean=card.mean, seed=seed, fit=fit, state=fit.state()
+            model, detector, index, runtime, mean=card.mean, seed=seed, fit=fit, state=fit.state()
         )
         try:
             with quiet():
                 runner.train()
         except ValueError as error:
-            if "no valid anchor" not in str(error):
+            schedule = detector.schedule
+            if "no valid anchor" not in str(error) or not isinstance(schedule, FasterRcnnOptions):
                 raise
             raise InputError(
-                f"an image of {index.spec} is so narrow that no anchor of {TITLES[detector]} fits into it at "
-                f"--faster-rcnn.long-side {options.faster_rcnn.long_side}; remove it, or raise that number"
+                f"an image of {index.spec} is so narrow that no anchor of {detector.title} fits into it at "
+                f"--faster-rcnn.long-side {schedule.long_side}; remove it, or raise that number"
             ) from None
         trained: nn.Module = getattr(runner.model, "module", runner.model)
         watch.require_good(runner)
@@ -149,9 +162,8 @@ def fit_detector(
 
 def prepare(
     model: nn.Module,
-    detector: str,
+    detector: Detector,
     index: VocIndex,
-    options: DetectOptions,
     runtime: RuntimeOptions,
     *,
     mean: tuple[float, float, float],
@@ -162,13 +174,13 @@ def prepare(
     """The Runner, ready to train from the beginning or a state that `fit` saved, and the hook that watches it."""
     device = runtime.resolve_device()
     torch.backends.cudnn.benchmark = False  # images come in many sizes
-    schedule = options.schedule(detector)
+    schedule = detector.schedule
     steps = schedule.iterations
     fill = tuple(255 * value for value in mean)
-    data = BoxData(without_difficult(index), training_transforms(detector, options, fill), seed)
+    data = BoxData(without_difficult(index), detector.training_transforms(fill), seed)
     workers = 0 if device.type == "cpu" and runtime.threads == 1 else runtime.workers
     warm = min(schedule.warmup, steps // 2)
-    watch = _watch(fit, seed, f"fitting {TITLES[detector]}", steps, state)
+    watch = _watch(fit, seed, f"fitting {detector.title}", steps, state)
     warming = {"type": "LinearLR", "start_factor": _WARM_FROM, "by_epoch": False, "begin": 0, "end": warm}
     falling = {
         "type": "MultiStepLR",
@@ -186,7 +198,7 @@ def prepare(
         "type": optim_wrapper_at(runtime.precision, device),
         "optimizer": optimizer,
     }
-    if not detector.startswith("ssd"):
+    if not detector.bias_decay:
         optim_wrapper["paramwise_cfg"] = {"bias_decay_mult": 0.0}
     with quiet():
         runner = make_runner(
@@ -194,7 +206,7 @@ def prepare(
             device,
             state,
             model=model,
-            train_dataloader=training_loader(data, images_per_process(detector, options), workers),
+            train_dataloader=training_loader(data, images_per_process(detector), workers),
             train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
             optim_wrapper=optim_wrapper,
             param_scheduler=[*([warming] if warm else []), falling],
@@ -260,24 +272,20 @@ def _watch(fit: FitRun, seed: int, label: str, steps: int, state: Mapping[str, A
 
 
 def _digest(
-    detector: str,
-    index: VocIndex,
-    options: DetectOptions,
-    runtime: RuntimeOptions,
-    seed: int,
-    card: BackboneCard,
+    detector: Detector, index: VocIndex, runtime: RuntimeOptions, seed: int, card: BackboneCard, code: str
 ) -> str:
     """A hash of all that decides the outcome."""
-    schedule = options.ssd if detector.startswith("ssd") else options.faster_rcnn
+    settings = detector.schedule.model_dump(mode="json")
     decisive = [
         VERSION,
-        detector,
-        schedule.model_dump(mode="json"),
-        options.schedule(detector).iterations,
+        detector.name,
+        {name: value for name, value in settings.items() if name != "iterations"},
+        detector.schedule.iterations,
         index.sha256(),
         index.split,
         runtime.precision,
         seed,
         card.deciding_features(),
+        *([code] if code else []),
     ]
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -1,16 +1,23 @@
 """What detection measures, and what the literature does in more than one way."""
 
+from collections.abc import Iterable
+
 from eval_suite.core.metrics import MetricKind
+from eval_suite.core.parts import part, parts
 from eval_suite.core.records import Param
-from eval_suite.tasks.detect.options import TITLES
+from eval_suite.tasks.detect.detectors.base import Detector
 
 VARIANTS = {"voc07": "VOC07 11-point", "area": "area"}
 """How the area under a class's precision-recall curve is measured."""
 PLUS_ONE = {True: "+1", False: "no +1"}
 """Whether a box from x0 to x1 counts as x1 - x0 + 1 wide, as in VOC's own code."""
-HEADLINE_PLUS_ONE = {"ssd": False, "ssd-fpn": False, "faster-rcnn-c4": True, "faster-rcnn-fpn": True}
-"""By detector, the boxes of its headline number: those of the code that the CutMix paper names for it."""
 COCO_IOUS = {"0.50:0.95": "COCO AP (IoU 0.50:0.95)", "0.50": "COCO AP50", "0.75": "COCO AP75"}
+
+
+def detectors(specs: Iterable[str] = ()) -> dict[str, type[Detector]]:
+    """The detectors of a name, ours and installed ones first, and those in users' files that ``specs`` name."""
+    known = sorted(parts("detector").values(), key=lambda kind: kind.draw_key())
+    return {kind.name: kind for kind in [*known, *(part("detector", spec) for spec in specs)]}
 
 
 def detector_params(detector: str) -> dict[str, Param]:
@@ -20,7 +27,8 @@ def detector_params(detector: str) -> dict[str, Param]:
 
 def titled(text: str, detector: str) -> str:
     """A name with the detector's title before it, where it is known."""
-    title = TITLES.get(detector.replace("_", "-"), detector)
+    kind = parts("detector").get(detector.replace("_", "-"))
+    title = kind.title if kind else detector
     return f"{title} {text}" if title else text
 
 

@@ -9,17 +9,16 @@ from torch import Tensor, nn
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import derive_seed
-from eval_suite.tasks.detect.configs import Config, faster_rcnn_config, ssd_config
+from eval_suite.tasks.detect.detectors.base import Config, Detector
 from eval_suite.tasks.detect.extractors import Body, body_of
 from eval_suite.tasks.detect.openmmlab import keep_float32_between_parts, load_openmmlab, quiet
-from eval_suite.tasks.detect.options import TITLES, DetectOptions
 from eval_suite.tasks.detect.pyramid import Pyramid
 
 _INITIAL, _SCALING = 0xDE7EC7, 0x5CA1E
 _LISTED = 6
 
 
-class Detector(NamedTuple):
+class Assembled(NamedTuple):
     """A detector ready to be fine-tuned, and a sentence on which weights it got from where."""
 
     model: nn.Module
@@ -27,15 +26,14 @@ class Detector(NamedTuple):
 
 
 def build_detector(
-    name: str, backbone: Backbone, classes: int, options: DetectOptions, *, seed: int, native: bool = True
-) -> Detector:
+    detector: Detector, backbone: Backbone, classes: int, *, seed: int, native: bool = True
+) -> Assembled:
     """Put a backbone into a detector; its other layers are drawn from the seed.
 
     Args:
-        name: a key of `TITLES`.
+        detector: which one, with its settings.
         backbone: the classifier, which stays as it is.
         classes: number of object classes.
-        options: the task's.
         seed: decides the new layers.
         native: take MMDetection's own network where it is the same as the classifier's.
 
@@ -44,23 +42,17 @@ def build_detector(
         EvalSuiteError: if a weight of the detector's backbone was not loaded from the classifier's.
     """
     load_openmmlab()
-    frozen_norm = options.schedule(name).batch_norm == "frozen"
-    place = list(TITLES).index(name)
+    frozen_norm = detector.schedule.batch_norm == "frozen"
+    place = detector.draw_key()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, place, _SCALING))
-        body = body_of(name, backbone, frozen_norm=frozen_norm, native=native)
+        body = body_of(detector, backbone, frozen_norm=frozen_norm, native=native)
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, place, _INITIAL))
-        model = _assembled(_config(name, body, classes, backbone, options), body)
+        model = _assembled(detector.config(body.levels, classes, backbone.card, head=body.head), body)
         model.init_weights()
     keep_float32_between_parts(model)
-    return Detector(model, f"{TITLES[name]}: {_load(model, backbone.net)}; {body.said}")
-
-
-def _config(name: str, body: Body, classes: int, backbone: Backbone, options: DetectOptions) -> Config:
-    if name.startswith("ssd"):
-        return ssd_config(body.levels, classes, backbone.card, options.ssd, fpn=name == "ssd-fpn")
-    return faster_rcnn_config(body.levels, classes, backbone.card, options.faster_rcnn, head=body.head)
+    return Assembled(model, f"{detector.title}: {_load(model, backbone.net)}; {body.said}")
 
 
 def _assembled(config: Config, body: Body) -> Any:

@@ -12,45 +12,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import derive_seed
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.voc import VocIndex
-from eval_suite.tasks.detect.options import DetectOptions
 
 _ORDER, _DRAW = 0xDE7E01, 0xDE7E02
-_META = ("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
-
-
-def training_transforms(
-    detector: str, options: DetectOptions, fill: tuple[float, ...]
-) -> list[dict[str, Any]]:
-    """The published augmentation of a detector.
-
-    Args:
-        detector: a key of `TITLES`.
-        options: the task's.
-        fill: RGB mean in 0..255 that SSD's zooming out fills up with.
-
-    Reference: Liu et al., SSD, sec. 2.2 and 3.6 (colours, zoom out, crop by overlap, flip); Ren et al. (flip).
-    """
-    if not detector.startswith("ssd") or options.ssd.augmentation == "flip":
-        return [_resize(detector, options), {"type": "RandomFlip", "prob": 0.5}, _pack()]
-    return [
-        {
-            "type": "PhotoMetricDistortion",
-            "brightness_delta": 32,
-            "contrast_range": (0.5, 1.5),
-            "saturation_range": (0.5, 1.5),
-            "hue_delta": 18,
-        },
-        {"type": "Expand", "mean": list(fill), "to_rgb": True, "ratio_range": (1, 4)},
-        {"type": "MinIoURandomCrop", "min_ious": (0.1, 0.3, 0.5, 0.7, 0.9), "min_crop_size": 0.3},
-        {"type": "RandomFlip", "prob": 0.5},
-        _resize(detector, options),
-        _pack(),
-    ]
-
-
-def evaluation_transforms(detector: str, options: DetectOptions) -> list[dict[str, Any]]:
-    """Resizing alone."""
-    return [_resize(detector, options), _pack()]
 
 
 def without_difficult(index: VocIndex) -> VocIndex:
@@ -192,18 +155,6 @@ def evaluation_batches(index: VocIndex, batch_size: int) -> list[list[int]]:
         for members in sizes.values()
         for start in range(0, len(members), batch_size)
     ]
-
-
-def _resize(detector: str, options: DetectOptions) -> dict[str, Any]:
-    if detector.startswith("ssd"):
-        height, width = options.ssd.input_size
-        return {"type": "Resize", "scale": (width, height), "keep_ratio": False}
-    sides = (options.faster_rcnn.long_side, options.faster_rcnn.short_side)
-    return {"type": "Resize", "scale": sides, "keep_ratio": True}
-
-
-def _pack() -> dict[str, Any]:
-    return {"type": "PackDetInputs", "meta_keys": _META}
 
 
 def _boxes(array: np.ndarray[Any, Any]) -> Any:

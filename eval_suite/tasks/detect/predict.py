@@ -1,6 +1,7 @@
 """Running a detector over images."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +13,11 @@ from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.matching import Detections
 from eval_suite.tasks.detect.openmmlab import quiet
-from eval_suite.tasks.detect.options import TITLES, DetectOptions
-from eval_suite.tasks.detect.pipeline import BoxData, evaluation_batches, evaluation_transforms
+from eval_suite.tasks.detect.options import DetectOptions
+from eval_suite.tasks.detect.pipeline import BoxData, evaluation_batches
 from eval_suite.tasks.detect.predictions import write_detections, write_run
 
 log = logging.getLogger(__name__)
@@ -24,9 +26,9 @@ PREDICTIONS = "predictions"
 
 
 class FittedDetectors(NamedTuple):
-    """What `predict` runs: the detectors by name, and the name of their backbone."""
+    """What `predict` runs: the detectors, each with its model, and the name of their backbone."""
 
-    models: dict[str, nn.Module]
+    models: list[tuple[Detector, nn.Module]]
     backbone: str
 
 
@@ -43,35 +45,34 @@ def predict(fitted: FittedDetectors, options: DetectOptions, runtime: RuntimeOpt
     index = everything.subset(options.limit)
     target = folder / PREDICTIONS
     failed: list[str] = []
-    for detector, model in fitted.models.items():
-        label = f"{TITLES[detector]} {fitted.backbone}"
-        found = predict_detector(model, detector, index, options, runtime, label=label)
+    shutil.rmtree(target, ignore_errors=True)  # also what other detectors left
+    for detector, model in fitted.models:
+        label = f"{detector.title} {fitted.backbone}"
+        found = predict_detector(model, detector, index, runtime, label=label, strict=options.strict)
         failed = found.failed
-        write_detections(target / f"{detector}.json", index, found.detections)
-    for other in set(TITLES) - set(fitted.models):
-        (target / f"{other}.json").unlink(missing_ok=True)
+        write_detections(target / f"{detector.name}.json", index, found.detections)
     write_run(target, everything.about(index, failed), index, failed)
     return target
 
 
 def predict_detector(
     model: nn.Module,
-    detector: str,
+    detector: Detector,
     index: VocIndex,
-    options: DetectOptions,
     runtime: RuntimeOptions,
     *,
     label: str,
+    strict: bool = False,
 ) -> Predicted:
     """Detect in every readable image.
 
     Args:
         model: the detector.
-        detector: a key of `TITLES`.
+        detector: which one it is, with its settings.
         index: the images.
-        options: the task's.
         runtime: device, precision, batch size, workers.
         label: what the progress is called.
+        strict: stop at the first image that cannot be read.
 
     Raises:
         InputError: if an image cannot be read and ``strict`` is set, or if none can.
@@ -79,7 +80,7 @@ def predict_detector(
     device = runtime.resolve_device()
     model.to(device)
     model.eval()
-    data = BoxData(index, evaluation_transforms(detector, options))
+    data = BoxData(index, detector.evaluation_transforms())
     batches = evaluation_batches(index, runtime.batch_size)
     loader = torch.utils.data.DataLoader(
         data,
@@ -94,7 +95,7 @@ def predict_detector(
         for items in progress(loader, len(batches), label):
             readable = [item for item in items if isinstance(item, dict)]
             for position, reason in (item for item in items if not isinstance(item, dict)):
-                if options.strict:
+                if strict:
                     raise InputError(
                         f"cannot read {index.ids[position]} of {index.spec}: {reason}; replace it or drop --strict"
                     )

@@ -2,7 +2,7 @@
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.report.section import Chart, Pick, Section, TaskComparison, curve_chart
-from eval_suite.tasks.detect.metrics import COCO_AP, HEADLINE_PLUS_ONE, MEAN_AP, detector_params, titled
+from eval_suite.tasks.detect.metrics import COCO_AP, MEAN_AP, detector_params, detectors, titled
 
 _CAPTION = (
     "Interpolated precision at each recall, averaged over the classes; the area below is about the mAP (area). A class "
@@ -11,7 +11,7 @@ _CAPTION = (
 
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
-    names = [titled("precision-recall (mean over classes)", detector) for detector in HEADLINE_PLUS_ONE]
+    names = [titled("precision-recall (mean over classes)", detector) for detector in detectors()]
     charts = (curve_chart(comparison, name, caption=_CAPTION, unit_square=True) for name in names)
     return [chart for chart in charts if chart is not None]
 
@@ -29,14 +29,12 @@ SECTION = Section(
     ),
     paper=CUTMIX,
     headline=tuple(
-        Pick(MEAN_AP.key, {**detector_params(detector), "variant": variant, "plus_one": plus_one})
-        for detector, plus_one in HEADLINE_PLUS_ONE.items()
+        Pick(MEAN_AP.key, {**detector_params(detector), "variant": variant, "plus_one": kind.plus_one})
+        for detector, kind in detectors().items()
         for variant in ("area", "voc07")
     ),
     metrics=tuple(
-        Pick(kind.key, detector_params(detector))
-        for detector in HEADLINE_PLUS_ONE
-        for kind in (MEAN_AP, COCO_AP)
+        Pick(kind.key, detector_params(detector)) for detector in detectors() for kind in (MEAN_AP, COCO_AP)
     ),
     charts=_charts,
     place=30,

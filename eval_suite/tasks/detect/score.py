@@ -1,6 +1,7 @@
 """Detections and the ground truth to metrics, curves and per-image outcomes."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,18 +25,18 @@ from eval_suite.tasks.detect.average_precision import (
     precision_recall,
 )
 from eval_suite.tasks.detect.coco import coco_precision
+from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.examples import write_examples
 from eval_suite.tasks.detect.matching import Detections, Ranking, objects_of, rank
 from eval_suite.tasks.detect.metrics import (
     CLASS_AP,
     COCO_AP,
     COCO_IOUS,
-    HEADLINE_PLUS_ONE,
     MEAN_AP,
     detector_params,
+    detectors,
     titled,
 )
-from eval_suite.tasks.detect.options import TITLES
 from eval_suite.tasks.detect.predictions import IMAGES, read_detections, read_run
 
 log = logging.getLogger(__name__)
@@ -58,37 +59,41 @@ def score(predictions: Path, options: Any, truth: str | None, folder: Path | Non
     spec = truth or options.data
     if not spec:
         raise InputError(f"{predictions} holds detections only; give the ground truth as --truth voc:PATH")
-    index, about, files, listed = _scope(predictions, open_voc(spec, options.split))
+    known = detectors(options.detectors)
+    index, about, files, listed = _scope(predictions, open_voc(spec, options.split), known)
     found = {name: read_detections(path, index) for name, path in files.items()}
     if not listed:
         _warn_of_empty(predictions, index, next(iter(found.values())))
-    scores = [score_detector(each, index, name) for name, each in found.items()]
+    scores = [score_detector(each, index, known.get(name)) for name, each in found.items()]
     into = MetricSet([each.metrics.pop(0) for each in scores])
     for each in scores:
         into.extend(each)
     return Score(
         into,
         about.info(len(index)),
-        examples=write_examples(folder, index, found, TITLES) if folder is not None else [],
+        examples=write_examples(folder, index, found, {name: kind.title for name, kind in known.items()})
+        if folder is not None
+        else [],
         ids=index.ids,
     )
 
 
-def score_detector(detections: Detections, index: VocIndex, detector: str = "") -> MetricSet:
+def score_detector(detections: Detections, index: VocIndex, kind: type[Detector] | None = None) -> MetricSet:
     """All metrics of a detector, the paper's headline first.
 
     Args:
         detections: its detections.
         index: the images that were predicted on, with their objects.
-        detector: its name, a key of `TITLES`; empty where it is not known.
+        kind: which one it is, where that is known.
     """
+    detector = kind.name if kind else ""
     into, params = MetricSet(), detector_params(detector)
     objects = objects_of(index)
     rankings = {
         plus_one: rank(detections, objects, len(index), len(index.classes), plus_one=plus_one)
         for plus_one in (True, False)
     }
-    first = HEADLINE_PLUS_ONE.get(detector, True)
+    first = kind.plus_one if kind else True
     for plus_one in (first, not first):
         for variant in VARIANTS:
             _mean_ap(
@@ -168,15 +173,15 @@ class _Scope(NamedTuple):
     listed: bool
 
 
-def _scope(predictions: Path, index: VocIndex) -> _Scope:
+def _scope(predictions: Path, index: VocIndex, known: Iterable[str]) -> _Scope:
     if predictions.is_dir():
         folder = predictions
-        files = {name: folder / f"{name}.json" for name in TITLES if (folder / f"{name}.json").is_file()}
+        files = {name: folder / f"{name}.json" for name in known if (folder / f"{name}.json").is_file()}
         if not files:
-            raise InputError(f"expected {', '.join(TITLES)} as .json in {folder}, found none of them")
+            raise InputError(f"expected {', '.join(known)} as .json in {folder}, found none of them")
     else:
         folder = predictions.parent
-        files = {predictions.stem if predictions.stem in TITLES else "": predictions}
+        files = {predictions.stem if predictions.stem in known else "": predictions}
         if not (folder / IMAGES).is_file():
             return _Scope(index, index.about(index, []), files, False)
     run = read_run(folder)

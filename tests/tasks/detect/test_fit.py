@@ -39,9 +39,16 @@ def fitted(
     folder: Path,
     runtime: RuntimeOptions = RUNTIME,
 ) -> torch.nn.Module:
-    built = build_detector(detector, backbone, len(images.classes), options, seed=0)
+    built = build_detector(options.detector(detector), backbone, len(images.classes), seed=0)
     return fit_detector(
-        built.model, detector, images, options, runtime, card=backbone.card, seed=0, folder=folder
+        built.model,
+        options.detector(detector),
+        images,
+        runtime,
+        card=backbone.card,
+        seed=0,
+        folder=folder,
+        save_interval=options.save_interval,
     ).model
 
 
@@ -174,7 +181,7 @@ def test_bf16_fits_and_predicts_nearly_as_fp32_does(
         assert torch.allclose(value.float(), theirs[key].float(), atol=0.02, rtol=0.02), key
     some = images.subset(3)
     sure, rough = (
-        predict_detector(ours, detector, some, options, runtime, label="x").detections
+        predict_detector(ours, options.detector(detector), some, runtime, label="x").detections
         for runtime in (RUNTIME, half)
     )
     assert len(rough.scores) > 0
@@ -198,9 +205,9 @@ def test_an_image_that_cannot_be_read_is_named(
 def runner_of(
     detector: str, backbone: Backbone, images: VocIndex, options: DetectOptions, folder: Path
 ) -> Any:
-    built = build_detector(detector, backbone, len(images.classes), options, seed=0)
+    built = build_detector(options.detector(detector), backbone, len(images.classes), seed=0)
     run = FitRun(folder, {}, purpose="fitting")
-    return prepare(built.model, detector, images, options, RUNTIME, mean=MEAN, seed=0, fit=run)[0]
+    return prepare(built.model, options.detector(detector), images, RUNTIME, mean=MEAN, seed=0, fit=run)[0]
 
 
 def test_the_papers_schedules(tiny_backbone: Backbone, images: VocIndex, tmp_path: Path) -> None:
@@ -235,7 +242,7 @@ def test_processes_share_the_papers_batch(
     papers = DetectOptions(data="voc:x")
     for world, detector, share in ((1, "ssd", 32), (4, "ssd", 8), (4, "faster-rcnn-c4", 2)):
         monkeypatch.setenv("WORLD_SIZE", str(world))
-        assert images_per_process(detector, papers) == share
+        assert images_per_process(papers.detector(detector)) == share
     monkeypatch.setenv("WORLD_SIZE", "16")
     with pytest.raises(InputError, match="a batch of 8 images cannot be divided evenly into 16 processes"):
         runner_of("faster-rcnn-c4", tiny_backbone, images, papers, tmp_path / "fit")

@@ -11,9 +11,12 @@ from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import EvalSuiteError, InputError
-from eval_suite.tasks.detect.configs import Level, faster_rcnn_config, ssd_config
+from eval_suite.tasks.detect.detectors.base import Level
+from eval_suite.tasks.detect.detectors.faster_rcnn import FasterRcnnC4
+from eval_suite.tasks.detect.detectors.ssd import Ssd
+from eval_suite.tasks.detect.metrics import detectors
 from eval_suite.tasks.detect.models import _load, build_detector
-from eval_suite.tasks.detect.options import TITLES, FasterRcnnOptions, SsdOptions
+from eval_suite.tasks.detect.options import FasterRcnnOptions, SsdOptions
 from tests.tasks.detect.conftest import MEAN, MIXER, SAM, STD, SWIN, make_backbone, small_options
 
 CARD = make_backbone(blocks=1, channels=(4, 8, 16)).card
@@ -60,12 +63,12 @@ def test_features_are_the_classifiers(arch: str, detector: str, layers: list[str
         norm.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
     before = copy.deepcopy(backbone.net.state_dict())
     # As timm initialises them, residual branches end in zeros, which a network without these branches equals.
-    built = build_detector(detector, backbone, 7, small_options(), seed=0)
+    built = build_detector(small_options().detector(detector), backbone, 7, seed=0)
     image = (torch.rand(1, 3, 96, 96) * 255).round() / 255
     own = detector_maps(built.model, image)
     for map_, wanted in zip(own, classifier_maps(backbone, image, layers), strict=True):
         torch.testing.assert_close(map_, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
-    assert built.loaded.startswith(f"{TITLES[detector]}: all ")
+    assert built.loaded.startswith(f"{detectors()[detector].title}: all ")
     native = "MMDetection's" in built.loaded
     assert native == (arch in ("torchvision:resnet50", "resnext50_32x4d", "resnet18"))
     assert all(torch.equal(value, backbone.net.state_dict()[key]) for key, value in before.items())
@@ -92,7 +95,7 @@ def test_networks_of_tokens_and_of_one_stride_enter(
     arch: str, options: dict[str, Any], detector: str, said: str
 ) -> None:
     backbone = make_backbone(arch, **options)
-    built = build_detector(detector, backbone, 7, small_options(), seed=0)
+    built = build_detector(small_options().detector(detector), backbone, 7, seed=0)
     assert re.search(rf": all \d+ weights and buffers of its backbone loaded.*{said}", built.loaded), (
         built.loaded
     )
@@ -103,7 +106,7 @@ def test_networks_of_tokens_and_of_one_stride_enter(
         if key.startswith("net.")
     }
     assert all(torch.equal(value, own[key]) for key, value in loaded.items())
-    again = build_detector(detector, backbone, 7, small_options(), seed=0).model.state_dict()
+    again = build_detector(small_options().detector(detector), backbone, 7, seed=0).model.state_dict()
     assert all(torch.equal(value, again[key]) for key, value in built.model.state_dict().items())
 
 
@@ -111,13 +114,13 @@ def test_the_c4_head_needs_a_last_stage_of_its_own() -> None:
     with pytest.raises(
         InputError, match=r"'mine' \(test_vit\) has no last stage .* detector faster-rcnn-fpn"
     ):
-        build_detector("faster-rcnn-c4", make_backbone("test_vit"), 3, small_options(), seed=0)
+        build_detector(small_options().detector("faster-rcnn-c4"), make_backbone("test_vit"), 3, seed=0)
 
 
 @torch.no_grad()
 def test_networks_that_take_some_sizes_see_padded_images() -> None:
     backbone = make_backbone("dla46_c")
-    inner = build_detector("ssd", backbone, 3, small_options(), seed=0).model.eval().backbone
+    inner = build_detector(small_options().detector("ssd"), backbone, 3, seed=0).model.eval().backbone
     image = torch.zeros(1, 3, 80, 64)
     image[..., :70, :60] = torch.randn(1, 3, 70, 60)
     part, whole = inner(image[..., :70, :60]), inner(image)  # type: ignore[operator]
@@ -128,7 +131,9 @@ def test_networks_that_take_some_sizes_see_padded_images() -> None:
 
 def test_a_last_stage_that_takes_no_regions_is_refused() -> None:
     with pytest.raises(InputError, match=r"takes no regions of 7x7 .*; choose the detector faster-rcnn-fpn"):
-        build_detector("faster-rcnn-c4", make_backbone("halonet_h1", 256), 3, small_options(), seed=0)
+        build_detector(
+            small_options().detector("faster-rcnn-c4"), make_backbone("halonet_h1", 256), 3, seed=0
+        )
 
 
 def strided_early(net: torch.nn.Module) -> None:
@@ -144,20 +149,26 @@ def with_another_activation(net: torch.nn.Module) -> None:
 @pytest.mark.parametrize("change", [strided_early, with_another_activation])
 def test_a_difference_hidden_behind_zeros_is_seen(change: Callable[[torch.nn.Module], None]) -> None:
     backbone = make_backbone("resnet50")
-    assert "MMDetection's ResNet-50" in build_detector("ssd", backbone, 3, small_options(), seed=0).loaded
+    assert (
+        "MMDetection's ResNet-50"
+        in build_detector(small_options().detector("ssd"), backbone, 3, seed=0).loaded
+    )
     change(backbone.net)
-    assert "from the network itself" in build_detector("ssd", backbone, 3, small_options(), seed=0).loaded
+    assert (
+        "from the network itself"
+        in build_detector(small_options().detector("ssd"), backbone, 3, seed=0).loaded
+    )
 
 
 def test_a_dilated_resnet_is_no_plain_one() -> None:
     backbone = make_backbone("resnet18", output_stride=16)
-    built = build_detector("faster-rcnn-fpn", backbone, 3, small_options(), seed=0)
+    built = build_detector(small_options().detector("faster-rcnn-fpn"), backbone, 3, seed=0)
     assert "from the network itself" in built.loaded
 
 
 @torch.no_grad()
 def test_the_c4_head_is_the_classifiers_last_stage(tiny_backbone: Backbone) -> None:
-    built = build_detector("faster-rcnn-c4", tiny_backbone, 7, small_options(), seed=0)
+    built = build_detector(small_options().detector("faster-rcnn-c4"), tiny_backbone, 7, seed=0)
     maps = torch.randn(3, 8, 7, 7)
     built.model.eval()
     head = built.model.roi_head.shared_head  # type: ignore[union-attr]
@@ -167,7 +178,7 @@ def test_the_c4_head_is_the_classifiers_last_stage(tiny_backbone: Backbone) -> N
 
 def test_the_seed_decides_the_new_layers(tiny_backbone: Backbone) -> None:
     first, again, other = (
-        build_detector("ssd", tiny_backbone, 3, small_options(), seed=seed).model.state_dict()
+        build_detector(small_options().detector("ssd"), tiny_backbone, 3, seed=seed).model.state_dict()
         for seed in (0, 0, 1)
     )
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -176,7 +187,7 @@ def test_the_seed_decides_the_new_layers(tiny_backbone: Backbone) -> None:
 
 
 def test_weights_that_do_not_arrive_are_listed(tiny_backbone: Backbone) -> None:
-    built = build_detector("ssd", tiny_backbone, 3, small_options(), seed=0)
+    built = build_detector(small_options().detector("ssd"), tiny_backbone, 3, seed=0)
     net = copy.deepcopy(tiny_backbone.net)
     del net.layer3
     with pytest.raises(
@@ -186,7 +197,7 @@ def test_weights_that_do_not_arrive_are_listed(tiny_backbone: Backbone) -> None:
 
 
 def test_ssd300_on_a_resnet50_has_the_published_maps_and_anchors() -> None:
-    config = ssd_config([Level(512, 8), Level(1024, 16)], 20, CARD, SsdOptions(), fpn=False)
+    config = Ssd(SsdOptions()).config([Level(512, 8), Level(1024, 16)], 20, CARD, head=None)
     neck, anchors = config["neck"], config["bbox_head"]["anchor_generator"]
     assert neck["out_channels"] == [512, 1024, 512, 256, 256, 256]
     assert (neck["level_strides"], neck["level_paddings"]) == ([2, 2, 1, 1], [1, 1, 0, 0])
@@ -201,7 +212,7 @@ def test_ssd300_on_a_resnet50_has_the_published_maps_and_anchors() -> None:
 
 
 def test_faster_rcnn_on_a_resnet50_is_the_c4_model() -> None:
-    config = faster_rcnn_config([Level(1024, 16)], 20, CARD, FasterRcnnOptions(), head=Level(2048, 2))
+    config = FasterRcnnC4(FasterRcnnOptions()).config([Level(1024, 16)], 20, CARD, head=Level(2048, 2))
     anchors = config["rpn_head"]["anchor_generator"]
     assert (anchors["scales"], anchors["ratios"], anchors["strides"]) == ([8, 16, 32], [0.5, 1.0, 2.0], [16])
     assert config["roi_head"]["bbox_head"]["roi_feat_size"] == 4
@@ -216,4 +227,4 @@ def test_faster_rcnn_on_a_resnet50_is_the_c4_model() -> None:
 def test_backbones_without_maps_are_refused(tiny_backbone: Backbone) -> None:
     card = tiny_backbone.card.model_copy(update={"feature_layer": None})
     with pytest.raises(InputError, match="has no feature maps of height and width"):
-        build_detector("ssd", Backbone(tiny_backbone.net, card), 3, small_options(), seed=0)
+        build_detector(small_options().detector("ssd"), Backbone(tiny_backbone.net, card), 3, seed=0)

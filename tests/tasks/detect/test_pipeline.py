@@ -16,9 +16,7 @@ from eval_suite.tasks.detect.pipeline import (
     BoxData,
     Draws,
     evaluation_batches,
-    evaluation_transforms,
     training_loader,
-    training_transforms,
     without_difficult,
 )
 from tests.tasks.detect.conftest import small_options
@@ -31,11 +29,13 @@ def images(demo_world: Path) -> VocIndex:
 
 
 def training_data(images: VocIndex, detector: str = "ssd", seed: int = 3) -> BoxData:
-    return BoxData(images, training_transforms(detector, small_options(), (127.0, 127.0, 127.0)), seed)
+    return BoxData(
+        images, small_options().detector(detector).training_transforms((127.0, 127.0, 127.0)), seed
+    )
 
 
 def test_pixels_are_bgr_and_boxes_scale_with_them(images: VocIndex) -> None:
-    item = BoxData(images, evaluation_transforms("ssd", small_options()))[2]
+    item = BoxData(images, small_options().detector("ssd").evaluation_transforms())[2]
     assert item["inputs"].shape == (3, 64, 64)
     rgb = np.asarray(open_item(images.images(), 2).convert("RGB"), float)
     means = item["inputs"].float().mean((1, 2)).numpy()
@@ -46,7 +46,7 @@ def test_pixels_are_bgr_and_boxes_scale_with_them(images: VocIndex) -> None:
 
 
 def test_the_shorter_side_decides_unless_the_longer_is_too_long(images: VocIndex) -> None:
-    item = BoxData(images, evaluation_transforms("faster-rcnn-c4", small_options()))[0]
+    item = BoxData(images, small_options().detector("faster-rcnn-c4").evaluation_transforms())[0]
     assert item["inputs"].shape[1:] == (64, 85)
 
 

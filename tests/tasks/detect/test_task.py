@@ -22,11 +22,12 @@ from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.report.printed import published_numbers
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.detect import fit as fitting
+from eval_suite.tasks.detect.detectors.ssd import Ssd
 from eval_suite.tasks.detect.fit import Fitted
 from eval_suite.tasks.detect.matching import Detections
-from eval_suite.tasks.detect.metrics import HEADLINE_PLUS_ONE
+from eval_suite.tasks.detect.metrics import detectors
 from eval_suite.tasks.detect.models import build_detector
-from eval_suite.tasks.detect.options import TITLES, DetectOptions
+from eval_suite.tasks.detect.options import DetectOptions
 from eval_suite.tasks.detect.predict import predict_detector
 from eval_suite.tasks.detect.predictions import write_detections, write_run
 from eval_suite.tasks.detect.report import SECTION
@@ -120,7 +121,7 @@ def test_a_batch_that_the_processes_cannot_share_is_refused_before_anything_is_f
 
 @pytest.mark.long
 def test_from_backbone_to_numbers(tiny_backbone: Backbone, demo_world: Path, tmp_path: Path) -> None:
-    options = small_options(demo_world, detectors=tuple(TITLES))
+    options = small_options(demo_world, detectors=tuple(detectors()))
     score = run(tiny_backbone, options, tmp_path)
     assert [m.name for m in score.metrics[:4]] == [
         "SSD mAP (VOC07 11-point, no +1)",
@@ -150,28 +151,27 @@ def test_unreadable_images_are_counted_or_stop_it(
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(index.paths[2].read_bytes()[:400])
     damaged = replace(index, paths=[broken if i == 2 else path for i, path in enumerate(index.paths)])
-    model = build_detector("ssd", tiny_backbone, 10, small_options(), seed=0).model
-    found = predict_detector(model, "ssd", damaged, small_options(), RUNTIME, label="x")
+    model = build_detector(small_options().detector("ssd"), tiny_backbone, 10, seed=0).model
+    found = predict_detector(model, small_options().detector("ssd"), damaged, RUNTIME, label="x")
     assert found.failed == [index.ids[2]]
     assert 2 not in found.detections.image
     assert "1 of 6 images cannot be read" in capsys.readouterr().err
     with pytest.raises(InputError, match=f"cannot read {index.ids[2]}"):
-        predict_detector(model, "ssd", damaged, small_options(strict=True), RUNTIME, label="x")
+        predict_detector(model, small_options().detector("ssd"), damaged, RUNTIME, label="x", strict=True)
     for i in range(6):
         damaged.paths[i] = broken
     with pytest.raises(InputError, match="none of the 6 images"):
-        predict_detector(model, "ssd", damaged, small_options(), RUNTIME, label="x")
+        predict_detector(model, small_options().detector("ssd"), damaged, RUNTIME, label="x")
 
 
 @pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
 def test_batch_size_does_not_matter(tiny_backbone: Backbone, index: VocIndex, detector: str) -> None:
-    model = build_detector(detector, tiny_backbone, 10, small_options(), seed=0).model
+    model = build_detector(small_options().detector(detector), tiny_backbone, 10, seed=0).model
     one, many = (
         predict_detector(
             model,
-            detector,
+            small_options().detector(detector),
             index,
-            small_options(),
             RUNTIME.model_copy(update={"batch_size": size}),
             label="x",
         ).detections
@@ -280,7 +280,7 @@ def test_perfect_detections_score_one_and_none_score_zero(index: VocIndex) -> No
     )
     nothing = perfect.select(np.zeros(len(index.boxes), bool))
     for detections, value in ((perfect, 1.0), (nothing, 0.0)):
-        score = score_detector(detections, index, "ssd")
+        score = score_detector(detections, index, Ssd)
         assert [m.value for m in score.metrics] == pytest.approx([value] * len(score.metrics))
         assert score.metrics[0].name == "SSD mAP (VOC07 11-point, no +1)"
         assert score.curves[0].name == "SSD precision-recall (mean over classes)"
@@ -288,8 +288,10 @@ def test_perfect_detections_score_one_and_none_score_zero(index: VocIndex) -> No
 
 
 def test_record_report_and_names_agree_on_the_headlines(index: VocIndex) -> None:
-    assert list(HEADLINE_PLUS_ONE) == list(TITLES)
-    first = [score_detector(near_the_truth(index), index, name).metrics[0].id for name in HEADLINE_PLUS_ONE]
+    assert list(detectors()) == ["ssd", "ssd-fpn", "faster-rcnn-c4", "faster-rcnn-fpn"]
+    first = [
+        score_detector(near_the_truth(index), index, kind).metrics[0].id for kind in detectors().values()
+    ]
     assert first == [
         metric_id(pick.key, pick.params) for pick in SECTION.headline if pick.params["variant"] == "voc07"
     ]
@@ -383,7 +385,7 @@ class TestScoreCommand:
         folder = cli("score", "detect", "--predictions", tmp_path, *known)
         file = cli("score", "detect", "--predictions", tmp_path / "ssd.json", *known)
         assert (folder.code, file.code, folder.err + file.err) == (0, 0, "")
-        wanted = score_detector(seen, part, "ssd").metrics[0]
+        wanted = score_detector(seen, part, Ssd).metrics[0]
         assert wanted.name == "SSD mAP (VOC07 11-point, no +1)"
         end = f"{wanted.name} {100 * wanted.value:.2f} %"  # type: ignore[operator]
         assert end in file.out.splitlines()[-1]
