@@ -2,7 +2,7 @@
 # Sets everything up, then runs a suite (the demo by default) or the tests.
 #   ./run_all.sh                 train and evaluate the demo's four backbones, write reports/demo/index.html
 #   ./run_all.sh SUITE.yaml ...  the same for another suite; further words go to `eval-suite run`
-#   ./run_all.sh test            lint, types, import contracts and tests
+#   ./run_all.sh test            lint, types, import contracts and tests; further words go to pytest (--cov=eval_suite)
 #   ./run_all.sh setup           set up only
 # PYTHON=/path/to/python3.12 ./run_all.sh chooses the Python; without it, any of 3.11 to 3.13 on this machine is used.
 set -euo pipefail

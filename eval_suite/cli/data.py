@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
-from tyro.conf import Positional
 
+from eval_suite.cli.flags import Marker
 from eval_suite.cli.parsing import parse
 from eval_suite.core.errors import unknown_name
 
@@ -28,7 +28,7 @@ class CheckCommand(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    data: Positional[str]
+    data: Annotated[str, Marker.POSITIONAL]
     """Data of any task as KIND:PATH, coco and voc too, or outliers as [NAME=]KIND:PATH."""
     workers: int = Field(default=2, ge=1)
     """Images decoded at a time."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
@@ -30,10 +29,6 @@ class TaskCommand(BaseModel):
     """Name of the backbone in records and reports; by default made from its source."""
     out: Path = Path("reports/single")
     """Folder for the record without a suite: reports/NAME under the current or another folder."""
-    network: tyro.conf.OmitArgPrefixes[BackboneOptions] = Field(default_factory=BackboneOptions)
-    """What a weights file does not say."""
-    runtime: tyro.conf.OmitArgPrefixes[RuntimeOptions] = Field(default_factory=RuntimeOptions)
-    """How to compute."""
 
 
 def main(verb: str, arguments: list[str]) -> int:
@@ -72,11 +67,11 @@ def main(verb: str, arguments: list[str]) -> int:
 def _command_type(task: Task) -> Any:
     """The verb's options: those of every task command, with the task's own among them."""
     paper = f"{task.paper.title} ({task.paper.venue} {task.paper.year})"
-    # The flags of options inside a task's options keep their prefix, as in --fit.lr.
-    unprefixed: Any = Annotated[task.options, tyro.conf.arg(name="")]
     return create_model(
         f"{task.name.capitalize()}Command",
         __base__=TaskCommand,
         __doc__=f"{type(task).__doc__} Source: {paper}.",
-        task=(unprefixed, ...),
+        task=(task.options, ...),
+        network=(BackboneOptions, Field(default_factory=BackboneOptions)),
+        runtime=(RuntimeOptions, Field(default_factory=RuntimeOptions)),
     )

@@ -1,24 +1,25 @@
-"""Typed options to flags, by tyro, the same way for every verb."""
+"""Typed words to options, the same way for every verb: argparse sorts the words, pydantic alone judges them.
 
-import io
+So a wrong value is worded once, in `eval_suite.core.validation`, whether it comes from a flag or from a suite file.
+"""
+
+import argparse
 import logging
-import re
-from contextlib import redirect_stderr
+import shutil
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
-import tyro
 from pydantic import BaseModel, ValidationError
 
-from eval_suite.cli.types import REGISTRY, Place, flags
+from eval_suite.cli.flags import Flag, Place, flags_of, group_of, shown
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.validation import problems
 
 log = logging.getLogger(__name__)
 
 Options = TypeVar("Options", bound=BaseModel)
-_RULE = "-\u2500"
-_FRAME = "\u2500\u2502\u256d\u256e\u256f\u2570 "
-_REQUIRED = re.compile(r" {4}(\S.*)")
+_NARROWEST, _WIDEST = 60, 120
+_LONGEST_PLACEHOLDER = 40
 
 
 def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = None) -> Options:
@@ -28,39 +29,25 @@ def parse(kind: type[Options], verb: str, arguments: list[str], default: Any = N
         kind: a pydantic model whose attribute docstrings are the flags' help.
         verb: what stands before the flags.
         arguments: what the user typed after it.
-        default: values of flags not given.
+        default: an instance that holds the values of flags not given.
 
     Raises:
         InputError: on wrong usage, in one line.
         SystemExit: after help was asked for and printed.
     """
-    known = flags(kind)
-    arguments = _with_new_names(kind, arguments)
+    flags = flags_of(kind)
     try:
-        _require_known(arguments, list(known.values()))
-        values = _sorted(kind, verb, arguments, {} if default is None else {"default": default})
-        return kind.model_validate(values)
+        typed = _typed(kind, verb, flags, _in_todays_names(kind, arguments), default)
+        if default is None:
+            _require_all(flags, typed)
+        return kind.model_validate(_filled(kind, typed, default))
     except ValidationError as error:
         said: dict[str, str] = {}
-        for line in problems(error, kind, name=lambda place: _flag(place, known)):
+        for line in problems(error, kind, name=lambda place: _flag(place, flags)):
             said.setdefault(line.partition(": ")[0], line)
         raise InputError(f"{'; '.join(said.values())} (see eval-suite {verb} --help)") from None
     except InputError as error:
         raise InputError(f"{error} (see eval-suite {verb} --help)") from None
-
-
-def _with_new_names(kind: type[BaseModel], arguments: list[str]) -> list[str]:
-    """Flags that had another name in the version before, by their name of today."""
-    groups = (field.annotation for field in kind.model_fields.values())
-    renamed = {
-        f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}"
-        for group in groups
-        for old, new in getattr(group, "renamed", {}).items()
-    }
-    words = [word.partition("=") for word in arguments]
-    for old in sorted({flag for flag, _, _ in words} & renamed.keys()):
-        log.info("note: %s is called %s now", old, renamed[old])
-    return [renamed.get(flag, flag) + equals + value for flag, equals, value in words]
 
 
 def given(arguments: list[str], flag: str) -> str | None:
@@ -73,40 +60,141 @@ def given(arguments: list[str], flag: str) -> str | None:
     return None
 
 
-def _require_known(arguments: list[str], known: list[str]) -> None:
-    every = {*known, "--help"}
+def _in_todays_names(kind: type[BaseModel], arguments: list[str]) -> list[str]:
+    """The words with their flags spelt with dashes, and those that had another name in the version before by today's."""
+    groups = (field.annotation for field in kind.model_fields.values())
+    renamed = {
+        f"--{old.replace('_', '-')}": f"--{new.replace('_', '-')}"
+        for group in groups
+        for old, new in getattr(group, "renamed", {}).items()
+    }
+    words = []
+    for word in arguments:
+        flag, equals, value = word.partition("=")
+        flag = flag.replace("_", "-") if flag.startswith("--") else flag
+        if flag in renamed:
+            log.info("note: %s is called %s now", flag, renamed[flag])
+        words.append(renamed.get(flag, flag) + equals + value)
+    return words
+
+
+def _typed(
+    kind: type[BaseModel], verb: str, flags: list[Flag], arguments: list[str], default: Any
+) -> dict[Place, Any]:
+    """The values of the flags that were given, by their places."""
+    parser = argparse.ArgumentParser(
+        prog=f"eval-suite {verb}",
+        usage=f"eval-suite {' '.join([verb, *(flag.name.upper() for flag in flags if flag.positional)])} [options]",
+        description=_escaped(kind.__doc__ or ""),
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=_width()),
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
+    groups: dict[Any, Any] = {None: parser}
+    spelt = {"--help": None}
+    for flag in flags:
+        if flag.group not in groups:
+            title = (flag.group.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+            groups[flag.group] = parser.add_argument_group(_escaped(title))
+        spelt |= dict.fromkeys(_spellings(flag))
+        _add(groups[flag.group], flag, default)
     for argument in arguments:
-        flag = argument.partition("=")[0].replace("_", "-")
-        # A switch that is on is turned off by no-NAME.
-        if flag.startswith("--") and not {flag, flag.replace("no-", "", 1)} & every:
-            raise unknown_name("option", flag, known)
-
-
-def _sorted(kind: type[BaseModel], verb: str, arguments: list[str], extra: dict[str, Any]) -> Any:
-    """The words of each option, as a mapping in the options' shape."""
-    said = io.StringIO()
+        name = argument.partition("=")[0]
+        if name.startswith("--") and name not in spelt:
+            raise unknown_name("option", name, [flag.name for flag in flags])
+    by_key = {flag.key: flag for flag in flags}
     try:
-        with redirect_stderr(said):
-            return tyro.cli(
-                kind,
-                prog=f"eval-suite {verb}",
-                args=arguments,
-                config=(
-                    tyro.conf.FlagCreatePairsOff,
-                    tyro.conf.OmitSubcommandPrefixes,
-                    tyro.conf.PositionalMetavarFromFieldName,
-                ),
-                registry=REGISTRY,
-                **extra,
-            )
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise InputError(_one_line(said.getvalue())) from None
+        found, stray = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        flag = next(flag for flag in flags if error.argument_name in (*_spellings(flag), flag.name))
+        count = flag.words or 1
+        if flag.switch:
+            raise InputError(
+                f"expected words that belong to an option, found a value for {flag.name}"
+            ) from None
+        raise InputError(
+            f"expected {count} value{'s' * (count != 1)} after {flag.name}, found fewer"
+        ) from None
+    if stray:
+        raise InputError(f"expected words that belong to an option, found also: {' '.join(stray)}")
+    typed: dict[Place, Any] = {}
+    for key, words in vars(found).items():
+        flag = by_key[key]
+        typed[flag.place] = words if flag.switch else flag.value([words] if isinstance(words, str) else words)
+    return typed
 
 
-def _flag(place: Place, known: dict[Place, str]) -> str:
+def _add(parser: Any, flag: Flag, default: Any) -> None:
+    required = flag.field.is_required()
+    value = _at(default, flag) if default is not None else flag.field.get_default(call_default_factory=True)
+    ending = "(required)" if required and default is None else f"(default: {shown(value)})"
+    turned = "Turn off: " if flag.switch and flag.field.get_default() is True else ""
+    about = _escaped(f"{turned}{flag.field.description or ''}{_choices(flag)} {ending}")
+    settings: dict[str, Any] = {"dest": flag.key, "default": argparse.SUPPRESS, "help": about}
+    if flag.switch:
+        parser.add_argument(
+            *_spellings(flag), action="store_const", const=not flag.field.get_default(), **settings
+        )
+        return
+    settings["nargs"] = "*" if flag.words is None else flag.words if flag.words > 1 else None
+    words = tuple("NAME" if len(word) > _LONGEST_PLACEHOLDER else word for word in flag.placeholders)
+    settings["metavar"] = words if (flag.words or 1) > 1 else words[0]
+    if flag.positional:
+        settings["nargs"] = "?"
+        settings["metavar"] = flag.name.upper()
+        parser.add_argument(settings.pop("dest"), **settings)
+    else:
+        parser.add_argument(flag.name, **settings)
+
+
+def _choices(flag: Flag) -> str:
+    """The values of a flag that are too many to stand behind its name."""
+    names = flag.placeholders[0]
+    return f" One of {names.replace('|', ', ')}." if len(names) > _LONGEST_PLACEHOLDER else ""
+
+
+def _spellings(flag: Flag) -> list[str]:
+    """How a flag is typed; a switch that is on is turned off by its ``no-`` form."""
+    if flag.switch and flag.field.get_default() is True:
+        start, dot, name = flag.name.rpartition(".")
+        return [f"{start}.no-{name}" if dot else f"--no-{flag.name[2:]}"]
+    return [flag.name]
+
+
+def _filled(kind: type[BaseModel], typed: dict[Place, Any], default: Any, at: Place = ()) -> dict[str, Any]:
+    """The options as a mapping: what was typed, else what the default holds, else what the fields say."""
+    values: dict[str, Any] = {}
+    for name, field in kind.model_fields.items():
+        place, held = (*at, name), None if default is None else getattr(default, name)
+        group = group_of(field)
+        if group is not None:
+            values[name] = _filled(group, typed, held, place)
+        elif place in typed:
+            values[name] = typed[place]
+        else:
+            values[name] = field.get_default(call_default_factory=True) if default is None else held
+    return values
+
+
+def _require_all(flags: list[Flag], typed: dict[Place, Any]) -> None:
+    missing = [
+        flag.name.upper() if flag.positional else f"{flag.name} {' '.join(flag.placeholders)}"
+        for flag in flags
+        if flag.field.is_required() and flag.place not in typed
+    ]
+    if missing:
+        raise InputError(f"expected {' and '.join(missing)}, found none")
+
+
+def _at(options: Any, flag: Flag) -> Any:
+    for name in flag.place:
+        options = getattr(options, str(name))
+    return options
+
+
+def _flag(place: Place, flags: Iterable[Flag]) -> str:
     """The flag that a fault is in, with where in its value."""
+    known = {flag.place: flag.name for flag in flags}
     for depth in range(len(place), 0, -1):
         if place[:depth] in known:
             inside = [str(part) for part in place[depth:] if isinstance(part, str)]
@@ -115,20 +203,9 @@ def _flag(place: Place, known: dict[Place, str]) -> str:
     return f"{below[0].rpartition('.')[0]}.*" if below else ""
 
 
-def _one_line(boxed: str) -> str:
-    """What tyro says of words that it cannot sort, without its frame, heading and pointers elsewhere.
+def _width() -> int:
+    return max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
 
-    The frame is two columns wide and of lines, or of spaces and dashes where the output cannot show them.
-    """
-    lines = [line[2:].rstrip(_FRAME) for line in boxed.splitlines()[1:]]
-    text = next((line.strip() for line in lines if line.strip(_RULE)), boxed)
-    if text.startswith("Missing from"):
-        wanted = [
-            found[1] for line in lines if (found := _REQUIRED.fullmatch(line)) and "--help" not in found[1]
-        ]
-        return f"expected {' and '.join(wanted)}, found none"
-    if few := re.search(r"Missing value for argument '(.*)'. Expected (\d+) value", " ".join(lines)):
-        return f"expected {few[2]} value{'s' * (few[2] != '1')} after {few[1]}, found fewer"
-    if stray := re.match(r"Unrecognized options: (.*)", text):
-        return f"expected words that belong to an option, found also: {stray[1]}"
-    return text
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")

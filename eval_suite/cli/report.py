@@ -1,10 +1,11 @@
 """``eval-suite report``: records to one HTML page and tables."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
-from tyro.conf import Positional
 
+from eval_suite.cli.flags import Marker
 from eval_suite.cli.parsing import parse
 
 
@@ -13,7 +14,7 @@ class ReportCommand(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    folder: Positional[Path]
+    folder: Annotated[Path, Marker.POSITIONAL]
     """Folder with results/<backbone>-s<seed>/<task>.json, such as reports/demo."""
     baseline: str | None = None
     """Backbone that the others are compared with."""

@@ -1,10 +1,11 @@
 """``eval-suite run``: everything of a suite that is missing, then its report."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
-from tyro.conf import Positional
 
+from eval_suite.cli.flags import Marker
 from eval_suite.cli.parsing import parse
 from eval_suite.core.store import exclusive
 from eval_suite.suite.execute import Outcome, default_jobs, execute, last_line
@@ -18,7 +19,7 @@ class RunCommand(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    suite: Positional[str] = "demo"
+    suite: Annotated[str, Marker.POSITIONAL] = "demo"
     """Suite file, or the name of a bundled one."""
     jobs: int | None = Field(default=None, ge=1)
     """Jobs at a time; by default one per CPU core, or one where there is a GPU."""

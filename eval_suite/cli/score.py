@@ -1,10 +1,11 @@
 """``eval-suite score``: predictions and ground truth to metrics, without a model."""
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
-from tyro.conf import Positional
 
+from eval_suite.cli.flags import Marker
 from eval_suite.cli.parsing import parse
 from eval_suite.core.store import write_json
 from eval_suite.tasks.evaluate import headline, metric_line, score_file, task_named
@@ -15,7 +16,7 @@ class ScoreCommand(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    task: Positional[str]
+    task: Annotated[str, Marker.POSITIONAL]
     """Task whose metrics to compute."""
     predictions: Path
     """Predictions file of that task."""

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import tyro
 from pydantic import BaseModel, ConfigDict, Field
 
 from eval_suite.cli.parsing import given, parse
@@ -32,7 +31,7 @@ class TrainCommand(BaseModel):
     """Decides initialisation, order and every random draw."""
     strict: bool = False
     """Stop at the first unreadable image instead of leaving it out."""
-    runtime: tyro.conf.OmitArgPrefixes[RuntimeOptions] = Field(default_factory=RuntimeOptions)
+    runtime: RuntimeOptions = Field(default_factory=RuntimeOptions)
     """How to compute."""
 
 

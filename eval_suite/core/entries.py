@@ -20,6 +20,10 @@ from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.parts import is_file_spec, part
 
 
+class InlineYaml:
+    """Marks a field that a command line takes in YAML's inline form, a word for each entry."""
+
+
 class Entry(BaseModel):
     """One of several named choices: one optional field for each, so that an error names the path to the wrong key."""
 

@@ -117,7 +117,7 @@ def test_run_info_tells_where_a_number_comes_from(monkeypatch: pytest.MonkeyPatc
     clock = Clock()
     with clock.stage("fit"):
         pass
-    info = run_info(clock, "cpu", "bf16", 5, ("tyro", "no-such-package"))
+    info = run_info(clock, "cpu", "bf16", 5, ("jinja2", "no-such-package"))
     with clock.stage("fit2"):
         pass
     assert (info.device, info.precision, info.seed) == ("cpu", "bf16", 5)
@@ -126,7 +126,7 @@ def test_run_info_tells_where_a_number_comes_from(monkeypatch: pytest.MonkeyPatc
     assert info.git == GitState(commit="abc", dirty=True)
     assert shlex.split(info.command) == ["eval-suite", "classify", "--data", "folder:my pictures"]
     assert info.command == command_line()
-    for package in ("torch", "pillow", "tyro"):
+    for package in ("torch", "pillow", "jinja2"):
         assert info.versions[package] == metadata.version(package)
     assert "no-such-package" not in info.versions
     assert info.versions["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-import tyro
 from pydantic import Field, field_validator, model_validator
 
+from eval_suite.core.entries import InlineYaml
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.parts import part
 from eval_suite.tasks.base import TaskOptions
@@ -38,7 +38,7 @@ class DetectOptions(TaskOptions):
     save_interval: float = Field(default=10.0, gt=0)
     """Minutes between two saved states of a fine-tuning."""
 
-    detector_settings: Annotated[dict[str, dict[str, Any]], tyro.conf.Suppress] = Field(default_factory=dict)
+    detector_settings: Annotated[dict[str, dict[str, Any]], InlineYaml()] = Field(default_factory=dict)
     """Settings of other detectors, by their names."""
 
     @field_validator("detectors")

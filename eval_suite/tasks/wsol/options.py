@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from copy import copy
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from tyro.constructors import PrimitiveConstructorSpec
 
-from eval_suite.core.entries import Entry, entry_type
-from eval_suite.core.errors import InputError, first_line, unknown_name
+from eval_suite.core.entries import Entry, InlineYaml, entry_type
+from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.tasks.base import TaskOptions
 from eval_suite.tasks.wsol.geometry import EVALUATION_PAPER, PAPER
@@ -72,38 +70,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 _FITTED = (*PRESETS["custom"], "regularizers")
 
 
-def _read(word: str) -> Any:
-    """An entry as typed on a command line, in YAML's inline form."""
-    try:
-        return yaml.safe_load(word)
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"expected a name or inline YAML such as '{{adl: {{drop_rate: 0.75}}}}', found '{word}', "
-            f"which is no YAML: {getattr(error, 'problem', None) or first_line(error)}"
-        ) from None
-
-
-def _as_typed(entry: Entry) -> str:
-    (name, options), *_ = entry.model_dump(mode="json").items()
-    return yaml.safe_dump({name: options}, default_flow_style=True, width=1000).strip() if options else name
-
-
-_METHOD: Any = PrimitiveConstructorSpec(
-    nargs=1,
-    metavar="NAME|YAML",
-    instance_from_str=lambda words: _read(words[0]),
-    is_instance=lambda value: isinstance(value, Entry),
-    str_from_instance=lambda value: [_as_typed(value)],
-)
-_REGULARIZERS: Any = PrimitiveConstructorSpec(
-    nargs="*",
-    metavar="NAME|YAML ...",
-    instance_from_str=lambda words: [_read(word) for word in words],
-    is_instance=lambda value: value is None or isinstance(value, list),
-    str_from_instance=lambda value: [_as_typed(entry) for entry in value or []],
-)
-
-
 class FitOptions(BaseModel):
     """How the network is fine-tuned for localisation. Any field given with a preset wins."""
 
@@ -133,7 +99,7 @@ class FitOptions(BaseModel):
     """Factor of the learning rates at a milestone."""
     augmentation: Literal["cifar", "imagenet", "imagenet-jitter", "resize-crop", "flip", "none"] | None = None
     """Augmentation before the regularizers; resize-crop is the paper's (256, random crop of 224, flip)."""
-    regularizers: Annotated[list[RegularizerEntry] | None, _REGULARIZERS] = None
+    regularizers: Annotated[list[RegularizerEntry] | None, InlineYaml()] = None
     """Names, or names with options as in a recipe; by default those that the backbone was trained with."""
 
     @model_validator(mode="before")
@@ -173,7 +139,9 @@ class WsolOptions(TaskOptions):
 
     data: str
     """Images with boxes or masks to evaluate on, as KIND:PATH (cub, ilsvrc, tinyimagenet, wsoleval); a fit trains on its split train."""
-    method: Annotated[MethodEntry, _METHOD] = Field(default_factory=lambda: MethodEntry.model_validate("cam"))
+    method: Annotated[MethodEntry, InlineYaml()] = Field(
+        default_factory=lambda: MethodEntry.model_validate("cam")
+    )
     """Method of localisation: cam, has, acol, adl or spg; all but cam need a fit."""
     cam_method: MapName = "cam"
     """Whose map is scored: cam is the plain class activation map, of the forward pass alone; the others are the grad-cam package's."""

@@ -6,10 +6,11 @@ import pytest
 from pydantic import ValidationError
 
 from eval_suite.cli.evaluate import _command_type
+from eval_suite.cli.flags import _read, shown
 from eval_suite.cli.parsing import parse
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.tasks.wsol.options import MethodEntry, WsolOptions, _as_typed, _read
+from eval_suite.tasks.wsol.options import MethodEntry, WsolOptions
 from eval_suite.tasks.wsol.task import WsolTask
 
 
@@ -62,7 +63,7 @@ def test_the_test_transforms() -> None:
 )
 def test_what_is_typed_is_what_was_shown(given: Any) -> None:
     entry = MethodEntry.model_validate(given)
-    assert MethodEntry.model_validate(_read(_as_typed(entry))) == entry
+    assert MethodEntry.model_validate(_read(shown(entry))) == entry
 
 
 def test_what_is_no_yaml_is_said_to_be_none() -> None:
