@@ -12,6 +12,7 @@ from torch import nn
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.corners import Boxes
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.matching import Detections
@@ -117,10 +118,11 @@ def predict_detector(
 def _gathered(found: dict[int, Any]) -> Detections:
     order = sorted(found)
     counts = [len(found[position]) for position in order]
+    edges = torch.cat([found[i].bboxes for i in order]).float().numpy().astype(np.float64).reshape(-1, 4)
     return Detections(
         np.repeat(np.array(order, np.int64), counts),
         torch.cat([found[i].labels for i in order]).numpy().astype(np.int64),
-        torch.cat([found[i].bboxes for i in order]).float().numpy().astype(np.float64).reshape(-1, 4),
+        Boxes(edges, inclusive=False).as_inclusive(),
         torch.cat([found[i].scores for i in order]).float().numpy().astype(np.float64),
     )
 

@@ -29,7 +29,7 @@ class Run(NamedTuple):
 def write_detections(path: Path, index: VocIndex, detections: Detections) -> None:
     """Write COCO's results: ``[{"image_id", "category_id", "bbox": [x, y, width, height], "score"}, ...]``.
 
-    An image's id is its name as a number (``2008_000002`` is 2008000002), or the name itself where the names of the
+    A box's width is x1 - x0 of VOC's corners, as files of detectors trained on VOC's numbers have it. An image's id is its name as a number (``2008_000002`` is 2008000002), or the name itself where the names of the
     split are no different numbers; a category's id is its place among the classes, from 1.
     """
     keys = _written_keys(index)
