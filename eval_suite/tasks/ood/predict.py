@@ -28,6 +28,9 @@ from eval_suite.tasks.ood.sets import ImageSet, LoaderConfig, NoiseSet, image_se
 
 log = logging.getLogger(__name__)
 
+# At 5 images a feature an estimated inverse is a quarter too large; at 2 it is twice as large, and unevenly so.
+_WELL_ABOVE = 5
+
 
 class Ran(NamedTuple):
     """What running leaves: the predictions, and pictures to save next to them."""
@@ -127,10 +130,21 @@ class _Runner:
             training = self._fit(index, layer)
             fitted_to = f"fitted to {len(training.features)} images of '{index.split}'"
             self.settings |= dict.fromkeys(fitted, fitted_to)
+            self._note_few([kind.name for kind in kinds if kind.of_covariance], training.features.shape)
         fitting = FitOptions(options.knn_k, options.react_percentile, options.vim_dimension)
         self._confidences = make_confidences(options.scores, training, fitting)
         if ODIN in options.scores:
             self._odin = self._odin_settings(known, sets)
+
+    def _note_few(self, names: list[str], shape: torch.Size) -> None:
+        """Say where a covariance of features is estimated from few images."""
+        images, width = shape
+        if names and images < _WELL_ABOVE * width:
+            self.settings |= {name: f"{self.settings[name]}, few for {width} features" for name in names}
+            log.warning(
+                f"{images:,} training images are few for {width:,} features: {', '.join(names)} may be far off; "
+                f"{_WELL_ABOVE} times as many as features are enough (--fit-limit)"
+            )
 
     def score(self, each: ImageSet | NoiseSet) -> _Scored:
         """One pass over a set, and every score of it."""
