@@ -15,8 +15,8 @@ from eval_suite.core.parts import parts
 from eval_suite.core.runtime import progress
 from eval_suite.data import coco, images, outliers, voc
 from eval_suite.data.boxes import open_localisation
-from eval_suite.data.corners import Boxes
 from eval_suite.data.coco import caption_splits, open_captions
+from eval_suite.data.corners import Boxes
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.images import ImageIndex, open_images, splits_of
 from eval_suite.data.layouts.base import WITHOUT_SPLITS

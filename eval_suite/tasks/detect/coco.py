@@ -4,6 +4,8 @@ import contextlib
 import io
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from eval_suite.data.corners import Boxes
 from eval_suite.data.voc import VocIndex
 from eval_suite.tasks.detect.matching import Detections
@@ -68,7 +70,9 @@ def _annotations(index: VocIndex) -> list[dict[str, Any]]:
 
 
 def _results(detections: Detections) -> list[dict[str, Any]]:
-    as_edges = detections._replace(boxes=Boxes(detections.boxes, inclusive=True).as_edges())
+    as_edges = detections._replace(
+        boxes=Boxes(detections.boxes, inclusive=True).as_edges().astype(np.float64)
+    )
     rows = zip(*(part.tolist() for part in as_edges), strict=True)
     return [
         {**_row(number, image, label, box), "score": score}

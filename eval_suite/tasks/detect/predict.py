@@ -122,7 +122,7 @@ def _gathered(found: dict[int, Any]) -> Detections:
     return Detections(
         np.repeat(np.array(order, np.int64), counts),
         torch.cat([found[i].labels for i in order]).numpy().astype(np.int64),
-        Boxes(edges, inclusive=False).as_inclusive(),
+        Boxes(edges, inclusive=False).as_inclusive().astype(np.float64),
         torch.cat([found[i].scores for i in order]).float().numpy().astype(np.float64),
     )
 

@@ -122,7 +122,9 @@ def test_meteor_from_statistics_is_meteors_own(scored: Scored) -> None:
 
 def test_a_caption_that_equals_its_reference_has_no_chunk_in_meteor(java: Path) -> None:
     same, other = ["a cat sat on the mat", "two dogs run"], ["a dog ran off", "the bird is red"]
-    found = meteor([*same, *other], [[same[0]], [same[1], "dogs"], ["the dog ran away"], ["a red bird"]], java)
+    found = meteor(
+        [*same, *other], [[same[0]], [same[1], "dogs"], ["the dog ran away"], ["a red bird"]], java
+    )
     assert found.each[:2].tolist() == [1.0, 1.0]
     assert [meteor_of(row) for row in found.statistics] == pytest.approx(found.each.tolist(), abs=1e-15)
     assert meteor_of(found.statistics.sum(axis=0)) == pytest.approx(found.score, abs=1e-15)
