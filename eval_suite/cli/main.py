@@ -11,6 +11,7 @@ from importlib import import_module
 from eval_suite import __version__
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.logs import log_to_stderr
+from eval_suite.core.machine import machine_error
 from eval_suite.core.packages import torch_mismatch
 from eval_suite.core.parts import is_file_spec, part, parts
 
@@ -50,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if worded := machine_error(error):
+            _complain(str(worded))
+            return worded.exit_code
         if mismatch := torch_mismatch():
             _complain(mismatch)
             return 2

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from eval_suite.core.errors import first_line
+from eval_suite.core.machine import machine_error
 from eval_suite.data.images import ImageIndex
 
 IN_MEMORY_SIDE = 96
@@ -71,7 +72,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def why_unreadable(error: Exception) -> str:
-    """A decoding error in a few words, without the file's path."""
+    """A decoding error in a few words, without the file's path.
+
+    Raises:
+        EvalSuiteError: if the machine is at fault and not the file: an image that memory was short for is not left out.
+    """
+    at_fault = machine_error(error)
+    if at_fault is not None and not isinstance(error, PermissionError):
+        raise at_fault from None
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, UnidentifiedImageError):

@@ -13,6 +13,7 @@ from eval_suite.core.runtime import derive_seed
 from eval_suite.data.corners import Boxes
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.voc import VocIndex
+from eval_suite.data.workers import WorkerLoader
 
 _ORDER, _DRAW = 0xDE7E01, 0xDE7E02
 
@@ -134,15 +135,14 @@ def training_loader(data: BoxData, batch_size: int, workers: int) -> DataLoader[
     """Batches without end."""
     from mmengine.dataset import pseudo_collate
 
-    return DataLoader(
+    return WorkerLoader(
         data,
+        workers=workers,
+        collate=pseudo_collate,
         batch_size=batch_size,
         sampler=Draws(len(data)),
-        num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=pseudo_collate,
         drop_last=True,
-        generator=torch.Generator(),
     )
 
 

@@ -15,6 +15,7 @@ from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.corners import Boxes
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.tasks.detect.detectors.base import Detector
+from eval_suite.data.workers import WorkerLoader
 from eval_suite.tasks.detect.matching import Detections
 from eval_suite.tasks.detect.openmmlab import quiet
 from eval_suite.tasks.detect.options import DetectOptions
@@ -83,13 +84,8 @@ def predict_detector(
     model.eval()
     data = BoxData(index, detector.evaluation_transforms())
     batches = evaluation_batches(index, runtime.batch_size)
-    loader = torch.utils.data.DataLoader(
-        data,
-        batch_sampler=batches,
-        num_workers=0 if len(index) < 4 * runtime.workers else runtime.workers,
-        collate_fn=_as_it_is,
-        generator=torch.Generator(),
-    )
+    workers = 0 if len(index) < 4 * runtime.workers else runtime.workers
+    loader = WorkerLoader(data, workers=workers, batch_sampler=batches)
     found: dict[int, Any] = {}
     failed: dict[str, str] = {}
     with torch.inference_mode():
@@ -125,7 +121,3 @@ def _gathered(found: dict[int, Any]) -> Detections:
         Boxes(edges, inclusive=False).as_inclusive().astype(np.float64),
         torch.cat([found[i].scores for i in order]).float().numpy().astype(np.float64),
     )
-
-
-def _as_it_is(items: list[Any]) -> list[Any]:
-    return items
