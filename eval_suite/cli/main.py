@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 
 from eval_suite import __version__
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
@@ -36,6 +37,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"eval-suite {__version__}")
         return 0
     log_to_stderr()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, TextIOWrapper
+        ):  # an arrow that a terminal has no sign for must not fail a finished result
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _verb(arguments[0])(arguments[1:])
     except EvalSuiteError as error:

@@ -18,6 +18,8 @@ from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_
 from eval_suite.core.records import BackboneCard, Record
 from eval_suite.core.schema1 import upgraded
 
+# What Python makes of the bytes of a file name that are not UTF-8, and what no UTF-8 file may hold.
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _ORPHANS_END_SECONDS = 20.0
 _Model = TypeVar("_Model", Record, BackboneCard)
 
@@ -87,14 +89,14 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON (no NaN, no infinity) atomically.
+    """Write strict JSON (no NaN, no infinity) atomically; file names that are not UTF-8 with their bytes as ``\\xe9``.
 
     Raises:
         ValueError: if the value holds a number JSON cannot express.
     """
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)
     with atomic_write(path) as stream:
-        stream.write(text + "\n")
+        stream.write(_NOT_UTF8.sub(lambda found: f"\\\\x{ord(found[0]) & 0xFF:02x}", text) + "\n")
 
 
 def write_json_if_changed(path: Path, value: Any) -> bool:

@@ -174,7 +174,12 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
     try:
         if media is None:
             raise InputError(f"'{example.image}' is no {', '.join(_MEDIA_TYPES)}; it was not read")
-        content = collation.file_beside(entry, example.image).read_bytes()
+        path = collation.file_beside(entry, example.image)
+        if path.stat().st_size > BUDGET_BYTES:
+            raise InputError(
+                f"'{example.image}' is larger than all pictures of the page may be; it was not read"
+            )
+        content = path.read_bytes()
     except (InputError, OSError) as error:
         collation.notices.append(Notice("warning", entry.key.where, f"example picture: {error}"))
         return None
@@ -198,6 +203,7 @@ def _for_page(media: str, content: bytes) -> tuple[str, bytes, float]:
                 image.convert("RGB").save(smaller, "WEBP", quality=_QUALITY)
                 if smaller.tell() < len(content):
                     media, content = "image/webp", smaller.getvalue()
-    except (OSError, ValueError):
-        pass  # a picture that cannot be decoded is shown as it is, and the browser says so
+    except Exception:
+        # Whatever lies there, also one so large that Pillow refuses it, is shown as it is, and the browser says so.
+        stretch = 1.0
     return media, content, stretch

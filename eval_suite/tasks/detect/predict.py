@@ -14,8 +14,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.corners import Boxes
 from eval_suite.data.voc import VocIndex, open_voc
-from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.data.workers import WorkerLoader
+from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.matching import Detections
 from eval_suite.tasks.detect.openmmlab import quiet
 from eval_suite.tasks.detect.options import DetectOptions

@@ -16,6 +16,7 @@ from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.outliers import parse_all_outliers
+from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.ood.confidences import FitOptions, OodScore, TrainingFeatures, make_confidences
 from eval_suite.tasks.ood.examples import KNOWN, SHOWN, Pictures
 from eval_suite.tasks.ood.features import Outputs, last_layer, run_over
@@ -51,7 +52,8 @@ def predict(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions, fo
     found, pictures = run_sets(backbone, options, runtime)
     path = folder / "predictions.npz"
     write_predictions(path, found)
-    pictures.save(folder)
+    with never_failing("ood"):
+        pictures.save(folder)
     return path
 
 
@@ -153,7 +155,8 @@ class _Runner:
         found = run_over(self.backbone, shown, layer=self._layer, odin=self._odin, precision=self.precision)
         self._require_finite(found.logits, each.name)
         count = 1 if isinstance(each, NoiseSet) else SHOWN
-        self.pictures.add(each.name, each.ids, found.positions, each.picture, count=count)
+        with never_failing("ood"):
+            self.pictures.add(each.name, each.ids, found.positions, each.picture, count=count)
         scores = {name: score(found.logits, found.features) for name, score in self._confidences.items()}
         if found.odin is not None:
             scores[ODIN] = found.odin
