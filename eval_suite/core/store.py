@@ -15,6 +15,7 @@ from typing import IO, Any, TypeVar
 from pydantic import ValidationError
 
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
+from eval_suite.core.files import read_file
 from eval_suite.core.records import BackboneCard, Record
 from eval_suite.core.schema1 import upgraded
 
@@ -78,6 +79,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
+        _sync_folder(path.parent)
     except OSError as error:
         raise EvalSuiteError(
             f"cannot write {path}: {error.strerror or first_line(error)}; free some space or choose another folder"
@@ -86,6 +88,16 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         if temporary is not None:
             with suppress(OSError):
                 os.unlink(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the folder's entries on disk: without it a renamed file may be gone after the power failed."""
+    with suppress(OSError):  # some network file systems cannot
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -220,7 +232,7 @@ def _read_model(
     path: Path, model: type[_Model], what: str, upgrade: Callable[[Any], Any] | None = None
 ) -> _Model:
     try:
-        text = path.read_bytes()
+        text = read_file(path)
         if upgrade is not None:
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # worded by the validation below
                 text = json.dumps(upgrade(json.loads(text))).encode()

@@ -19,6 +19,7 @@ BUDGET_BYTES = 4_000_000
 _LARGE_BYTES = 8_000
 _QUALITY = 90
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def _for_page(media: str, content: bytes) -> tuple[str, bytes, float]:
     """
     stretch = 1.0
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             stretch = round(min(2.0, max(1.0, math.sqrt(image.width / image.height))), 3)
             if len(content) > _LARGE_BYTES:
                 smaller = io.BytesIO()

@@ -341,16 +341,16 @@ def _fitted_without(data: DataInfo) -> str:
 
 def _image_size(index: ImageIndex) -> tuple[int, int] | None:
     """(H, W) of the first image that can be opened."""
-    from PIL import Image, UnidentifiedImageError
+    from eval_suite.data.decoding import size_of_file
 
     if index.pixels is not None:
         return index.pixels.shape[1], index.pixels.shape[2]
     for path in index.paths or []:
         try:
-            with Image.open(path) as image:
-                return image.height, image.width
-        except (OSError, UnidentifiedImageError):
+            width, height = size_of_file(path)
+        except Exception:  # counted and worded when the image is decoded
             continue
+        return height, width
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import read_file
 from eval_suite.core.predictions import About
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.voc import VocIndex
@@ -147,7 +148,7 @@ def _read_json(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"expected a file at {path}, found none")
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"expected JSON in {path}, found: {first_line(error)}") from None
 
