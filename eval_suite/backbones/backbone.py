@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.backbones.structure.layout import channels_first
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.validation import problems, require_no_problems
@@ -150,7 +151,7 @@ class Backbone(nn.Module):
             logits = self(images)
         finally:
             handle.remove()
-        return Prediction(logits, kept[-1])
+        return Prediction(logits, channels_first(kept[-1], (images.shape[2], images.shape[3]), self.net))
 
 
 def finish(net: nn.Module, card: BackboneCard) -> Backbone:
@@ -158,6 +159,8 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
     found = probe(net, card.input_size)
     if card.feature_layer is not None and card.feature_layer not in dict(net.named_modules()):
         raise unknown_name("feature layer", card.feature_layer, dict(net.named_modules()))
+    if card.feature_layer is not None:
+        _require_map(net, card.feature_layer, card.input_size)
     card = card.model_copy(
         update={
             "num_classes": found.outputs,
@@ -167,6 +170,28 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
         }
     )
     return Backbone(net, card).eval()
+
+
+@torch.no_grad()
+def _require_map(net: nn.Module, layer: str, input_size: tuple[int, int]) -> None:
+    """Refuse a named layer that gives tokens, windows or nothing at all in place of one map an image."""
+    given: list[Any] = []
+    handle = net.get_submodule(layer).register_forward_hook(lambda _module, _inputs, out: given.append(out))
+    training = net.training
+    try:
+        net.eval()(torch.zeros(1, 3, *input_size))
+    finally:
+        net.train(training)
+        handle.remove()
+    output = given[-1] if given else None
+    if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != 1:
+        gives = (
+            f"{tuple(output.shape)} for one image" if isinstance(output, Tensor) else type(output).__name__
+        )
+        raise InputError(
+            f"expected a map (1, channels, height, width) from the feature layer '{layer}', found {gives}; name a layer "
+            "that gives one with --feature-layer"
+        )
 
 
 class Probe(NamedTuple):

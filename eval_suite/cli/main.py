@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from io import TextIOWrapper
 
 from eval_suite import __version__
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.logs import log_to_stderr
+from eval_suite.core.machine import machine_error
 from eval_suite.core.packages import torch_mismatch
 from eval_suite.core.parts import is_file_spec, part, parts
 
@@ -35,6 +37,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"eval-suite {__version__}")
         return 0
     log_to_stderr()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, TextIOWrapper
+        ):  # an arrow that a terminal has no sign for must not fail a finished result
+            stream.reconfigure(errors="backslashreplace")
     try:
         return _verb(arguments[0])(arguments[1:])
     except EvalSuiteError as error:
@@ -50,6 +57,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
+        if worded := machine_error(error):
+            _complain(str(worded))
+            return worded.exit_code
         if mismatch := torch_mismatch():
             _complain(mismatch)
             return 2

@@ -15,9 +15,12 @@ from typing import IO, Any, TypeVar
 from pydantic import ValidationError
 
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
+from eval_suite.core.files import read_file
 from eval_suite.core.records import BackboneCard, Record
 from eval_suite.core.schema1 import upgraded
 
+# What Python makes of the bytes of a file name that are not UTF-8, and what no UTF-8 file may hold.
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _ORPHANS_END_SECONDS = 20.0
 _Model = TypeVar("_Model", Record, BackboneCard)
 
@@ -76,6 +79,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
         temporary = None
+        _sync_folder(path.parent)
     except OSError as error:
         raise EvalSuiteError(
             f"cannot write {path}: {error.strerror or first_line(error)}; free some space or choose another folder"
@@ -86,15 +90,25 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
                 os.unlink(temporary)
 
 
+def _sync_folder(folder: Path) -> None:
+    """Have the folder's entries on disk: without it a renamed file may be gone after the power failed."""
+    with suppress(OSError):  # some network file systems cannot
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write strict JSON (no NaN, no infinity) atomically.
+    """Write strict JSON (no NaN, no infinity) atomically; file names that are not UTF-8 with their bytes as ``\\xe9``.
 
     Raises:
         ValueError: if the value holds a number JSON cannot express.
     """
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)
     with atomic_write(path) as stream:
-        stream.write(text + "\n")
+        stream.write(_NOT_UTF8.sub(lambda found: f"\\\\x{ord(found[0]) & 0xFF:02x}", text) + "\n")
 
 
 def write_json_if_changed(path: Path, value: Any) -> bool:
@@ -218,7 +232,7 @@ def _read_model(
     path: Path, model: type[_Model], what: str, upgrade: Callable[[Any], Any] | None = None
 ) -> _Model:
     try:
-        text = path.read_bytes()
+        text = read_file(path)
         if upgrade is not None:
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # worded by the validation below
                 text = json.dumps(upgrade(json.loads(text))).encode()

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.files import require_regular
 
 _WORDINGS = (
     (r"^Value error, ", ""),
@@ -31,7 +32,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         InputError: if the file is missing, no YAML, or no mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        content = yaml.safe_load(require_regular(path).read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     except (yaml.YAMLError, ValueError) as error:

@@ -16,6 +16,7 @@ from eval_suite.core.runtime import progress
 from eval_suite.data import coco, images, outliers, voc
 from eval_suite.data.boxes import open_localisation
 from eval_suite.data.coco import caption_splits, open_captions
+from eval_suite.data.corners import Boxes
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.images import ImageIndex, open_images, splits_of
 from eval_suite.data.layouts.base import WITHOUT_SPLITS
@@ -127,7 +128,9 @@ def _open_objects(spec: str, split: str) -> _Part:
         f"{len(index):,} images, {len(index.labels):,} objects ({difficult:,} difficult) in "
         f"{len(index.classes):,} classes, {per_class} a class"
     )
-    return _Part(index.images(), [holds])
+    narrow = int(Boxes(index.boxes, inclusive=True).narrow().sum())
+    noted = [f"note: {narrow:,} boxes are one pixel wide or high"] if narrow else []
+    return _Part(index.images(), [holds, *noted])
 
 
 def _open_captions(spec: str, split: str) -> _Part:

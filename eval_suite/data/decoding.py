@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from eval_suite.core.errors import first_line
+from eval_suite.core.files import read_file, require_regular
+from eval_suite.core.machine import machine_error
 from eval_suite.data.images import ImageIndex
 
 IN_MEMORY_SIDE = 96
 IN_MEMORY_BYTES = 4 * 2**30
 _CHUNK = 256
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+"""Those of Pillow's formats that are read: none hands a file to another program, as EPS does to Ghostscript."""
 
 
 class DecodedSet(NamedTuple):
@@ -35,10 +41,10 @@ def open_item(index: ImageIndex, position: int) -> Image.Image:
         return Image.fromarray(index.pixels[position])
     assert index.paths is not None
     # Read whole, so that no decoder error can leave a file handle open.
-    content = index.paths[position].read_bytes()
+    content = read_file(index.paths[position])
     if not content:
         raise ValueError("empty file")
-    return Image.open(BytesIO(content))
+    return Image.open(BytesIO(content), formats=FORMATS)
 
 
 def size_of_item(index: ImageIndex, position: int) -> tuple[int, int]:
@@ -50,7 +56,16 @@ def size_of_item(index: ImageIndex, position: int) -> tuple[int, int]:
     if index.pixels is not None:
         return index.pixels.shape[2], index.pixels.shape[1]
     assert index.paths is not None
-    with Image.open(index.paths[position]) as image:
+    return size_of_file(index.paths[position])
+
+
+def size_of_file(path: Path) -> tuple[int, int]:
+    """(width, height) of an image file, from its header.
+
+    Raises:
+        Exception: whatever reading a broken file raises; `why_unreadable` words it.
+    """
+    with Image.open(require_regular(path), formats=FORMATS) as image:
         return image.size
 
 
@@ -71,7 +86,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def why_unreadable(error: Exception) -> str:
-    """A decoding error in a few words, without the file's path."""
+    """A decoding error in a few words, without the file's path.
+
+    Raises:
+        EvalSuiteError: if the machine is at fault and not the file: an image that memory was short for is not left out.
+    """
+    at_fault = machine_error(error)
+    if at_fault is not None and not isinstance(error, PermissionError):
+        raise at_fault from None
     if isinstance(error, FileNotFoundError):
         return "no such file"
     if isinstance(error, UnidentifiedImageError):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import read_file
 
 
 def read_json(path: Path) -> Any:
@@ -14,7 +15,7 @@ def read_json(path: Path) -> Any:
         InputError: if it cannot be read.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_file(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or first_line(error)}") from None
     except (ValueError, RecursionError) as error:

@@ -1,11 +1,13 @@
 """Reading the plain text files that name a set's images: fields by line, paths that stay inside, files that exist."""
 
+import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import require_regular
 
 
 class Row(NamedTuple):
@@ -30,7 +32,7 @@ def read_rows(path: Path, fields: int, form: str, *, separator: str | None = Non
     if not path.is_file():
         raise InputError(f"expected a file {path} with lines of '{form}', found none")
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = require_regular(path).read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise InputError(f"expected text (UTF-8) in {path}, found other bytes") from None
     for number, line in enumerate(lines, start=1):
@@ -40,6 +42,20 @@ def read_rows(path: Path, fields: int, form: str, *, separator: str | None = Non
         if len(found) != fields:
             raise InputError(f"expected '{form}' in line {number} of {path}, found '{line[:80]}'")
         yield Row(number, found)
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    """The rows of a CSV file.
+
+    Raises:
+        InputError: if it is no text, or no CSV.
+        OSError: if it cannot be read.
+    """
+    try:
+        with require_regular(path).open(newline="", encoding="utf-8-sig") as stream:
+            return list(csv.reader(stream))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(expected="CSV in UTF-8", where=path, found=first_line(error)) from None
 
 
 def numbers(row: Row, path: Path, values: list[str]) -> list[float]:

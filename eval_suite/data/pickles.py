@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import require_regular
 
 _SIDE = 32
 
@@ -94,7 +95,7 @@ def load_pickle(path: Path) -> Any:
         InputError: if the file is missing, damaged, or names anything that would be executed.
     """
     try:
-        with path.open("rb") as stream:
+        with require_regular(path).open("rb") as stream:
             return _Unpickler(stream, path).load()
     except InputError:
         raise

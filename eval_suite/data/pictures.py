@@ -1,13 +1,35 @@
 """A few pictures to show with the numbers: the same items for every backbone on the same data."""
 
-from collections.abc import Mapping
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from eval_suite.core.errors import first_line
 from eval_suite.core.store import atomic_write, safe_name
+
+log = logging.getLogger(__name__)
+
+# A file system takes names of 255 bytes, of which a name of a task's part and of a temporary file want some.
+_LONGEST_NAME, _KEPT = 180, 120
+
+
+@contextmanager
+def never_failing(task: str) -> Iterator[None]:
+    """Whatever goes wrong inside ends there with a warning: example pictures and what they say decide no result.
+
+    Args:
+        task: whose pictures they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        log.warning(f"{task}: example pictures left out, which changes no number: {first_line(error)}")
 
 
 def spread_evenly(n: int, count: int) -> NDArray[np.int64]:
@@ -17,7 +39,10 @@ def spread_evenly(n: int, count: int) -> NDArray[np.int64]:
 
 def picture_name(item: str) -> str:
     """The file name under which an item's picture lies; equal for every backbone."""
-    return f"{safe_name(item)}.png"
+    name = safe_name(item)
+    if len(name) > _LONGEST_NAME:
+        name = f"{name[:_KEPT]}-{hashlib.sha256(item.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+    return f"{name}.png"
 
 
 def save_pictures(folder: Path, pictures: Mapping[str, Image.Image], longest_side: int = 160) -> None:

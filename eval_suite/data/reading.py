@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.errors import InputError
 from eval_suite.data.decoding import (
     DecodedSet,
     decode_set,
@@ -20,6 +20,7 @@ from eval_suite.data.decoding import (
     why_unreadable,
 )
 from eval_suite.data.images import ImageIndex
+from eval_suite.data.workers import WorkerLoader
 
 log = logging.getLogger(__name__)
 
@@ -97,24 +98,14 @@ class ImageSource:
         if self._pixels is not None:
             yield from map(self._from_memory, batches)
             return
-        loader = DataLoader(
+        loader = WorkerLoader(
             _Decoder(self.index, self._size, geometry),
+            workers=min(self._workers, len(batches)),
             sampler=[batch.tolist() for batch in batches],
             batch_size=None,
-            num_workers=min(self._workers, len(batches)),
-            collate_fn=_as_it_is,
-            generator=torch.Generator(),  # or each pass would draw from torch's global one
             pin_memory=self._device.type == "cuda",
         )
-        decoded = iter(loader)
-        for batch in batches:
-            try:
-                read = next(decoded)
-            except RuntimeError as error:
-                raise EvalSuiteError(
-                    f"a process that decodes images ended ({first_line(error)}); "
-                    "lower --workers or the batch size, or free some memory"
-                ) from error
+        for batch, read in zip(batches, loader, strict=True):
             yield self._from_worker(batch, read)
         self._announce()
 
@@ -210,7 +201,3 @@ class _Decoder(Dataset[Any]):
             except Exception as error:  # a broken file can make a decoder raise almost anything
                 unreadable[position] = why_unreadable(error)
         return _Decoded(torch.from_numpy(pixels[:row]), unreadable, None)
-
-
-def _as_it_is(decoded: Any) -> Any:
-    return decoded

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.files import read_file
 from eval_suite.core.records import Record
 from eval_suite.core.store import read_record
 from eval_suite.report.protocols import different_options
@@ -193,7 +194,7 @@ def _suite_info(folder: Path) -> SuiteInfo:
     if not path.exists():
         return SuiteInfo(name=folder.resolve().name)
     try:
-        return SuiteInfo.model_validate_json(path.read_bytes())
+        return SuiteInfo.model_validate_json(read_file(path))
     except (ValidationError, OSError) as error:
         raise InputError(
             f"expected a suite's description in {path}, found {first_line(error)}; `eval-suite run` writes it anew"

@@ -19,6 +19,7 @@ BUDGET_BYTES = 4_000_000
 _LARGE_BYTES = 8_000
 _QUALITY = 90
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,12 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
     try:
         if media is None:
             raise InputError(f"'{example.image}' is no {', '.join(_MEDIA_TYPES)}; it was not read")
-        content = collation.file_beside(entry, example.image).read_bytes()
+        path = collation.file_beside(entry, example.image)
+        if path.stat().st_size > BUDGET_BYTES:
+            raise InputError(
+                f"'{example.image}' is larger than all pictures of the page may be; it was not read"
+            )
+        content = path.read_bytes()
     except (InputError, OSError) as error:
         collation.notices.append(Notice("warning", entry.key.where, f"example picture: {error}"))
         return None
@@ -191,13 +197,14 @@ def _for_page(media: str, content: bytes) -> tuple[str, bytes, float]:
     """
     stretch = 1.0
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             stretch = round(min(2.0, max(1.0, math.sqrt(image.width / image.height))), 3)
             if len(content) > _LARGE_BYTES:
                 smaller = io.BytesIO()
                 image.convert("RGB").save(smaller, "WEBP", quality=_QUALITY)
                 if smaller.tell() < len(content):
                     media, content = "image/webp", smaller.getvalue()
-    except (OSError, ValueError):
-        pass  # a picture that cannot be decoded is shown as it is, and the browser says so
+    except Exception:
+        # Whatever lies there, also one so large that Pillow refuses it, is shown as it is, and the browser says so.
+        stretch = 1.0
     return media, content, stretch

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from eval_suite.core.store import atomic_write
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LATEX = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -72,8 +73,13 @@ def csv_text(table: Table) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(table.fact_head)
-    writer.writerows(table.facts)
+    writer.writerows([_plain(value) for value in row] for row in table.facts)
     return stream.getvalue()
+
+
+def _plain(value: str | float | None) -> str | float | None:
+    """A cell that no spreadsheet takes for a formula, whoever chose the name in it: an apostrophe makes it text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def markdown_text(table: Table) -> str:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.machine import machine_error
 from eval_suite.core.parts import is_file_spec, part, part_sha256
 from eval_suite.core.records import (
     BackboneCard,
@@ -190,11 +191,14 @@ def evaluate_cell(
             )
             write_record(path, result)
         except Exception as error:
+            worded = machine_error(error)
             if expected or not isinstance(error, InputError):
-                fault = ErrorInfo(type=type(error).__name__, message=first_line(error))
+                fault = ErrorInfo(type=type(error).__name__, message=first_line(worded or error))
                 write_record(path, record("failed", runtime.device, data=None, error=fault))
             else:
                 _remove_if_empty(folder)
+            if worded is not None:
+                raise worded from error
             raise
     if result.status == "partial":
         counts = score.data
@@ -337,16 +341,16 @@ def _fitted_without(data: DataInfo) -> str:
 
 def _image_size(index: ImageIndex) -> tuple[int, int] | None:
     """(H, W) of the first image that can be opened."""
-    from PIL import Image, UnidentifiedImageError
+    from eval_suite.data.decoding import size_of_file
 
     if index.pixels is not None:
         return index.pixels.shape[1], index.pixels.shape[2]
     for path in index.paths or []:
         try:
-            with Image.open(path) as image:
-                return image.height, image.width
-        except (OSError, UnidentifiedImageError):
+            width, height = size_of_file(path)
+        except Exception:  # counted and worded when the image is decoded
             continue
+        return height, width
     return None
 
 

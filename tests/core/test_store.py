@@ -268,3 +268,8 @@ def test_a_training_is_finished_only_with_weights_of_its_recipe_and_seed(tmp_pat
     (tmp_path / "card.json").write_text("{")
     with pytest.raises(InputError, match="backbone's card"):
         read_finished(tmp_path, "abc", 0)
+
+
+def test_a_file_name_that_is_not_utf8_is_written_and_read(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": os.fsdecode(b"caf\xe9.png"), "other": "été"})
+    assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"name": "caf\\xe9.png", "other": "été"}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eval_suite.data.pictures import picture_name, save_pictures, spread_evenly
+from eval_suite.data.pictures import never_failing, picture_name, save_pictures, spread_evenly
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,19 @@ def test_large_pictures_shrink_and_old_ones_go(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["small.png", "val-a-b-1.jpg.png"]
     with Image.open(tmp_path / name) as large, Image.open(tmp_path / "small.png") as small:
         assert (large.size, small.size) == ((160, 80), (8, 8))
+
+
+def test_a_long_name_is_cut_and_stays_apart_from_its_like(tmp_path: Path) -> None:
+    names = [picture_name("a" * 244 + end) for end in ("1.png", "2.png")]
+    assert len(set(names)) == 2
+    save_pictures(tmp_path, {name: Image.new("L", (4, 4)) for name in names})
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_goes_wrong_with_pictures_is_said_and_ends_there(caplog: pytest.LogCaptureFixture) -> None:
+    with never_failing("wsol"):
+        raise ValueError("x1 must be greater than or equal to x0")
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "wsol" in caplog.text
+    with pytest.raises(KeyboardInterrupt), never_failing("wsol"):
+        raise KeyboardInterrupt

@@ -3,8 +3,10 @@ import hashlib
 import io
 import json
 import re
+import struct
 import subprocess
 import sys
+import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -262,6 +264,17 @@ def test_wide_pictures_are_shown_wider(suite: FakeSuite, size: tuple[int, int], 
     Image.new("RGB", size).save(suite.folder / "results/baseline-s0/classify/row.png")
     suite.add("baseline", examples=[example])
     assert f'<figure style="--stretch: {stretch}"><img' in write_report(suite.folder).index.read_text()
+
+
+def test_a_picture_that_pillow_refuses_costs_nothing_else(suite: FakeSuite) -> None:
+    example = suite.picture("baseline", "bomb.png")
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (suite.folder / "results/baseline-s0/classify/bomb.png").write_bytes(content)
+    suite.add("baseline", examples=[example])
+    page = Page(write_report(suite.folder).index)
+    assert [image["alt"] for image in page.all("img")] == ["bomb.png"]
 
 
 def test_pictures_beyond_the_budget_are_dropped_from_the_tail(

@@ -6,7 +6,7 @@ import pytest
 from eval_suite.core.errors import InputError
 from eval_suite.report.printed import published_numbers
 from eval_suite.report.render import write_report
-from eval_suite.report.tables import Cell, Table, latex_text, markdown_text
+from eval_suite.report.tables import Cell, Table, csv_text, latex_text, markdown_text
 from eval_suite.report.wording import duration, listed, moment, number, signed
 from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
 
@@ -103,3 +103,9 @@ def test_published_numbers_are_rates_named_once() -> None:
 def test_an_empty_folder_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         write_report(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_cell_of_a_csv_is_a_formula_whoever_named_it(name: str) -> None:
+    table = Table("t", "", [], [], ["backbone", "delta"], [[name, -0.5], ["cutmix", None]])
+    assert list(csv.reader(csv_text(table).splitlines()))[1:] == [["'" + name, "-0.5"], ["cutmix", ""]]

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.structure.layout import channels_first
+
 See = Callable[[str, nn.Module, tuple[object, ...], object], None]
 """Receives a layer's dotted name, the layer, its inputs and its output."""
 
@@ -34,15 +36,26 @@ def watching(net: nn.Module, see: See, names: Iterable[str] | None = None) -> It
 
 @contextmanager
 def outputs_of(net: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
-    """Collect what layers give while the network runs inside, by their names; empty before."""
+    """Collect what layers give while the network runs inside, by their names; maps are (N, C, h, w) also where a layer
+    gives its channels last. Empty before.
+    """
     kept: dict[str, Tensor] = {}
+    image_size = (0, 0)
+
+    def look(_net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal image_size
+        image_size = (inputs[0].shape[2], inputs[0].shape[3])
 
     def keep(name: str, _layer: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
         assert isinstance(output, Tensor)
-        kept[name] = output
+        kept[name] = channels_first(output, image_size, net) if output.ndim == 4 else output
 
-    with watching(net, keep, names):
-        yield kept
+    handle = net.register_forward_pre_hook(look)
+    try:
+        with watching(net, keep, names):
+            yield kept
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """ImageNet's folders."""
 
-import csv
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from eval_suite.data.layouts.base import (
     listing,
     some,
 )
+from eval_suite.data.metadata import read_csv
 
 _SOLUTION = "LOC_val_solution.csv"
 
@@ -67,8 +67,7 @@ def _flat_validation(path: Path, classes: list[str] | None) -> Content:
             f"expected val/<wnid>/ folders in {path}, or images directly in val/ and {_SOLUTION} next to it, "
             f"found {listing(path / 'val')} and no {_SOLUTION}"
         )
-    with table.open(newline="", encoding="utf-8") as stream:
-        rows = {row[0]: row[1].split() for row in csv.reader(stream) if len(row) == 2 and row[1].strip()}
+    rows = {row[0]: row[1].split() for row in read_csv(table) if len(row) == 2 and row[1].strip()}
     rows.pop("ImageId", None)
     files = sorted(image_files(path / "val"))
     unlabelled = [file for file in files if Path(file).stem not in rows]

@@ -87,9 +87,11 @@ def _read(folder: Path, about: dict[str, Any]) -> Features | None:
     try:
         found = json.loads((folder / "features.json").read_text("utf-8"))
         values = np.load(folder / "features.npy", mmap_mode="r")
-    except (OSError, ValueError):
+        positions, failed = np.asarray(found["positions"], np.int64), found["failed"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     wanted = json.loads(json.dumps(about))
-    if not isinstance(found, dict) or {key: found.get(key) for key in wanted} != wanted:
+    whole = isinstance(values, np.ndarray) and values.ndim == 2 and len(values) == len(positions)
+    if not whole or {key: found.get(key) for key in wanted} != wanted:
         return None
-    return Features(values, np.asarray(found["positions"], np.int64), found["failed"])
+    return Features(values, positions, failed)

@@ -27,7 +27,7 @@ _WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 
 
 class Meteor(NamedTuple):
-    """METEOR of all captions together, of each (n,), and the statistics (n, 23) that both come from."""
+    """METEOR of all captions together, of each (n,), and the statistics (n, 23) that both come from by `meteor_of`."""
 
     score: float
     each: NDArray[np.float64]
@@ -69,7 +69,7 @@ def meteor(candidates: list[str], references: list[list[str]], java: Path, child
         answers = programs[0].ask([_SEPARATOR.join(["EVAL", *lines])], len(lines) + 1)
     scores = [_number(answer) for answer in answers]
     statistics = np.array([[_number(word) for word in line.split()] for line in lines])
-    return Meteor(scores[-1], np.array(scores[:-1]), statistics)
+    return Meteor(scores[-1], np.array(scores[:-1]), _without_perfect_chunks(statistics))
 
 
 def useful_children(captions: int, cores: int, free: int) -> int:
@@ -103,8 +103,17 @@ def meteor_of(statistics: NDArray[np.floating]) -> float:
     if not precision or not recall:
         return 0.0
     mean = precision * recall / (_ALPHA * precision + (1 - _ALPHA) * recall)
-    fragments = chunks / ((words + reference_words) / 2)
+    fragments = chunks / ((words + reference_words) / 2) if chunks else 0.0
     return float((1 - _GAMMA * fragments**_BETA) * mean)
+
+
+def _without_perfect_chunks(statistics: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Statistics (n, 23) as the Java program adds them up: a caption that equals its reference has no chunk."""
+    counted = statistics.copy()
+    length, reference_length = counted[:, 0], counted[:, 1]
+    chunks, words, reference_words = counted[:, 20:].T
+    counted[(chunks == 1) & (words == length) & (reference_words == reference_length), 20] = 0
+    return counted
 
 
 def _free_memory() -> int:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import MetricKind, MetricSet, bounds
-from eval_suite.core.records import Params
+from eval_suite.core.records import Example, Params
 from eval_suite.core.statistics import Interval, bootstrap_normal
 from eval_suite.core.store import write_json
 from eval_suite.data.coco import CaptionSet, read_references
+from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import places_of
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.caption.examples import below_picture, write_examples
@@ -60,10 +61,13 @@ def score(predictions: Path, options: CaptionOptions, truth: str | None, folder:
     texts = [below_picture(text, score) for text, score in zip(captions, scores.cider_d, strict=True)]
     if folder is not None:
         write_json(folder / "per_image.json", per_image(scores, scored.image_ids, captions))
+    examples: list[Example] = []
+    with never_failing("caption"):
+        examples = write_examples(folder, scored, texts, scores.cider_d) if folder else []
     return Score(
         summarise(scores, java is not None),
         data_info(everything, wanted, _missing(wanted, scored)),
-        examples=write_examples(folder, scored, texts, scores.cider_d) if folder else [],
+        examples=examples,
         ids=[str(image_id) for image_id in scored.image_ids],
         texts=texts,
     )

@@ -15,6 +15,7 @@ from eval_suite.backbones.inference import (
 from eval_suite.backbones.sources import require_classes
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.images import open_images
+from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.base import TaskOptions
 from eval_suite.tasks.classify.examples import write_pictures
 from eval_suite.tasks.classify.predictions import Predictions, write_predictions
@@ -44,5 +45,6 @@ def predict(backbone: Backbone, options: TaskOptions, runtime: RuntimeOptions, f
             about=everything.about(index, batches.failed),
         ),
     )
-    write_pictures(index, found.positions, folder)
+    with never_failing("classify"):
+        write_pictures(index, found.positions, folder)
     return path

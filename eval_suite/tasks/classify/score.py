@@ -9,8 +9,9 @@ from eval_suite.core.calibration import confidence_and_correctness, reliability
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import CALIBRATION_BINS, Bounds, MetricSet
 from eval_suite.core.predictions import About
-from eval_suite.core.records import Curve
+from eval_suite.core.records import Curve, Example
 from eval_suite.core.statistics import topk_correct
+from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
 from eval_suite.tasks.classify.examples import examples
@@ -38,10 +39,13 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     predicted = found.logits.argmax(axis=1)
     metrics = metrics_of(found.logits, labels, classes)
     metrics.curves.append(_reliability_curve(confidence, correct))
+    shown: list[Example] = []
+    with never_failing("classify"):
+        shown = examples(folder, found.ids, labels, predicted, confidence, classes) if folder else []
     return Score(
         metrics,
         about.info(len(labels)),
-        examples=examples(folder, found.ids, labels, predicted, confidence, classes) if folder else [],
+        examples=shown,
         ids=found.ids,
     )
 

@@ -4,6 +4,9 @@ import contextlib
 import io
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from eval_suite.data.corners import Boxes
 from eval_suite.data.voc import VocIndex
 from eval_suite.tasks.detect.matching import Detections
 
@@ -56,7 +59,7 @@ def _annotations(index: VocIndex) -> list[dict[str, Any]]:
     rows = zip(
         index.image.tolist(),
         index.labels.tolist(),
-        index.boxes.tolist(),
+        Boxes(index.boxes, inclusive=True).as_edges().tolist(),
         index.difficult.tolist(),
         strict=True,
     )
@@ -67,7 +70,10 @@ def _annotations(index: VocIndex) -> list[dict[str, Any]]:
 
 
 def _results(detections: Detections) -> list[dict[str, Any]]:
-    rows = zip(*(part.tolist() for part in detections), strict=True)
+    as_edges = detections._replace(
+        boxes=Boxes(detections.boxes, inclusive=True).as_edges().astype(np.float64)
+    )
+    rows = zip(*(part.tolist() for part in as_edges), strict=True)
     return [
         {**_row(number, image, label, box), "score": score}
         for number, (image, label, box, score) in enumerate(rows, start=1)

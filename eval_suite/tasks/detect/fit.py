@@ -29,7 +29,7 @@ from eval_suite.tasks.detect.pipeline import BoxData, training_loader, without_d
 from eval_suite.tasks.detect.predict import FittedDetectors
 from eval_suite.training.fit_run import WEIGHTS, FitRun
 
-VERSION = 1
+VERSION = 2
 """Goes up whenever the same options fit another detector."""
 
 _STEP = 0xDE7E57

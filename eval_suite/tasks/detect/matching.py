@@ -14,7 +14,7 @@ class Detections(NamedTuple):
     """Boxes a detector gave, in any order.
 
     ``image`` (d,) and ``labels`` (d,) count into the images and classes that were evaluated; ``boxes`` (d, 4) are
-    x0 y0 x1 y1 in pixels; ``scores`` (d,), larger is surer.
+    x0 y0 x1 y1 in pixels, both corners inside as in the ground truth; ``scores`` (d,), larger is surer.
     """
 
     image: NDArray[np.int64]

@@ -10,8 +10,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import derive_seed
+from eval_suite.data.corners import Boxes
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.voc import VocIndex
+from eval_suite.data.workers import WorkerLoader
 
 _ORDER, _DRAW = 0xDE7E01, 0xDE7E02
 
@@ -133,15 +135,14 @@ def training_loader(data: BoxData, batch_size: int, workers: int) -> DataLoader[
     """Batches without end."""
     from mmengine.dataset import pseudo_collate
 
-    return DataLoader(
+    return WorkerLoader(
         data,
+        workers=workers,
+        collate=pseudo_collate,
         batch_size=batch_size,
         sampler=Draws(len(data)),
-        num_workers=workers,
         persistent_workers=workers > 0,
-        collate_fn=pseudo_collate,
         drop_last=True,
-        generator=torch.Generator(),
     )
 
 
@@ -160,4 +161,5 @@ def evaluation_batches(index: VocIndex, batch_size: int) -> list[list[int]]:
 def _boxes(array: np.ndarray[Any, Any]) -> Any:
     from mmdet.structures.bbox import HorizontalBoxes
 
-    return HorizontalBoxes(array.copy(), dtype=torch.float32)
+    # MMDetection takes x1 - x0 for the width: with VOC's corners a box of one pixel had none, and its loss was NaN.
+    return HorizontalBoxes(Boxes(array, inclusive=True).as_edges(), dtype=torch.float32)

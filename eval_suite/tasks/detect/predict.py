@@ -12,7 +12,9 @@ from torch import nn
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.corners import Boxes
 from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.data.workers import WorkerLoader
 from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.matching import Detections
 from eval_suite.tasks.detect.openmmlab import quiet
@@ -82,13 +84,8 @@ def predict_detector(
     model.eval()
     data = BoxData(index, detector.evaluation_transforms())
     batches = evaluation_batches(index, runtime.batch_size)
-    loader = torch.utils.data.DataLoader(
-        data,
-        batch_sampler=batches,
-        num_workers=0 if len(index) < 4 * runtime.workers else runtime.workers,
-        collate_fn=_as_it_is,
-        generator=torch.Generator(),
-    )
+    workers = 0 if len(index) < 4 * runtime.workers else runtime.workers
+    loader = WorkerLoader(data, workers=workers, batch_sampler=batches)
     found: dict[int, Any] = {}
     failed: dict[str, str] = {}
     with torch.inference_mode():
@@ -117,13 +114,10 @@ def predict_detector(
 def _gathered(found: dict[int, Any]) -> Detections:
     order = sorted(found)
     counts = [len(found[position]) for position in order]
+    edges = torch.cat([found[i].bboxes for i in order]).float().numpy().astype(np.float64).reshape(-1, 4)
     return Detections(
         np.repeat(np.array(order, np.int64), counts),
         torch.cat([found[i].labels for i in order]).numpy().astype(np.int64),
-        torch.cat([found[i].bboxes for i in order]).float().numpy().astype(np.float64).reshape(-1, 4),
+        Boxes(edges, inclusive=False).as_inclusive().astype(np.float64),
         torch.cat([found[i].scores for i in order]).float().numpy().astype(np.float64),
     )
-
-
-def _as_it_is(items: list[Any]) -> list[Any]:
-    return items

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import read_file
 from eval_suite.core.predictions import About
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.voc import VocIndex
@@ -29,7 +30,7 @@ class Run(NamedTuple):
 def write_detections(path: Path, index: VocIndex, detections: Detections) -> None:
     """Write COCO's results: ``[{"image_id", "category_id", "bbox": [x, y, width, height], "score"}, ...]``.
 
-    An image's id is its name as a number (``2008_000002`` is 2008000002), or the name itself where the names of the
+    A box's width is x1 - x0 of VOC's corners, as files of detectors trained on VOC's numbers have it. An image's id is its name as a number (``2008_000002`` is 2008000002), or the name itself where the names of the
     split are no different numbers; a category's id is its place among the classes, from 1.
     """
     keys = _written_keys(index)
@@ -147,7 +148,7 @@ def _read_json(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"expected a file at {path}, found none")
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"expected JSON in {path}, found: {first_line(error)}") from None
 

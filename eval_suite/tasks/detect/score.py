@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import Bounds, MetricSet, bounds
 from eval_suite.core.predictions import About
-from eval_suite.core.records import Curve, Param
+from eval_suite.core.records import Curve, Example, Param
 from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
+from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import places_of
 from eval_suite.data.voc import VocIndex, open_voc
 from eval_suite.tasks.base import Score
@@ -68,12 +69,14 @@ def score(predictions: Path, options: Any, truth: str | None, folder: Path | Non
     into = MetricSet([each.metrics.pop(0) for each in scores])
     for each in scores:
         into.extend(each)
+    examples: list[Example] = []
+    with never_failing("detect"):
+        titles = {name: kind.title for name, kind in known.items()}
+        examples = write_examples(folder, index, found, titles) if folder is not None else []
     return Score(
         into,
         about.info(len(index)),
-        examples=write_examples(folder, index, found, {name: kind.title for name, kind in known.items()})
-        if folder is not None
-        else [],
+        examples=examples,
         ids=index.ids,
     )
 

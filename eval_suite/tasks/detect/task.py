@@ -17,7 +17,7 @@ class DetectTask(Task):
     """mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC."""
 
     name = "detect"
-    version = 1
+    version = 2
     fits_together = True
     title = "Detection"
     paper = CUTMIX

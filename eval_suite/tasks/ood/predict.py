@@ -16,6 +16,7 @@ from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.outliers import parse_all_outliers
+from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.ood.confidences import FitOptions, OodScore, TrainingFeatures, make_confidences
 from eval_suite.tasks.ood.examples import KNOWN, SHOWN, Pictures
 from eval_suite.tasks.ood.features import Outputs, last_layer, run_over
@@ -27,6 +28,9 @@ from eval_suite.tasks.ood.scores import ODIN
 from eval_suite.tasks.ood.sets import ImageSet, LoaderConfig, NoiseSet, image_set, outlier_set
 
 log = logging.getLogger(__name__)
+
+# At 5 images a feature an estimated inverse is a quarter too large; at 2 it is twice as large, and unevenly so.
+_WELL_ABOVE = 5
 
 
 class Ran(NamedTuple):
@@ -48,7 +52,8 @@ def predict(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions, fo
     found, pictures = run_sets(backbone, options, runtime)
     path = folder / "predictions.npz"
     write_predictions(path, found)
-    pictures.save(folder)
+    with never_failing("ood"):
+        pictures.save(folder)
     return path
 
 
@@ -127,10 +132,21 @@ class _Runner:
             training = self._fit(index, layer)
             fitted_to = f"fitted to {len(training.features)} images of '{index.split}'"
             self.settings |= dict.fromkeys(fitted, fitted_to)
+            self._note_few([kind.name for kind in kinds if kind.of_covariance], training.features.shape)
         fitting = FitOptions(options.knn_k, options.react_percentile, options.vim_dimension)
         self._confidences = make_confidences(options.scores, training, fitting)
         if ODIN in options.scores:
             self._odin = self._odin_settings(known, sets)
+
+    def _note_few(self, names: list[str], shape: torch.Size) -> None:
+        """Say where a covariance of features is estimated from few images."""
+        images, width = shape
+        if names and images < _WELL_ABOVE * width:
+            self.settings |= {name: f"{self.settings[name]}, few for {width} features" for name in names}
+            log.warning(
+                f"{images:,} training images are few for {width:,} features: {', '.join(names)} may be far off; "
+                f"{_WELL_ABOVE} times as many as features are enough (--fit-limit)"
+            )
 
     def score(self, each: ImageSet | NoiseSet) -> _Scored:
         """One pass over a set, and every score of it."""
@@ -139,7 +155,8 @@ class _Runner:
         found = run_over(self.backbone, shown, layer=self._layer, odin=self._odin, precision=self.precision)
         self._require_finite(found.logits, each.name)
         count = 1 if isinstance(each, NoiseSet) else SHOWN
-        self.pictures.add(each.name, each.ids, found.positions, each.picture, count=count)
+        with never_failing("ood"):
+            self.pictures.add(each.name, each.ids, found.positions, each.picture, count=count)
         scores = {name: score(found.logits, found.features) for name, score in self._confidences.items()}
         if found.odin is not None:
             scores[ODIN] = found.odin

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from eval_suite.core.calibration import confidence_and_correctness
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import CALIBRATION_BINS, ECE, Bounds, MetricKind, MetricSet, rate_bounds
-from eval_suite.core.records import Curve, DataInfo, Params
+from eval_suite.core.records import Curve, DataInfo, Example, Params
 from eval_suite.core.runtime import derive_seed
 from eval_suite.core.statistics import Interval
+from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
 from eval_suite.tasks.ood.examples import examples
@@ -68,7 +69,10 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     metrics = detection_metrics(found)
     metrics.extend(_over_confidence(found, labels))
     metrics.curves += _histograms(found)
-    return Score(metrics, _data(found), examples=examples(folder, found) if folder else [], ids=found.ids)
+    shown: list[Example] = []
+    with never_failing("ood"):
+        shown = examples(folder, found) if folder else []
+    return Score(metrics, _data(found), examples=shown, ids=found.ids)
 
 
 def require_enough(known: int, outliers: dict[str, int], where: str) -> None:

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.machine import machine_error
 from eval_suite.core.records import Paper
 from eval_suite.core.runtime import derive_seed
 from eval_suite.data.augment import to_unit_range
 from eval_suite.data.decoding import open_item
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.loading import EvaluationTransform
+from eval_suite.data.workers import WorkerLoader
 from eval_suite.tasks.robustness.options import CORRUPTIONS
 
 IMAGENET_C = Paper(
@@ -110,14 +112,12 @@ class CorruptedImages:
         per_batch = max(1, batch_size // len(versions))
         self._rows = torch.arange(len(positions)).split(per_batch)
         self._device = device
-        self._loader = DataLoader(
+        self._loader = WorkerLoader(
             _Corrupter(index, positions, versions, transform),
+            workers=min(workers, len(self._rows)),
+            start=_one_thread,
             sampler=[rows.tolist() for rows in self._rows],
             batch_size=None,
-            num_workers=min(workers, len(self._rows)),
-            collate_fn=_as_it_is,
-            worker_init_fn=_one_thread,
-            generator=torch.Generator(),  # or each pass would draw from torch's global one
             pin_memory=device.type == "cuda",
         )
 
@@ -131,22 +131,12 @@ class CorruptedImages:
         Raises:
             EvalSuiteError: if an image cannot be read or corrupted; the message names both.
         """
-        made = iter(self._loader)
-        for rows in self._rows:
-            try:
-                pixels = next(made)
-            except RuntimeError as error:
-                raise EvalSuiteError(
-                    f"a process that corrupts images ended ({first_line(error)}); "
-                    "lower --workers or the batch size, or free some memory"
-                ) from error
-            if isinstance(pixels, str):
-                raise EvalSuiteError(pixels)
+        for rows, pixels in zip(self._rows, self._loader, strict=True):
             yield Corrupted(to_unit_range(pixels.to(self._device, non_blocking=True)), rows)
 
 
 class _Corrupter(Dataset[Any]):
-    """Runs in a worker process: rows to uint8 pixels (K, V, 3, H, W), or what went wrong in words."""
+    """Runs in a worker process: rows to uint8 pixels (K, V, 3, H, W)."""
 
     def __init__(
         self,
@@ -158,7 +148,7 @@ class _Corrupter(Dataset[Any]):
         self._index, self._positions = index, positions
         self._versions, self._transform = versions, transform
 
-    def __getitem__(self, rows: list[int]) -> Tensor | str:
+    def __getitem__(self, rows: list[int]) -> Tensor:
         pixels = np.empty((len(rows), len(self._versions), 3, *self._transform.size), np.uint8)
         for place, row in enumerate(rows):
             position = int(self._positions[row])
@@ -170,7 +160,9 @@ class _Corrupter(Dataset[Any]):
                     made = corrupt(image, name, severity, seed_of(item, name))
                     pixels[place, number] = made.transpose(2, 0, 1)
             except Exception as error:  # a decoder and the library may raise almost anything
-                return f"cannot {doing} {item}: {type(error).__name__}: {first_line(error)}"
+                raise machine_error(error) or EvalSuiteError(
+                    f"cannot {doing} {item}: {type(error).__name__}: {first_line(error)}"
+                ) from None
         return torch.from_numpy(pixels)
 
 
@@ -185,13 +177,9 @@ def _global_generator(seed: int) -> Iterator[None]:
         np.random.set_state(state)
 
 
-def _one_thread(_worker: int) -> None:
+def _one_thread() -> None:
     """Keep OpenCV to the worker's own thread: worker processes share the cores already."""
     import cv2
 
     # Not 1: that ends the pool's threads at once and waits for them, but a fork has left them in the parent.
     cv2.setNumThreads(0)
-
-
-def _as_it_is(made: Any) -> Any:
-    return made

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import MetricKind, MetricSet
 from eval_suite.core.predictions import About
-from eval_suite.core.records import Curve, Param, Params
+from eval_suite.core.records import Curve, Example, Param, Params
+from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
 from eval_suite.tasks.robustness.errors import in_none_of, mean_per_item, trapezoid_weights
@@ -46,10 +47,13 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     """
     found = read_predictions(predictions)
     labels, classes, about = _truth(found, predictions, truth, options.split if options else None)
+    shown: list[Example] = []
+    with never_failing("robustness"):
+        shown = examples(folder, found, labels, classes) if folder else []
     return Score(
         findings(found, labels),
         about.info(len(labels)),
-        examples=examples(folder, found, labels, classes) if folder else [],
+        examples=shown,
         ids=found.ids,
     )
 

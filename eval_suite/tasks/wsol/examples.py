@@ -156,7 +156,9 @@ def with_boxes(
     draw = ImageDraw.Draw(tile)
     for box, colour in [*((box, _RED) for box in truth.tolist()), (predicted, _GREEN)]:
         x0, y0, x1, y1 = (scale * value for value in box)
-        draw.rectangle((x0, y0, x1 + scale - 1, y1 + scale - 1), outline=colour, width=2)
+        # A box of one pixel, drawn smaller, would end before it begins.
+        right, below = max(x0, x1 + scale - 1), max(y0, y1 + scale - 1)
+        draw.rectangle((x0, y0, right, below), outline=colour, width=2)
     return tile
 
 

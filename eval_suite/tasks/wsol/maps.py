@@ -1,6 +1,7 @@
 """Class activation maps: plain ones of a single forward pass, and the family of the grad-cam package by name."""
 
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
+from eval_suite.backbones.structure.layout import channels_first
 from eval_suite.core.errors import InputError
 from eval_suite.tasks.wsol.localiser import linear_head
 
@@ -122,17 +124,29 @@ class PackageMaps:
         kind: Any = getattr(pytorch_grad_cam, _CLASSES[name])
         target = backbone.net.get_submodule(layer)
         self._one_by_one = name in _IMAGE_BY_IMAGE
-        self._cam = kind(model=backbone, target_layers=[target])
+        self._image_size = backbone.card.input_size
+
+        def reshape(maps: Tensor) -> Tensor:
+            first = channels_first(maps, self._image_size, backbone.net)
+            if name == "ablationcam" and first is not maps:
+                raise InputError(
+                    f"layer '{layer}' of {backbone.card.arch} gives its channels last, of which ablationcam can take none "
+                    "away; choose another --cam-method, such as scorecam"
+                )
+            return first
+
+        self._cam = kind(model=backbone, target_layers=[target], reshape_transform=reshape)
         self._cam.get_target_width_height = lambda _images: None  # or maps are stretched to the images' size
         if self._one_by_one:
             self._cam.batch_size = _PASSES_AT_ONCE
             sys.modules[kind.__module__].tqdm = _NoBar  # type: ignore[attr-defined]
-            _keep_first_activation(self._cam.activations_and_grads, target)
+            _keep_first_activation(self._cam.activations_and_grads, target, reshape)
 
     def __call__(self, images: Tensor, wanted: Tensor | None) -> ClassMaps:
         """Maps of the wanted classes, or of the predicted ones."""
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
+        self._image_size = (images.shape[2], images.shape[3])
         step = 1 if self._one_by_one else len(images)
         classes = (
             [None] * len(images) if wanted is None else [ClassifierOutputTarget(c) for c in wanted.tolist()]
@@ -155,13 +169,13 @@ class _NoBar:
         return items
 
 
-def _keep_first_activation(store: Any, layer: nn.Module) -> None:
+def _keep_first_activation(store: Any, layer: nn.Module, reshape: Callable[[Tensor], Tensor]) -> None:
     """The package keeps what every one of those passes gives, and reads the first: gigabytes for a large network."""
     for handle in store.handles:
         handle.remove()
 
     def save(_module: nn.Module, _inputs: object, output: Tensor) -> None:
         if not store.activations:
-            store.activations.append(output.detach().cpu())
+            store.activations.append(reshape(output).detach().cpu())
 
     store.handles = [layer.register_forward_hook(save)]

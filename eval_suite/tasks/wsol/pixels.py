@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.files import require_regular
 from eval_suite.data.layouts.base import MaskFiles
 from eval_suite.tasks.wsol.geometry import Transform, mask_through
 
@@ -86,12 +87,12 @@ def pixel_average_precision(histograms: NDArray[np.integer]) -> float:
 def _read_grey(path: Path) -> NDArray[np.uint8]:
     from PIL import Image
 
+    from eval_suite.data.decoding import FORMATS, why_unreadable
+
     try:
-        with Image.open(path) as image:
+        with Image.open(require_regular(path), formats=FORMATS) as image:
             if image.width * image.height > _LARGEST_MASK:
                 raise ValueError(f"{image.width} x {image.height} pixels")
             return np.asarray(image.convert("L"))
     except Exception as error:  # a broken file can make a decoder raise almost anything
-        from eval_suite.data.decoding import why_unreadable
-
         raise InputError(f"expected a mask at {path}, found: {why_unreadable(error)}") from None

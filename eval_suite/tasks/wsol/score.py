@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import FEW_CLASSES, TOP1_ERROR, TOP5_ERROR, MetricSet
+from eval_suite.core.records import Example
 from eval_suite.core.runtime import progress
 from eval_suite.core.statistics import topk_correct
 from eval_suite.data.boxes import LocalisationIndex, open_localisation
+from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import places_of
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.wsol.box_accuracy import BoxFits, best_iou, empty_fits, level_iou, threshold_grid
@@ -56,7 +58,10 @@ def score(predictions: Path, options: Any, truth: str | None, folder: Path | Non
     )
     if folder is None:
         return result
-    return replace(result, examples=examples(folder, found, index, options.sigma))
+    shown: list[Example] = []
+    with never_failing("wsol"):
+        shown = examples(folder, found, index, options.sigma)
+    return replace(result, examples=shown)
 
 
 def score_predictions(found: Predictions, truth: LocalisationIndex, options: ScoreOptions) -> Score:

@@ -14,7 +14,7 @@ from eval_suite.core.statistics import paired_difference
 from eval_suite.data.coco import read_references
 from eval_suite.tasks.caption import toolkit
 from eval_suite.tasks.caption.java import java_program, toolkit_folder
-from eval_suite.tasks.caption.meteor import Meteor, meteor_of
+from eval_suite.tasks.caption.meteor import Meteor, meteor, meteor_of
 from eval_suite.tasks.caption.metrics import WITHOUT_JAVA
 from eval_suite.tasks.caption.score import linearised, per_image, summarise
 from eval_suite.tasks.caption.spice import Spice
@@ -118,6 +118,18 @@ def test_meteor_from_statistics_is_meteors_own(scored: Scored) -> None:
     assert meteor_of(found.statistics.sum(axis=0)) == pytest.approx(found.score, abs=1e-12)
     assert found.each[5] == 0.0
     assert 0.2 < found.score < 0.6
+
+
+def test_a_caption_that_equals_its_reference_has_no_chunk_in_meteor(java: Path) -> None:
+    same, other = ["a cat sat on the mat", "two dogs run"], ["a dog ran off", "the bird is red"]
+    found = meteor(
+        [*same, *other], [[same[0]], [same[1], "dogs"], ["the dog ran away"], ["a red bird"]], java
+    )
+    assert found.each[:2].tolist() == [1.0, 1.0]
+    assert [meteor_of(row) for row in found.statistics] == pytest.approx(found.each.tolist(), abs=1e-15)
+    assert meteor_of(found.statistics.sum(axis=0)) == pytest.approx(found.score, abs=1e-15)
+    alone = meteor(same, [[same[0]], [same[1]]], java)
+    assert alone.score == meteor_of(alone.statistics.sum(axis=0)) == 1.0
 
 
 def test_bleu_by_hand() -> None:

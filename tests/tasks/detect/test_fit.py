@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,21 @@ def fit(*arguments: Any) -> dict[str, torch.Tensor]:
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
+def test_boxes_of_one_pixel_are_learnt_from(
+    detector: str, tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+) -> None:
+    boxes = images.boxes.copy()
+    boxes[:, 2] = boxes[:, 0]
+    narrow = replace(images, boxes=boxes)
+    options = small_options(iterations=2)
+    built = build_detector(detector, tiny_backbone, len(images.classes), options, seed=0)
+    done = fit_detector(
+        built.model, detector, narrow, options, RUNTIME, card=tiny_backbone.card, seed=0, folder=tmp_path
+    )
+    assert np.isfinite(done.loss)
 
 
 @pytest.mark.long

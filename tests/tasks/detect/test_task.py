@@ -232,7 +232,7 @@ def test_coco_ap_is_pycocotools_where_nothing_is_difficult(index: VocIndex) -> N
         {
             "image_id": int(i),
             "category_id": int(c),
-            "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]],
+            "bbox": [b[0], b[1], b[2] - b[0] + 1, b[3] - b[1] + 1],
             "score": float(s),
         }
         for i, c, b, s in zip(*(part.tolist() for part in found), strict=True)
@@ -248,8 +248,8 @@ def test_coco_ap_is_pycocotools_where_nothing_is_difficult(index: VocIndex) -> N
                 "image_id": int(i),
                 "category_id": int(c),
                 "iscrowd": 0,
-                "bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]],
-                "area": (b[2] - b[0]) * (b[3] - b[1]),
+                "bbox": [b[0], b[1], b[2] - b[0] + 1, b[3] - b[1] + 1],
+                "area": (b[2] - b[0] + 1) * (b[3] - b[1] + 1),
             }
             for k, (i, c, b) in enumerate(zip(index.image, index.labels, index.boxes.tolist(), strict=True))
         ],

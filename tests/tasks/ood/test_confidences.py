@@ -91,6 +91,30 @@ def test_mahalanobis_stands_dead_features_and_missing_classes() -> None:
     np.testing.assert_allclose(dead(EMPTY, padded), plain(EMPTY, new), rtol=1e-6)
 
 
+def test_mahalanobis_of_many_classes_is_the_distance_written_out() -> None:
+    features, labels = some_features(400, 20).double() + 50, torch.arange(400) % 100
+    made = fitted(Mahalanobis(), features, labels)
+    new = some_features(30, 20, seed=5).double() + 50
+    assert isinstance(made, Mahalanobis)
+    apart = new[:, None] - made.means
+    expected = -torch.einsum("ncd,de,nce->nc", apart, made.precision, apart).amin(dim=1)
+    torch.testing.assert_close(made(EMPTY, new), expected, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize(("images", "classes", "match"), [(6, 3, "more than 6"), (7, 7, "a class with two")])
+def test_mahalanobis_needs_a_covariance(images: int, classes: int, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        fitted(Mahalanobis(), some_features(images), torch.arange(images) % classes)
+    assert fitted(Mahalanobis(), some_features(7), torch.arange(7) % 6)
+
+
+def test_vim_needs_more_images_than_dimensions(training: TrainingFeatures) -> None:
+    few = training._replace(features=training.features[:3], labels=training.labels[:3])
+    with pytest.raises(InputError, match="expected more than 3 training images"):
+        make_confidences(["vim"], few, OPTIONS)
+    assert make_confidences(["vim"], few, OPTIONS._replace(dimension=2))
+
+
 def test_neighbours_are_those_of_scikit_learn_and_pytorch_ood(training: TrainingFeatures) -> None:
     theirs = KNN(None, k=5).fit_features(training.features.double(), training.labels)
     new = some_features(40, seed=6)

@@ -56,3 +56,9 @@ def test_mixtures_follow_the_regularizers() -> None:
     assert torch.allclose(hole, torch.tensor([0.1, 0.5, 0.9])[:, None, None])
     assert (found["cutout"] == 0.2).sum() == 3 * (256 - 64)
     assert (first == 0.2).all()
+
+
+def test_boxes_of_one_pixel_are_drawn_on_images_larger_than_a_tile() -> None:
+    tile = with_boxes(Image.new("RGB", (400, 400)), np.array([[100, 20, 100, 39]]), (399, 399, 399, 399))
+    assert tile.size == (160, 160)
+    assert tile.getpixel((40, 12)) != (0, 0, 0)

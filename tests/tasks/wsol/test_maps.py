@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import InputError
@@ -136,3 +136,35 @@ def test_the_passes_of_score_cam_are_not_kept(net: Backbone) -> None:
     extract(images(2, 32), torch.tensor([0, 1]))
     kept: list[Tensor] = extract._cam.activations_and_grads.activations
     assert len(kept) == 1
+
+
+class BothLayouts(nn.Module):
+    """One map twice: from ``last`` with its channels last, and from ``first`` with them first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.last, self.first = nn.Conv2d(3, 12, 4, 4), nn.LayerNorm(12), nn.Identity()
+        self.head = nn.Linear(12, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits."""
+        maps = self.first(self.last(self.conv(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+        logits: Tensor = self.head(maps.mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILY if name != "ablationcam"])
+def test_maps_of_a_channels_last_layer_are_those_of_the_map_turned(name: MapName) -> None:
+    torch.manual_seed(0)
+    net, x, wanted = BothLayouts(), images(2, 32), torch.tensor([1, 3])
+    last, first = (Backbone.wrap(net, input_size=(32, 32), feature_layer=each) for each in ("last", "first"))
+    found = PackageMaps(last, name)(x, wanted).maps
+    assert found.shape == (2, 8, 8)
+    assert torch.allclose(found, PackageMaps(first, name)(x, wanted).maps, atol=1e-6)
+    assert torch.equal(PlainMaps(last)(x, wanted).maps, PlainMaps(first)(x, wanted).maps)
+
+
+def test_ablation_cam_refuses_a_channels_last_layer() -> None:
+    backbone = Backbone.wrap(BothLayouts(), input_size=(32, 32), feature_layer="last")
+    with pytest.raises(InputError, match="gives its channels last"):
+        PackageMaps(backbone, "ablationcam")(images(1, 32), torch.tensor([0]))

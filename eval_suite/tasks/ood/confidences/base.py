@@ -40,6 +40,7 @@ class OodScore:
         title: in the names of metrics.
         paper: where it comes from.
         fitted: whether `fit` has to see features of training images first; only then are features computed.
+        of_covariance: whether it rests on how the features of training images vary together, which few images do not show.
         of_images: whether it needs the images and the network themselves, as ODIN does; the task then runs it.
     """
 
@@ -47,6 +48,7 @@ class OodScore:
     title: ClassVar[str]
     paper: ClassVar[Paper]
     fitted: ClassVar[bool] = False
+    of_covariance: ClassVar[bool] = False
     of_images: ClassVar[bool] = False
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:

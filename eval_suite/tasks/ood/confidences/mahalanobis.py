@@ -5,6 +5,7 @@ Written out: pytorch-ood inverts the covariance of features in single precision,
 
 from typing import TYPE_CHECKING, ClassVar
 
+from eval_suite.core.errors import InputError
 from eval_suite.core.records import Paper
 from eval_suite.tasks.ood.confidences.base import FitOptions, OodScore, TrainingFeatures
 
@@ -27,13 +28,28 @@ class Mahalanobis(OodScore):
         "https://arxiv.org/abs/1807.03888",
     )
     fitted: ClassVar[bool] = True
+    of_covariance: ClassVar[bool] = True
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:
-        """Class means and precision; a covariance without inverse gets its pseudo-inverse."""
+        """Class means and precision; where features never vary, the covariance's pseudo-inverse.
+
+        Raises:
+            InputError: if the images are no more than the features, or no class has two of them: there is no covariance.
+        """
         import torch
 
         features = training.features.double()
+        if len(features) <= features.shape[1]:
+            raise InputError(
+                f"expected more than {features.shape[1]} training images, one for each feature, for the score 'mahalanobis', "
+                f"found {len(features)}; raise --fit-limit"
+            )
         present, place = training.labels.unique(return_inverse=True)
+        if len(present) == len(features):
+            raise InputError(
+                f"expected a class with two training images or more for the score 'mahalanobis', found {len(features)} images "
+                "of as many classes; raise --fit-limit"
+            )
         means = torch.zeros(len(present), features.shape[1], dtype=torch.float64)
         means.index_add_(0, place, features)
         self.means = means / torch.bincount(place, minlength=len(present))[:, None]
@@ -42,11 +58,11 @@ class Mahalanobis(OodScore):
 
     def __call__(self, logits: "Tensor", features: "Tensor") -> "Tensor":
         """Confidences (n,), at most 0."""
-        import torch
-
-        features = features.double()
-        nearest = torch.full((len(features),), torch.inf, dtype=torch.float64)
-        for mean in self.means:
-            centred = features - mean
-            nearest = torch.minimum(nearest, ((centred @ self.precision) * centred).sum(dim=1))
-        return -nearest
+        # (x - m)'P(x - m) = x'Px - 2 x'Pm + m'Pm takes one product for all classes; around a mean m little cancels.
+        centre = self.means.mean(dim=0)
+        means = self.means - centre
+        centred = features.double() - centre
+        of_means = means @ self.precision
+        of_images = ((centred @ self.precision) * centred).sum(dim=1)
+        distances = of_images[:, None] - 2 * centred @ of_means.T + (of_means * means).sum(dim=1)
+        return -distances.amin(dim=1).clamp(min=0)

@@ -22,12 +22,13 @@ class Vim(OodScore):
         "https://arxiv.org/abs/2203.10807",
     )
     fitted: ClassVar[bool] = True
+    of_covariance: ClassVar[bool] = True
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:
         """Find the principal space.
 
         Raises:
-            InputError: if its dimension is not below that of the features.
+            InputError: if its dimension is not below that of the features, or the training images are no more than it.
         """
         from pytorch_ood.detector import ViM
 
@@ -37,6 +38,12 @@ class Vim(OodScore):
         if not 0 < dimension < width:
             raise InputError(
                 f"expected a --vim-dimension from 1 to {width - 1} for features of width {width}, found {dimension}"
+            )
+        # So few images lie in the principal space altogether: what they leave outside, which scales the virtual logit, is 0.
+        if len(training.features) <= dimension:
+            raise InputError(
+                f"expected more than {dimension} training images for the score 'vim' with a principal space of {dimension} "
+                f"dimensions, found {len(training.features)}; raise --fit-limit or lower --vim-dimension"
             )
         weight, bias = training.weights()
         self.detector = ViM(None, d=dimension, w=weight, b=bias).fit_features(

@@ -1,0 +1,29 @@
+"""Files that people name: only regular ones are opened, since a pipe or a device may never end."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def require_regular(path: Path) -> Path:
+    """The path, if what lies there is a regular file.
+
+    Raises:
+        OSError: if it is a pipe, a device, a socket or a folder, or there is nothing.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a pipe or a device, not a regular file", str(path))
+    return path
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: if it cannot be read, or is none.
+    """
+    return require_regular(path).read_bytes()
