@@ -1,6 +1,8 @@
 """The grammar of ``--backbone`` and the flags that go with it (no torch, so help stays fast)."""
 
+import hashlib
 import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -154,6 +156,50 @@ def _without_architecture(file: str) -> InputError:
         f"expected an architecture with the weights in {file}, found the file alone; which one? write timm:NAME@{file}, "
         f"torchvision:NAME@{file} or path/to/model.py:FACTORY@{file}"
     )
+
+
+def is_weights_file(text: str) -> bool:
+    """Whether a text names a weights file, without an architecture."""
+    return (
+        ":" not in text
+        and "@" not in text
+        and (Path(text).suffix in WEIGHTS_SUFFIXES or _home(text).is_file())
+    )
+
+
+def source_sha256(text: str) -> str:
+    """SHA-256 over what a source names: its files' content; published weights by their name.
+
+    Args:
+        text: a source as `parse_source` reads it, or a weights file alone.
+
+    Raises:
+        InputError: if a file is missing.
+    """
+    if is_weights_file(text):
+        files, name = [_home(text)], ""
+    else:
+        spec = parse_source(text)
+        name = spec.name
+        files = [path for path in (spec.module, spec.weights) if path is not None]
+        library, _, place = spec.name.partition(":")
+        if spec.kind == "checkpoint":
+            name, files = "", [Path(spec.name) / "model.safetensors"]
+        elif library == "local-dir":
+            name, files = "", sorted(path for path in Path(place).iterdir() if path.is_file())
+    digest = hashlib.sha256(name.encode())
+    for path in files:
+        if not path.is_file():
+            raise InputError(f"expected a file at {path}, found none; check the path")
+        state = path.stat()
+        digest.update(_file_sha256(path, state.st_mtime_ns, state.st_size).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _file_sha256(path: Path, _changed: int, _size: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def default_name(text: str) -> tuple[str, int | None]:

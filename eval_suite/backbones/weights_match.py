@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +43,12 @@ class OutputsError(InputError):
 
 
 def match_weights(
-    expected: Mapping[str, Tensor], file: WeightsFile, path: Path, entry: str | None = None
+    expected: Mapping[str, Tensor],
+    file: WeightsFile,
+    path: Path,
+    entry: str | None = None,
+    *,
+    unused: Collection[str] = (),
 ) -> Match:
     """Find the one prefix in a file under which every key of a network lies with its shape.
 
@@ -55,6 +60,7 @@ def match_weights(
         file: as `read_weights_file` gives it.
         path: of the file, for messages.
         entry: where to look, as the file's entries are named in notes; "." for its top.
+        unused: further keys of the network, which are not taken, whether they are there or not.
 
     Raises:
         OutputsError: if only the number of classes differs.
@@ -74,7 +80,7 @@ def match_weights(
     _require_usable(state, path)
     if prefix:
         notes.insert(0, f"took the weights under '{_named(prefix)}'")
-    unexpected, left_over = _left_over(state, file, prefix, covering)
+    unexpected, left_over = _left_over([*state, *unused], file, prefix, covering)
     if unexpected:
         notes.append(
             f"{_count(len(unexpected), 'tensor')} under the network's own names that it has not: {_some(unexpected)}; "
@@ -128,14 +134,14 @@ def _chosen(
     if not same and (len(averaged) != 1 or len(covering) > 2):
         raise InputError(
             f"expected one set of weights for the network in {path}, found {len(covering)}, under {listed}; "
-            f"choose one with --weights-entry, as in --weights-entry {names[0]}"
+            f"choose one, as with --weights-entry {names[0]} (in a recipe init_entry: {names[0]})"
         )
     if same:
         return first, [f"the file holds the same weights under {listed}"]
     other = next(name for name in names if name != _named(first))
     return first, [
         f"the file holds weights under {listed}; the moving average, '{_named(first)}', was taken "
-        f"(for the others: --weights-entry {other})"
+        f"(for the other: --weights-entry {other})"
     ]
 
 
@@ -224,14 +230,16 @@ def _require_usable(state: dict[str, Tensor], path: Path) -> None:
 
 
 def _left_over(
-    state: Mapping[str, Tensor], file: WeightsFile, prefix: str, covering: list[str]
+    keys: list[str], file: WeightsFile, prefix: str, covering: list[str]
 ) -> tuple[list[str], list[str]]:
     """Other tensors of the dictionary that the weights lie in: under the network's prefix, and outside of it.
 
     Further sets of the network's weights are no part of either.
     """
-    entry = min((file.entries[prefix + key] for key in state), key=len, default="")
-    named = {one + key for one in covering for key in state}
+    entry = min(
+        (file.entries[prefix + key] for key in keys if prefix + key in file.entries), key=len, default=""
+    )
+    named = {one + key for one in covering for key in keys}
     others = [key for key, where in file.entries.items() if where == entry and key not in named]
     inside = [key.removeprefix(prefix) for key in others if key.startswith(prefix)]
     return inside, [key.removeprefix(entry) for key in others if not key.startswith(prefix)]

@@ -11,6 +11,7 @@ from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_
 from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.store import Cell, safe_name
 from eval_suite.suite.suite import Suite, load_recipe, load_suite
+from eval_suite.training.replacing import require_no_other_backbone
 
 
 class TrainCommand(BaseModel):
@@ -32,6 +33,8 @@ class TrainCommand(BaseModel):
     """Decides initialisation, order and every random draw."""
     strict: bool = False
     """Stop at the first unreadable image instead of leaving it out."""
+    overwrite: bool = False
+    """Replace a finished backbone of this name that another recipe has trained."""
     runtime: tyro.conf.OmitArgPrefixes[RuntimeOptions] = Field(default_factory=RuntimeOptions)
     """How to compute."""
 
@@ -60,6 +63,9 @@ def main(arguments: list[str]) -> int:
             )
         home = row.trained_at(cell)
         recipe, name, folder = row.recipe, home.backbone, home.checkpoint
+    if not command.overwrite:
+        # Before anything is written: the records of the backbone that lies there stay as they are.
+        require_no_other_backbone(recipe, command.seed, folder)
     from eval_suite.training.loop import train
 
     try:
@@ -70,6 +76,7 @@ def main(arguments: list[str]) -> int:
             folder=folder,
             runtime=command.runtime,
             strict=command.strict,
+            overwrite=command.overwrite,
         )
     except BusyError:
         raise

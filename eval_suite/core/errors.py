@@ -74,10 +74,12 @@ def unknown_name(kind: str, name: str, choices: Iterable[str], *, listed_by: str
 
 def _nearest_first(name: str, choices: Iterable[str]) -> list[str]:
     """The choices by how near they are to a name, and those that are far from it by the alphabet."""
-    rated = [(_closeness(name, choice), choice) for choice in choices]
-    return [
-        choice for near, choice in sorted(rated, key=lambda pair: (-pair[0] * (pair[0] >= _NEAR), pair[1]))
-    ]
+    rated = []
+    for choice in choices:
+        near = _closeness(name, choice)
+        as_written = difflib.SequenceMatcher(None, choice, name).ratio() if near >= _NEAR else 0.0
+        rated.append((-near if near >= _NEAR else 0.0, -as_written, choice))
+    return [choice for _, _, choice in sorted(rated)]
 
 
 def _closeness(name: str, choice: str) -> float:
