@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.weights_file import read_weights_file
 from eval_suite.backbones.weights_match import match_weights
-from eval_suite.core.errors import EvalSuiteError, first_line
+from eval_suite.core.errors import EvalSuiteError, InputError, first_line
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import atomic_write, write_json
 
@@ -37,7 +37,10 @@ def load_weights(net: nn.Module, path: Path, entry: str | None = None) -> LoadRe
     state = OrderedDict(match.state)
     # Modules such as MNASNet's refuse a state dict that does not say their version; files without it are of today's.
     state._metadata = {**getattr(expected, "_metadata", {}), **match.versions}  # type: ignore[attr-defined]
-    net.load_state_dict(state, strict=False)
+    try:
+        net.load_state_dict(state, strict=False)
+    except (RuntimeError, ValueError) as error:  # modules have conditions of their own
+        raise InputError(f"the network does not take the weights in {path}: {first_line(error)}") from None
     return LoadReport(
         matched=len(state), missing=[], unexpected=match.unexpected, notes=match.notes, classes=file.classes
     )

@@ -333,7 +333,10 @@ def _require_known(name: str, library: str) -> None:
 
 
 def _not_fetched(source: str, error: Exception) -> EvalSuiteError:
+    local = f"a local file: {source.partition('/')[0]}@weights.safetensors"
+    if ":" in source.removeprefix("timm:") and source.startswith("timm:"):
+        local = "a downloaded snapshot: local-dir:FOLDER"
     return EvalSuiteError(
         f"the published weights of {source} cannot be had ({type(error).__name__}: {first_line(error)[:160]}); "
-        f"without a network give a local file: {source.partition('/')[0]}@weights.safetensors"
+        f"without a network give {local}"
     )

@@ -158,6 +158,13 @@ def _without_architecture(file: str) -> InputError:
     )
 
 
+def _stem(file: Path) -> str:
+    """A weights file's name without its suffixes, of which there may be two, as in ``.pth.tar``."""
+    while file.suffix in WEIGHTS_SUFFIXES and file.stem != file.name:
+        file = Path(file.stem)
+    return file.name
+
+
 def is_weights_file(text: str) -> bool:
     """Whether a text names a weights file, without an architecture."""
     return (
@@ -209,7 +216,7 @@ def default_name(text: str) -> tuple[str, int | None]:
     """
     spec = parse_source(text)
     if spec.weights is not None:
-        return spec.weights.stem, None
+        return _stem(spec.weights), None
     library, _, place = spec.name.partition(":")
     if spec.kind == "timm" and place:
         return Path(place if library == "local-dir" else place.partition("@")[0]).name, None

@@ -15,7 +15,7 @@ from eval_suite.backbones.checkpoint import (
     save_state,
     state_sha256,
 )
-from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.store import read_card
 
@@ -107,7 +107,7 @@ def test_what_modules_note_of_their_version_arrives(prefix: str, kept: bool, tmp
     if kept:
         state._metadata["model.0" if prefix else "0"]["version"] = 1
         torch.save({"state_dict": state}, tmp_path / "old.pth")
-        with pytest.raises(ValueError, match="version 1"):
+        with pytest.raises(InputError, match="version 1"):
             load_weights(target, tmp_path / "old.pth")
 
 

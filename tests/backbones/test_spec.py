@@ -116,6 +116,8 @@ def test_a_factory_needs_a_function_name(text: str) -> None:
         ("torchvision:resnet50", "resnet50"),
         ("a/b.py:make", "make"),
         ("a/b.py:make@w/resnet20-12fca82f.th", "resnet20-12fca82f"),
+        ("resnet18@runs/model_best.pth.tar", "model_best"),
+        ("resnet18@runs/v1.2", "v1.2"),
         ("hf-hub:timm/resnet50.a1_in1k", "resnet50.a1_in1k"),
         ("hf-hub:me/mine@main", "mine"),
     ],
