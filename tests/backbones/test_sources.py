@@ -460,7 +460,9 @@ def test_one_of_two_sets_of_weights_is_chosen_by_its_entry(tmp_path: Path) -> No
     nets = [timm.create_model("resnet20_cifar", num_classes=3) for _ in range(2)]
     torch.save({"student": nets[0].state_dict(), "teacher": nets[1].state_dict()}, tmp_path / "w.pth")
     source = f"timm:resnet20_cifar@{tmp_path / 'w.pth'}"
-    with pytest.raises(InputError, match=r"under 'student' and 'teacher'; choose one, as with --weights-entry"):
+    with pytest.raises(
+        InputError, match=r"under 'student' and 'teacher'; choose one, as with --weights-entry"
+    ):
         load_backbone(source, num_classes=3)
     found = load_backbone(source, num_classes=3, weights_entry="teacher")
     assert found.card.weights_sha256 == state_sha256(nets[1].state_dict())
