@@ -48,8 +48,8 @@ def run(folder: Path, *words: str) -> tuple[int, str]:
     return process.returncode, out
 
 
-def planned(folder: Path) -> set[str]:
-    code, out = run(folder, "--dry-run")
+def planned(folder: Path, *words: str) -> set[str]:
+    code, out = run(folder, "--dry-run", *words)
     assert code == 0
     return {line.removeprefix("to run").strip() for line in out.splitlines() if line.startswith("to run")}
 
@@ -94,10 +94,19 @@ def test_a_second_run_does_nothing(finished: Path) -> None:
 
 def test_changing_one_recipe_runs_only_what_hangs_on_it(done: Path) -> None:
     write_suite(done, backbones={**BACKBONES, "cutmix": {"regularizers": [{"cutmix": {"prob": 0.5}}]}})
-    assert planned(done) == jobs_of("cutmix-s0")
+    assert planned(done, "--overwrite") == jobs_of("cutmix-s0")
+    finished_cutmix = done / "checkpoints/smoke/cutmix-s0/card.json"
+    card = finished_cutmix.read_bytes()
+    code, out = run(done)
+    assert code == 2
+    assert (
+        "checkpoints/smoke/cutmix-s0 holds a finished training of another recipe, with other regularizers"
+        in out
+    )
+    assert finished_cutmix.read_bytes() == card
     other = done / "checkpoints/smoke/baseline-s0/model.safetensors"
     before = other.stat().st_mtime_ns
-    code, out = run(done)
+    code, out = run(done, "--overwrite")
     assert code == 0, out
     hanging = len(jobs_of("cutmix-s0"))
     assert f"{hanging} done, {JOBS - hanging} were up to date" in out

@@ -1,6 +1,6 @@
 """The one type every task evaluates: an image classifier that owns its normalisation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -8,9 +8,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from eval_suite.backbones.checkpoint import state_sha256
+from eval_suite.backbones.probe import probe
 from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.layout import channels_first
-from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.validation import problems, require_no_problems
 
@@ -30,8 +32,12 @@ class Backbone(nn.Module):
     Args:
         net: the network, called with normalised images (N, 3, H, W), returning logits (N, classes).
         card: name, classes, input size, mean and std, and how it was loaded.
+
+    Attributes:
+        contiguous: the network needs images in the plain memory layout, as it views its maps; see `to_device`.
     """
 
+    contiguous = False
     mean: Tensor
     std: Tensor
 
@@ -80,6 +86,10 @@ class Backbone(nn.Module):
         """
         if not isinstance(net, nn.Module):
             raise InputError(f"expected a torch.nn.Module, found {type(net).__name__}")
+        if other := _other_precision(net):
+            raise InputError(
+                f"expected a network in single precision, found weights of {other}; pass net.float()"
+            )
         config = getattr(net, "pretrained_cfg", None) or {}
         timms = {
             "mean": config.get("mean"),
@@ -122,12 +132,27 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
-        logits: Tensor = self.net(self.normalise(images))
+        normalised = self.normalise(images)
+        if len(images) == 1 and not self.training:
+            return self._of_one(normalised)
+        logits: Tensor = self.net(normalised)
         return logits
+
+    def _of_one(self, normalised: Tensor) -> Tensor:
+        """Networks that squeeze lose the first axis of a batch of one; such an image is given twice."""
+        try:
+            logits: Tensor = self.net(normalised)
+            if logits.ndim == 2:
+                return logits
+        except (RuntimeError, IndexError, ValueError):
+            pass  # where that is not the reason, the pass below raises it
+        twice: Tensor = self.net(torch.cat([normalised, normalised]))
+        return twice[:1]
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] as the network expects them: (x - mean) / std per channel."""
-        return (images - self.mean) / self.std
+        normalised = (images - self.mean) / self.std
+        return normalised.contiguous() if self.contiguous else normalised
 
     def features(self, images: Tensor) -> Tensor:
         """The last feature map (N, C, h, w) before pooling."""
@@ -151,12 +176,27 @@ class Backbone(nn.Module):
             logits = self(images)
         finally:
             handle.remove()
-        return Prediction(logits, channels_first(kept[-1], (images.shape[2], images.shape[3]), self.net))
+        features = channels_first(kept[-1], (images.shape[2], images.shape[3]), self.net)
+        return Prediction(logits, features if len(features) == len(images) else features[: len(images)])
+
+
+def single_precision(net: nn.Module) -> torch.dtype | None:
+    """Convert a network of another precision, in place; gives the one it had, or None where it was single."""
+    other = _other_precision(net)
+    if other is not None:
+        net.float()
+    return other
+
+
+def _other_precision(net: nn.Module) -> torch.dtype | None:
+    types = (parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())
+    return next((dtype for dtype in types if dtype != torch.float32), None)
 
 
 def finish(net: nn.Module, card: BackboneCard) -> Backbone:
-    """Wrap a network, filling in what can be read off it: outputs, parameters, feature layer, weights hash."""
+    """Wrap a network, filling in what can be read off it: outputs, parameters, feature layer, warnings, weights hash."""
     found = probe(net, card.input_size)
+    card.load.warnings.extend(found.warnings)
     if card.feature_layer is not None and card.feature_layer not in dict(net.named_modules()):
         raise unknown_name("feature layer", card.feature_layer, dict(net.named_modules()))
     if card.feature_layer is not None:
@@ -172,79 +212,18 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
     return Backbone(net, card).eval()
 
 
-@torch.no_grad()
 def _require_map(net: nn.Module, layer: str, input_size: tuple[int, int]) -> None:
     """Refuse a named layer that gives tokens, windows or nothing at all in place of one map an image."""
-    given: list[Any] = []
-    handle = net.get_submodule(layer).register_forward_hook(lambda _module, _inputs, out: given.append(out))
-    training = net.training
-    try:
-        net.eval()(torch.zeros(1, 3, *input_size))
-    finally:
-        net.train(training)
-        handle.remove()
+    given: list[object] = []
+    with evaluating(net), watching(net, lambda _name, _layer, _inputs, output: given.append(output), [layer]):
+        net(torch.zeros(2, 3, *input_size))
     output = given[-1] if given else None
-    if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != 1:
+    if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != 2:
         gives = (
-            f"{tuple(output.shape)} for one image" if isinstance(output, Tensor) else type(output).__name__
+            f"{tuple(output.shape)} for two images" if isinstance(output, Tensor) else type(output).__name__
         )
         raise InputError(
-            f"expected a map (1, channels, height, width) from the feature layer '{layer}', found {gives}; name a layer "
-            "that gives one with --feature-layer"
+            expected=f"a map (2, channels, height, width) for two images from the feature layer '{layer}'",
+            found=gives,
+            remedy="name a layer that gives one with --feature-layer",
         )
-
-
-class Probe(NamedTuple):
-    """What one forward pass tells of a network: its number of outputs, and its last feature map's layer."""
-
-    outputs: int
-    feature_layer: str | None
-
-
-@torch.no_grad()
-def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
-    """Run a blank image through a network on the CPU and watch its layers finish.
-
-    The feature layer is the last one to finish whose output is (N, C, h, w) with h*w > 1; None where later layers
-    work on token sequences (N, tokens, C), since then no such map is what the logits are pooled from, or where timm
-    says that the network's maps are (N, h, w, C).
-
-    Args:
-        net: network taking (1, 3, H, W).
-        input_size: (H, W) of the probe.
-
-    Raises:
-        InputError: if the network cannot take such an image or does not return (1, classes).
-    """
-    finished: list[tuple[str, torch.Size]] = []
-
-    def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor):
-                finished.append((name, output.shape))
-
-        return hook
-
-    handles = [module.register_forward_hook(watch(name)) for name, module in net.named_modules() if name]
-    training = net.training
-    try:
-        output = net.eval()(torch.zeros(1, 3, *input_size))
-    except Exception as error:  # each network has its own way to refuse a size
-        raise InputError(
-            f"the network cannot take a {input_size[0]}x{input_size[1]} image: {first_line(error)}; see --input-size"
-        ) from error
-    finally:
-        net.train(training)
-        for handle in handles:
-            handle.remove()
-    if not (isinstance(output, Tensor) and output.ndim == 2):
-        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise InputError(f"expected a classifier returning logits (N, classes), found {found}")
-    layer: str | None = None
-    for name, shape in finished:
-        if len(shape) == 4 and shape[2] * shape[3] > 1:
-            layer = name
-        elif len(shape) == 3 and shape[1] > 1:
-            layer = None
-    channels_last = getattr(net, "output_fmt", "NCHW") == "NHWC"
-    return Probe(output.shape[1], None if channels_last else layer)

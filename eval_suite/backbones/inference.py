@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.probe import unchanged
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
@@ -79,9 +80,30 @@ def autocast(device: torch.device, precision: str) -> torch.autocast | nullconte
 
 
 def to_device(backbone: Backbone, device: torch.device) -> Backbone:
-    """The backbone on a device, in the memory layout convolutions are fastest in, in evaluation mode."""
+    """The backbone on a device, in evaluation mode, in the memory layout convolutions are fastest in where it runs in it.
+
+    A network that views its maps as (N, -1) does not: the plain layout, in which it was loaded, is kept for it.
+    """
     torch.backends.cudnn.benchmark = device.type == "cuda"
-    return backbone.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    backbone = backbone.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    if not backbone.contiguous and not _runs(backbone, device):
+        backbone.contiguous = True
+    if backbone.contiguous:
+        backbone = backbone.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return backbone
+
+
+def _runs(backbone: Backbone, device: torch.device) -> bool:
+    """Whether two blank images pass through."""
+    images = torch.zeros(2, 3, *backbone.card.input_size, device=device)
+    with unchanged(backbone.net), torch.inference_mode():
+        try:
+            backbone(images.contiguous(memory_format=torch.channels_last))
+        except RuntimeError as error:
+            if "view" in str(error):
+                return False
+            raise
+    return True
 
 
 def require_finite(finite: bool, card: BackboneCard, where: str, what: str = "logits") -> None:

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from torch import nn
 
 from eval_suite.backbones import architectures  # noqa: F401 - registers our architectures with timm
-from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, finish
+from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, finish, single_precision
 from eval_suite.backbones.checkpoint import load_weights
 from eval_suite.backbones.spec import BackboneOptions, SourceSpec, default_name, parse_source
+from eval_suite.backbones.weights_match import OutputsError
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
-from eval_suite.core.parts import import_file
+from eval_suite.core.parts import import_file, importable
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import read_card
 from eval_suite.core.validation import problems, require_no_problems
@@ -105,13 +106,14 @@ def load_backbone(
     """Load a backbone, in evaluation mode on the CPU, with its load report in the card.
 
     Args:
-        source: a checkpoint folder, ``timm:NAME[@FILE]``, ``torchvision:NAME[/WEIGHTS][@FILE]`` or
-            ``path/to/model.py:FACTORY[@FILE]``.
+        source: a checkpoint folder, ``timm:NAME[@FILE]``, ``torchvision:NAME[/WEIGHTS][@FILE]``,
+            ``path/to/model.py:FACTORY[@FILE]``, ``hf-hub:ORG/NAME``, or ``local-dir:FOLDER`` with timm's config.json.
         name: the backbone's name in records and reports; by default made from the source.
-        num_classes: outputs to build where the source leaves them open: the data's number of classes.
+        num_classes: outputs to build where the source leaves them open: the data's number of classes. Those of a weights
+            file win.
         image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
         settings: what a weights file does not say, by the names of `BackboneOptions`: ``mean``, ``std``, ``input_size``,
-            ``crop_fraction``, ``interpolation``, ``feature_layer``.
+            ``crop_fraction``, ``interpolation``, ``feature_layer``, ``weights_entry``.
 
     Raises:
         InputError: if the source is unknown, a setting is wrong, or weights do not cover the network.
@@ -129,25 +131,31 @@ def load_backbone(
     name = name or default_name(source)[0]
     if spec.kind == "checkpoint":
         return _from_checkpoint(Path(spec.name), name, options)
-    classes = num_classes
-    if spec.kind == "timm":
-        loaded = _from_timm(spec, classes)
-    elif spec.kind == "torchvision":
-        loaded = _from_torchvision(spec, classes)
-    else:
-        loaded = _from_factory(spec, classes, image_size)
-    settings = {
-        **loaded.defaults,
-        **options.model_dump(include=SETTINGS, exclude_none=True),
-    }
+    if spec.kind == "timm" and ":" not in source.partition("@")[0] + spec.name:
+        try:
+            _require_known(spec.name, "timm")
+        except InputError as error:
+            raise InputError(f"no backbone at '{source}': no such folder, and {error}") from None
+    load = {"timm": _from_timm, "torchvision": _from_torchvision, "factory": _from_factory}[spec.kind]
+    try:
+        loaded = load(spec, num_classes, options.weights_entry)
+    except OutputsError as error:
+        # The file knows its number of classes; that of the data was a guess.
+        loaded = load(spec, error.outputs, options.weights_entry)
+        loaded.report.notes.append(f"the network was built with {error.outputs} outputs, as the weights have")
+    defaults = loaded.defaults
+    if spec.kind == "factory" and image_size is not None:
+        defaults = {**defaults, "input_size": image_size}
+    if (precision := single_precision(loaded.net)) is not None:
+        loaded.report.notes.append(f"the network is in {precision}; it is evaluated in torch.float32")
     card = BackboneCard(
         name=name,
         source=source,
-        arch=source.partition("@")[0],
+        arch=_arch(spec),
         classes=[],
         load=loaded.report,
         feature_layer=options.feature_layer,
-        **settings,
+        **{**defaults, **options.model_dump(include=SETTINGS, exclude_none=True)},
     )
     return finish(loaded.net, card)
 
@@ -162,6 +170,11 @@ def require_classes(card: BackboneCard, classes: list[str], data: str) -> None:
         raise InputError(
             f"backbone '{card.name}' has {card.num_classes} classes, but {data} has {len(classes)}; "
             "evaluate it on the classes it was trained on"
+        )
+    if card.load.classes != classes and sorted(card.load.classes) == sorted(classes):
+        raise InputError(
+            f"the weights of '{card.name}' name the classes of {data} in another order: {', '.join(card.load.classes[:4])}, "
+            "...; give the network outputs in the order of the data's classes"
         )
     if card.classes and card.classes != classes:
         pairs = zip(card.classes, classes, strict=True)
@@ -192,26 +205,68 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
     return backbone
 
 
-def _from_timm(spec: SourceSpec, num_classes: int | None) -> _Loaded:
-    _require_known(spec.name, "timm")
+def _arch(spec: SourceSpec) -> str:
+    if spec.kind == "factory":
+        return f"{spec.module}:{spec.name}"
+    return f"{spec.kind}:{spec.name}" + (f"/{spec.tag}" if spec.tag else "")
+
+
+def _from_timm(spec: SourceSpec, num_classes: int | None, entry: str | None) -> _Loaded:
+    library, _, place = spec.name.partition(":")
+    if place and library == "local-dir":
+        return _from_snapshot(Path(place), entry)
+    if not place:
+        _require_known(spec.name, "timm")
     if spec.weights is not None:
         arch = f"timm:{spec.name}"
         classes: dict[str, Any] = {"num_classes": num_classes} if num_classes else {}
         net = timm.create_model(spec.name, pretrained=False, **classes)
-        return _Loaded(net, load_weights(net, spec.weights), native_config(arch, net))
+        return _Loaded(net, load_weights(net, spec.weights, entry), native_config(arch, net))
     try:
         net = timm.create_model(spec.name, pretrained=True)
     except Exception as error:
         raise _not_fetched(f"timm:{spec.name}", error) from None
     report = LoadReport(matched=len(net.state_dict()), notes=[f"published weights of {spec.name}"])
+    report.classes.extend(_class_names(net))
     return _Loaded(net, report, native_config(f"timm:{spec.name}", net))
 
 
-def _from_torchvision(spec: SourceSpec, num_classes: int | None) -> _Loaded:
+def _from_snapshot(folder: Path, entry: str | None) -> _Loaded:
+    """A folder with timm's ``config.json`` and weights, as a model of the hub is downloaded."""
+    try:
+        net = timm.create_model(f"local-dir:{folder}", pretrained=False)
+    except Exception as error:  # whatever the configuration holds
+        raise InputError(
+            f"expected timm's configuration in {folder / 'config.json'}, found none that it can build from "
+            f"({type(error).__name__}: {first_line(error)}); give timm:NAME@FILE for the weights alone"
+        ) from None
+    names = (
+        "model.safetensors",
+        "pytorch_model.bin",
+        *sorted(path.name for path in folder.glob("*.safetensors")),
+    )
+    weights = next((folder / name for name in names if (folder / name).is_file()), None)
+    if weights is None:
+        raise InputError(
+            f"expected model.safetensors or pytorch_model.bin in {folder}, found neither; download the whole snapshot"
+        )
+    report = load_weights(net, weights, entry)
+    report.classes.extend(() if report.classes else _class_names(net))
+    return _Loaded(net, report, native_config("timm:", net))
+
+
+def _class_names(net: nn.Module) -> list[str]:
+    """Class names in a hub model's configuration."""
+    names = (getattr(net, "pretrained_cfg", None) or {}).get("label_names") or []
+    return [str(name) for name in names]
+
+
+def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | None) -> _Loaded:
     _require_known(spec.name, "torchvision")
     if spec.weights is not None:
         net = build_net(f"torchvision:{spec.name}", num_classes or 1000)
-        return _Loaded(net, load_weights(net, spec.weights), native_config(f"torchvision:{spec.name}", net))
+        report = load_weights(net, spec.weights, entry)
+        return _Loaded(net, report, native_config(f"torchvision:{spec.name}", net))
     known = torchvision.models.get_model_weights(spec.name)
     tag = spec.tag or "DEFAULT"
     if tag not in known.__members__:
@@ -234,7 +289,7 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None) -> _Loaded:
     return _Loaded(net, report, defaults)
 
 
-def _from_factory(spec: SourceSpec, num_classes: int | None, image_size: tuple[int, int] | None) -> _Loaded:
+def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) -> _Loaded:
     assert spec.module is not None
     module = import_file(spec.module)
     factory = getattr(module, spec.name, None)
@@ -245,7 +300,8 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, image_size: tuple[i
         raise unknown_name(f"factory in {spec.module}", spec.name, callables)
     takes_classes = "num_classes" in inspect.signature(factory).parameters
     try:
-        net = factory(num_classes=num_classes) if takes_classes and num_classes else factory()
+        with importable(spec.module.parent):
+            net = factory(num_classes=num_classes) if takes_classes and num_classes else factory()
     except Exception as error:
         raise EvalSuiteError(
             f"{spec.module}:{spec.name} failed: {type(error).__name__}: {first_line(error)}"
@@ -255,11 +311,10 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, image_size: tuple[i
             f"expected {spec.module}:{spec.name} to return a torch.nn.Module, found {type(net).__name__}"
         )
     if spec.weights is not None:
-        report = load_weights(net, spec.weights)
+        report = load_weights(net, spec.weights, entry)
     else:
         report = LoadReport(notes=["no weights file named: the weights are those the factory returned"])
-    defaults = {"input_size": image_size or (224, 224), "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    return _Loaded(net, report, defaults)
+    return _Loaded(net, report, {"input_size": (224, 224), "mean": IMAGENET_MEAN, "std": IMAGENET_STD})
 
 
 def _require_known(name: str, library: str) -> None:
@@ -268,6 +323,9 @@ def _require_known(name: str, library: str) -> None:
     if library == "torchvision":
         arch, dot = name, ""
     if arch not in known:
+        other = "torchvision" if library == "timm" else "timm"
+        if name in architecture_names()[other]:
+            raise InputError(f"unknown {library} architecture '{name}'; {other} has it: {other}:{name}")
         raise unknown_name(f"{library} architecture", name, known, listed_by="eval-suite list architectures")
     tags = [model.partition(".")[2] for model in timm.list_pretrained(f"{arch}.*")] if dot else []
     if dot and tag not in tags:
@@ -275,7 +333,10 @@ def _require_known(name: str, library: str) -> None:
 
 
 def _not_fetched(source: str, error: Exception) -> EvalSuiteError:
+    local = f"a local file: {source.partition('/')[0]}@weights.safetensors"
+    if ":" in source.removeprefix("timm:") and source.startswith("timm:"):
+        local = "a downloaded snapshot: local-dir:FOLDER"
     return EvalSuiteError(
         f"the published weights of {source} cannot be had ({type(error).__name__}: {first_line(error)[:160]}); "
-        f"without a network give a local file: {source.partition('/')[0]}@weights.safetensors"
+        f"without a network give {local}"
     )

@@ -1,5 +1,8 @@
 """The grammar of ``--backbone`` and the flags that go with it (no torch, so help stays fast)."""
 
+import hashlib
+import re
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -7,7 +10,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from eval_suite.core.errors import InputError
 
-_GRAMMAR = "a checkpoint folder, timm:NAME[@FILE], torchvision:NAME[/WEIGHTS][@FILE] or path/to/model.py:FACTORY[@FILE]"
+_GRAMMAR = (
+    "a checkpoint folder, timm:NAME[@FILE], torchvision:NAME[/WEIGHTS][@FILE], path/to/model.py:FACTORY[@FILE], "
+    "hf-hub:ORG/NAME or local-dir:FOLDER"
+)
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl", ".model")
+# What timm fetches or reads itself, with the configuration that lies next to the weights.
+_HUBS = ("hf-hub", "hf_hub", "local-dir")
+_NAME = re.compile(r"[A-Za-z][\w-]*(\.[\w-]+)*")
 
 
 def _in_unit_range(values: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -33,8 +43,8 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 class SourceSpec(NamedTuple):
     """A parsed ``--backbone``.
 
-    ``name`` is a folder, a model name or a factory's name; ``tag`` torchvision's weights name; ``module`` the Python
-    file of a factory; ``weights`` a local weights file.
+    ``name`` is a folder, a model name (of timm also ``hf-hub:ORG/NAME`` and ``local-dir:FOLDER``) or a factory's name;
+    ``tag`` torchvision's weights name; ``module`` the Python file of a factory; ``weights`` a local weights file.
     """
 
     kind: Literal["checkpoint", "timm", "torchvision", "factory"]
@@ -63,30 +73,140 @@ class BackboneOptions(BaseModel):
     """Outputs of the last layer; by default the number of classes of the data."""
     feature_layer: str | None = None
     """Dotted name of the layer with the last feature map; found by itself where possible."""
+    weights_entry: str | None = None
+    """Which of several sets of weights in a file, by its path there, such as state_dict_ema; . for the top."""
 
 
 def parse_source(text: str) -> SourceSpec:
-    """Parse a ``--backbone``.
+    """Parse a ``--backbone``; a name without a library is one of timm's.
+
+    ``~`` is the home folder, also after ``@``. Folders and files may have ``@`` in their names.
 
     Raises:
-        InputError: if the text follows none of the four forms.
+        InputError: if the text follows none of the forms; the message says what is missing where that can be seen.
     """
-    if text and Path(text).is_dir():
-        return SourceSpec("checkpoint", text)
+    if text and (folder := _home(text)).is_dir():
+        return _folder(folder, text)
+    prefix, _, rest = text.partition(":")
+    if prefix == "timm" and rest.partition(":")[0] in _HUBS:
+        prefix, _, rest = rest.partition(":")
+    if prefix in _HUBS and rest:
+        return _hub(prefix, rest, text)
+    factory = re.match(r"(?P<path>.+?\.py):(?P<name>[^@]*)(?:@(?P<file>.*))?$", text)
     head, _, file = text.partition("@")
-    weights = Path(file) if file else None
-    prefix, colon, rest = head.partition(":")
-    if colon and prefix in ("timm", "torchvision") and rest:
-        if prefix == "timm":
-            return SourceSpec("timm", rest, weights=weights)
-        name, _, tag = rest.partition("/")
-        return SourceSpec("torchvision", name, tag=tag or None, weights=weights)
-    if ".py:" in head:
-        path, _, factory = head.rpartition(":")
-        if not factory.isidentifier():
-            raise InputError(f"expected path/to/model.py:FACTORY, found '{head}'; name the factory function")
-        return SourceSpec("factory", factory, module=Path(path), weights=weights)
+    weights = _home(file) if file else None
+    if prefix in ("timm", "torchvision") and rest and not rest.startswith("@"):
+        name, _, tag = head.partition(":")[2].partition("/" if prefix == "torchvision" else "\0")
+        return SourceSpec(
+            "timm" if prefix == "timm" else "torchvision", name, tag=tag or None, weights=weights
+        )
+    if factory is not None:
+        if not factory["name"].isidentifier():
+            raise InputError(f"expected path/to/model.py:FACTORY, found '{text}'; name the factory function")
+        file = factory["file"]
+        return SourceSpec(
+            "factory", factory["name"], module=_home(factory["path"]), weights=_home(file) if file else None
+        )
+    if text.endswith(".py"):
+        raise InputError(
+            f"expected {text}:FACTORY, found '{text}'; name the function in it that returns the network"
+        )
+    if text.startswith(("http://", "https://")):
+        raise InputError(
+            f"expected a source on this machine, found {text}; download it and give timm:NAME@FILE"
+        )
+    if head and _NAME.fullmatch(head) and ("@" in text or Path(text).suffix not in WEIGHTS_SUFFIXES):
+        return SourceSpec("timm", head, weights=weights)
+    alone = Path(text).suffix in WEIGHTS_SUFFIXES or (text and _home(text).is_file())
+    if alone and ":" not in head and not (head and _home(head).is_dir()):
+        raise _without_architecture(text.removeprefix("@"))
     raise InputError(f"no backbone at '{text}': expected {_GRAMMAR}")
+
+
+def _home(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of a user that there is not
+        return Path(text)
+
+
+def _folder(folder: Path, text: str) -> SourceSpec:
+    """A checkpoint of ours, or a snapshot of a hub with timm's configuration."""
+    if not (folder / "card.json").is_file() and (folder / "config.json").is_file():
+        return SourceSpec("timm", f"local-dir:{folder}")
+    return SourceSpec("checkpoint", str(folder))
+
+
+def _hub(prefix: str, rest: str, text: str) -> SourceSpec:
+    if prefix != "local-dir":
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", rest):
+            raise InputError(f"expected hf-hub:ORG/NAME, found '{text}'; give the model's owner and name")
+        return SourceSpec("timm", f"hf-hub:{rest}")
+    folder = _home(rest)
+    if not (folder / "config.json").is_file():
+        raise InputError(
+            f"expected a folder with timm's config.json at {folder}, found none; "
+            "give the snapshot of a model of the hub, or timm:NAME@FILE for weights alone"
+        )
+    return SourceSpec("timm", f"local-dir:{folder}")
+
+
+def _without_architecture(file: str) -> InputError:
+    return InputError(
+        f"expected an architecture with the weights in {file}, found the file alone; which one? write timm:NAME@{file}, "
+        f"torchvision:NAME@{file} or path/to/model.py:FACTORY@{file}"
+    )
+
+
+def _stem(file: Path) -> str:
+    """A weights file's name without its suffixes, of which there may be two, as in ``.pth.tar``."""
+    while file.suffix in WEIGHTS_SUFFIXES and file.stem != file.name:
+        file = Path(file.stem)
+    return file.name
+
+
+def is_weights_file(text: str) -> bool:
+    """Whether a text names a weights file, without an architecture."""
+    return (
+        ":" not in text
+        and "@" not in text
+        and (Path(text).suffix in WEIGHTS_SUFFIXES or _home(text).is_file())
+    )
+
+
+def source_sha256(text: str) -> str:
+    """SHA-256 over what a source names: its files' content; published weights by their name.
+
+    Args:
+        text: a source as `parse_source` reads it, or a weights file alone.
+
+    Raises:
+        InputError: if a file is missing.
+    """
+    if is_weights_file(text):
+        files, name = [_home(text)], ""
+    else:
+        spec = parse_source(text)
+        name = spec.name
+        files = [path for path in (spec.module, spec.weights) if path is not None]
+        library, _, place = spec.name.partition(":")
+        if spec.kind == "checkpoint":
+            name, files = "", [Path(spec.name) / "model.safetensors"]
+        elif library == "local-dir":
+            name, files = "", sorted(path for path in Path(place).iterdir() if path.is_file())
+    digest = hashlib.sha256(name.encode())
+    for path in files:
+        if not path.is_file():
+            raise InputError(f"expected a file at {path}, found none; check the path")
+        state = path.stat()
+        digest.update(_file_sha256(path, state.st_mtime_ns, state.st_size).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _file_sha256(path: Path, _changed: int, _size: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def default_name(text: str) -> tuple[str, int | None]:
@@ -96,7 +216,10 @@ def default_name(text: str) -> tuple[str, int | None]:
     """
     spec = parse_source(text)
     if spec.weights is not None:
-        return spec.weights.stem, None
+        return _stem(spec.weights), None
+    library, _, place = spec.name.partition(":")
+    if spec.kind == "timm" and place:
+        return Path(place if library == "local-dir" else place.partition("@")[0]).name, None
     if spec.kind == "checkpoint":
         folder = Path(spec.name).resolve().name
         name, _, seed = folder.rpartition("-s")

@@ -20,7 +20,7 @@ class TaskCommand(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     backbone: str
-    """Backbone of the suite; without a suite: a checkpoint folder, timm:NAME[@FILE], torchvision:NAME[/WEIGHTS][@FILE] or path/to/model.py:FACTORY[@FILE]."""
+    """Backbone of the suite; without a suite: a checkpoint folder, timm:NAME[@FILE], torchvision:NAME[/WEIGHTS][@FILE], path/to/model.py:FACTORY[@FILE], hf-hub:ORG/NAME or local-dir:FOLDER."""
     suite: str | None = None
     """Suite file, or the name of a bundled one; it gives data and options."""
     seed: Annotated[int, Field(ge=0)] = 0

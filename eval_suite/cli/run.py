@@ -10,7 +10,7 @@ from eval_suite.cli.parsing import parse
 from eval_suite.core.store import exclusive
 from eval_suite.suite.execute import Outcome, default_jobs, execute, last_line
 from eval_suite.suite.plan import Job, Plan, jobs_to_run, make_plan, write_plan
-from eval_suite.suite.preflight import require_inputs
+from eval_suite.suite.preflight import require_inputs, require_no_other_backbones
 from eval_suite.suite.suite import load_suite, shorten
 
 
@@ -31,6 +31,8 @@ class RunCommand(BaseModel):
     """Train, and fit in tasks, for this many epochs instead; the result is a suite of its own, NAME-short."""
     limit: int | None = Field(default=None, ge=1)
     """Train and evaluate on this many images of each split; likewise."""
+    overwrite: bool = False
+    """Replace finished backbones whose recipe has changed since."""
     dry_run: bool = False
     """Only say which jobs are done and which would run, and what data they lack: nothing is written, and no network built."""
 
@@ -45,12 +47,15 @@ def main(arguments: list[str]) -> int:
         suite = short.suite
     jobs = command.jobs or default_jobs()
     report = suite.cells()[0].report
-    plan = make_plan(suite, command.threads)
+    overwrite = command.overwrite or short is not None
+    plan = make_plan(suite, command.threads, overwrite=overwrite)
     waiting = jobs_to_run(plan)
     if command.dry_run:
         _print_plan(plan, waiting)
     if waiting:
         require_inputs(whole, networks=not command.dry_run)
+    if not overwrite:
+        require_no_other_backbones(suite)
     if command.dry_run:
         return 0
     with exclusive(report / ".run", "running this suite"):

@@ -10,6 +10,7 @@ from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_
 from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.store import Cell, safe_name
 from eval_suite.suite.suite import Suite, load_recipe, load_suite
+from eval_suite.training.replacing import require_no_other_backbone
 
 
 class TrainCommand(BaseModel):
@@ -31,6 +32,8 @@ class TrainCommand(BaseModel):
     """Decides initialisation, order and every random draw."""
     strict: bool = False
     """Stop at the first unreadable image instead of leaving it out."""
+    overwrite: bool = False
+    """Replace a finished backbone of this name that another recipe has trained."""
     runtime: RuntimeOptions = Field(default_factory=RuntimeOptions)
     """How to compute."""
 
@@ -59,6 +62,9 @@ def main(arguments: list[str]) -> int:
             )
         home = row.trained_at(cell)
         recipe, name, folder = row.recipe, home.backbone, home.checkpoint
+    if not command.overwrite:
+        # Before anything is written: the records of the backbone that lies there stay as they are.
+        require_no_other_backbone(recipe, command.seed, folder)
     from eval_suite.training.loop import train
 
     try:
@@ -69,6 +75,7 @@ def main(arguments: list[str]) -> int:
             folder=folder,
             runtime=command.runtime,
             strict=command.strict,
+            overwrite=command.overwrite,
         )
     except BusyError:
         raise

@@ -10,6 +10,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b, sha256
 from importlib import import_module
@@ -159,22 +160,50 @@ def _imported(path: Path, _changed: int, _size: int) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up there
-    folder = str(path.parent)
-    sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        with importable(path.parent):
+            spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[spec.name]
         raise EvalSuiteError(
             f"{path} cannot be imported: {type(error).__name__}: {first_line(error)}"
         ) from error
-    finally:
-        # By value: the file may have put folders of its own before it.
-        sys.path.remove(folder)
-        # Behind everything installed it stays, as what is found here may import files next to it when it is called.
-        if folder not in sys.path:
-            sys.path.append(folder)
     return module
+
+
+_user_folders: set[Path] = set()
+
+
+def _forget_namesakes(folder: Path) -> None:
+    """Drop files of other users' folders that would be taken for files of this one, as ``models`` for another ``models``."""
+    for name, module in list(sys.modules.items()):
+        top, file = name.partition(".")[0], getattr(module, "__file__", None)
+        if file is None or not ((folder / f"{top}.py").is_file() or (folder / top).is_dir()):
+            continue
+        lies_in = [other for other in _user_folders if Path(file).resolve().is_relative_to(other)]
+        if lies_in and folder not in lies_in:
+            del sys.modules[name]
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Files of a folder can be imported inside, before any others of their names.
+
+    Behind everything installed it stays importable, as what is found there may import files next to it when it runs.
+    """
+    folder = folder.resolve()
+    _forget_namesakes(folder)
+    _user_folders.add(folder)
+    text = str(folder)
+    sys.path.insert(0, text)
+    try:
+        yield
+    finally:
+        # By value: the code that ran may have put folders of its own before it, and these stay.
+        with suppress(ValueError):
+            sys.path.remove(text)
+        if text not in sys.path:
+            sys.path.append(text)
 
 
 def _part_in_file(kind: str, spec: str) -> Any:

@@ -144,6 +144,10 @@ class LoadReport(_Strict):
     missing: list[str] = Field(default_factory=list)
     unexpected: list[str] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
+    classes: list[str] = Field(default_factory=list)
+    """Class names in the order of the outputs, as the weights file has them; empty where it has none."""
+    warnings: list[str] = Field(default_factory=list)
+    """What is odd about the network's outputs, each a name, a colon, and what it means for the numbers."""
 
 
 _DECIDING_FEATURES = {"arch", "arch_options", "weights_sha256", "feature_layer", "mean", "std"}

@@ -36,6 +36,7 @@ class Loading(NamedTuple):
     missing: list[str]
     unexpected: list[str]
     notes: list[str]
+    warnings: list[str]
 
 
 class Command(NamedTuple):
@@ -89,6 +90,7 @@ def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[Backb
                     c.load.missing,
                     c.load.unexpected,
                     c.load.notes,
+                    c.load.warnings,
                 )
                 for seed, c in found.items()
             ]

@@ -47,12 +47,13 @@ class Plan:
         return self.folder / "plan.json"
 
 
-def make_plan(suite: Suite, threads: int) -> Plan:
+def make_plan(suite: Suite, threads: int, *, overwrite: bool = False) -> Plan:
     """Lay out a suite's jobs, each after those that it depends on; nothing is written.
 
     Args:
         suite: the suite.
         threads: CPU threads each job may use.
+        overwrite: replace finished backbones whose recipe has changed since.
     """
     report = Cell(suite.name, "", 0).report.resolve()
     folder = report / ".run"
@@ -76,7 +77,8 @@ def make_plan(suite: Suite, threads: int) -> Plan:
             if home not in trainings:
                 decisive = {"recipe": backbone.recipe.model_dump(mode="json"), "seed": cell.seed}
                 name = f"train {home.name}" + (f" in {home.suite}" if backbone.home is not None else "")
-                job = maker.job(name, ["train", *call], decisive, world, home.checkpoint / "card.json")
+                train = ["train", *call, *(["--overwrite"] if overwrite else [])]
+                job = maker.job(name, train, decisive, world, home.checkpoint / "card.json")
                 job = replace(job, made_elsewhere=suite.is_trained(cell) and not Path(job.stamp).exists())
                 trainings[home] = job
                 jobs.append(job)

@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from eval_suite.backbones.spec import parse_source
+from eval_suite.backbones.spec import parse_source, source_sha256
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.validation import require_no_problems
@@ -15,6 +15,7 @@ from eval_suite.data.outliers import parse_outliers, require_outliers
 from eval_suite.suite.suite import Suite
 from eval_suite.tasks.base import TaskOptions
 from eval_suite.training.recipe import Recipe
+from eval_suite.training.replacing import require_no_other_backbone
 
 _NAMED = 3
 
@@ -45,6 +46,19 @@ def require_inputs(suite: Suite, *, networks: bool = True) -> None:
     require_no_problems(suite.given, [f"{_some(wanted_by[thing])}: {said[thing]}" for thing in said])
 
 
+def require_no_other_backbones(suite: Suite) -> None:
+    """Check that no training of a suite would replace a finished one of another recipe.
+
+    Raises:
+        InputError: naming the first.
+    """
+    for cell in suite.cells():
+        row = suite.backbones[cell.backbone]
+        folder = row.trained_at(cell).checkpoint
+        if row.recipe is not None:
+            require_no_other_backbone(row.recipe, cell.seed, folder)
+
+
 class _Need(NamedTuple):
     """Something that the key ``where`` names: how to look for it, and its folder where it has one."""
 
@@ -69,6 +83,11 @@ def _of_networks(suite: Suite) -> Iterator[_Need]:
         if row.recipe is not None:
             yield _Need(f"backbones.{name}.arch", partial(_require_architecture, row.recipe.arch))
             yield _Need(f"backbones.{name}.regularizers", partial(_require_regularizers, row.recipe))
+        elif row.source is not None:
+            spec = parse_source(row.source)
+            if spec.kind in ("timm", "torchvision") and ":" not in spec.name:
+                published = partial(_require_architecture, f"{spec.kind}:{spec.name}")
+                yield _Need(f"backbones.{name}.source", published)
 
 
 def _of_files(suite: Suite) -> Iterator[_Need]:
@@ -76,6 +95,8 @@ def _of_files(suite: Suite) -> Iterator[_Need]:
     for name, row in suite.backbones.items():
         if row.recipe is not None and name in untrained:
             yield _data(f"backbones.{name}.data", row.recipe.data, CLASSES)
+            if row.recipe.init is not None:
+                yield _Need(f"backbones.{name}.init", partial(source_sha256, row.recipe.init))
         elif row.source is not None:
             yield _Need(f"backbones.{name}.source", partial(_require_files, row.source))
     for task, shared in suite.tasks.items():

@@ -168,6 +168,8 @@ def evaluate_cell(
                 require_replaceable(path, card, options)
                 for line in _how_loaded(card, backbone_options):
                     log.info(line)
+            for line in card.load.warnings:
+                log.warning(line)
             with clock.stage("fit"):
                 fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
             if fit.data is not None and fit.data.n_failed:

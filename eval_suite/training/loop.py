@@ -26,6 +26,7 @@ from eval_suite.training.preparation import (
 )
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
+from eval_suite.training.replacing import require_no_other_backbone
 from eval_suite.training.step import TrainStep, accelerator_on
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ def train(
     runtime: RuntimeOptions,
     strict: bool = False,
     start: TrainInit | None = None,
+    overwrite: bool = False,
 ) -> Trained:
     """Train a backbone, or continue where a stopped run left off.
 
@@ -64,12 +66,14 @@ def train(
         folder: where the checkpoint goes.
         runtime: device, workers and threads; the recipe decides precision and batch size of training.
         strict: stop at the first unreadable image.
-        start: what to train instead of the recipe's architecture at random initialisation.
+        start: what to train instead of the recipe's architecture at its initialisation; the work of another such start in
+            the folder is replaced.
+        overwrite: replace a backbone that another recipe has trained in the folder.
 
     Raises:
         DivergenceError: if the loss stops being finite; the last good state stays.
         BusyError: if another run trains in the same folder.
-        InputError: if data, architecture or recipe do not fit together.
+        InputError: if data, architecture or recipe do not fit together, or the folder holds another recipe's backbone.
     """
     device = runtime.resolve_device()
     digest = digest_of(recipe, start)
@@ -84,6 +88,8 @@ def train(
         done = read_finished(folder, digest, seed)
         if done is not None:
             return Trained(done, folder, already_done=True)
+        if start is None and not overwrite:
+            require_no_other_backbone(recipe, seed, folder)
         return _Run(recipe, name, seed, fit, runtime, device, strict, start, digest).run()
 
 

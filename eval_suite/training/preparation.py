@@ -20,6 +20,7 @@ from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
+from eval_suite.training.initialisation import initialise
 from eval_suite.training.network import Network
 from eval_suite.training.objective import LOSSES, Objective, TrainInit
 from eval_suite.training.recipe import Recipe
@@ -44,21 +45,22 @@ def digest_of(recipe: Recipe, start: TrainInit | None) -> str:
 
 
 def initial_state(recipe: Recipe, *, name: str, seed: int, folder: Path, classes: list[str]) -> TrainInit:
-    """A recipe's network at its random initialisation, to be trained under cross entropy.
+    """A recipe's network at its initialisation, to be trained under cross entropy.
 
     Raises:
-        InputError: if the architecture cannot be had.
+        InputError: if the architecture or the weights to start from cannot be had.
     """
     torch.manual_seed(derive_seed(seed, 0, 0, _INITIALISATION))
     net = build_net(recipe.arch, len(classes), recipe.arch_options)
-    settings = {**native_config(recipe.arch, net), **recipe.model_dump(include=SETTINGS, exclude_none=True)}
+    start = initialise(net, recipe)
+    settings = {**start.settings, **recipe.model_dump(include=SETTINGS, exclude_none=True)}
     card = BackboneCard(
         name=name,
         source=str(folder),
         arch=recipe.arch,
         arch_options=recipe.arch_options,
         classes=classes,
-        load=LoadReport(notes=["trained by this suite from random initialisation"]),
+        load=LoadReport(notes=start.notes),
         recipe=recipe.model_dump(mode="json"),
         **settings,
     )

@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from eval_suite.backbones.spec import ChannelMeans, ChannelStds, CropFraction, Interpolation
+from eval_suite.backbones.spec import (
+    ChannelMeans,
+    ChannelStds,
+    CropFraction,
+    Interpolation,
+    is_weights_file,
+    parse_source,
+    source_sha256,
+)
 from eval_suite.core.entries import Entry, entry_type
+from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, part_sha256, parts
 from eval_suite.training.regularizers import STAGES, ManifoldMixup, Regularizer
 
@@ -43,9 +52,21 @@ PRESETS: dict[str, dict[str, Any]] = {
     "imagenet-jitter": {**_IMAGENET, "augmentation": "imagenet-jitter"},
 }
 
+# Arguments by which timm and torchvision load weights where a network is built.
+_LOADING_OPTIONS = {
+    "checkpoint_path",
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "weights",
+    "weights_backbone",
+}
+
 # Keys that joined later, and the values at which they change nothing: left out of the digest there, so that what was
 # trained before them is known again.
 _NEUTRAL: dict[str, Any] = {
+    "init": None,
+    "init_entry": None,
     "accumulate": 1,
     "batch_norm_groups": None,
     "limit": None,
@@ -90,6 +111,10 @@ class Recipe(BaseModel):
     """NAME or timm:NAME, or torchvision:NAME."""
     arch_options: dict[str, Any] = Field(default_factory=dict)
     """Further arguments of the network's constructor."""
+    init: str | None = None
+    """Weights to start from, under a new last layer: any source that --backbone takes, or a weights file alone; by default random ones."""
+    init_entry: str | None = None
+    """Which of several sets of weights in init's file, by its path there."""
     data: str
     """Training images as KIND:PATH."""
     validation_split: str | None = None
@@ -160,6 +185,7 @@ class Recipe(BaseModel):
                 f"milestones are shares of the epochs, found {past:g}, which lies past the end; "
                 f"for epoch {min(past, self.epochs / 2):g} of {self.epochs} write {min(past / self.epochs, 0.5):g}"
             )
+        self._require_weights_by_init()
         self._require_compatible()
         for whole, what in ((self.batch_size, "batch_size"), (self.batch_norm_groups, "batch_norm_groups")):
             if whole is not None and whole % self.accumulate:
@@ -169,6 +195,20 @@ class Recipe(BaseModel):
                 f"batch_size {self.batch_size} cannot be divided into batch_norm_groups {self.batch_norm_groups}"
             )
         return self
+
+    def _require_weights_by_init(self) -> None:
+        loading = sorted(_LOADING_OPTIONS & self.arch_options.keys())
+        if loading:
+            raise ValueError(
+                f"expected weights to start from as init: SOURCE, found {', '.join(loading)} in arch_options"
+            )
+        if self.init is not None and not is_weights_file(self.init):
+            try:
+                parse_source(self.init)
+            except InputError as error:
+                raise ValueError(f"init: {error}") from None
+        if self.init_entry is not None and self.init is None:
+            raise ValueError("expected init with init_entry, found init_entry alone")
 
     def _require_compatible(self) -> None:
         chosen = self.ordered_regularizers()
@@ -200,7 +240,11 @@ class Recipe(BaseModel):
         return self.lr * self.gamma**passed
 
     def digest(self) -> str:
-        """SHA-256 over all that decides the weights."""
+        """SHA-256 over all that decides the weights.
+
+        Raises:
+            InputError: if the weights to start from are a file that is missing.
+        """
         decisive = self.model_dump(mode="json", exclude={"save_interval", "preset"})
         # Under the name that digests on disk were made with.
         decisive["keep"] = decisive.pop("checkpoint")
@@ -210,6 +254,8 @@ class Recipe(BaseModel):
             for entry in decisive["regularizers"]
         ]
         files = [name for entry in decisive["regularizers"] for name in entry if is_file_spec(name)]
+        if self.init is not None:
+            decisive["init_sha256"] = source_sha256(self.init)
         if files:
             decisive["files"] = [part_sha256(name) for name in files]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -23,6 +23,7 @@ def train(
     name: str = "model",
     seed: int = 0,
     strict: bool = False,
+    overwrite: bool = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     workers: int = 2,
     threads: int = 0,
@@ -36,6 +37,7 @@ def train(
         name: of the backbone in records and reports.
         seed: decides initialisation, order and every random draw.
         strict: stop at the first unreadable image instead of leaving it out.
+        overwrite: replace a backbone that another recipe has trained under this name in ``out``.
         device: where to compute; the recipe decides precision and batch size.
         workers: processes that read and decode images of large data sets.
         threads: CPU threads of the arithmetic; 0 leaves it to torch.
@@ -45,7 +47,7 @@ def train(
 
     Raises:
         DivergenceError: if the loss stops being finite.
-        InputError: if data, architecture and recipe do not fit together.
+        InputError: if data, architecture and recipe do not fit together, or another recipe's backbone would be replaced.
 
     Example:
         >>> train(Recipe(arch="resnet18", data="cifar100:data", regularizers=[CutMix(prob=0.5)]))  # doctest: +SKIP
@@ -57,5 +59,5 @@ def train(
         raise
     with TemporaryDirectory(prefix="eval-suite-") if out is None else nullcontext(str(out)) as parent:
         folder = Path(parent) / f"{safe_name(name)}-s{seed}"
-        run(recipe, name=name, seed=seed, folder=folder, runtime=how, strict=strict)
+        run(recipe, name=name, seed=seed, folder=folder, runtime=how, strict=strict, overwrite=overwrite)
         return load_backbone(str(folder), name=name)

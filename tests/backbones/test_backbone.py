@@ -3,11 +3,10 @@
 import pytest
 import timm
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from eval_suite.backbones import architectures  # noqa: F401 - registers ours with timm
-from eval_suite.backbones.backbone import Backbone, Probe, finish, probe
+from eval_suite.backbones.backbone import Backbone, finish
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
 
@@ -109,14 +108,6 @@ def test_features_are_those_of_timm(name: str, size: int, layer: str, shape: tup
         torch.testing.assert_close(model.net.forward_head(found.features), found.logits)
 
 
-def test_the_feature_layer_of_vgg_is_its_last_map() -> None:
-    net = torchvision.models.vgg11(num_classes=2, init_weights=False)
-    found = probe(net, (224, 224))
-    assert found == Probe(2, "avgpool")  # 7 x 7 to 7 x 7: the same map as `features`
-    x = images(1, 224)
-    torch.testing.assert_close(net.eval().avgpool(net.features(x)), net.features(x))
-
-
 @pytest.mark.parametrize(
     ("name", "options", "size"),
     [
@@ -138,44 +129,46 @@ def test_token_models_and_maps_with_channels_last_have_no_feature_map(
         model.features(images(2, size))
 
 
-def test_probing_changes_nothing() -> None:
-    net = Small().train()
-    before = {key: value.clone() for key, value in net.state_dict().items()}
-    assert probe(net, (32, 48)) == Probe(3, "body")
-    assert net.training
-    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
-    assert not any(module._forward_hooks for module in net.modules())
+class Squeezes(nn.Module):
+    """As many published networks end: all axes of length 1 are dropped, that of a batch of one too."""
 
-
-@pytest.mark.parametrize(
-    "net", [Small(), timm.create_model("vit_tiny_patch16_224", depth=1, num_classes=2)], ids=["conv", "vit"]
-)
-def test_a_size_the_network_cannot_take_is_wrong_input(net: nn.Module) -> None:
-    with pytest.raises(InputError, match=r"cannot take a 2x1 image: .*; see --input-size") as caught:
-        probe(net, (2, 1))
-    assert "\n" not in str(caught.value)
-    assert not any(module._forward_hooks for module in net.modules())
-
-
-class _Returns(nn.Module):
-    def __init__(self, output: object) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.output = output
+        self.conv, self.head = nn.Conv2d(3, 5, 3), nn.Linear(5, 3)
 
-    def forward(self, x: Tensor) -> object:
-        return self.output
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.conv(x).mean((2, 3), keepdim=True).squeeze())
 
 
-@pytest.mark.parametrize(
-    ("output", "found"),
-    [
-        (torch.zeros(1, 3, 4), r"\(1, 3, 4\)"),
-        ({"logits": torch.zeros(1, 3)}, "dict"),
-        ((torch.zeros(1, 3),), "tuple"),
-    ],
-)
-def test_what_is_no_classifier_is_wrong_input(output: object, found: str) -> None:
-    with pytest.raises(
-        InputError, match=rf"expected a classifier returning logits \(N, classes\), found {found}"
-    ):
-        probe(_Returns(output), (32, 32))
+class SqueezesAndNormalises(Squeezes):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) - super().forward(x).mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("net", [Squeezes(), SqueezesAndNormalises()])
+def test_a_network_that_squeezes_takes_the_last_batch_of_one_too(net: nn.Module) -> None:
+    model = backbone(net, layer="conv")
+    whole, one = model(images(3)), model.predict(images(3)[2:])
+    assert one.logits.shape == (1, 3)
+    torch.testing.assert_close(one.logits, whole[2:])
+    torch.testing.assert_close(one.features, model.features(images(3))[2:])
+
+
+def test_what_fails_for_another_reason_still_fails_with_a_batch_of_one() -> None:
+    model = backbone(Small())
+    with pytest.raises(RuntimeError, match="size"):
+        model(torch.rand(1, 3, 1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_in_memory_of_another_precision_is_left_alone_and_refused(dtype: torch.dtype) -> None:
+    net = Small().to(dtype)
+    with pytest.raises(InputError, match=rf"found weights of {dtype}; pass net.float\(\)"):
+        Backbone.wrap(net, input_size=(32, 32))
+    assert net.head.weight.dtype == dtype
+
+
+def test_what_is_odd_about_a_network_is_on_its_card() -> None:
+    wrapped = Backbone.wrap(nn.Sequential(Small(), nn.Softmax(1)), input_size=(32, 32))
+    assert [line.partition(":")[0] for line in wrapped.card.load.warnings] == ["probabilities"]
+    assert backbone(Small()).card.load.warnings == []

@@ -168,19 +168,25 @@ def test_a_torchvision_name_with_local_weights(tmp_path: Path, network: list[Any
     expected = net.eval()(normalised(images(2, 64), IMAGENET_MEAN, IMAGENET_STD))
     assert torch.equal(found(images(2, 64)), expected)
     assert found.card.num_classes == 4
-    assert found.card.load.notes == ["took the entry 'state_dict'"]
+    assert found.card.load.notes == ["took the weights under 'state_dict'"]
     assert network == []
 
 
-def test_the_flag_for_classes_wins_over_the_data(tmp_path: Path) -> None:
-    net = timm.create_model("resnet20_cifar", num_classes=7)
+@pytest.mark.parametrize("guess", [None, 7, 10])
+def test_a_weights_file_knows_its_number_of_classes(guess: int | None, tmp_path: Path) -> None:
+    net = timm.create_model("resnet20_cifar", num_classes=7).eval()
     torch.save(net.state_dict(), tmp_path / "w.pth")
-    source = f"timm:resnet20_cifar@{tmp_path / 'w.pth'}"
-    assert load_backbone(source, name="a", num_classes=7).card.num_classes == 7
-    with pytest.raises(
-        InputError, match=r"fc.weight \(file \(7, 64\), network \(10, 64\)\).*number of classes"
-    ):
-        load_backbone(source, name="a", num_classes=10)
+    found = load_backbone(f"timm:resnet20_cifar@{tmp_path / 'w.pth'}", name="a", num_classes=guess)
+    assert found.card.num_classes == 7
+    assert found.card.weights_sha256 == state_sha256(net.state_dict())
+    assert any("7 outputs" in note for note in found.card.load.notes) == (guess != 7)
+
+
+def test_a_factory_with_a_fixed_number_of_classes_is_refused_with_another(tmp_path: Path) -> None:
+    code = "def make(): return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))"
+    torch.save({"2.weight": torch.zeros(7, 3), "2.bias": torch.zeros(7)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"2.weight \(file \(7, 3\), network \(10, 3\)\)"):
+        load_backbone(f"{_factory(tmp_path, code)}@{tmp_path / 'w.pth'}", num_classes=7)
 
 
 @pytest.mark.parametrize("source", ["timm:mobilenetv3_small_050", "timm:mobilenetv3_small_050.lamb_in1k"])
@@ -249,6 +255,9 @@ def test_an_architecture_without_published_weights_is_never_random(network: list
         ),
         ("torchvision:resnet18.a", "unknown torchvision architecture 'resnet18.a'"),
         ("torchvision:resnet18/IMAGENET1K_V9", "Did you mean 'IMAGENET1K_V1'"),
+        ("timm:ResNet-50", "Did you mean 'resnet50'"),
+        ("resnet-50", r"no backbone at 'resnet-50': no such folder, and .*Did you mean 'resnet50'"),
+        ("timm:vit_b_16", "torchvision has it: torchvision:vit_b_16"),
         ("timm:resnet20_cifar@none.pth", "expected a weights file at none.pth, found none"),
         ("none.py:make", "expected a Python file at none.py, found none"),
     ],
@@ -276,7 +285,7 @@ def test_a_users_factory_with_its_weights(tmp_path: Path) -> None:
     assert torch.equal(found(images()), net.eval()(normalised(images(), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))))
     assert (found.card.input_size, found.card.num_classes) == ((32, 32), 10)
     assert (found.card.parameters, found.card.feature_layer) == (269_722, "layer3")
-    assert found.card.load.notes == ["took the entry 'state_dict'", "stripped the prefix 'module.'"]
+    assert found.card.load.notes == ["took the weights under 'state_dict.module'"]
     assert found.card.arch == f"{FACTORY}:resnet20"
 
 
@@ -394,6 +403,107 @@ def test_a_backbone_must_answer_in_the_classes_of_the_data() -> None:
         require_classes(card(["a", "b"], 2), ["a", "c"], "folder:x")
     with pytest.raises(InputError, match="first at 0: 'a' and 'b'"):
         require_classes(card(["a", "b"], 2), ["b", "a"], "folder:x")
+
+
+def test_class_names_of_the_weights_are_kept_and_held_against_the_datas(tmp_path: Path) -> None:
+    net = timm.create_model("resnet20_cifar", num_classes=3)
+    torch.save({"state_dict": net.state_dict(), "class_to_idx": {"c": 0, "a": 1, "b": 2}}, tmp_path / "w.pth")
+    found = load_backbone(f"timm:resnet20_cifar@{tmp_path / 'w.pth'}", num_classes=3).card
+    assert found.load.classes == ["c", "a", "b"]
+    with pytest.raises(InputError, match=r"in another order: c, a, b"):
+        require_classes(found, ["a", "b", "c"], "folder:x")
+    require_classes(found, ["c", "a", "b"], "folder:x")
+    require_classes(found, ["x", "y", "z"], "folder:x")  # other names say nothing of the order
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_a_snapshot_of_the_hub_brings_its_configuration(
+    file: str, tmp_path: Path, network: list[Any]
+) -> None:
+    torch.manual_seed(1)
+    net = timm.create_model("mobilenetv3_small_050", num_classes=3).eval()
+    config = {
+        "architecture": "mobilenetv3_small_050",
+        "num_classes": 3,
+        "label_names": ["x", "y", "z"],
+        "pretrained_cfg": {
+            "input_size": [3, 64, 64],
+            "mean": [0.1, 0.2, 0.3],
+            "std": [0.4, 0.5, 0.6],
+            "crop_pct": 0.9,
+            "interpolation": "bilinear",
+            "num_classes": 3,
+        },
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    state = net.state_dict()
+    save_file(state, tmp_path / file) if file.endswith("s") else torch.save(state, tmp_path / file)
+    found = load_backbone(f"local-dir:{tmp_path}", num_classes=10)
+    expected = net(normalised(images(2, 64), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)))
+    assert torch.equal(found(images(2, 64)), expected)
+    assert (found.card.input_size, found.card.crop_fraction, found.card.num_classes) == ((64, 64), 0.9, 3)
+    assert found.card.load.classes == ["x", "y", "z"]
+    assert network == []
+
+
+def test_a_snapshot_without_weights_or_of_another_library_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": ["ResNetForImageClassification"]}))
+    with pytest.raises(InputError, match=r"expected timm's configuration in .*config.json"):
+        load_backbone(str(tmp_path))
+    whole = {"architecture": "resnet20_cifar", "num_classes": 3, "pretrained_cfg": {}}
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    with pytest.raises(InputError, match=r"expected model.safetensors or pytorch_model.bin in"):
+        load_backbone(str(tmp_path))
+
+
+def test_one_of_two_sets_of_weights_is_chosen_by_its_entry(tmp_path: Path) -> None:
+    nets = [timm.create_model("resnet20_cifar", num_classes=3) for _ in range(2)]
+    torch.save({"student": nets[0].state_dict(), "teacher": nets[1].state_dict()}, tmp_path / "w.pth")
+    source = f"timm:resnet20_cifar@{tmp_path / 'w.pth'}"
+    with pytest.raises(
+        InputError, match=r"under 'student' and 'teacher'; choose one, as with --weights-entry"
+    ):
+        load_backbone(source, num_classes=3)
+    found = load_backbone(source, num_classes=3, weights_entry="teacher")
+    assert found.card.weights_sha256 == state_sha256(nets[1].state_dict())
+
+
+def test_a_factory_in_half_precision_is_evaluated_in_single(tmp_path: Path) -> None:
+    code = (
+        "def make(): return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()).half()"
+    )
+    found = load_backbone(_factory(tmp_path, code), input_size=(32, 32))
+    assert found(images()).dtype == torch.float32
+    assert "the network is in torch.float16; it is evaluated in torch.float32" in found.card.load.notes
+
+
+def test_a_factory_may_import_files_next_to_it_when_it_is_called(tmp_path: Path) -> None:
+    for folder, outputs in (("a", 4), ("b", 5)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "sibling_net.py").write_text(f"OUTPUTS = {outputs}")
+        _factory(
+            tmp_path / folder,
+            "def make():\n    import sibling_net\n"
+            "    return nn.Sequential(nn.Conv2d(3, sibling_net.OUTPUTS, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())",
+        )
+    found = [load_backbone(f"{tmp_path}/{folder}/model.py:make").card.num_classes for folder in "ab"]
+    assert found == [4, 5]  # and not the first folder's file for both
+
+
+def test_folders_that_a_factory_adds_to_the_path_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "lent_net.py").write_text("OUTPUTS = 4")
+    code = (
+        f"import sys\nsys.path.insert(0, {str(tmp_path / 'lib')!r})\n"
+        "def make():\n    import lent_net\n"
+        "    return nn.Sequential(nn.Conv2d(3, lent_net.OUTPUTS, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())"
+    )
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    load_backbone(_factory(tmp_path, code))
+    assert sys.path[0] == str(tmp_path / "lib")
+    assert str(tmp_path) in sys.path
 
 
 # The architectures of this package.

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from eval_suite.backbones.spec import BackboneOptions, SourceSpec, default_name, parse_source
 from eval_suite.core.errors import InputError
 
+HOME = Path.home()
+
 
 @pytest.mark.parametrize(
     ("text", "spec"),
@@ -23,6 +25,17 @@ from eval_suite.core.errors import InputError
         ("torchvision:resnet50@x.pth", SourceSpec("torchvision", "resnet50", weights=Path("x.pth"))),
         ("a/b.py:make", SourceSpec("factory", "make", module=Path("a/b.py"))),
         ("/a/b.py:make@c.th", SourceSpec("factory", "make", module=Path("/a/b.py"), weights=Path("c.th"))),
+        (
+            "/me@work/b.py:make@/me@work/c.th",
+            SourceSpec("factory", "make", module=Path("/me@work/b.py"), weights=Path("/me@work/c.th")),
+        ),
+        ("~/b.py:make@~/c.th", SourceSpec("factory", "make", module=HOME / "b.py", weights=HOME / "c.th")),
+        ("timm:resnet50@~/c.th", SourceSpec("timm", "resnet50", weights=HOME / "c.th")),
+        ("resnet50", SourceSpec("timm", "resnet50")),
+        ("resnet50.a1_in1k@c.th", SourceSpec("timm", "resnet50.a1_in1k", weights=Path("c.th"))),
+        ("hf-hub:timm/resnet50.a1_in1k", SourceSpec("timm", "hf-hub:timm/resnet50.a1_in1k")),
+        ("hf_hub:me/mine@main", SourceSpec("timm", "hf-hub:me/mine@main")),
+        ("timm:hf-hub:me/mine", SourceSpec("timm", "hf-hub:me/mine")),
     ],
 )
 def test_every_form(text: str, spec: SourceSpec) -> None:
@@ -39,7 +52,9 @@ def test_a_folder_is_a_checkpoint_whatever_its_name(
     assert parse_source(str(tmp_path / name)) == SourceSpec("checkpoint", str(tmp_path / name))
 
 
-@pytest.mark.parametrize("text", ["", "nowhere", "timm:", "jax:resnet50", "resnet50", "x.pth", "@x.pth"])
+@pytest.mark.parametrize(
+    "text", ["", "no/where", "timm:", "timm:@x.pth", "jax:resnet50", "a b", "hf-hub:", "local-dir:"]
+)
 def test_anything_else_is_answered_with_the_grammar(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,12 +64,45 @@ def test_anything_else_is_answered_with_the_grammar(
     assert f"'{text}'" in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["mine.pt", "@x.pth", "a/b@work.ckpt", "model_best.pth.tar"])
+def test_weights_alone_are_asked_for_their_architecture(text: str) -> None:
+    with pytest.raises(InputError, match="which one") as caught:
+        parse_source(text)
+    assert f"timm:NAME@{text.removeprefix('@')}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a/model.py", "expected a/model.py:FACTORY"),
+        ("https://example.org/w.pth", "download it"),
+        ("hf-hub:resnet50", "expected hf-hub:ORG/NAME"),
+        ("local-dir:nowhere", "config.json at nowhere, found none"),
+    ],
+)
+def test_what_a_source_lacks_is_said(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse_source(text)
+
+
+def test_a_snapshot_of_the_hub_is_known_by_its_configuration(tmp_path: Path) -> None:
+    folder = tmp_path / "me@work" / "resnet.a1"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    expected = SourceSpec("timm", f"local-dir:{folder}")
+    forms = [str(folder), f"local-dir:{folder}", f"timm:local-dir:{folder}"]
+    assert [parse_source(form) for form in forms] == [expected] * 3
+    assert {default_name(form) for form in forms} == {("resnet.a1", None)}
+    (folder / "card.json").write_text("{}")
+    assert parse_source(str(folder)).kind == "checkpoint"
+
+
 def test_a_folder_with_a_weights_file_is_no_form(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no backbone at"):
         parse_source(f"{tmp_path}@x.pth")
 
 
-@pytest.mark.parametrize("text", ["a.py:", "a.py:1x", "a.py:make me", "a.py:x.y"])
+@pytest.mark.parametrize("text", ["a.py:", "a.py:1x", "a.py:make me", "a.py:x.y", "a.py:@w.pth"])
 def test_a_factory_needs_a_function_name(text: str) -> None:
     with pytest.raises(InputError, match=r"expected path/to/model.py:FACTORY"):
         parse_source(text)
@@ -68,6 +116,10 @@ def test_a_factory_needs_a_function_name(text: str) -> None:
         ("torchvision:resnet50", "resnet50"),
         ("a/b.py:make", "make"),
         ("a/b.py:make@w/resnet20-12fca82f.th", "resnet20-12fca82f"),
+        ("resnet18@runs/model_best.pth.tar", "model_best"),
+        ("resnet18@runs/v1.2", "v1.2"),
+        ("hf-hub:timm/resnet50.a1_in1k", "resnet50.a1_in1k"),
+        ("hf-hub:me/mine@main", "mine"),
     ],
 )
 def test_a_backbone_has_a_name_by_default(text: str, name: str) -> None:

@@ -18,6 +18,7 @@ from eval_suite.cli import data as data_commands
 from eval_suite.cli import main as entry
 from eval_suite.core.parts import parts
 from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.store import read_record
 from eval_suite.data import outliers
 from eval_suite.data.kinds import ANNOTATED
 from eval_suite.tasks.detect.metrics import detectors
@@ -397,7 +398,7 @@ def test_a_faulty_suite_names_all_its_problems(cli: Cli) -> None:
         "backbones.a.epoch: unknown key; did you mean 'epochs'?",
         "backbones.b.regularizers.0.cutmix.prob: expected a number less than or equal to 1, found 2",
         "tasks.clasify: unknown task 'clasify'. Did you mean 'classify'? Known: "
-        "caption, classify, detect, ood, robustness, wsol",
+        "classify, caption, detect, ood, robustness, wsol",
     ):
         assert expected in said.err
     assert said.err.count("recipe.lr") == 1
@@ -518,3 +519,68 @@ def test_an_unexpected_error_is_one_line_with_a_way_to_see_more(
     monkeypatch.setenv("EVAL_SUITE_TRACEBACK", "1")
     with pytest.raises(RuntimeError):
         cli("data", "demo")
+
+
+ODD = """
+import torch
+from torch import nn
+
+class Softmax(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, classes)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).mean((2, 3))).softmax(1)
+
+def make(num_classes):
+    torch.manual_seed(0)
+    return Softmax(num_classes)
+"""
+
+
+def test_an_odd_network_is_evaluated_with_a_warning_in_log_and_record(cli: Cli, images: str) -> None:
+    Path("odd.py").write_text(ODD)
+    said = cli("classify", "--backbone", "odd.py:make", "--data", images, *CPU)
+    assert said.code == 0
+    assert "warning: probabilities: " in said.err
+    (warning,) = read_record("reports/single/results/make-s0/classify.json").backbone.load.warnings
+    assert warning.startswith("probabilities: ")
+
+
+def test_one_of_several_sets_of_weights_is_evaluated_by_its_entry(cli: Cli, images: str) -> None:
+    import torch
+
+    Path("odd.py").write_text(ODD)
+    namespace: dict[str, Any] = {}
+    exec(ODD, namespace)
+    classes = len(list(Path(images.partition(":")[2], "val").iterdir()))
+    states = [
+        {key: value + n for key, value in namespace["make"](classes).state_dict().items()} for n in (0, 1)
+    ]
+    torch.save({"student": states[0], "teacher": states[1]}, "w.pth")
+    call = ("classify", "--backbone", "odd.py:make@w.pth", "--data", images, *CPU)
+    assert "under 'student' and 'teacher'" in complaint(cli(*call))
+    said = cli(*call, "--weights-entry", "teacher")
+    assert said.code == 0
+    assert "note: took the weights under 'teacher'" in said.err
+
+
+def test_a_finished_backbone_is_replaced_only_with_overwrite(cli: Cli, images: str) -> None:
+    recipe = (
+        f"{{arch: resnet14_demo, arch_options: {{blocks: 1, channels: [4, 8, 16]}}, data: '{images}', "
+        "input_size: [64, 64], epochs: 1, limit: 20, batch_size: 10"
+    )
+    Path("mine.yaml").write_text(recipe + "}")
+    call = ("train", "--recipe", "mine.yaml", *CPU)
+    assert cli(*call).code == 0
+    card = Path("checkpoints/single/mine-s0/card.json")
+    before = card.read_bytes()
+    assert cli(*call).out.startswith("already trained")
+    Path("mine.yaml").write_text(recipe + ", lr: 0.01}")
+    line = complaint(cli(*call))
+    assert "with other lr;" in line
+    assert "--overwrite" in line
+    assert card.read_bytes() == before
+    assert cli(*call, "--overwrite").code == 0
+    assert card.read_bytes() != before

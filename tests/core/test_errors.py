@@ -25,6 +25,30 @@ def test_an_unknown_name_gets_the_nearest_match_and_what_exists() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("ResNet-50", "resnet50"),
+        ("resnet_50", "resnet50"),
+        ("mobilenet_v2", "mobilenetv2_100"),  # it goes on where the name ends
+        ("RESNET", "resnet18"),
+        ("resnet81", "resnet18"),
+    ],
+)
+def test_case_separators_and_what_follows_do_not_count(name: str, nearest: str) -> None:
+    known = ["mobilenetv1_100", "mobilenetv2_100", "resnest50", "resnet18", "resnet50"]
+    assert f"Did you mean '{nearest}'?" in str(unknown_name("network", name, known))
+
+
+def test_the_nearest_come_first_in_the_list() -> None:
+    message = str(unknown_name("score", "energi", ["a", "zenergy", "energy", "b"]))
+    assert message.endswith("Known: energy, zenergy, a, b")
+    many = [f"net{i:02}" for i in range(20)]
+    assert "Near it: net01, net10, net12" in str(
+        unknown_name("network", "net11", [n for n in many if n != "net11"] + ["ne11"])
+    )
+
+
+@pytest.mark.parametrize(
     ("choices", "message"),
     [
         (["classify"], "unknown task 'zzz'. Known: classify"),

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import Curve, Example, Metric
+from eval_suite.core.records import Curve, Example, LoadReport, Metric
 from eval_suite.report import pictures
 from eval_suite.report.collate import collate
 from eval_suite.report.render import write_report
@@ -363,3 +363,11 @@ def test_large_pictures_are_inlined_smaller_and_look_the_same(suite: FakeSuite) 
     with Image.open(io.BytesIO(content)) as shown:
         difference = np.abs(np.asarray(shown.convert("RGB"), float) - np.asarray(coarse, float))
     assert difference.mean() < 4
+
+
+def test_what_is_odd_about_a_network_stands_with_its_weights(suite: FakeSuite) -> None:
+    card = suite.card("odd", 0)
+    odd = LoadReport(matched=1, warnings=["random: two passes differ"])
+    suite.describe(backbones=["odd"], seeds=[0], tasks=["classify"])
+    suite.add("odd", 0, card=card.model_copy(update={"load": odd}))
+    assert "Warning, random: two passes differ" in words(write_report(suite.folder).index.read_text())

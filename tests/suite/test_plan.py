@@ -239,6 +239,18 @@ def test_what_is_done_stays_done_and_a_change_reaches_what_hangs_on_it(
     assert names(jobs_to_run(make_plan(altered, threads=1))) == wanted
 
 
+def test_trainings_replace_other_recipes_only_where_that_is_asked_for(
+    make_suite: Callable[..., Suite],
+) -> None:
+    suite = make_suite()
+    kept, replaced = make_plan(suite, 1), make_plan(suite, 1, overwrite=True)
+    assert not any("--overwrite" in job.command for job in kept.jobs)
+    assert {job.name for job in replaced.jobs if "--overwrite" in job.command} == {
+        job.name for job in replaced.jobs if job.name.startswith("train ")
+    }
+    assert [job.hangs_on for job in kept.jobs] == [job.hangs_on for job in replaced.jobs]
+
+
 def test_snakemake_would_run_the_same_jobs(make_suite: Callable[..., Suite]) -> None:
     plan = written(make_suite(seeds=[0, 1, 2]))
     finish(plan, without=("train baseline-s1", "classify baseline-s2"))

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from eval_suite.core.errors import InputError
-from eval_suite.suite.preflight import require_inputs
+from eval_suite.suite.preflight import require_inputs, require_no_other_backbones
 from eval_suite.suite.suite import load_suite
 from eval_suite.training.recipe import Recipe
 from tests.suite.checkpoints import write_checkpoint
@@ -99,7 +99,7 @@ def test_a_missing_thing_is_named_once_with_who_needs_it(tmp_path: Path) -> None
                 "a": {},
                 "b": {"lr": 0.2},
                 "c": {"data": "folder:gone"},
-                "d": {"source": "timm:r@w.pth"},
+                "d": {"source": "timm:resnet18@w.pth"},
             },
             tasks={"classify": {"data": "imagenet:absent"}, "wsol": {"data": "ilsvrc:absent"}},
         )
@@ -175,3 +175,47 @@ def test_trained_backbones_need_no_data_to_train_on(tmp_path: Path, monkeypatch:
     with pytest.raises(InputError, match=r"backbones.net.data"):
         check(tmp_path, backbones=rows, seeds=[0, 1])
     check(tmp_path, backbones=rows)
+
+
+def test_weights_to_start_from_and_architectures_of_sources_are_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as found:
+        check(
+            tmp_path,
+            backbones={
+                "a": {"init": str(tmp_path / "w.pth")},
+                "b": {"source": f"timm:resnet81@{tmp_path / 'mine.yaml'}"},
+                "c": {"source": "resnet-50"},
+            },
+        )
+    lines = [line.strip() for line in str(found.value).splitlines()[1:]]
+    assert [line.split(":")[0] for line in lines] == [
+        "backbones.b.source",
+        "backbones.c.source",
+        "backbones.a.init",
+    ]
+    assert "Did you mean 'resnet50'?" in lines[1]
+    (tmp_path / "w.pth").touch()
+    check(tmp_path, backbones={"a": {"init": str(tmp_path / "w.pth")}})
+
+
+def test_a_finished_backbone_of_another_recipe_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = {
+        "name": "mine",
+        "recipe": {"arch": "resnet14_demo", "data": "folder:x"},
+        "backbones": {"a": {}, "b": {"lr": 0.2}},
+        "tasks": {},
+    }
+    (tmp_path / "mine.yaml").write_text(
+        yaml.safe_dump({**content, "tasks": {"classify": {"data": "folder:x"}}})
+    )
+    suite = load_suite("mine.yaml")
+    require_no_other_backbones(suite)
+    recipe = suite.backbones["a"].recipe
+    assert recipe is not None
+    for name in "ab":
+        write_checkpoint(tmp_path / "checkpoints" / "mine" / f"{name}-s0", recipe.digest(), 0)
+    with pytest.raises(InputError, match=r"mine/b-s0 holds a finished training of another recipe"):
+        require_no_other_backbones(suite)

@@ -96,7 +96,7 @@ def test_faults_of_a_row_are_told_with_its_path_and_shared_ones_once() -> None:
             "c": {"tasks": {"detect": {}, "wsl": {}}},
             "d": {"tasks": ["wsol"]},
             "e": {"tasks": {"wsol": 3}},
-            "f": {"source": "nowhere", "tasks": {"wsol": {"sigma": 2}}},
+            "f": {"source": "no/where", "tasks": {"wsol": {"sigma": 2}}},
         },
         tasks={"wsol": {**SHARED, "interval": 3}},
     )
@@ -113,7 +113,7 @@ def test_faults_of_a_row_are_told_with_its_path_and_shared_ones_once() -> None:
         "backbones.f.tasks.wsol.sigma: expected a number less than 1, found 2",
     ]
     assert set(expected) <= set(lines)
-    assert [line for line in lines if line.startswith("backbones.f.source: no backbone at 'nowhere'")]
+    assert [line for line in lines if line.startswith("backbones.f.source: no backbone at 'no/where'")]
     # Options that do not go together are found once the others hold.
     assert [line for line in lines if line.startswith("tasks.wsol")] == expected[:1]
 

@@ -121,7 +121,7 @@ def test_many_problems_are_told_at_once_with_their_paths(tmp_path: Path) -> None
             "mixup": {"regularizers": ["mixpu"]},
             "cutmix": {"regularizers": [{"cutmix": {"prob": 2}}], "epocs": 3},
             "own": {"lr": 0},
-            "theirs": {"source": "nowhere"},
+            "theirs": {"source": "no/where"},
             "other": {"source": "timm:resnet18", "meen": [0, 0, 0]},
         },
         tasks={"clasify": None, "classify": {"dat": "x"}},
@@ -138,12 +138,12 @@ def test_many_problems_are_told_at_once_with_their_paths(tmp_path: Path) -> None
         "backbones.own.lr: expected a number greater than 0, found 0",
         "backbones.other.meen: unknown key; did you mean 'mean'?",
         "tasks.clasify: unknown task 'clasify'. Did you mean 'classify'? Known: "
-        "caption, classify, detect, ood, robustness, wsol",
+        "classify, caption, detect, ood, robustness, wsol",
         "tasks.classify.data: Field required",
         "tasks.classify.dat: unknown key; did you mean 'data'?",
         "baseline: expected one of the backbones (plain, mixup, cutmix, own, theirs, other), found 'plian'",
     ]
-    source = [line for line in lines if line.startswith("backbones.theirs.source: no backbone at 'nowhere'")]
+    source = [line for line in lines if line.startswith("backbones.theirs.source: no backbone at 'no/where'")]
     assert len(source) == 1
     assert sorted(lines) == sorted([*expected, *source])
 

@@ -30,8 +30,8 @@ CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
 EVERY_STEP = 1e-9
 
 
-def run(recipe: Recipe, folder: Path, seed: int = 0) -> Trained:
-    return train(recipe, name="net", seed=seed, folder=folder, runtime=CPU)
+def run(recipe: Recipe, folder: Path, seed: int = 0, *, overwrite: bool = False) -> Trained:
+    return train(recipe, name="net", seed=seed, folder=folder, runtime=CPU, overwrite=overwrite)
 
 
 def weights(folder: Path) -> str:
@@ -158,14 +158,21 @@ def test_a_run_killed_by_the_system_ends_bit_identical(tiny_recipe: MakeRecipe, 
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
 
 
-def test_a_finished_backbone_is_left_alone_and_another_recipe_trains_anew(
+def test_a_finished_backbone_is_left_alone_and_replaced_only_where_that_is_allowed(
     tiny_recipe: MakeRecipe, tmp_path: Path
 ) -> None:
     assert not run(tiny_recipe(epochs=1), tmp_path).already_done
     before = (tmp_path / "model.safetensors").stat().st_mtime_ns
     assert run(tiny_recipe(epochs=1), tmp_path).already_done
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
-    assert not run(tiny_recipe(epochs=1, lr=0.01), tmp_path).already_done
+    for recipe, seed, other in (
+        (tiny_recipe(epochs=1, lr=0.01), 0, "other lr;"),
+        (tiny_recipe(epochs=1), 1, "seed"),
+    ):
+        with pytest.raises(InputError, match=rf"another recipe, with .*{other}.*--overwrite"):
+            run(recipe, tmp_path, seed)
+        assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
+    assert not run(tiny_recipe(epochs=1, lr=0.01), tmp_path, overwrite=True).already_done
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns != before
 
 

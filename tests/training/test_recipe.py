@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from eval_suite.core.errors import InputError
 from eval_suite.core.validation import problems
 from eval_suite.training.fit_run import write_log
 from eval_suite.training.history import Row, best_row
@@ -286,3 +287,40 @@ def test_digests_from_before_later_keys_joined_stay() -> None:
 def test_a_recipe_is_validated_without_torch() -> None:
     code = "import eval_suite.training.recipe, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "options", [{"checkpoint_path": "w.pth"}, {"pretrained": True}, {"weights": "DEFAULT", "blocks": 1}]
+)
+def test_weights_do_not_enter_by_the_options_of_an_architecture(options: dict[str, Any]) -> None:
+    (line,) = told(arch_options=options)
+    assert "init: SOURCE" in line
+    assert f"found {next(iter(options))} in arch_options" in line
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"init": "no/where"}, "no backbone at 'no/where'"),
+        ({"init": "jax:a"}, "expected a checkpoint folder"),
+        ({"init_entry": "ema"}, "found init_entry alone"),
+    ],
+)
+def test_a_wrong_start_is_refused(settings: dict[str, str], words: str) -> None:
+    assert words in told(**settings)[0]
+
+
+def test_the_digest_knows_the_weights_that_a_training_starts_from(tmp_path: Any) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"a")
+    plain = recipe().digest()
+    digests = {plain, recipe(init=str(path)).digest(), recipe(init=f"timm:resnet18@{path}").digest()}
+    digests |= {recipe(init="timm:resnet18").digest(), recipe(init=str(path), init_entry="ema").digest()}
+    assert len(digests) == 5
+    first = recipe(init=str(path)).digest()
+    path.write_bytes(b"bc")
+    assert recipe(init=str(path)).digest() != first
+    path.unlink()
+    with pytest.raises(InputError, match=r"expected a file at .*w.pth, found none"):
+        recipe(init=str(path)).digest()
+    assert recipe(init=None, init_entry=None).digest() == plain
