@@ -61,7 +61,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         capsys.readouterr()
         try:
             code = main([str(word) for word in words])
-        except SystemExit as stop:  # tyro ends the process itself on wrong usage
+        except SystemExit as stop:  # argparse ends the process itself after help
             code = stop.code if isinstance(stop.code, int) else 1
         captured = capsys.readouterr()
         return Said(code, captured.out, captured.err)

@@ -11,7 +11,7 @@ from eval_suite.core.files import read_file, require_regular
 def test_pipes_devices_and_folders_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
-        with pytest.raises(OSError, match="Is a directory|not a regular file"):
+        with pytest.raises(OSError, match=r"Is a directory|not a regular file"):
             require_regular(path)
     with pytest.raises(FileNotFoundError):
         require_regular(tmp_path / "none")
