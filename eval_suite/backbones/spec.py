@@ -153,8 +153,10 @@ def _hub(prefix: str, rest: str, text: str) -> SourceSpec:
 
 def _without_architecture(file: str) -> InputError:
     return InputError(
-        f"expected an architecture with the weights in {file}, found the file alone; which one? write timm:NAME@{file}, "
-        f"torchvision:NAME@{file} or path/to/model.py:FACTORY@{file}"
+        expected="an architecture with the weights",
+        where=file,
+        found="the file alone",
+        remedy=f"which one? write timm:NAME@{file}, torchvision:NAME@{file} or path/to/model.py:FACTORY@{file}",
     )
 
 

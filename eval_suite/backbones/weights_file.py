@@ -85,11 +85,13 @@ def read_weights_file(path: Path) -> WeightsFile:
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "none"
-        raise InputError(f"expected a weights file at {path}, found {found}; check the path after '@'")
+        raise InputError(
+            f"expected a weights file at {path}, found {found}", remedy="check the path after '@'"
+        )
     with path.open("rb") as stream:
         head = stream.read(512)
     if not head:
-        raise InputError(f"expected weights in {path}, found an empty file; copy or download it again")
+        raise _foreign(path, "an empty file", "copy or download it again")
     file = WeightsFile({}, {}, {}, [], [])
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         content, where_classes_are = _read_safetensors(path)
@@ -99,8 +101,10 @@ def read_weights_file(path: Path) -> WeightsFile:
     _collect(content, "", file, [])
     if not file.tensors:
         raise InputError(
-            f"expected a state dict in {path}, found {type(content).__name__} without tensors; "
-            "save model.state_dict() with torch.save, or as safetensors"
+            expected="a state dict",
+            where=path,
+            found=f"{type(content).__name__} without tensors",
+            remedy="save model.state_dict() with torch.save, or as safetensors",
         )
     file.classes.extend(_classes_in(where_classes_are))
     return file
@@ -117,20 +121,23 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _require_no_foreign_file(path: Path, head: bytes) -> None:
     for start, what, remedy in _FOREIGN:
         if re.match(start, head, re.IGNORECASE | re.DOTALL):
-            raise InputError(f"expected weights in {path}, found {what}; {remedy}")
+            raise _foreign(path, what, remedy)
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith("/constants.pkl") for name in names):
-        raise InputError(
-            f"expected weights in {path}, found a TorchScript program; where you trust it, take its weights by "
-            f"python -c \"import torch; torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pth')\""
+        raise _foreign(
+            path,
+            "a TorchScript program",
+            "where you trust it, take its weights by "
+            f"python -c \"import torch; torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pth')\"",
         )
     if not any(name.endswith("data.pkl") for name in names):
-        raise InputError(
-            f"expected weights in {path}, found a zip archive of {', '.join(names[:3]) or 'nothing'}; "
-            "unpack it and give the weights file in it, as saved by torch.save or safetensors"
+        raise _foreign(
+            path,
+            f"a zip archive of {', '.join(names[:3]) or 'nothing'}",
+            "unpack it and give the weights file in it, as saved by torch.save or safetensors",
         )
 
 
@@ -225,6 +232,10 @@ def _unreadable(path: Path, error: Exception) -> InputError:
             "'weights.pth')\" (the entry may have another name)"
         )
     return _damaged(path, "it is neither a torch nor a safetensors file")
+
+
+def _foreign(path: Path, found: str, remedy: str) -> InputError:
+    return InputError(expected="weights", where=path, found=found, remedy=remedy)
 
 
 def _damaged(path: Path, found: str) -> InputError:

@@ -56,7 +56,6 @@ def test_the_card_says_where_the_training_started(tiny_recipe: MakeRecipe, tmp_p
         name="a",
         seed=0,
         folder=tmp_path / "a",
-        report=lambda _line: None,
         runtime=RuntimeOptions(device="cpu", workers=0, threads=1),
     )
     card = read_card(tmp_path / "a")
