@@ -88,8 +88,11 @@ def read_weights_file(path: Path) -> WeightsFile:
         raise InputError(
             f"expected a weights file at {path}, found {found}", remedy="check the path after '@'"
         )
-    with path.open("rb") as stream:
-        head = stream.read(512)
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", remedy="check its permissions") from None
     if not head:
         raise _foreign(path, "an empty file", "copy or download it again")
     file = WeightsFile({}, {}, {}, [], [])
