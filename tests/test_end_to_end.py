@@ -100,8 +100,7 @@ def test_changing_one_recipe_runs_only_what_hangs_on_it(done: Path) -> None:
     code, out = run(done)
     assert code == 2
     assert (
-        "checkpoints/smoke/cutmix-s0 holds a finished training of another recipe, with other regularizers"
-        in out
+        "checkpoints/smoke/cutmix-s0, found a finished one of another recipe, with other regularizers" in out
     )
     assert finished_cutmix.read_bytes() == card
     other = done / "checkpoints/smoke/baseline-s0/model.safetensors"

@@ -46,14 +46,28 @@ def load_weights(net: nn.Module, path: Path, entry: str | None = None) -> LoadRe
     )
 
 
-def state_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values of a state dict, independent of the file format."""
+def state_sha256(state: Mapping[str, Any]) -> str:
+    """SHA-256 over names, types, shapes and values of a state dict, independent of the file format.
+
+    Modules may have other state than tensors, as quantised ones do: of tuples each part counts, of all else its text.
+    """
     digest = hashlib.sha256()
     for key in sorted(state):
-        value = state[key].detach().cpu().contiguous()
+        _update(digest, key, state[key])
+    return digest.hexdigest()
+
+
+def _update(digest: "hashlib._Hash", key: str, value: Any) -> None:
+    if isinstance(value, tuple | list):
+        for number, part in enumerate(value):
+            _update(digest, f"{key}.{number}", part)
+    elif isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = (value.dequantize() if value.is_quantized else value).contiguous()
         digest.update(f"{key}:{value.dtype}:{tuple(value.shape)}".encode())
         digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
-    return digest.hexdigest()
+    else:
+        digest.update(f"{key}:{value!r}".encode())
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Tensor], card: BackboneCard) -> None:

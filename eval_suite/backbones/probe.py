@@ -55,10 +55,14 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
     with unchanged(net) as buffers:
         noise = torch.randn(2, 3, *input_size, generator=torch.Generator().manual_seed(0))
         images = noise.to(_device(net)).requires_grad_()
-        handles = [module.register_forward_hook(watch(name)) for name, module in net.named_modules() if name]
+        handles = [
+            module.register_forward_hook(watch(name))
+            for name, module in net.named_modules()
+            if name and not isinstance(module, torch.jit.ScriptModule)  # these cannot be watched
+        ]
         try:
             with torch.enable_grad():
-                output = net.eval()(images)
+                output = net.eval()(images.clone())  # networks may change their input in place
         except Exception as error:  # each network has its own way to refuse a size
             raise _refusal(net, input_size, error) from error
         finally:
@@ -157,13 +161,13 @@ def _of_repetition(net: nn.Module, images: Tensor, output: Tensor) -> list[str]:
     if not spread or not output.isfinite().all():
         return []
     with torch.no_grad():
-        if _differ(net.eval()(images), output, _SAME * spread):
+        if _differ(net.eval()(images.clone()), output, _SAME * spread):
             return [
                 "random: two passes over the same images give other outputs; numbers cannot be repeated, and paired "
                 "comparisons take chance for the network; switch its random layers off in evaluation"
             ]
         try:
-            alone = net.eval()(images[:1])
+            alone = net.eval()(images[:1].clone())
         except Exception:  # such a network is given its image twice
             return []
     comparable = isinstance(alone, Tensor) and alone.numel() == output.shape[1]

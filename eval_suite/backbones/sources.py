@@ -193,6 +193,8 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
     card = read_card(folder)
     net = build_net(card.arch, len(card.classes), card.arch_options)
     report = load_weights(net, folder / "model.safetensors")
+    if (card.recipe or {}).get("init"):
+        report.notes[:0] = card.load.notes  # what it was trained from
     overrides = options.model_dump(include=SETTINGS | {"feature_layer"}, exclude_none=True)
     expected = card.weights_sha256
     backbone = finish(

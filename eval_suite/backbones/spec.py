@@ -17,6 +17,7 @@ _GRAMMAR = (
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".th", ".ckpt", ".bin", ".safetensors", ".tar", ".pkl", ".model")
 # What timm fetches or reads itself, with the configuration that lies next to the weights.
 _HUBS = ("hf-hub", "hf_hub", "local-dir")
+_HUB_MODEL = r"[\w.-]+/[\w.-]+"
 _NAME = re.compile(r"[A-Za-z][\w-]*(\.[\w-]+)*")
 
 
@@ -120,7 +121,8 @@ def parse_source(text: str) -> SourceSpec:
     alone = Path(text).suffix in WEIGHTS_SUFFIXES or (text and _home(text).is_file())
     if alone and ":" not in head and not (head and _home(head).is_dir()):
         raise _without_architecture(text.removeprefix("@"))
-    raise InputError(f"no backbone at '{text}': expected {_GRAMMAR}")
+    hub = f"; a model of the Hub is hf-hub:{text}" if re.fullmatch(_HUB_MODEL, text) else ""
+    raise InputError(f"no backbone at '{text}': expected {_GRAMMAR}{hub}")
 
 
 def _home(text: str) -> Path:
@@ -139,7 +141,7 @@ def _folder(folder: Path, text: str) -> SourceSpec:
 
 def _hub(prefix: str, rest: str, text: str) -> SourceSpec:
     if prefix != "local-dir":
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", rest):
+        if not re.fullmatch(_HUB_MODEL + r"(@[\w./-]+)?", rest):
             raise InputError(f"expected hf-hub:ORG/NAME, found '{text}'; give the model's owner and name")
         return SourceSpec("timm", f"hf-hub:{rest}")
     folder = _home(rest)
@@ -153,8 +155,10 @@ def _hub(prefix: str, rest: str, text: str) -> SourceSpec:
 
 def _without_architecture(file: str) -> InputError:
     return InputError(
-        f"expected an architecture with the weights in {file}, found the file alone; which one? write timm:NAME@{file}, "
-        f"torchvision:NAME@{file} or path/to/model.py:FACTORY@{file}"
+        expected="an architecture with the weights",
+        where=file,
+        found="the file alone",
+        remedy=f"which one? write timm:NAME@{file}, torchvision:NAME@{file} or path/to/model.py:FACTORY@{file}",
     )
 
 

@@ -1,11 +1,8 @@
 """Opening a weights file of any trainer without running code in it: every tensor by its path, class names where they stand."""
 
 import json
-import pickle
 import re
-import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,26 +12,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from eval_suite.backbones.torch_file import damaged, read_torch
 from eval_suite.core.errors import InputError, first_line
 
 _DEEPEST = 40
-_MOST_STAND_INS = 300  # a trainer's file names the classes of its options, optimisers and meters
-# A pickle that names one of these was made to do something, not to hold options.
-_ACTING_MODULES = {
-    "subprocess",
-    "shutil",
-    "socket",
-    "importlib",
-    "runpy",
-    "ctypes",
-    "pty",
-    "webbrowser",
-    "code",
-}
-_PLAIN_BUILTINS = {
-    *("list", "dict", "tuple", "set", "frozenset", "int", "float", "str", "bool", "bytes", "bytearray"),
-    *("complex", "object", "range", "slice", "type", "Ellipsis"),
-}
 # By the first bytes of what is no weights file: what it is, and what to do.
 _FOREIGN = (
     (
@@ -48,8 +29,6 @@ _FOREIGN = (
     (rb"\s*\{\s*\"", "a JSON file", "give the weights file that it describes"),
     (rb".{257}ustar", "a tar archive", "unpack it and give the weights file in it"),
 )
-# What torch says of objects that only their own code could make from the file.
-_NEEDS_CODE = ("persistent_load", "Can only", "must be imported", "unrecognized function")
 _CLASS_LISTS = ("classes", "class_names", "class_labels", "label_names", "CLASSES")
 _CLASS_NUMBERS = ("class_to_idx", "label2id")
 _NUMBERED_CLASSES = ("idx_to_class", "id2label")
@@ -85,22 +64,29 @@ def read_weights_file(path: Path) -> WeightsFile:
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "none"
-        raise InputError(f"expected a weights file at {path}, found {found}; check the path after '@'")
-    with path.open("rb") as stream:
-        head = stream.read(512)
+        raise InputError(
+            f"expected a weights file at {path}, found {found}", remedy="check the path after '@'"
+        )
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", remedy="check its permissions") from None
     if not head:
-        raise InputError(f"expected weights in {path}, found an empty file; copy or download it again")
+        raise _foreign(path, "an empty file", "copy or download it again")
     file = WeightsFile({}, {}, {}, [], [])
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         content, where_classes_are = _read_safetensors(path)
     else:
         _require_no_foreign_file(path, head)
-        content = where_classes_are = _read_torch(path)
+        content = where_classes_are = read_torch(path)
     _collect(content, "", file, [])
     if not file.tensors:
         raise InputError(
-            f"expected a state dict in {path}, found {type(content).__name__} without tensors; "
-            "save model.state_dict() with torch.save, or as safetensors"
+            expected="a state dict",
+            where=path,
+            found=f"{type(content).__name__} without tensors",
+            remedy="save model.state_dict() with torch.save, or as safetensors",
         )
     file.classes.extend(_classes_in(where_classes_are))
     return file
@@ -111,126 +97,34 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as stream:
             return {key: stream.get_tensor(key) for key in stream.keys()}, dict(stream.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, RuntimeError) as error:
-        raise _damaged(path, first_line(error)) from None
+        raise damaged(path, first_line(error)) from None
 
 
 def _require_no_foreign_file(path: Path, head: bytes) -> None:
     for start, what, remedy in _FOREIGN:
         if re.match(start, head, re.IGNORECASE | re.DOTALL):
-            raise InputError(f"expected weights in {path}, found {what}; {remedy}")
+            raise _foreign(path, what, remedy)
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
     if any(name.endswith("/constants.pkl") for name in names):
-        raise InputError(
-            f"expected weights in {path}, found a TorchScript program; where you trust it, take its weights by "
-            f"python -c \"import torch; torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pth')\""
+        raise _foreign(
+            path,
+            "a TorchScript program",
+            "where you trust it, take its weights by "
+            f"python -c \"import torch; torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pth')\"",
         )
     if not any(name.endswith("data.pkl") for name in names):
-        raise InputError(
-            f"expected weights in {path}, found a zip archive of {', '.join(names[:3]) or 'nothing'}; "
-            "unpack it and give the weights file in it, as saved by torch.save or safetensors"
+        raise _foreign(
+            path,
+            f"a zip archive of {', '.join(names[:3]) or 'nothing'}",
+            "unpack it and give the weights file in it, as saved by torch.save or safetensors",
         )
 
 
-class _StandIn:
-    """In place of a class that is not loaded: what is made of it is a dictionary, which keeps items and attributes."""
-
-    def __new__(
-        cls, *_arguments: object, **_named: object
-    ) -> Any:  # an OrderedDict, as the reader fills no other type
-        return OrderedDict()
-
-
-class _Inert:
-    """The same for objects that were saved otherwise than by their attributes: nothing is kept of them."""
-
-    def __new__(cls, *_arguments: object, **_named: object) -> Any:
-        return object.__new__(cls)
-
-    def __setstate__(self, _state: object) -> None:
-        pass
-
-
-def _new_dict(*_arguments: object) -> dict[Any, Any]:
-    return {}
-
-
-def _new_list(*_arguments: object) -> list[Any]:
-    return []
-
-
-def _allowed() -> dict[str, Any]:
-    """What may be made from a file besides torch's own: containers without behaviour, and NumPy's numbers and arrays."""
-    arrays = np._core.multiarray  # type: ignore[attr-defined]
-    numpy = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
-    numpy |= {f"numpy.dtypes.{name}": getattr(np.dtypes, name) for name in np.dtypes.__all__}
-    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        numpy |= {f"{module}._reconstruct": arrays._reconstruct, f"{module}.scalar": arrays.scalar}
-    return {"collections.defaultdict": _new_dict, "collections.deque": _new_list, **numpy}
-
-
-def _read_torch(path: Path) -> Any:
-    """The content of a torch file, with stand-ins for objects of classes that are not allowed."""
-    for stand_in in (_StandIn, _Inert):
-        allowed = _allowed()
-        while True:
-            try:
-                with (
-                    warnings.catch_warnings(),
-                    torch.serialization.safe_globals([(made, name) for name, made in allowed.items()]),
-                ):
-                    warnings.simplefilter("ignore")  # about kinds of storage, and what we say ourselves
-                    return torch.load(path, map_location="cpu", weights_only=True)
-            except (
-                Exception
-            ) as error:  # a file that is no weights file can make a reader raise almost anything
-                name = _unknown_class(error)
-                if name is None and stand_in is _StandIn and len(allowed) > len(_allowed()):
-                    break
-                if name is None or name in allowed or len(allowed) > _MOST_STAND_INS:
-                    raise _unreadable(path, error) from None
-                if _acts(name):
-                    raise InputError(
-                        f"refused {path}: it holds more than weights and could execute code (it names {name}); "
-                        "save it again as a plain state dict or as safetensors"
-                    ) from None
-                allowed[name] = stand_in
-    raise AssertionError("the last kind of stand-in ends in a return or an error")
-
-
-def _unknown_class(error: Exception) -> str | None:
-    """The full name of a class or function that the reader does not allow."""
-    named = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
-    if named is None:
-        return None
-    return named[1] if "." in named[1] else f"builtins.{named[1]}"
-
-
-def _acts(name: str) -> bool:
-    module, _, function = name.rpartition(".")
-    if module == "builtins":
-        return function not in _PLAIN_BUILTINS
-    return module.partition(".")[0] in _ACTING_MODULES or module in ("os", "posix", "nt", "sys")
-
-
-def _unreadable(path: Path, error: Exception) -> InputError:
-    if isinstance(error, RuntimeError):
-        return _damaged(path, first_line(error).partition(". ")[0])
-    if zipfile.is_zipfile(path) or any(words in str(error) for words in _NEEDS_CODE):
-        return InputError(
-            f"cannot read weights from {path} without running code in it; where you trust it, save its weights alone by "
-            f"python -c \"import torch; torch.save(torch.load('{path.name}', weights_only=False)['state_dict'], "
-            "'weights.pth')\" (the entry may have another name)"
-        )
-    return _damaged(path, "it is neither a torch nor a safetensors file")
-
-
-def _damaged(path: Path, found: str) -> InputError:
-    return InputError(
-        f"cannot read weights from {path}: {found}; it may be damaged, copy or download it again"
-    )
+def _foreign(path: Path, found: str, remedy: str) -> InputError:
+    return InputError(expected="weights", where=path, found=found, remedy=remedy)
 
 
 def _collect(value: Any, path: str, file: WeightsFile, around: list[int]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,26 @@ from eval_suite.core.errors import InputError, unknown_name
 
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|shadow)\d*([._]|$)", re.IGNORECASE)
 _LISTED_KEYS = 6
+_UNUSABLE: tuple[tuple[str, str, Callable[[Tensor], bool], str], ...] = (
+    (
+        "dense",
+        "sparse tensor",
+        lambda value: value.layout != torch.strided,
+        "save them with value.to_dense()",
+    ),
+    (
+        "float",
+        "quantised tensor",
+        lambda value: value.is_quantized,
+        "save them with value.dequantize(), or the network before it is quantised",
+    ),
+    (
+        "finite",
+        "tensor with NaN or infinity",
+        lambda value: value.is_floating_point() and not bool(value.isfinite().all()),
+        "give weights from before the training diverged",
+    ),
+)
 TOP = "."
 """How the weights that lie at the top of a file are named."""
 
@@ -172,7 +192,10 @@ def _not_covered(
     quantised = [key for key in file.tensors if re.search(r"(^|\.)_packed_params|(^|\.)scale$", key)]
     if missing and (quantised or any(value.is_quantized for value in file.tensors.values())):
         return InputError(
-            f"expected float weights in {path}, found quantised ones; save the network's state dict before it is quantised"
+            expected="float weights",
+            where=path,
+            found="quantised ones",
+            remedy="save the network's state dict before it is quantised",
         )
     misshapen = _misshapen(expected, file, prefix)
     unexpected = [
@@ -209,24 +232,11 @@ def _other_outputs(expected: Tensor, found: Tensor) -> int | None:
 
 
 def _require_usable(state: dict[str, Tensor], path: Path) -> None:
-    sparse = [key for key, value in state.items() if value.layout != torch.strided]
-    if sparse:
-        raise InputError(
-            f"expected dense weights in {path}, found {_count(len(sparse), 'sparse tensor')}: {_some(sparse)}; "
-            "save them with value.to_dense()"
-        )
-    quantised = [key for key, value in state.items() if value.is_quantized]
-    if quantised:
-        raise InputError(
-            f"expected float weights in {path}, found {_count(len(quantised), 'quantised tensor')}: {_some(quantised)}; "
-            "save them with value.dequantize(), or the network before it is quantised"
-        )
-    broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise InputError(
-            f"expected finite weights in {path}, found NaN or infinity in {_count(len(broken), 'tensor')}: {_some(broken)}; "
-            "give weights from before the training diverged"
-        )
+    for expected, what, wrong, remedy in _UNUSABLE:
+        keys = [key for key, value in state.items() if wrong(value)]
+        if keys:
+            found = f"{_count(len(keys), what)}: {_some(keys)}"
+            raise InputError(expected=f"{expected} weights", where=path, found=found, remedy=remedy)
 
 
 def _left_over(
@@ -250,7 +260,7 @@ def _named(prefix: str) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+    return f"{number} {what if number == 1 else what.replace('tensor', 'tensors')}"
 
 
 def _some(keys: list[str]) -> str:

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from eval_suite.backbones.inference import evaluation_batches
 from eval_suite.backbones.sources import SETTINGS, build_net, native_config
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard, LoadReport
-from eval_suite.core.runtime import RuntimeOptions, derive_seed
+from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
@@ -25,6 +26,8 @@ from eval_suite.training.network import Network
 from eval_suite.training.objective import LOSSES, Objective, TrainInit
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
+
+log = logging.getLogger(__name__)
 
 _INITIALISATION = 0x1217
 
@@ -53,6 +56,9 @@ def initial_state(recipe: Recipe, *, name: str, seed: int, folder: Path, classes
     torch.manual_seed(derive_seed(seed, 0, 0, _INITIALISATION))
     net = build_net(recipe.arch, len(classes), recipe.arch_options)
     start = initialise(net, recipe)
+    if recipe.init is not None and first_process():
+        for note in start.notes:
+            log.info(f"note: {note}")
     settings = {**start.settings, **recipe.model_dump(include=SETTINGS, exclude_none=True)}
     card = BackboneCard(
         name=name,

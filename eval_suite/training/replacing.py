@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from eval_suite.core.errors import InputError
+from eval_suite.core.records import BackboneCard
 from eval_suite.core.store import read_card
 from eval_suite.training.recipe import Recipe
 
@@ -19,13 +22,19 @@ def require_no_other_backbone(recipe: Recipe, seed: int, folder: Path) -> None:
     trained = card.training or {}
     if (trained.get("digest"), trained.get("seed")) == (recipe.digest(), seed):
         return
-    before, now = card.recipe or {}, recipe.model_dump(mode="json")
-    other = [
-        key
-        for key in now
-        if before.get(key, Recipe.model_fields[key].get_default(call_default_factory=True)) != now[key]
-    ]
     raise InputError(
-        f"{folder} holds a finished training of another recipe, with other {', '.join(other) or 'files or seed'}; train this "
-        "one under another name or folder, or replace that one with --overwrite"
+        expected="a training of this recipe or none",
+        where=folder,
+        found=f"a finished one of another recipe, with other {_differences(card, recipe)}",
+        remedy="train under another name or folder, or replace it with --overwrite",
     )
+
+
+def _differences(card: BackboneCard, recipe: Recipe) -> str:
+    """The keys in which the recipe of a finished training differs, those that decide nothing aside."""
+    now = recipe.model_dump(mode="json", exclude={"preset", "save_interval"})
+    try:
+        before = Recipe.model_validate(card.recipe).model_dump(mode="json")
+    except ValidationError:  # of a version that had other keys
+        before = card.recipe or {}
+    return ", ".join(key for key in now if before.get(key) != now[key]) or "files or seed"

@@ -71,6 +71,19 @@ def test_the_hash_knows_values_names_types_and_shapes_but_not_order() -> None:
     assert len({own, *map(state_sha256, others)}) == 1 + len(others)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_the_hash_knows_quantised_weights_and_other_state() -> None:
+    def state(weight: float, extra: object) -> dict[str, Any]:
+        linear = nn.Sequential(nn.Linear(2, 2))
+        nn.init.constant_(linear[0].weight, weight)
+        nn.init.zeros_(linear[0].bias)
+        quantised = torch.ao.quantization.quantize_dynamic(linear, {nn.Linear}, dtype=torch.qint8)
+        return {**quantised.state_dict(), "extra": extra}
+
+    assert state_sha256(state(1.0, 1)) == state_sha256(state(1.0, 1))
+    assert len({state_sha256(s) for s in (state(1.0, 1), state(2.0, 1), state(1.0, None))}) == 3
+
+
 def test_the_hash_is_the_same_from_every_file_format(tmp_path: Path) -> None:
     state = dict(net().state_dict())
     torch.save({"state_dict": prefixed(state, "module.")}, tmp_path / "w.pth")

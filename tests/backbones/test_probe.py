@@ -135,6 +135,11 @@ class Trains(Wrapped):
         return x
 
 
+class InPlace(Wrapped):
+    def first(self, x: Tensor) -> Tensor:
+        return x.sub_(0.5)
+
+
 class Rounds(Wrapped):
     def first(self, x: Tensor) -> Tensor:
         return x.round()
@@ -156,6 +161,7 @@ class Detaches(Wrapped):
     [
         (Wrapped, []),
         (Shifted, []),
+        (InPlace, []),
         (Softmax, ["probabilities"]),
         (Sigmoid, ["probabilities"]),
         (LogSoftmax, ["log-probabilities"]),

@@ -76,6 +76,7 @@ def test_weights_alone_are_asked_for_their_architecture(text: str) -> None:
     [
         ("a/model.py", "expected a/model.py:FACTORY"),
         ("https://example.org/w.pth", "download it"),
+        ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k"),
         ("hf-hub:resnet50", "expected hf-hub:ORG/NAME"),
         ("local-dir:nowhere", "config.json at nowhere, found none"),
     ],

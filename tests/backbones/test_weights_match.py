@@ -161,8 +161,11 @@ def test_the_counter_of_batches_may_be_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (lambda w: w.fill_(float("nan")), "NaN or infinity in 1 tensor: 3.weight"),
-        (lambda w: w.index_fill(0, torch.tensor([1]), float("inf")), "NaN or infinity in 1 tensor: 3.weight"),
+        (lambda w: w.fill_(float("nan")), "1 tensor with NaN or infinity: 3.weight"),
+        (
+            lambda w: w.index_fill(0, torch.tensor([1]), float("inf")),
+            "1 tensor with NaN or infinity: 3.weight",
+        ),
         (lambda w: w.to_sparse(), "1 sparse tensor: 3.weight"),
         (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "1 quantised tensor: 3.weight"),
     ],

@@ -370,4 +370,4 @@ def test_what_is_odd_about_a_network_stands_with_its_weights(suite: FakeSuite) -
     odd = LoadReport(matched=1, warnings=["random: two passes differ"])
     suite.describe(backbones=["odd"], seeds=[0], tasks=["classify"])
     suite.add("odd", 0, card=card.model_copy(update={"load": odd}))
-    assert "Warning, random: two passes differ" in words(write_report(suite.folder).index.read_text())
+    assert "Warning, random: two passes differ" in words(Page(write_report(suite.folder).index))

@@ -217,5 +217,5 @@ def test_a_finished_backbone_of_another_recipe_is_named(
     assert recipe is not None
     for name in "ab":
         write_checkpoint(tmp_path / "checkpoints" / "mine" / f"{name}-s0", recipe.digest(), 0)
-    with pytest.raises(InputError, match=r"mine/b-s0 holds a finished training of another recipe"):
+    with pytest.raises(InputError, match=r"mine/b-s0, found a finished one of another recipe"):
         require_no_other_backbones(suite)

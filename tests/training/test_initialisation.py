@@ -56,7 +56,6 @@ def test_the_card_says_where_the_training_started(tiny_recipe: MakeRecipe, tmp_p
         name="a",
         seed=0,
         folder=tmp_path / "a",
-        report=lambda _line: None,
         runtime=RuntimeOptions(device="cpu", workers=0, threads=1),
     )
     card = read_card(tmp_path / "a")
@@ -70,7 +69,9 @@ def test_the_card_says_where_the_training_started(tiny_recipe: MakeRecipe, tmp_p
     )
     assert card.recipe is not None
     assert card.recipe["init"] == str(tmp_path / "w.pth")
-    assert load_backbone(str(tmp_path / "a")).card.num_classes == len(card.classes)
+    loaded = load_backbone(str(tmp_path / "a")).card
+    assert loaded.num_classes == len(card.classes)
+    assert card.load.notes[0] in loaded.load.notes
 
 
 def test_a_trained_backbone_brings_its_normalisation_unless_the_recipe_has_one(
