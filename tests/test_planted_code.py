@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from eval_suite.backbones.checkpoint import load_state, read_weights
+from eval_suite.backbones.checkpoint import load_state
+from eval_suite.backbones.weights_file import read_weights_file
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.parts import parts
 from eval_suite.core.store import read_card, read_record
@@ -75,7 +76,7 @@ def unfinished(path: Path) -> None:
 
 
 READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
-    "weights": ("weights.pth", lambda path: read_weights(path)),
+    "weights": ("weights.pth", lambda path: read_weights_file(path)),
     "state of a training": (STATE, load_state),
     "state of a fit": (STATE, unfinished),
     "CIFAR batch": ("data_batch_1", load_pickle),

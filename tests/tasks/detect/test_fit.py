@@ -68,10 +68,10 @@ def test_boxes_of_one_pixel_are_learnt_from(
     boxes = images.boxes.copy()
     boxes[:, 2] = boxes[:, 0]
     narrow = replace(images, boxes=boxes)
-    options = small_options(iterations=2)
-    built = build_detector(detector, tiny_backbone, len(images.classes), options, seed=0)
+    chosen = small_options(iterations=2).detector(detector)
+    built = build_detector(chosen, tiny_backbone, len(images.classes), seed=0)
     done = fit_detector(
-        built.model, detector, narrow, options, RUNTIME, card=tiny_backbone.card, seed=0, folder=tmp_path
+        built.model, chosen, narrow, RUNTIME, card=tiny_backbone.card, seed=0, folder=tmp_path
     )
     assert np.isfinite(done.loss)
 

@@ -45,10 +45,10 @@ def source(demo_world: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return checkpoint(tmp_path_factory.mktemp("checkpoint"), classes)
 
 
-def checkpoint(folder: Path, classes: list[str], bias: float = 0.0) -> str:
+def checkpoint(folder: Path, classes: list[str], scale: float = 1.0) -> str:
     torch.manual_seed(0)
     net = build_net("resnet14_demo", len(classes), ARCH)
-    net.get_submodule("fc").bias.data += bias  # type: ignore[operator,union-attr]
+    net.get_submodule("fc").weight.data *= scale  # type: ignore[operator,union-attr]
     card = BackboneCard(
         name="c",
         source="",
@@ -281,12 +281,12 @@ def test_a_backbone_of_other_classes(ood: Callable[..., Evaluated], tmp_path: Pa
     assert nothing_written(tmp_path)
 
 
-def test_a_network_that_gives_nan_leaves_a_failed_record(
+def test_a_network_that_gives_infinite_logits_leaves_a_failed_record(
     ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path
 ) -> None:
     classes = open_images(f"folder:{demo_world / 'images'}").classes
     with pytest.raises(EvalSuiteError, match="gives NaN or infinite numbers on 'in-distribution'"):
-        ood(source=checkpoint(tmp_path / "nan", classes, bias=float("nan")))
+        ood(source=checkpoint(tmp_path / "infinite", classes, scale=3e38))
     record = json.loads((tmp_path / "out/reports/s/results/net-s0/ood.json").read_text())
     assert record["status"] == "failed"
 
