@@ -128,6 +128,12 @@ def load_backbone(
     except ValidationError as error:
         require_no_problems("load_backbone", problems(error, BackboneOptions))
         raise
+    if options.weights_entry is not None and spec.weights is None and "local-dir:" not in spec.name:
+        raise InputError(
+            expected="a weights file with --weights-entry",
+            found=f"'{source}'",
+            remedy="name the file as SOURCE@FILE",
+        )
     name = name or default_name(source)[0]
     if spec.kind == "checkpoint":
         return _from_checkpoint(Path(spec.name), name, options)

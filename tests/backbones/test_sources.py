@@ -464,6 +464,8 @@ def test_one_of_two_sets_of_weights_is_chosen_by_its_entry(tmp_path: Path) -> No
         InputError, match=r"under 'student' and 'teacher'; choose one, as with --weights-entry"
     ):
         load_backbone(source, num_classes=3)
+    with pytest.raises(InputError, match="expected a weights file with --weights-entry"):
+        load_backbone(f"{FACTORY}:resnet20", weights_entry="teacher")
     found = load_backbone(source, num_classes=3, weights_entry="teacher")
     assert found.card.weights_sha256 == state_sha256(nets[1].state_dict())
 
