@@ -22,6 +22,7 @@ from .tasks.base import Task as Task
 from .tasks.base import TaskOptions as TaskOptions
 from .tasks.detect.detectors.base import Detector as Detector
 from .tasks.evaluate import evaluate as evaluate
+from .tasks.external import score as score
 from .tasks.ood.confidences.base import OodScore as OodScore
 from .training.recipe import Recipe as Recipe
 from .training.regularizers import Context as Context

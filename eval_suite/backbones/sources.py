@@ -12,6 +12,7 @@ from torch import nn
 from eval_suite.backbones import architectures  # noqa: F401 - registers our architectures with timm
 from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, finish, single_precision
 from eval_suite.backbones.checkpoint import load_weights
+from eval_suite.backbones.class_names import named
 from eval_suite.backbones.spec import BackboneOptions, SourceSpec, default_name, parse_source
 from eval_suite.backbones.weights_match import OutputsError
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
@@ -19,6 +20,7 @@ from eval_suite.core.parts import import_file, importable
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import read_card
 from eval_suite.core.validation import problems, require_no_problems
+from eval_suite.data.class_order import read_class_names
 
 SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation"}
 """Fields of a card that say how images are brought to the network; options and recipes name them alike."""
@@ -113,7 +115,8 @@ def load_backbone(
             file win.
         image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
         settings: what a weights file does not say, by the names of `BackboneOptions`: ``mean``, ``std``, ``input_size``,
-            ``crop_fraction``, ``interpolation``, ``feature_layer``, ``weights_entry``.
+            ``crop_fraction``, ``interpolation``, ``feature_layer``, ``weights_entry``, ``classes``,
+            ``class_order``.
 
     Raises:
         InputError: if the source is unknown, a setting is wrong, or weights do not cover the network.
@@ -142,6 +145,8 @@ def load_backbone(
             _require_known(spec.name, "timm")
         except InputError as error:
             raise InputError(f"no backbone at '{source}': no such folder, and {error}") from None
+    if options.class_file is not None:
+        num_classes = len(read_class_names(options.class_file))
     load = {"timm": _from_timm, "torchvision": _from_torchvision, "factory": _from_factory}[spec.kind]
     try:
         loaded = load(spec, num_classes, options.weights_entry)
@@ -163,32 +168,7 @@ def load_backbone(
         feature_layer=options.feature_layer,
         **{**defaults, **options.model_dump(include=SETTINGS, exclude_none=True)},
     )
-    return finish(loaded.net, card)
-
-
-def require_classes(card: BackboneCard, classes: list[str], data: str) -> None:
-    """Check that a backbone answers in the data's classes.
-
-    Raises:
-        InputError: if the class names, or where unknown their number, differ.
-    """
-    if card.num_classes != len(classes):
-        raise InputError(
-            f"backbone '{card.name}' has {card.num_classes} classes, but {data} has {len(classes)}; "
-            "evaluate it on the classes it was trained on"
-        )
-    if card.load.classes != classes and sorted(card.load.classes) == sorted(classes):
-        raise InputError(
-            f"the weights of '{card.name}' name the classes of {data} in another order: {', '.join(card.load.classes[:4])}, "
-            "...; give the network outputs in the order of the data's classes"
-        )
-    if card.classes and card.classes != classes:
-        pairs = zip(card.classes, classes, strict=True)
-        at, (own, other) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-        raise InputError(
-            f"backbone '{card.name}' and {data} differ in their classes, first at {at}: '{own}' and '{other}'; "
-            "evaluate it on the classes it was trained on"
-        )
+    return named(finish(loaded.net, card), options)
 
 
 def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backbone:
@@ -210,7 +190,7 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
         raise InputError(
             f"{folder}/model.safetensors is not the file that its card.json describes; train the backbone again"
         )
-    return backbone
+    return named(backbone, options)
 
 
 def _arch(spec: SourceSpec) -> str:

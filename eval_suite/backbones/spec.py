@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from eval_suite.core.errors import InputError
 
@@ -72,10 +72,31 @@ class BackboneOptions(BaseModel):
     """How images are resized."""
     num_classes: int | None = Field(default=None, ge=1)
     """Outputs of the last layer; by default the number of classes of the data."""
+    classes: Path | None = None
+    """File with the names of the outputs in their order, one a line or JSON; they are matched with the data's classes by name."""
+    class_order: str | None = None
+    """Which of the data's classes each output is, where outputs have no names: sorted (by code points), natural (class_2 before class_10), or a FILE as for --classes."""
     feature_layer: str | None = None
     """Dotted name of the layer with the last feature map; found by itself where possible."""
     weights_entry: str | None = None
     """Which of several sets of weights in a file, by its path there, such as state_dict_ema; . for the top."""
+
+    @model_validator(mode="after")
+    def _one_order(self) -> "BackboneOptions":
+        if self.classes is not None and self.class_order is not None:
+            raise ValueError("expected classes or class_order, found both; a file with names says the order")
+        if self.class_file is not None and not self.class_file.is_file():
+            orders = "" if self.classes else "sorted, natural or "
+            raise ValueError(f"expected {orders}a file with class names, found '{self.class_file}'")
+        return self
+
+    @property
+    def class_file(self) -> Path | None:
+        """The file that names the outputs."""
+        named = self.classes or (
+            None if self.class_order in (None, "natural", "sorted") else self.class_order
+        )
+        return None if named is None else Path(named).expanduser()
 
 
 def parse_source(text: str) -> SourceSpec:

@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from eval_suite.cli.flags import Marker
 from eval_suite.cli.parsing import parse
 from eval_suite.core.store import write_json
-from eval_suite.tasks.evaluate import headline, metric_line, score_file, task_named
+from eval_suite.tasks.evaluate import cell_in, headline, metric_line
+from eval_suite.tasks.external import score
 
 
 class ScoreCommand(BaseModel):
-    """Metrics from saved predictions, also those made by other tools (classify: .npz with 'logits', 'ids', 'labels'; wsol: with 'maps', 'ids'; robustness: what the task leaves; ood: 'known/SCORE', 'outliers/SET/SCORE'; caption: COCO results)."""
+    """Metrics from saved predictions, also those made by other tools (classify: .npz with 'logits', 'probabilities' or 'predicted', and 'ids', 'labels', or .npy; wsol: with 'maps', 'ids'; robustness: what the task leaves; ood: 'known/SCORE', 'outliers/SET/SCORE'; caption: COCO results)."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -24,6 +25,12 @@ class ScoreCommand(BaseModel):
     """Ground truth as KIND:PATH, for captions also a captions file, where the predictions do not carry their own."""
     split: str | None = None
     """Split of the ground truth."""
+    out: Path | None = None
+    """Write a record to this folder: reports/NAME under the current or another folder."""
+    name: str | None = None
+    """Name of the backbone in the record; by default that of the predictions file."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """A number to file the record under."""
     json_file: Path | None = None
     """Write the metrics to this file too."""
 
@@ -31,11 +38,24 @@ class ScoreCommand(BaseModel):
 def main(arguments: list[str]) -> int:
     """Run the verb."""
     command = parse(ScoreCommand, "score", arguments)
-    score = score_file(task_named(command.task), command.predictions, command.truth, command.split)
-    for metric in score.metrics:
+    record = score(
+        command.task,
+        command.predictions,
+        truth=command.truth,
+        split=command.split,
+        out=command.out,
+        name=command.name,
+        seed=command.seed,
+    )
+    for metric in record.metrics:
         print(metric_line(metric))
     if command.json_file is not None:
-        write_json(command.json_file, [metric.model_dump(mode="json") for metric in score.metrics])
+        write_json(command.json_file, [metric.model_dump(mode="json") for metric in record.metrics])
         print(f"written: {command.json_file}")
-    print(f"scored {score.data.n_scored:,} items of {command.predictions}: {headline(score.metrics)}")
+    items = record.data.n_scored if record.data else 0
+    closing = f"scored {items:,} items of {command.predictions}: {headline(record.metrics)}"
+    if command.out is not None:
+        cell = cell_in(command.out, record.backbone.name, command.seed)
+        closing += f"  → {cell.record(record.task.name)}"
+    print(closing)
     return 0

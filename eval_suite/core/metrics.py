@@ -37,8 +37,13 @@ class MetricKind:
     unit: str = "fraction"
 
     def name(self, params: Params) -> str:
-        """The display name for these params: the one place where it is made."""
-        return self.title.format(**params) if isinstance(self.title, str) else self.title(**params)
+        """The display name for these params: the one place where it is made.
+
+        ``outputs``, which any metric may have, is the number of a classifier's outputs that were let answer.
+        """
+        own = {key: value for key, value in params.items() if key != "outputs"}
+        title = self.title.format(**own) if isinstance(self.title, str) else self.title(**own)
+        return f"{title}, among {params['outputs']} outputs" if "outputs" in params else title
 
     def id(self, **params: Param) -> str:
         """The identity with these params; see `metric_id`."""
@@ -86,11 +91,13 @@ class MetricSet:
         curves: the lines to draw.
         outcomes: by `Metric.id`, (n,) per-item values whose mean is the metric over all items; paired comparisons
             between backbones are made from them.
+        shared: params that every metric has besides its own.
     """
 
     metrics: list[Metric] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     outcomes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    shared: Params = field(default_factory=dict)
 
     def add(
         self,
@@ -104,7 +111,7 @@ class MetricSet:
         outcome: NDArray[np.floating] | None = None,
     ) -> None:
         """A value of n items with its uncertainty, and its per-item outcomes where it is their mean."""
-        own = dict(params or {})
+        own = {**(params or {}), **self.shared}
         self.metrics.append(
             Metric(
                 key=kind.key,

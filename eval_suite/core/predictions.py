@@ -153,19 +153,24 @@ def write_predictions(
         np.savez(stream, **given, **about.arrays())  # type: ignore[arg-type]
 
 
-def read_predictions(path: Path, schema: Schema | Callable[[Iterable[str]], Schema]) -> PredictionFile:
+def read_predictions(
+    path: Path,
+    schema: Schema | Callable[[Iterable[str]], Schema],
+    single: Callable[[NDArray[Any]], str] | None = None,
+) -> PredictionFile:
     """Read a predictions file of this or another tool.
 
     Args:
         path: the ``.npz`` file.
         schema: its arrays by name, or what makes them from the names in the file; arrays that it does not name are left
             out.
+        single: names the one array of an ``.npy`` file, where such files are read.
 
     Raises:
         InputError: if the file cannot be read without running code, an array is missing or is not what the schema says,
             an id occurs twice, or there are no items.
     """
-    held = _load(path)
+    held = _load(path, single)
     declared = {**(schema(held) if callable(schema) else schema), **ABOUT}
     missing = [name for name, wanted in declared.items() if wanted.required and name not in held]
     if missing:
@@ -192,10 +197,13 @@ def read_predictions(path: Path, schema: Schema | Callable[[Iterable[str]], Sche
     return PredictionFile(path, arrays, about_in(arrays, path, lengths.get("items", 0)))
 
 
-def _load(path: Path) -> dict[str, NDArray[Any]]:
+def _load(path: Path, single: Callable[[NDArray[Any]], str] | None) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise InputError(f"expected a predictions file at {path}, found none")
     try:
+        if path.suffix == ".npy" and single is not None:
+            array: NDArray[Any] = np.load(path, allow_pickle=False)
+            return {single(array): array}
         with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
             return {key: np.asarray(archive[key]) for key in archive.files}
     except (ValueError, OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError) as error:

@@ -161,7 +161,11 @@ class BackboneCard(_Strict):
     arch: str
     arch_options: dict[str, Any] = Field(default_factory=dict)
     classes: list[str]
-    """Class names in the order of the outputs; empty where the source does not tell them."""
+    """Class names in the order of the outputs; empty where neither the source nor the data tells them."""
+    classes_from: str | None = None
+    """Where the order of the classes is known from, or why it is assumed; None for what was trained here."""
+    class_order: Literal["natural", "sorted"] | None = None
+    """The order of the data's classes that the outputs are in, where their names are unknown."""
     num_classes: int = 0
     input_size: tuple[int, int]
     mean: tuple[float, float, float]
@@ -291,6 +295,8 @@ class Record(_Strict):
     metrics: list[Metric] = Field(default_factory=list)
     curves: list[Curve] = Field(default_factory=list)
     examples: list[Example] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
+    """What speaks against trusting the numbers."""
     files: Files = Field(default_factory=Files)
     run: RunInfo
     error: ErrorInfo | None = None

@@ -9,14 +9,29 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
-from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.class_order import ClassMatch, match_classes
+from eval_suite.data.images import open_images
 
 
 class Truth(NamedTuple):
-    """Labels (n,) of the predicted items, and the split they are from."""
+    """What is true of the items in a predictions file.
+
+    Attributes:
+        labels: (n,) the outputs of the true classes.
+        ids: of the items.
+        match: which output stands for which class of the data.
+        about: which items they are.
+    """
 
     labels: NDArray[np.int64]
-    index: ImageIndex  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    ids: list[str]
+    match: ClassMatch
+    about: About
+
+    @property
+    def assumptions(self) -> list[str]:
+        """A line on the order of the outputs where it is taken from the data's."""
+        return [f"the outputs are assumed to be in {self.match.how}"] if self.match.assumed else []
 
 
 def places_of(
@@ -44,7 +59,15 @@ def places_of(
 
 
 def true_labels(
-    spec: str, split: str | None, *, ids: list[str], items: int, about: About, path: Path
+    spec: str,
+    split: str | None,
+    *,
+    ids: list[str],
+    items: int,
+    about: About,
+    path: Path,
+    outputs: int | None = None,
+    names: list[str] | None = None,
 ) -> Truth:
     """The labels of the items in a predictions file.
 
@@ -55,15 +78,32 @@ def true_labels(
         items: how many items the file holds.
         about: what the file says of its data.
         path: the file, for the message.
+        outputs: how many outputs the network had; None where the file does not tell.
+        names: of the outputs; None or empty where the file has none.
 
     Raises:
-        InputError: if an id is not in the ground truth, or there are neither ids nor as many items as it has.
+        InputError: if an id is not in the ground truth, there are neither ids nor as many items as it has, or a class has
+            no output.
     """
     index = open_images(spec, split or (about.split if about.split != "unknown" else None))
     if not ids and items != len(index):
         raise InputError(
             f"{path} holds {items} items without ids, but {spec} has {len(index)}; add an array 'ids'"
         )
-    if not ids:
-        return Truth(index.labels.astype(np.int64), index)
-    return Truth(index.labels[places_of(ids, index.ids, path, spec)].astype(np.int64), index)
+    match = match_classes(
+        index.classes,
+        spec,
+        outputs=outputs or len(names or index.classes),
+        names=names or [],
+        known_from=f"'classes' of {path}",
+        remedy="add an array 'classes' to the predictions: the names of the outputs in their order",
+    )
+    places = places_of(ids, index.ids, path, spec) if ids else np.arange(len(index))
+    evaluated = np.union1d(places, np.flatnonzero(np.isin(index.ids, about.failed)))
+    part = index.select(evaluated) if len(evaluated) < len(index) else index
+    return Truth(
+        match.outputs[index.labels[places]],
+        [index.ids[i] for i in places],
+        match,
+        index.about(part, about.failed),
+    )

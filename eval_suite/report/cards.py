@@ -132,7 +132,7 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
         ("Architecture", card.arch + (f" ({options})" if options else "")),
         ("Source", card.source),
         ("Parameters", f"{card.parameters:,}".replace(",", "\u202f") if card.parameters else ""),
-        ("Classes", str(len(card.classes))),
+        ("Classes", str(len(card.classes)) + (f"; {card.classes_from}" if card.classes_from else "")),
         (
             "Input",
             f"{card.input_size[0]} × {card.input_size[1]}, {card.interpolation}, crop {card.crop_fraction:g}",

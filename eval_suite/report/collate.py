@@ -17,7 +17,7 @@ from eval_suite.report.protocols import different_options
 State = Literal["complete", "partial", "failed", "broken", "missing"]
 _CELL_FOLDER = re.compile(r"(?P<backbone>.+)-s(?P<seed>\d+)")
 _DEFAULT_BASELINE = "baseline"
-_PATHS = ("data",)  # what lies there is told apart by its hash
+_PATHS = ("data", "corrupted")  # what lies there is told apart by its hash
 # Options that are what is compared, by task: a difference in them is no difference of protocol.
 _COMPARED = {"wsol": ("method", "fit.regularizers")}
 _Name = TypeVar("_Name", str, int)
@@ -237,6 +237,8 @@ def _cell_notices(found: Collation) -> Iterator[Notice]:
             text = f"{data.n_scored} of {data.n_available} items" if data else "not all items"
             failed = f", {data.n_failed} unreadable" if data and data.n_failed else ""
             yield Notice("partial", where, f"scored on {text}{failed}")
+        for line in record.warnings if record is not None else ():
+            yield Notice("warning", where, line)
         if record is not None and record.fitted_to is not None and record.fitted_to.n_failed:
             fit = record.fitted_to
             text = f"fitted to {fit.n_scored} of {fit.n_available} items, {fit.n_failed} unreadable"

@@ -18,6 +18,7 @@ from eval_suite.core.store import atomic_write, write_json
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
+    from eval_suite.data.images import ImageIndex
     from eval_suite.report.section import Section
 
 
@@ -73,6 +74,7 @@ class Score:
         examples: pictures to show.
         ids: (n,) items.
         texts: in the order of ``ids``, what stands below the picture of an item, where examples name theirs.
+        warnings: what speaks against trusting the numbers, a line each.
     """
 
     found: MetricSet
@@ -80,6 +82,7 @@ class Score:
     examples: list[Example] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def metrics(self) -> list[Metric]:
@@ -155,6 +158,10 @@ class Task:
     def fits(self, options: Any) -> bool:
         """Whether `fit` fine-tunes with these options, and leaves parts in its folder."""
         return False
+
+    def learnt_and_evaluated(self, options: Any) -> "tuple[ImageIndex, ImageIndex] | None":
+        """The images that `fit` learns from and those to evaluate on; None where it learns from none."""
+        return None
 
     def fit(
         self, backbone: "Backbone", options: Any, runtime: RuntimeOptions, seed: int, folder: Path

@@ -30,6 +30,7 @@ from eval_suite.core.store import Cell, exclusive, safe_name, write_record
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.kinds import kind_of
+from eval_suite.data.leaks import leak
 from eval_suite.data.outliers import require_outliers
 from eval_suite.tasks.base import Score, Task, TaskOptions
 from eval_suite.tasks.replacing import require_replaceable
@@ -149,11 +150,11 @@ def evaluate_cell(
     clock = Clock()
     folder = cell.results / task.name
     path = cell.record(task.name)
-    card = _unloaded(cell.backbone, source) if isinstance(source, str) else source.card
+    card = unloaded(cell.backbone, source) if isinstance(source, str) else source.card
 
     def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Record:
         run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
-        return Record(status=status, task=_task_info(task, options), backbone=card, run=run, **content)
+        return Record(status=status, task=task_info(task, options), backbone=card, run=run, **content)
 
     with exclusive(folder, f"evaluating {task.name}"):
         try:
@@ -162,13 +163,15 @@ def evaluate_cell(
             options = task.resolved(options)
             with clock.stage("load"):
                 backbone = _load(cell, source, backbone_options, task, options)
+            _name_outputs(task, backbone, options)
             card = backbone.card
             if not expected:
                 # Last of the checks: a wrong path or name is what the user should hear of first.
                 require_replaceable(path, card, options)
                 for line in _how_loaded(card, backbone_options):
                     log.info(line)
-            for line in card.load.warnings:
+            leaks = _leaks(task, backbone.card, options)
+            for line in (*card.load.warnings, *leaks):
                 log.warning(line)
             with clock.stage("fit"):
                 fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
@@ -177,8 +180,10 @@ def evaluate_cell(
             with clock.stage("predict"):
                 predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
-                score = _score(task, predictions, options, None, folder)
+                score = scored(task, predictions, options, None, folder)
                 files = score.write_items(folder)
+            for line in score.warnings:
+                log.warning(line)
             ids = np.asarray(score.ids, dtype=str)
             files.predictions = str(predictions.relative_to(cell.results))
             result = record(
@@ -189,6 +194,7 @@ def evaluate_cell(
                 metrics=score.metrics,
                 curves=score.curves,
                 examples=score.examples,
+                warnings=[*leaks, *score.warnings],
                 files=files,
             )
             write_record(path, result)
@@ -198,7 +204,7 @@ def evaluate_cell(
                 fault = ErrorInfo(type=type(error).__name__, message=first_line(worded or error))
                 write_record(path, record("failed", runtime.device, data=None, error=fault))
             else:
-                _remove_if_empty(folder)
+                remove_if_empty(folder)
             if worded is not None:
                 raise worded from error
             raise
@@ -231,8 +237,8 @@ def write_failed(
     """Leave a ``failed`` record for a task that could not start, e.g. because training its backbone failed."""
     result = Record(
         status="failed",
-        task=_task_info(task, options),
-        backbone=_unloaded(cell.backbone, str(cell.checkpoint)),
+        task=task_info(task, options),
+        backbone=unloaded(cell.backbone, str(cell.checkpoint)),
         data=None,
         run=run_info(Clock(), runtime.device, runtime.precision, cell.seed, task.packages),
         error=ErrorInfo(type=type_name, message=message),
@@ -242,19 +248,14 @@ def write_failed(
     return path
 
 
-def score_file(task: Task, predictions: Path, truth: str | None, split: str | None) -> Score:
-    """Metrics of predictions made by other tools."""
-    options = task.options(data=truth or "", split=split)
-    return _score(task, predictions, options, truth, None)
-
-
-def _score(
+def scored(
     task: Task, predictions: Path, options: TaskOptions, truth: str | None, folder: Path | None
 ) -> Score:
-    found = task.score(predictions, options, truth, folder)
-    if not found.metrics:
+    """What a task scores of a predictions file, which is at least one metric; see `Task.score`."""
+    score = task.score(predictions, options, truth, folder)
+    if not score.metrics:
         raise EvalSuiteError(f"task '{task.name}' scored no metric; its score() has to find at least one")
-    return found
+    return score
 
 
 def headline(result_metrics: list[Metric]) -> str:
@@ -290,16 +291,46 @@ def _load(
         as_it_is = {"name": cell.backbone, "weights_sha256": state_sha256(source.net.state_dict())}
         return Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
     settings = flags.model_dump(exclude_none=True, exclude={"num_classes"})
-    if task.annotated is not None:
-        return load_backbone(source, name=cell.backbone, num_classes=flags.num_classes, **settings)
-    index = open_images(options.data, options.split)
-    return load_backbone(
+    index = open_images(options.data, options.split) if task.annotated is None else None
+    backbone = load_backbone(
         source,
         name=cell.backbone,
-        num_classes=flags.num_classes or len(index.classes),
-        image_size=_image_size(index),
+        num_classes=flags.num_classes or (len(index.classes) if index is not None else None),
+        image_size=_image_size(index) if index is not None else None,
         **settings,
     )
+    if flags.num_classes not in (None, backbone.card.num_classes):
+        raise InputError(
+            f"expected {flags.num_classes} outputs in {source}, as --num-classes says, found {backbone.card.num_classes}; leave the option out"
+        )
+    return backbone
+
+
+def _name_outputs(task: Task, backbone: "Backbone", options: TaskOptions) -> None:
+    """Name the outputs after the data's classes where nothing else tells; a task that needs them refuses what is left open."""
+    from eval_suite.backbones.class_names import match_outputs
+
+    if task.annotated is not None or task.fits(options) or backbone.card.classes:
+        return
+    with suppress(InputError):
+        match = match_outputs(backbone.card, open_images(options.data, options.split))
+        assumed = "assumed: " if match.assumed else ""
+        update = {"classes": match.names, "classes_from": f"{assumed}{match.how}", "class_order": None}
+        backbone.card = backbone.card.model_copy(update=update)
+
+
+def _leaks(task: Task, card: BackboneCard, options: TaskOptions) -> list[str]:
+    """Warnings that images are evaluated which the task's fit or the backbone's own training learns from."""
+    lines: list[str] = []
+    fitted = task.learnt_and_evaluated(options)
+    if fitted is not None:
+        lines += leak(*fitted, f"the fit of {task.name}")
+    if task.annotated is None and card.recipe is not None:
+        with suppress(InputError):  # the training images may have gone since
+            learnt = open_images(str(card.recipe["data"]), purpose="train")
+            evaluated = fitted[1] if fitted is not None else open_images(options.data, options.split)
+            lines += leak(learnt, evaluated, "the backbone")
+    return lines
 
 
 def _validated(what: str, model: type[_Options], given: dict[str, Any]) -> _Options:
@@ -329,6 +360,7 @@ def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
     )
     return [
         *(f"note: {note}" for note in card.load.notes),
+        *([f"order of the outputs: {card.classes_from}"] if card.classes_from else []),
         f"input {height}x{width}, {card.interpolation}, centre crop of {card.crop_fraction:g} unless images have that "
         f"size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
     ]
@@ -356,7 +388,8 @@ def _image_size(index: ImageIndex) -> tuple[int, int] | None:
     return None
 
 
-def _task_info(task: Task, options: TaskOptions) -> TaskInfo:
+def task_info(task: Task, options: TaskOptions) -> TaskInfo:
+    """What a record says of its task."""
     return TaskInfo(
         name=task.name,
         version=task.version,
@@ -368,7 +401,8 @@ def _task_info(task: Task, options: TaskOptions) -> TaskInfo:
     )
 
 
-def _unloaded(name: str, source: str) -> BackboneCard:
+def unloaded(name: str, source: str, note: str = "not loaded") -> BackboneCard:
+    """The card of a backbone that is not there to be looked at."""
     return BackboneCard(
         name=name,
         source=source,
@@ -377,11 +411,11 @@ def _unloaded(name: str, source: str) -> BackboneCard:
         input_size=(0, 0),
         mean=(0, 0, 0),
         std=(1, 1, 1),
-        load=LoadReport(notes=["not loaded"]),
+        load=LoadReport(notes=[note]),
     )
 
 
-def _remove_if_empty(folder: Path) -> None:
+def remove_if_empty(folder: Path) -> None:
     """Take back the folders that were made for a record that wrong input kept from being written."""
     if any(item.name != ".lock" for item in folder.iterdir()):
         return

@@ -36,6 +36,8 @@ def require_replaceable(path: Path, card: BackboneCard, options: TaskOptions) ->
     if old.data is None:
         return
     other = [name for name in _MAKE_THE_NETWORK if getattr(old.backbone, name) != getattr(card, name)]
+    if old.backbone.classes and old.backbone.classes != card.classes:
+        other.append("classes")
     other += _other_options(old, options)
     if other:
         why = f"made with other {', '.join(other)}"

@@ -24,7 +24,6 @@ from eval_suite.backbones.sources import (
     finish,
     load_backbone,
     native_config,
-    require_classes,
 )
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
@@ -379,41 +378,6 @@ def test_a_net_is_built_by_name_in_either_library() -> None:
 def test_a_net_that_cannot_be_built_is_wrong_input(arch: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         build_net(arch, 5, options)
-
-
-def card(classes: list[str], num_classes: int) -> BackboneCard:
-    return BackboneCard(
-        name="b",
-        source="",
-        arch="",
-        classes=classes,
-        num_classes=num_classes,
-        input_size=(1, 1),
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-    )
-
-
-def test_a_backbone_must_answer_in_the_classes_of_the_data() -> None:
-    require_classes(card(["a", "b"], 2), ["a", "b"], "folder:x")
-    require_classes(card([], 2), ["a", "b"], "folder:x")
-    with pytest.raises(InputError, match="backbone 'b' has 2 classes, but folder:x has 3"):
-        require_classes(card([], 2), ["a", "b", "c"], "folder:x")
-    with pytest.raises(InputError, match="differ in their classes, first at 1: 'b' and 'c'"):
-        require_classes(card(["a", "b"], 2), ["a", "c"], "folder:x")
-    with pytest.raises(InputError, match="first at 0: 'a' and 'b'"):
-        require_classes(card(["a", "b"], 2), ["b", "a"], "folder:x")
-
-
-def test_class_names_of_the_weights_are_kept_and_held_against_the_datas(tmp_path: Path) -> None:
-    net = timm.create_model("resnet20_cifar", num_classes=3)
-    torch.save({"state_dict": net.state_dict(), "class_to_idx": {"c": 0, "a": 1, "b": 2}}, tmp_path / "w.pth")
-    found = load_backbone(f"timm:resnet20_cifar@{tmp_path / 'w.pth'}", num_classes=3).card
-    assert found.load.classes == ["c", "a", "b"]
-    with pytest.raises(InputError, match=r"in another order: c, a, b"):
-        require_classes(found, ["a", "b", "c"], "folder:x")
-    require_classes(found, ["c", "a", "b"], "folder:x")
-    require_classes(found, ["x", "y", "z"], "folder:x")  # other names say nothing of the order
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])

@@ -354,7 +354,6 @@ def test_a_backbone_of_other_classes_is_refused(cli: Cli, trained: Path, demo_wo
     for split in ("train", "val"):
         Path(f"images/{split}/ruby-newt").rename(f"images/{split}/emerald-newt")
     line = complaint(cli("classify", "--backbone", trained, "--data", "folder:images", *CPU))
-    assert "differ in their classes" in line
     assert "emerald-newt" in line
 
 

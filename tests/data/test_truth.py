@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from eval_suite.core.errors import InputError
@@ -23,14 +24,16 @@ def test_labels_follow_the_ids_of_the_file(demo_world: Path) -> None:
         spec, None, ids=[train.ids[3]], items=1, about=ABOUT._replace(split="train"), path=Path("p.npz")
     )
     assert of_train.labels.tolist() == [train.labels[3]]
-    assert of_train.index.split == "train"
+    assert of_train.about.split == "train"
+    assert of_train.about.sha256 == train.select(np.array([3])).sha256()
 
 
 def test_a_whole_split_needs_no_ids(demo_world: Path) -> None:
     spec = f"folder:{demo_world / 'images'}"
     index = open_images(spec, "val")
     found = true_labels(spec, "val", ids=[], items=len(index), about=ABOUT, path=Path("p.npz"))
-    assert found.labels.tolist() == index.labels.tolist()
+    assert (found.labels.tolist(), found.ids) == (index.labels.tolist(), index.ids)
+    assert found.about == index.about(index, [])
 
 
 def test_unknown_ids_and_a_part_without_ids_are_refused(demo_world: Path) -> None:

@@ -13,7 +13,7 @@ from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.printed import published_numbers
 from eval_suite.report.render import write_report
-from eval_suite.tasks.evaluate import score_file
+from eval_suite.tasks.external import score_file
 from eval_suite.tasks.ood.predictions import Outliers, Predictions, write_predictions
 from eval_suite.tasks.ood.report import SECTION
 from eval_suite.tasks.ood.task import OodTask

@@ -172,3 +172,13 @@ def test_what_another_suite_does_not_train_is_told() -> None:
         assert message in line
     assert "backbones.d.rwo: unknown key; did you mean 'row'?" in lines
     assert len(lines) == len(expected) + 2
+
+
+def test_a_row_says_the_order_of_its_outputs() -> None:
+    Path("names.txt").write_text("b\na\n")
+    for given in ({"class_order": "natural"}, {"classes": "names.txt"}, {"class_order": "names.txt"}):
+        suite = load(backbones={"theirs": {"source": "timm:resnet18", **given}})
+        row = suite.backbones["theirs"].options
+        assert (row.class_file is None) == (given == {"class_order": "natural"})
+    (line,) = told(backbones={"theirs": {"source": "timm:resnet18", "classes": "absent.txt"}})
+    assert line.startswith("backbones.theirs")

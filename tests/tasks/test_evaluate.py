@@ -1,6 +1,7 @@
 """What holds of every task, and what the routine around all of them leaves."""
 
 import re
+from collections.abc import Callable
 from importlib import import_module, metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +17,14 @@ from eval_suite.core.parts import parts
 from eval_suite.core.records import GitState
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, read_record
+from eval_suite.data.leaks import leak, shared_images
 from eval_suite.tasks.base import Task, TaskOptions
-from eval_suite.tasks.evaluate import score_file, task_named, write_failed
+from eval_suite.tasks.evaluate import evaluate, task_named, write_failed
+from eval_suite.tasks.external import score_file
+from eval_suite.training.loop import train
+from eval_suite.training.recipe import Recipe
 
+CPU = RuntimeOptions(device="cpu", workers=0)
 TASKS = parts("task")
 DECISIVE = {
     "classify": set[str](),
@@ -114,3 +120,41 @@ def test_a_task_that_finds_no_metric_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(EvalSuiteError, match=r"'nothing' scored no metric"):
         score_file(Nothing(), tmp_path / "predictions.npz", None, None)
+
+
+def test_a_network_evaluated_on_what_it_was_trained_on_is_told(
+    tiny_recipe: Callable[..., Recipe], demo_world: Path, tmp_path: Path
+) -> None:
+    train(tiny_recipe(epochs=1), name="net", seed=0, folder=tmp_path / "net-s0", runtime=CPU)
+    source, data = str(tmp_path / "net-s0"), f"folder:{demo_world / 'images'}"
+    known = evaluate(source, "classify", data=data, split="train", device="cpu")
+    assert known.data is not None
+    n = known.data.n_scored
+    assert [line.split(" are among")[0] for line in known.warnings if "the backbone learnt" in line] == [
+        f"{n} of {n} images of 'train' in {data}"
+    ]
+    assert not any(
+        "learnt" in line for line in evaluate(source, "classify", data=data, device="cpu").warnings
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "split", "train_split"),
+    [
+        ("detect", "voc:{}", "VOC2007/test", "VOC2007/trainval+VOC2007/test"),
+        ("caption", "coco:{}/coco", "val2014", "val2014"),
+    ],
+)
+def test_the_images_that_a_fit_learns_from_are_compared_with_those_evaluated(
+    name: str, data: str, split: str, train_split: str, demo_world: Path
+) -> None:
+    task = task_named(name)
+    options = task.resolved(
+        task.options.model_validate(
+            {"data": data.format(demo_world), "split": split, "train_split": train_split}
+        )
+    )
+    images = task.learnt_and_evaluated(options)
+    assert images is not None
+    assert len(leak(*images, "it")) == 1
+    assert len(shared_images(*images)) == len(images[1])

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from eval_suite.core.records import Paper, Params
+from eval_suite.data.coco import open_captions
+from eval_suite.data.images import ImageIndex
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.splits import resolved
@@ -36,6 +38,13 @@ class CaptionTask(Task):
     def resolved(self, options: Any) -> Any:
         """The options with the names of both splits, which are there."""
         return resolved(options)
+
+    def learnt_and_evaluated(self, options: Any) -> tuple[ImageIndex, ImageIndex]:
+        """The images of both splits."""
+        return (
+            open_captions(options.data, options.train_split).images(),
+            open_captions(options.data, options.split).images(),
+        )
 
     def fits(self, options: Any) -> bool:
         """Always."""

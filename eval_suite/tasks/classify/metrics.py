@@ -8,6 +8,7 @@ from eval_suite.core.metrics import MetricKind
 
 NLL = MetricKind("nll", "NLL", higher_is_better=False, unit="nats")
 MEAN_CLASS_ACCURACY = MetricKind("mean_class_accuracy", "Mean per-class accuracy")
+REAL_ERROR = MetricKind("real_top1_error", "Top-1 error (ReaL labels)", higher_is_better=False)
 CLASS_ACCURACY = MetricKind("class_accuracy", "Accuracy")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.class_names import match_outputs
 from eval_suite.backbones.inference import (
     evaluation_batches,
     predict_logits,
@@ -12,7 +13,6 @@ from eval_suite.backbones.inference import (
     require_some_read,
     to_device,
 )
-from eval_suite.backbones.sources import require_classes
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.images import open_images
 from eval_suite.data.pictures import never_failing
@@ -23,13 +23,14 @@ from eval_suite.tasks.classify.predictions import Predictions, write_predictions
 
 def predict(backbone: Backbone, options: TaskOptions, runtime: RuntimeOptions, folder: Path) -> Path:
     """Write the logits of every readable image to ``predictions.npz``, and a few images to show."""
-
     everything = open_images(options.data, options.split)
     index = everything.subset(options.limit)
-    require_classes(backbone.card, everything.classes, options.data)
-    device = runtime.resolve_device()
     card = backbone.card
-    batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
+    match = match_outputs(card, everything)
+    device = runtime.resolve_device()
+    batches = evaluation_batches(
+        match.relabel(index), card, runtime=runtime, device=device, strict=options.strict
+    )
     shown = progress(batches, len(batches), f"classify {card.name}")
     found = predict_logits(to_device(backbone, device), shown, precision=runtime.precision)
     require_some_read(len(found.labels), len(index), options.data)
@@ -41,8 +42,9 @@ def predict(backbone: Backbone, options: TaskOptions, runtime: RuntimeOptions, f
             logits=found.logits,
             ids=[index.ids[i] for i in found.positions],
             labels=found.labels,
-            classes=index.classes,
+            classes=match.names,
             about=everything.about(index, batches.failed),
+            subset=match.subset,
         ),
     )
     with never_failing("classify"):

@@ -1,16 +1,19 @@
 """From logits and labels to the metrics of classification."""
 
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.calibration import confidence_and_correctness, reliability
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import CALIBRATION_BINS, Bounds, MetricSet
+from eval_suite.core.metrics import CALIBRATION_BINS, ECE, TOP1_ERROR, TOP5_ERROR, Bounds, MetricSet
 from eval_suite.core.predictions import About
-from eval_suite.core.records import Curve, Example
-from eval_suite.core.statistics import topk_correct
+from eval_suite.core.records import Curve, Example, Params
+from eval_suite.core.statistics import topk_correct, wilson_interval
+from eval_suite.data.imagenet_names import real_labels, synsets
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
@@ -19,95 +22,164 @@ from eval_suite.tasks.classify.metrics import (
     CLASS_ACCURACY,
     MEAN_CLASS_ACCURACY,
     NLL,
+    REAL_ERROR,
     negative_log_likelihood,
     per_class_correct,
 )
-from eval_suite.tasks.classify.predictions import Predictions, read_predictions
+from eval_suite.tasks.classify.predictions import Predictions, are_probabilities, read_predictions
+from eval_suite.tasks.order_doubts import order_doubts
 
 _ITEMS_TO_DRAW = 10
+_IMAGENET_CLASSES = 1000
 
 
 def score(predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None) -> Score:
     """Metrics of a predictions file; ``truth`` (KIND:PATH) gives the labels where the file has none.
 
+    Where only some outputs stand for classes of the data, every metric is computed among those and among all.
+
     Raises:
-        InputError: if there are no labels, or they do not fit the logits.
+        InputError: if there are no labels, or they do not fit the predictions.
     """
-    found = read_predictions(predictions)
-    labels, classes, about = _truth(found, predictions, truth, options.split if options else None)
-    confidence, correct = confidence_and_correctness(found.logits, labels)
-    predicted = found.logits.argmax(axis=1)
-    metrics = metrics_of(found.logits, labels, classes)
-    metrics.curves.append(_reliability_curve(confidence, correct))
+    read = read_predictions(predictions)
+    known = _truth(read, predictions, truth, options.split if options else None)
+    labels, classes, warnings = known.labels, known.classes, [*known.assumptions]
+    among = read.chosen
+    if read.logits is None:
+        metrics = _without_logits(among, labels, classes)
+    elif known.subset is None:
+        metrics = metrics_of(read.logits, labels, classes)
+    else:
+        place = np.full(len(classes), -1)
+        place[known.subset] = np.arange(len(known.subset))
+        own = read.logits[:, known.subset]
+        metrics = metrics_of(
+            own, place[labels], [classes[i] for i in known.subset], {"outputs": own.shape[1]}
+        )
+        metrics.extend(metrics_of(read.logits, labels, classes, {"outputs": len(classes)}))
+        among = known.subset[own.argmax(axis=1)]
+    _real_error(metrics, known.ids, read.chosen, classes)
     shown: list[Example] = []
-    with never_failing("classify"):
-        shown = examples(folder, found.ids, labels, predicted, confidence, classes) if folder else []
+    if read.logits is not None:
+        confidence, correct = confidence_and_correctness(read.logits, labels)
+        metrics.curves.append(_reliability_curve(confidence, correct))
+        with never_failing("classify"):
+            shown = examples(folder, known.ids, labels, read.chosen, confidence, classes) if folder else []
+        if are_probabilities(read.logits):
+            warnings.append(
+                "the logits are numbers in [0, 1] with sum 1, as probabilities are; NLL and ECE are then wrong"
+            )
     return Score(
         metrics,
-        about.info(len(labels)),
+        known.about.info(len(labels)),
         examples=shown,
-        ids=found.ids,
+        ids=known.ids,
+        warnings=[*order_doubts(among, labels, classes), *warnings],
     )
 
 
-def metrics_of(logits: NDArray[np.float32], labels: NDArray[np.int64], classes: list[str]) -> MetricSet:
+def metrics_of(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], classes: list[str], params: Params | None = None
+) -> MetricSet:
     """Errors, likelihood, calibration, and the accuracy on each class.
 
     Args:
         logits: (n, classes).
         labels: (n,) class indices.
         classes: names of the classes.
+        params: of every metric.
     """
-    found = MetricSet()
+    metrics = MetricSet(shared=params or {})
     right = topk_correct(logits, labels, 1)
-    found.top_errors(~right, None if logits.shape[1] <= 5 else ~topk_correct(logits, labels, 5))
-    found.mean(NLL, negative_log_likelihood(logits, labels))
-    found.calibration(*confidence_and_correctness(logits, labels))
+    metrics.top_errors(~right, None if logits.shape[1] <= 5 else ~topk_correct(logits, labels, 5))
+    metrics.mean(NLL, negative_log_likelihood(logits, labels))
+    metrics.calibration(*confidence_and_correctness(logits, labels))
     # Counted as the top-1 error is, where ties count against the model.
+    _per_class(metrics, right, labels, classes)
+    return metrics
+
+
+def _without_logits(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: list[str]) -> MetricSet:
+    metrics, reason = MetricSet(), "the predictions are classes without probabilities"
+    metrics.share(TOP1_ERROR, predicted != labels)
+    for kind, params in ((TOP5_ERROR, {}), (NLL, {}), (ECE, {"bins": CALIBRATION_BINS})):
+        metrics.missing(kind, len(labels), reason, params)
+    _per_class(metrics, predicted == labels, labels, classes)
+    return metrics
+
+
+def _per_class(
+    metrics: MetricSet, right: NDArray[np.bool_], labels: NDArray[np.int64], classes: list[str]
+) -> None:
     counts = per_class_correct(right, labels, len(classes))
     present = counts[:, 1] > 0
     accuracies = counts[present, 0] / counts[present, 1]
     method = f"mean over the {int(present.sum())} classes with items"
-    found.add(MEAN_CLASS_ACCURACY, float(accuracies.mean()), len(labels), uncertainty=Bounds(method=method))
+    metrics.add(MEAN_CLASS_ACCURACY, float(accuracies.mean()), len(labels), uncertainty=Bounds(method=method))
     for label in np.flatnonzero(present):
-        found.share(CLASS_ACCURACY, right[labels == label], subset=classes[label])
-    return found
+        metrics.share(CLASS_ACCURACY, right[labels == label], subset=classes[label])
 
 
-def _truth(
-    found: Predictions, path: Path, truth: str | None, split: str | None
-) -> tuple[NDArray[np.int64], list[str], About]:
-    about = found.about
-    if truth is None:
-        if found.labels is None:
-            raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
-        labels, classes = found.labels, found.classes
+def _real_error(metrics: MetricSet, ids: list[str], chosen: NDArray[np.int64], classes: list[str]) -> None:
+    """The error by ReaL's labels, where the items are images of ImageNet's validation set."""
+    numbers = [int(number[1]) for item in ids if (number := re.search(r"ILSVRC2012_val_(\d{8})", item))]
+    if not ids or len(numbers) != len(ids) or tuple(classes) != synsets(_IMAGENET_CLASSES):
+        return
+    accepted = [real_labels()[number - 1] for number in numbers]
+    wrong = np.array([output not in those for output, those in zip(chosen, accepted, strict=True) if those])
+    if len(wrong):
+        interval = wilson_interval(int(wrong.sum()), len(wrong))
+        metrics.add(REAL_ERROR, float(wrong.mean()), len(wrong), uncertainty=Bounds(interval, "Wilson score"))
+
+
+class _Truth(NamedTuple):
+    """Labels (n,) as outputs, ids, names of all outputs, those (k,) that the data has where it lacks some, and the rest."""
+
+    labels: NDArray[np.int64]
+    ids: list[str]
+    classes: list[str]
+    subset: NDArray[np.int64] | None
+    about: About
+    assumptions: list[str]
+
+
+def _truth(read: Predictions, path: Path, truth: str | None, split: str | None) -> _Truth:
+    outputs = len(read.classes) if read.logits is None else read.logits.shape[1]
+    if read.logits is not None and read.classes and len(read.classes) != outputs:
+        raise InputError(
+            expected=f"{outputs} names in 'classes', one for each column of the logits",
+            where=path,
+            found=str(len(read.classes)),
+        )
+    if truth is not None:
+        given = true_labels(
+            truth,
+            split,
+            ids=read.ids,
+            items=len(read.chosen),
+            about=read.about,
+            path=path,
+            outputs=outputs,
+            names=read.classes,
+        )
+        match = given.match
+        known = _Truth(given.labels, given.ids, match.names, match.subset, given.about, given.assumptions)
+    elif read.labels is not None:
+        outputs = outputs or int(max(read.labels.max(), read.chosen.max(), 0)) + 1
+        names = read.classes or [str(output) for output in range(outputs)]
+        known = _Truth(read.labels, read.ids, names, read.subset, read.about, [])
     else:
-        labels, index = true_labels(
-            truth, split, ids=found.ids, items=len(found.logits), about=about, path=path
-        )
-        classes, about = index.classes, index.about(index, about.failed)
-    outputs = found.logits.shape[1]
-    if labels.min() < 0 or labels.max() >= outputs:
-        raise InputError(
-            f"expected labels in 0..{outputs - 1} in {path}, found {labels.min()}..{labels.max()}"
-        )
-    _require_one_order(found.classes, classes, outputs, path, truth)
-    return labels, classes or [str(i) for i in range(outputs)], about
-
-
-def _require_one_order(
-    own: list[str], classes: list[str], outputs: int, path: Path, truth: str | None
-) -> None:
-    """Check that the columns of the logits are the classes of the labels."""
-    if classes and len(classes) != outputs:
-        where = truth or "its 'classes'"
-        raise InputError(f"{path} has logits of {outputs} classes, but {where} has {len(classes)}")
-    differing = [pair for pair in zip(own, classes, strict=False) if pair[0] != pair[1]]
-    if differing:
-        raise InputError(
-            f"{path} and {truth} differ in their classes, first '{differing[0][0]}' and '{differing[0][1]}'"
-        )
+        raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
+    for name, values in (("labels", known.labels), ("predicted", read.chosen)):
+        if values.min() < 0 or values.max() >= len(known.classes):
+            raise InputError(
+                expected=f"numbers in 0..{len(known.classes) - 1} as '{name}'",
+                where=path,
+                found=f"{values.min()}..{values.max()}",
+            )
+    if known.subset is not None and not np.isin(known.labels, known.subset).all():
+        raise InputError(expected="labels among the outputs in 'subset'", where=path, found="others too")
+    return known
 
 
 def _reliability_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:

@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
-from eval_suite.data.voc import default_split
+from eval_suite.data.images import ImageIndex
+from eval_suite.data.voc import default_split, open_voc
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.detect.options import DetectOptions
 
@@ -35,6 +36,13 @@ class DetectTask(Task):
         split = options.split or default_split(options.data, "evaluate")
         train_split = options.train_split or default_split(options.data, "train")
         return options.model_copy(update={"split": split, "train_split": train_split})
+
+    def learnt_and_evaluated(self, options: Any) -> tuple[ImageIndex, ImageIndex]:
+        """The images of both splits."""
+        return (
+            open_voc(options.data, options.train_split, purpose="train").images(),
+            open_voc(options.data, options.split).images(),
+        )
 
     def fits(self, options: Any) -> bool:
         """Always."""

@@ -1,6 +1,7 @@
 """Running a backbone over the in-distribution set and every outlier set: one pass over each, for all scores."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,13 +9,16 @@ import torch
 from torch import nn
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.class_names import match_outputs
 from eval_suite.backbones.inference import require_finite, to_device
-from eval_suite.backbones.sources import require_classes
 from eval_suite.backbones.structure.classifier import ClassifierLayer
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
+from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.class_order import ClassMatch
 from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.leaks import leak
 from eval_suite.data.outliers import parse_all_outliers
 from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.ood.confidences import FitOptions, OodScore, TrainingFeatures, make_confidences
@@ -71,19 +75,19 @@ def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -
             "expected at least one outlier set, found none; give e.g. --outliers uniform gaussian folder:PATH"
         )
     everything = open_images(options.data, options.split)
-    require_classes(backbone.card, everything.classes, options.data)
     known = image_set(KNOWN, everything, options)
     sets = [outlier_set(source, options, len(known), backbone.card.input_size) for source in sources]
     require_enough(len(known), {each.name: len(each) for each in sets}, options.data)
     runner = _Runner(backbone, options, runtime)
     runner.prepare(known, sets)
+    labelled = _labelled(backbone.card, everything, runner)
 
     inside = runner.score(known)
     seen = set(inside.outputs.digests)
     outliers: dict[str, Outliers] = {}
     for each in sets:
         found = runner.score(each)
-        _require_other_images(each.name, found.outputs.digests, seen, options.data)
+        _require_other_images(each.name, found.outputs.digests, seen, options.data, runner.warn)
         outliers[each.name] = Outliers(
             ids=found.ids,
             scores=found.scores,
@@ -96,13 +100,32 @@ def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -
         ids=inside.ids,
         scores=inside.scores,
         logits=inside.outputs.logits.numpy(),
-        labels=inside.outputs.labels,
-        classes=everything.classes,
+        labels=labelled.outputs[inside.outputs.labels] if labelled else None,
+        classes=labelled.names if labelled else [],
         about=known.about(inside.failed),
         outliers=outliers,
         settings=runner.settings,
+        warnings=runner.warnings,
     )
     return Ran(predictions, runner.pictures)
+
+
+def _labelled(card: BackboneCard, everything: ImageIndex, runner: "_Runner") -> ClassMatch | None:
+    """Which outputs the labels are; None where nothing tells, since no confidence depends on it.
+
+    Raises:
+        InputError: if the outputs have names, and the data other classes, which are then not in distribution.
+    """
+    try:
+        match = match_outputs(card, everything)
+    except InputError as error:
+        if card.classes:
+            raise
+        runner.warn(f"in-distribution images are taken without labels, so there is no ECE: {error}")
+        return None
+    if match.subset is not None:
+        runner.settings["outputs"] = str(len(match.names))
+    return match
 
 
 class _Runner:
@@ -114,10 +137,15 @@ class _Runner:
         self.place = LoaderConfig(backbone.card, runtime, device, options.strict)
         self.pictures = Pictures()
         self.settings = {"outlier_seed": str(options.outlier_seed), "skip_first": str(options.skip_first)}
+        self.warnings: list[str] = []
         self._layer: nn.Module | None = None
         self._odin: OdinSettings | None = None
         self._names: list[str] = []
         self._confidences: dict[str, OodScore] = {}
+
+    def warn(self, line: str) -> None:
+        """Keep a line that speaks against the numbers; it is printed with the scores."""
+        self.warnings.append(line)
 
     def prepare(self, known: ImageSet, sets: list[ImageSet | NoiseSet]) -> None:
         """Fit the scores that need training images, and settle on ODIN's numbers."""
@@ -127,6 +155,8 @@ class _Runner:
         self._names = [kind.name for kind in kinds]
         if fitted:
             index = open_images(options.data, options.fit_split).subset(options.fit_limit)
+            for line in leak(index, known.whole, ", ".join(fitted)):
+                self.warn(line)
             layer = last_layer(self.backbone)
             self._layer = layer.module
             training = self._fit(index, layer)
@@ -196,7 +226,9 @@ class _Runner:
         require_finite(bool(values.isfinite().all()), self.backbone.card, f"'{where}'", "numbers")
 
 
-def _require_other_images(name: str, digests: list[bytes], known: set[bytes], data: str) -> None:
+def _require_other_images(
+    name: str, digests: list[bytes], known: set[bytes], data: str, warn: Callable[[str], None]
+) -> None:
     """Refuse an outlier set whose images are mostly in-distribution ones; tell of a few."""
     shared = sum(digest in known for digest in digests)
     if 2 * shared > len(digests):
@@ -205,6 +237,6 @@ def _require_other_images(name: str, digests: list[bytes], known: set[bytes], da
             f"found {shared} of {len(digests)} with the same pixels; choose another set"
         )
     if shared:
-        log.warning(
+        warn(
             f"{shared} of {len(digests)} images of outlier set '{name}' are in-distribution images of {data}"
         )

@@ -4,7 +4,7 @@ Arrays: ``known/<score>`` (n,) and ``outliers/<set>/<score>`` (m,), of which at 
 may be missing in files made by other tools. ``ids`` (n,), ``logits`` (n, classes), ``labels`` (n,) and ``classes`` tell of
 the in-distribution items; ``outliers/<set>/ids`` and ``outliers/<set>/predicted`` (m,) of outliers and the classes
 they were taken for; ``noise`` names the sets that are noise; ``settings`` holds ``key=value`` texts, of
-which those keyed by a score say how it was set or fitted.
+which those keyed by a score say how it was set or fitted; ``warnings`` says what speaks against the numbers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,6 +34,7 @@ SCHEMA = {
     "classes": Array("classes", "text"),
     "noise": Array("noise sets", "text"),
     "settings": Array("settings", "text"),
+    "warnings": Array("warnings", "text"),
 }
 """The arrays of one name; those of scores and sets are added by `schema_of`."""
 
@@ -61,6 +62,7 @@ class Predictions(NamedTuple):
     about: About
     outliers: dict[str, Outliers]
     settings: dict[str, str]
+    warnings: list[str] = []  # noqa: RUF012 - a default of a NamedTuple, never changed
 
 
 def schema_of(names: Iterable[str]) -> dict[str, Array]:
@@ -83,6 +85,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "classes": predictions.classes,
         "noise": [name for name, each in predictions.outliers.items() if each.noise],
         "settings": predictions.settings,
+        "warnings": predictions.warnings,
         "ids": predictions.ids or None,
         "logits": predictions.logits,
         "labels": predictions.labels,
@@ -128,6 +131,7 @@ def read_predictions(path: Path) -> Predictions:
         about=read.about,
         outliers=outliers,
         settings=read.settings(),
+        warnings=read.texts("warnings"),
     )
 
 

@@ -41,6 +41,7 @@ from eval_suite.tasks.ood.rates import (
     rank,
 )
 from eval_suite.tasks.ood.scores import MAX_SOFTMAX
+from eval_suite.tasks.order_doubts import order_doubts
 
 FEWEST_KNOWN, FEWEST_OUTLIERS = 20, 5
 RESAMPLES = 500
@@ -65,14 +66,26 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     first = next(iter(found.scores))
     counts = {name: len(each.scores[first]) for name, each in found.outliers.items()}
     require_enough(len(found.scores[first]), counts, str(predictions))
-    labels = _labels(found, predictions, truth, options.split if options else None)
+    found = _with_truth(found, predictions, truth, options.split if options else None)
     metrics = detection_metrics(found)
-    metrics.extend(_over_confidence(found, labels))
+    metrics.extend(_over_confidence(found, found.labels))
     metrics.curves += _histograms(found)
     shown: list[Example] = []
     with never_failing("ood"):
         shown = examples(folder, found) if folder else []
-    return Score(metrics, _data(found), examples=shown, ids=found.ids)
+    return Score(
+        metrics,
+        _data(found),
+        examples=shown,
+        ids=found.ids,
+        warnings=[*_order_doubts(found), *found.warnings],
+    )
+
+
+def _order_doubts(found: Predictions) -> list[str]:
+    if found.labels is None or found.logits is None:
+        return []
+    return order_doubts(found.logits.argmax(axis=1), found.labels, found.classes)
 
 
 def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
@@ -278,19 +291,30 @@ def confidence_histogram_name(outlier_set: str) -> str:
     return f"Confidence on outliers: {outlier_set}"
 
 
-def _labels(found: Predictions, path: Path, truth: str | None, split: str | None) -> NDArray[np.int64] | None:
-    if truth is None:
-        labels = found.labels
-    else:
-        items = len(next(iter(found.scores.values())))
-        labels = true_labels(truth, split, ids=found.ids, items=items, about=found.about, path=path).labels
+def _with_truth(found: Predictions, path: Path, truth: str | None, split: str | None) -> Predictions:
+    """The predictions with what the ground truth says of the in-distribution items, where it is given."""
+    if truth is not None:
+        given = true_labels(
+            truth,
+            split,
+            ids=found.ids,
+            items=len(next(iter(found.scores.values()))),
+            about=found.about,
+            path=path,
+            outputs=None if found.logits is None else found.logits.shape[1],
+            names=found.classes,
+        )
+        found = found._replace(
+            labels=given.labels, ids=given.ids, classes=given.match.names, about=given.about
+        )
+    labels = found.labels
     if labels is not None and found.logits is not None:
         classes = found.logits.shape[1]
         if labels.min() < 0 or labels.max() >= classes:
             raise InputError(
                 f"expected labels in 0..{classes - 1} in {path}, found {labels.min()}..{labels.max()}"
             )
-    return labels
+    return found
 
 
 def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> MetricSet:
@@ -298,7 +322,10 @@ def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> Me
     if found.logits is None or labels is None:
         into.missing(ECE, n, "the predictions hold no logits and labels", {"bins": CALIBRATION_BINS})
     else:
-        into.calibration(*confidence_and_correctness(found.logits, labels))
+        among = found.settings.get("outputs")
+        error = MetricSet(shared={"outputs": int(among)} if among else {})
+        error.calibration(*confidence_and_correctness(found.logits, labels))
+        into.extend(error)
     if MAX_SOFTMAX not in found.scores:
         return into
     means = {name: each.scores[MAX_SOFTMAX] for name, each in found.outliers.items()}

@@ -58,7 +58,9 @@ class Setting(NamedTuple):
                 "mixup": np.array(options.mixup_lambdas),
                 "cutmix": hole_sides(side, options.cutmix_sizes) / side,
             },
-            corruptions=expand_corruptions(options.corruptions) if options.severities else [],
+            corruptions=expand_corruptions(options.corruptions)
+            if options.severities and not options.corrupted
+            else [],
             fill=mean if options.occlusion_fill == "mean" else torch.zeros_like(mean),
             transform=EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
             batch_size=runtime.batch_size,

@@ -2,7 +2,22 @@
 
 from eval_suite.core.metrics import MetricKind
 from eval_suite.core.records import Param
+from eval_suite.tasks.robustness.options import COMMON
 
+ALEXNET_ERRORS = dict(
+    zip(
+        COMMON,
+        (
+            *(0.886428, 0.894468, 0.922640),
+            *(0.819880, 0.826268, 0.785948, 0.798360),
+            *(0.866816, 0.826572, 0.819324, 0.564592),
+            *(0.853204, 0.646056, 0.717840, 0.606500),
+        ),
+        strict=True,
+    )
+)
+"""AlexNet's top-1 error on ImageNet-C, a mean over five severities: what mCE divides by (github.com/hendrycks/robustness)."""
+PUBLISHED_SETS = {"imagenetc": "ImageNet-C", "cifar10c": "CIFAR-10-C", "cifar100c": "CIFAR-100-C"}
 MIXES = {"mixup": "Mixup", "cutmix": "CutMix"}
 
 
@@ -20,9 +35,9 @@ def _occlusion(region: str, over: str, fill: str = "") -> str:
     return f"{region.capitalize()} occlusion error ({_joined(over, fill and f'{fill} fill')})"
 
 
-def _mean_corruption(corruptions: Param, severities: str) -> str:
+def _mean_corruption(corruptions: Param, severities: str, images: str = "") -> str:
     kinds = f"{corruptions} corruptions" if isinstance(corruptions, int) else corruptions
-    return f"Mean corruption error ({kinds}, {_severities(severities)})"
+    return f"Mean corruption error ({_joined(str(kinds), _severities(severities), images)})"
 
 
 def _severities(values: str) -> str:
@@ -52,8 +67,14 @@ IN_BETWEEN_ACCURACY = MetricKind(
 )
 IN_BETWEEN_AT = _error("in_between_error_at", lambda mix: f"In-between error, {MIXES[mix]}")
 MEAN_CORRUPTION = _error("mean_corruption_error", _mean_corruption)
-CORRUPTION = _error("corruption_error", lambda severities: f"Corruption error ({_severities(severities)})")
-CORRUPTION_AT = _error("corruption_error_at", "Top-1 error under corruption")
+CORRUPTION = _error(
+    "corruption_error",
+    lambda severities, images="": f"Corruption error ({_joined(_severities(severities), images)})",
+)
+CORRUPTION_AT = _error(
+    "corruption_error_at", lambda images="": f"Top-1 error under corruption{images and f' ({images})'}"
+)
+MCE = _error("mce", "mCE ({images}, {baseline} = 100 %)")
 RELATIVE_MCE = _error("relative_mce", "Relative mCE (baseline = 100 %)")
 NO_GRADIENT = _error("no_gradient", "Images without input gradient (share)")
 SATURATED = _error("saturated", "Images with the label's probability rounded to 1 (float32, share)")

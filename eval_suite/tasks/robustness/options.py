@@ -171,6 +171,12 @@ class RobustnessOptions(TaskOptions):
     """Common corruptions by name or group (common: the 15 of ImageNet-C; noise, blur, weather, digital, extra)."""
     severities: Severities = Field(default=[1, 2, 3, 4, 5])
     """Severities of the corruptions, 1 to 5."""
+    corrupted: str | None = None
+    """Corrupted images of the evaluated ones as published, KIND:PATH (imagenetc, cifar10c, cifar100c), in place of those made here."""
+
+    def sources(self) -> dict[str, str]:
+        """The evaluated images, and the published corrupted ones."""
+        return {**super().sources(), **({"corrupted": self.corrupted} if self.corrupted else {})}
 
     def step_sizes(self) -> list[float]:
         """Length of one step of PGD for each of its ε."""

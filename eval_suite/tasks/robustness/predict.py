@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.class_names import match_outputs, select_outputs
 from eval_suite.backbones.inference import evaluation_batches, require_finite, to_device
-from eval_suite.backbones.sources import require_classes
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.class_order import ClassMatch
+from eval_suite.data.images import ImageIndex, open_images, parse_spec
 from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.robustness.attacks import frozen
 from eval_suite.tasks.robustness.context import Setting
@@ -20,7 +21,7 @@ from eval_suite.tasks.robustness.in_between import draw_pairs
 from eval_suite.tasks.robustness.options import RobustnessOptions, epsilon_name, odd_epsilons
 from eval_suite.tasks.robustness.panels import write_strips
 from eval_suite.tasks.robustness.predictions import Family, Predictions, write_predictions
-from eval_suite.tasks.robustness.score import doubts
+from eval_suite.tasks.robustness.published import published_versions, sweep_published
 from eval_suite.tasks.robustness.sweep import Classifier, sweep_corrupted, sweep_images, sweep_pairs
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
     everything = open_images(options.data, options.split)
     index = everything.subset(options.limit)
     card = backbone.card
-    require_classes(card, everything.classes, options.data)
+    match = match_outputs(card, everything)
     _require_possible(card.input_size, index, options)
     for line in odd_epsilons([*options.fgsm_epsilons, *options.pgd_epsilons]):
         log.warning(line)
@@ -39,7 +40,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
         log.warning("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
     device = runtime.resolve_device()
     batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
-    network = to_device(backbone, device)
+    network = to_device(select_outputs(backbone, match), device)
     setting = Setting.of(network, index, options, runtime, device)
     with frozen(network):
         classify = Classifier(network, runtime.precision, device)
@@ -50,6 +51,10 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
         if len(pairs):
             families |= sweep_pairs(classify, batches, swept.positions[pairs], setting)
         corruptions = sweep_corrupted(classify, swept, setting) if setting.corruptions else None
+        if options.corrupted:
+            corruptions = sweep_published(
+                classify, options.corrupted, everything.classes, options, card, runtime, device
+            )
         require_finite(classify.usable, card, options.data)
         found = Predictions(
             ids=[index.ids[i] for i in swept.positions],
@@ -61,14 +66,12 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
             pairs=pairs,
             notes=swept.notes,
             corruptions=corruptions,
-            settings=_settings(options),
+            settings=_settings(options, match),
         )
         path = folder / "predictions.npz"
         write_predictions(path, found)
         with never_failing("robustness"):
             write_strips(folder, network, batches, found, swept, setting)
-    for line in doubts(found, swept.labels):
-        log.warning(line)
     return path
 
 
@@ -80,7 +83,9 @@ def _require_possible(size: tuple[int, int], index: ImageIndex, options: Robustn
             f"attacks need a backbone of at least two classes, found one in {index.spec}; leave them out with "
             "--fgsm-epsilons and --pgd-epsilons without values"
         )
-    if options.corruptions:
+    if options.corrupted:
+        published_versions(options.corrupted, options)
+    elif options.corruptions:
         require_large_enough(size)
 
 
@@ -94,8 +99,11 @@ def _require_pairs(labels: NDArray[np.int64], index: ImageIndex, options: Robust
         )
 
 
-def _settings(options: RobustnessOptions) -> dict[str, str]:
+def _settings(options: RobustnessOptions, match: ClassMatch) -> dict[str, str]:
+    among = {} if match.subset is None else {"outputs": str(len(match.subset))}
     return {
+        **among,
+        **({"corrupted": parse_spec(options.corrupted).kind} if options.corrupted else {}),
         "attack_loss": options.attack_loss,
         "pgd_steps": str(options.pgd_steps),
         "pgd_step_sizes": " ".join(epsilon_name(size) for size in options.step_sizes()),

@@ -23,6 +23,9 @@ SCHEMA = {
     "corruption": Array("items, corruptions, severities", "integer", below="classes"),
     "corruption_names": Array("corruptions", "text"),
     "severities": Array("severities", "integer"),
+    "published": Array("published items, corruptions, severities", "integer", below="classes"),
+    "published_labels": Array("published items", "integer", below="classes"),
+    "published_ids": Array("published items", "text"),
     "settings": Array("settings", "text"),
     **{name: Array("items", "boolean") for name in NOTES},
     **{name: Array(f"items, strengths of {name}", "integer", below="classes") for name in ITEM_FAMILIES},
@@ -42,11 +45,16 @@ class Family(NamedTuple):
 
 
 class Corruptions(NamedTuple):
-    """Predicted classes (items, corruptions, severities)."""
+    """Predicted classes (items, corruptions, severities).
+
+    ``labels`` (items,) and ``ids`` are those of a published set; None where the clean images were corrupted here.
+    """
 
     predicted: NDArray[np.integer]
     names: list[str]
     severities: list[int]
+    labels: NDArray[np.int64] | None = None
+    ids: list[str] | None = None
 
 
 class Predictions(NamedTuple):
@@ -86,7 +94,11 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     if any(name in predictions.families for name in PAIR_FAMILIES):
         arrays["pairs"] = predictions.pairs
     if predictions.corruptions is not None:
-        arrays["corruption"] = predictions.corruptions.predicted.astype(kind)
+        arrays["corruption" if predictions.corruptions.labels is None else "published"] = (
+            predictions.corruptions.predicted.astype(kind)
+        )
+        arrays["published_labels"] = predictions.corruptions.labels
+        arrays["published_ids"] = predictions.corruptions.ids
         arrays["corruption_names"] = predictions.corruptions.names
         arrays["severities"] = np.asarray(predictions.corruptions.severities, np.int64)
     file.write_predictions(path, predictions.about, arrays)
@@ -102,9 +114,16 @@ def read_predictions(path: Path) -> Predictions:
     families = {name: _family(read, name) for name in (*ITEM_FAMILIES, *PAIR_FAMILIES) if name in read}
     in_pairs = any(name in families for name in PAIR_FAMILIES)
     corruptions = None
-    if "corruption" in read:
+    if "corruption" in read or "published" in read:
         names, severities = _required(read, "corruption_names"), _required(read, "severities")
-        corruptions = Corruptions(read["corruption"], [str(name) for name in names], severities.tolist())
+        published = "corruption" not in read
+        corruptions = Corruptions(
+            read["published" if published else "corruption"],
+            [str(name) for name in names],
+            severities.tolist(),
+            _required(read, "published_labels") if published else None,
+            read.texts("published_ids") if published else None,
+        )
     return Predictions(
         ids=read.texts("ids"),
         labels=read.get("labels"),

@@ -7,22 +7,20 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import MetricKind, MetricSet
-from eval_suite.core.predictions import About
 from eval_suite.core.records import Curve, Example, Param, Params
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
+from eval_suite.tasks.order_doubts import order_doubts
+from eval_suite.tasks.robustness.corruption_errors import add_corruption_errors
 from eval_suite.tasks.robustness.errors import in_none_of, mean_per_item, trapezoid_weights
 from eval_suite.tasks.robustness.examples import examples
 from eval_suite.tasks.robustness.metrics import (
     CLEAN,
-    CORRUPTION,
-    CORRUPTION_AT,
     FGSM,
     IN_BETWEEN,
     IN_BETWEEN_ACCURACY,
     IN_BETWEEN_AT,
-    MEAN_CORRUPTION,
     MIXES,
     NO_GRADIENT,
     OCCLUSION,
@@ -31,7 +29,7 @@ from eval_suite.tasks.robustness.metrics import (
     SATURATED,
 )
 from eval_suite.tasks.robustness.options import epsilon_name
-from eval_suite.tasks.robustness.predictions import Corruptions, Family, Predictions, read_predictions
+from eval_suite.tasks.robustness.predictions import Family, Predictions, read_predictions
 
 _NOTES = {"no_gradient": NO_GRADIENT, "saturated": SATURATED}
 _MASKED_FROM, _WEAKER_FROM = 0.01, 0.01
@@ -45,16 +43,18 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     Raises:
         InputError: if there are no labels, or the file does not belong to the truth.
     """
-    found = read_predictions(predictions)
-    labels, classes, about = _truth(found, predictions, truth, options.split if options else None)
+    found = _with_truth(read_predictions(predictions), predictions, truth, options.split if options else None)
+    labels = found.labels
+    assert labels is not None
     shown: list[Example] = []
     with never_failing("robustness"):
-        shown = examples(folder, found, labels, classes) if folder else []
+        shown = examples(folder, found, labels, found.classes) if folder else []
     return Score(
         findings(found, labels),
-        about.info(len(labels)),
+        found.about.info(len(labels)),
         examples=shown,
         ids=found.ids,
+        warnings=[*order_doubts(found.clean.astype(np.int64), labels, found.classes), *doubts(found, labels)],
     )
 
 
@@ -96,7 +96,8 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
     points of a sweep come last.
     """
     own = labels[:, None]
-    into = MetricSet()
+    outputs = found.settings.get("outputs")
+    into = MetricSet(shared={"outputs": int(outputs)} if outputs else {})
     clean = in_none_of(found.clean, own)
     loss: dict[str, Param] = (
         {"loss": "cross-entropy"} if found.settings.get("attack_loss") == "cross-entropy" else {}
@@ -119,7 +120,7 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
             if mix in found.families:
                 _in_between(into, mix, found.families[mix], both, found.pairs[:, 0], len(labels))
     if found.corruptions is not None:
-        _corruption(into, found.corruptions, own, clean)
+        add_corruption_errors(into, found, found.corruptions, labels, clean)
     into.share(CLEAN, clean)
     for note, kind in _NOTES.items():
         if note in found.notes:
@@ -210,40 +211,6 @@ def _in_between(
         into.share(IN_BETWEEN_AT, wrong[:, column], {"mix": mix}, subset=f"{x_name} {share:.4g}")
 
 
-def _corruption(
-    into: MetricSet, found: Corruptions, own: NDArray[np.int64], clean: NDArray[np.bool_]
-) -> None:
-    wrong = in_none_of(found.predicted, own)
-    severities = _severities(found.severities)
-    kinds: Param = len(found.names) if len(found.names) > 1 else found.names[0]
-    mean = wrong.mean(axis=(1, 2))
-    params: Params = {"corruptions": kinds, "severities": severities}
-    into.mean_rate(MEAN_CORRUPTION, mean, params, outcome=mean, before="mean over corruptions and severities")
-    for column, name in enumerate(found.names):
-        per_item = wrong[:, column].mean(axis=1)
-        into.mean_rate(
-            CORRUPTION,
-            per_item,
-            {"severities": severities},
-            outcome=None,
-            before="mean over severities",
-            subset=name,
-        )
-    for column, name in enumerate(found.names):
-        for row, severity in enumerate(found.severities):
-            into.share(CORRUPTION_AT, wrong[:, column, row], subset=f"{name}, severity {severity}")
-    errors = np.column_stack([clean, wrong.mean(axis=1)])
-    into.curves.append(
-        _curve("Mean corruption error", np.append(0.0, found.severities), errors, "severity (0: clean)")
-    )
-
-
-def _severities(values: list[int]) -> str:
-    if len(values) > 1 and values == list(range(values[0], values[-1] + 1)):
-        return f"{values[0]}-{values[-1]}"
-    return ", ".join(map(str, values))
-
-
 def _area(over: str, grid: NDArray[np.float64]) -> str:
     """The variant of a mean over a grid: an area where it spans [0, 1], else the range in so many words."""
     if len(grid) == 1:
@@ -253,15 +220,19 @@ def _area(over: str, grid: NDArray[np.float64]) -> str:
     return f"mean over {over} {grid[0]:g} to {grid[-1]:g}"
 
 
-def _truth(
-    found: Predictions, path: Path, truth: str | None, split: str | None
-) -> tuple[NDArray[np.int64], list[str], About]:
-    about, n = found.about, len(found.clean)
+def _with_truth(found: Predictions, path: Path, truth: str | None, split: str | None) -> Predictions:
+    """The predictions with labels, and with what else the ground truth says where it is given."""
     if truth is None:
         if found.labels is None:
             raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
-        return found.labels, found.classes, about
-    labels, index = true_labels(truth, split, ids=found.ids, items=n, about=about, path=path)
-    if found.classes and found.classes != index.classes:
-        raise InputError(f"{path} and {truth} differ in their classes; give the data it was predicted on")
-    return labels, index.classes, index.about(index, about.failed)
+        return found
+    given = true_labels(
+        truth,
+        split,
+        ids=found.ids,
+        items=len(found.clean),
+        about=found.about,
+        path=path,
+        names=found.classes,
+    )
+    return found._replace(labels=given.labels, ids=given.ids, classes=given.match.names, about=given.about)

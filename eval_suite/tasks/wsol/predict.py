@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.class_names import match_outputs
 from eval_suite.backbones.inference import evaluation_batches, require_finite, require_some_read, to_device
-from eval_suite.backbones.sources import require_classes
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.boxes import open_localisation
+from eval_suite.data.class_order import ClassMatch
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.loading import Batch
 from eval_suite.data.pictures import never_failing
@@ -33,19 +34,39 @@ def predict(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, f
     require_precision(options, runtime)
     truth = open_localisation(options.data, options.split)
     card = backbone.card
-    try:
-        require_classes(card, truth.images.classes, options.data)
-    except InputError as error:
-        raise InputError(f"{error}, or let a fit replace its last layer (--fit.preset)") from None
+    match = _match(card, truth.images)
     log.info(_prepared(card.input_size, options))
     device = runtime.resolve_device()
     extract = _extractor(to_device(backbone, device), options, runtime)
-    found = predict_maps(extract, truth.images, card, options, runtime, device)
+    found = predict_maps(extract, match.relabel(truth.images), card, options, runtime, device)
+    found = found._replace(
+        logits=found.logits[:, match.outputs],
+        labels=np.argsort(match.outputs)[found.labels],
+        classes=truth.images.classes,
+        about=truth.images.about(truth.images.subset(options.limit), found.about.failed),
+    )
     path = folder / "predictions.npz"
     write_predictions(path, found)
     with never_failing("wsol"):
         write_pictures(extract, found, truth, options.sigma, card.mean, device, folder)
     return path
+
+
+def _match(card: BackboneCard, images: ImageIndex) -> ClassMatch:
+    """Which output stands for which class, where the network has an output for each class and no others."""
+    remedy = "let a fit replace the last layer (--fit.preset)"
+    try:
+        match = match_outputs(card, images)
+    except InputError as error:
+        raise InputError(f"{error}, or {remedy}") from None
+    if match.subset is not None:
+        raise InputError(
+            expected=f"as many classes as the network has outputs, {len(match.names):,}",
+            where=images.spec,
+            found=f"{len(images.classes):,}",
+            remedy=remedy,
+        )
+    return match
 
 
 def predict_maps(

@@ -19,6 +19,7 @@ from eval_suite.data.boxes import LocalisationIndex, open_localisation
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import places_of
 from eval_suite.tasks.base import Score
+from eval_suite.tasks.order_doubts import order_doubts
 from eval_suite.tasks.wsol.box_accuracy import BoxFits, best_iou, empty_fits, level_iou, threshold_grid
 from eval_suite.tasks.wsol.box_metrics import Classified, box_metrics
 from eval_suite.tasks.wsol.components import both_boxes, to_8bit
@@ -90,7 +91,10 @@ def score_predictions(found: Predictions, truth: LocalisationIndex, options: Sco
     metrics.extend(_pixel_part(found, truth, chosen, scores, options))
     metrics.extend(_class_part(found, labels))
     metrics.add(EMPTY_MAPS, scores.empty, len(chosen))
-    return Score(metrics, about.info(len(chosen)), ids=found.ids)
+    doubts = (
+        order_doubts(found.logits.argmax(axis=1), labels, truth.images.classes) if found.logits.size else []
+    )
+    return Score(metrics, about.info(len(chosen)), ids=found.ids, warnings=doubts)
 
 
 class _Scores:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
+from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.wsol.metrics import BEST, MAX_BOX_ACC, MAX_BOX_ACC_V2, PX_AP
 from eval_suite.tasks.wsol.options import WsolOptions
@@ -28,6 +29,12 @@ class WsolTask(Task):
             *({"key": kind.key} for kind in (MAX_BOX_ACC, MAX_BOX_ACC_V2, PX_AP)),
         ),
     }
+
+    def learnt_and_evaluated(self, options: Any) -> tuple[ImageIndex, ImageIndex] | None:
+        """The training split and the one to evaluate on, where there is a fit."""
+        if not self.fits(options):
+            return None
+        return open_images(options.data, purpose="train"), open_images(options.data, options.split)
 
     def fits(self, options: Any) -> bool:
         """Where a preset or settings of its own are given."""

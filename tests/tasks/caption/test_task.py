@@ -23,7 +23,7 @@ from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.predictions import read_results, write_results
 from eval_suite.tasks.caption.task import CaptionTask
 from eval_suite.tasks.caption.toolkit import Words, cider_d, tokenise
-from eval_suite.tasks.evaluate import score_file
+from eval_suite.tasks.external import score_file
 from tests.tasks.running import Evaluated, evaluate
 
 FACTORY = """

@@ -26,7 +26,7 @@ def equal(a: Predictions, b: Predictions) -> bool:
     labels = (a.labels is None) == (b.labels is None) and (
         a.labels is None or np.array_equal(a.labels, b.labels)
     )
-    return labels and np.array_equal(a.logits, b.logits) and a[1:2] + a[3:] == b[1:2] + b[3:]
+    return labels and np.array_equal(a.logits, b.logits) and a[1:2] + a[3:5] == b[1:2] + b[3:5]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,11 @@ def test_pickled_objects_are_refused_and_do_not_run(name: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arrays", "expected", "found"),
     [
-        ({"scores": np.eye(2)}, "an array 'logits' (items, outputs)", "['scores']"),
+        (
+            {"scores": np.eye(2)},
+            "an array 'logits' (items, outputs), 'probabilities' (items, outputs) or 'predicted' (items)",
+            "none of them",
+        ),
         ({"logits": np.zeros(3)}, "an array 'logits' (items, outputs)", "shape (3,)"),
         ({"logits": np.array([["a", "b"]])}, "numbers as 'logits'", "<U1"),
         ({"logits": np.eye(2) * 1j}, "numbers as 'logits'", "complex128"),
@@ -148,3 +152,31 @@ def test_an_id_that_stands_twice_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "twice.npz", logits=np.zeros((2, 3), np.float32), ids=np.array(["a", "a"]))
     with pytest.raises(InputError, match="found 'a' more than once"):
         read_predictions(tmp_path / "twice.npz")
+
+
+def test_probabilities_are_read_as_their_logarithms(tmp_path: Path) -> None:
+    rows = np.array([[0.5, 0.5, 0], [0.25, 0.25, 0.5]])
+    np.savez(tmp_path / "p.npz", probabilities=rows, labels=[0, 2])
+    np.save(tmp_path / "p.npy", rows.astype(np.float16))
+    for name in ("p.npz", "p.npy"):
+        found = read_predictions(tmp_path / name).logits
+        assert found is not None
+        np.testing.assert_allclose(np.exp(found), rows, atol=1e-6)
+    np.savez(tmp_path / "p.npz", probabilities=rows * 2)
+    with pytest.raises(InputError) as refused:
+        read_predictions(tmp_path / "p.npz")
+    assert refused.value.where == str(tmp_path / "p.npz")
+
+
+def test_an_npy_file_of_logits_or_classes(tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.array([[2.0, 1.0], [0.0, 3.0]]))
+    assert read_predictions(tmp_path / "p.npy").chosen.tolist() == [0, 1]
+    np.save(tmp_path / "p.npy", np.array([1, 0, 1]))
+    found = read_predictions(tmp_path / "p.npy")
+    assert (found.logits, found.chosen.tolist()) == (None, [1, 0, 1])
+    np.save(tmp_path / "p.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(InputError):
+        read_predictions(tmp_path / "p.npy")
+    np.save(tmp_path / "p.npy", np.zeros(0, int))
+    with pytest.raises(InputError):
+        read_predictions(tmp_path / "p.npy")

@@ -12,7 +12,7 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Metric, metric_id
 from eval_suite.tasks.base import Score
-from eval_suite.tasks.evaluate import score_file
+from eval_suite.tasks.external import score_file
 from eval_suite.tasks.ood import score as scoring
 from eval_suite.tasks.ood.predictions import Outliers, Predictions, read_predictions, write_predictions
 from eval_suite.tasks.ood.rates import detection, odin_reference_aupr, odin_reference_tnr

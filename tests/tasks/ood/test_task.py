@@ -24,7 +24,7 @@ from eval_suite.core.store import Cell
 from eval_suite.data.images import open_images
 from eval_suite.suite.preflight import require_inputs
 from eval_suite.suite.suite import load_suite
-from eval_suite.tasks.evaluate import score_file
+from eval_suite.tasks.external import score_file
 from eval_suite.tasks.ood.predictions import read_predictions
 from eval_suite.tasks.ood.task import OodOptions, OodTask
 from tests.report.fake_suite import id_of
@@ -253,14 +253,29 @@ def test_wrong_outliers_are_one_line_and_leave_nothing(
 
 
 def test_a_few_shared_images_are_told(
-    ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(demo_world / "ood" / "textures", tmp_path / "mixed")
     shutil.copy(next((demo_world / "images" / "val").rglob("*.jpg")), tmp_path / "mixed" / "known.jpg")
-    ood(outliers=[f"folder:{tmp_path / 'mixed'}"])
-    assert (
-        "warning: 1 of 9 images of outlier set 'mixed' are in-distribution images" in capsys.readouterr().err
+    result, _ = ood(outliers=[f"folder:{tmp_path / 'mixed'}"])
+    assert any("1 of 9 images of outlier set 'mixed'" in line for line in result.warnings)
+
+
+def test_a_fit_to_the_evaluated_split_is_told(ood: Callable[..., Evaluated]) -> None:
+    result, _ = ood(scores=["knn"], knn_k=5, fit_split="val", outliers=["uniform"])
+    assert any("knn learnt from" in line for line in result.warnings)
+    other, _ = ood(scores=["knn"], knn_k=5, outliers=["uniform"], out="other")
+    assert not any("knn" in line for line in other.warnings)
+
+
+def test_a_network_without_names_needs_no_labels(ood: Callable[..., Evaluated], tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def net():\n    return nn.Sequential(nn.Conv2d(3, 12, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
     )
+    result, _ = ood(source=f"{tmp_path / 'net.py'}:net", outliers=["uniform"])
+    assert (result["auroc"].value is not None, result["ece"].value) == (True, None)
+    assert any("--classes" in line for line in result.warnings)
 
 
 def test_a_known_set_that_is_too_small(ood: Callable[..., Evaluated], tmp_path: Path) -> None:
@@ -273,10 +288,10 @@ def test_a_known_set_that_is_too_small(ood: Callable[..., Evaluated], tmp_path: 
 
 def test_a_backbone_of_other_classes(ood: Callable[..., Evaluated], tmp_path: Path) -> None:
     other = checkpoint(tmp_path / "other", [f"class-{i}" for i in range(10)])
-    with pytest.raises(InputError, match="differ in their classes, first at 0"):
+    with pytest.raises(InputError, match="found none for 10 of 10 classes"):
         ood(source=other)
     fewer = checkpoint(tmp_path / "fewer", ["a", "b"])
-    with pytest.raises(InputError, match=r"has 2 classes, but folder:.* has 10"):
+    with pytest.raises(InputError, match=r"2 outputs .*found none for 10 of 10 classes"):
         ood(source=fewer)
     assert nothing_written(tmp_path)
 

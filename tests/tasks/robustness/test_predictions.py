@@ -53,7 +53,7 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     assert found.notes["no_gradient"].tolist() == [True, False, False]
     assert found.corruptions is not None
     assert found.corruptions.predicted.tolist() == [[[0, 1]], [[1, 2]], [[2, 0]]]
-    assert found.corruptions[1:] == (["fog"], [1, 5])
+    assert found.corruptions[1:] == (["fog"], [1, 5], None, None)
     with np.load(path, allow_pickle=False) as archive:
         assert archive["fgsm"].dtype == np.int16
 

@@ -171,7 +171,7 @@ def test_an_unreadable_image_is_counted_and_named(world: Path) -> None:
 
 def test_a_backbone_of_other_classes_is_refused_where_no_fit_replaces_its_last_layer(world: Path) -> None:
     with pytest.raises(
-        InputError, match=r"'colours' has 4 classes, but cub:.* has 3.* or let a fit replace its last layer"
+        InputError, match=r"as many classes as .* 4, .*found 3 classes.* or let a fit replace the last layer"
     ):
         localise(world, factory="four")
     assert not (world / "out/reports").exists()

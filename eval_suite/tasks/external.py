@@ -1,0 +1,117 @@
+"""Predictions that other tools made: their metrics, and a record of them like any other."""
+
+import hashlib
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eval_suite.core.records import Files, Outcomes, Record
+from eval_suite.core.runtime import Clock, run_info
+from eval_suite.core.store import Cell, atomic_write, exclusive, safe_name, write_record
+from eval_suite.tasks.base import Score, Task
+from eval_suite.tasks.evaluate import cell_in, remove_if_empty, scored, task_info, task_named, unloaded
+from eval_suite.tasks.replacing import require_replaceable
+
+log = logging.getLogger(__name__)
+_NOT_TOLD = "external"
+
+
+def score(
+    task: "str | type[Task]",
+    predictions: Path | str,
+    *,
+    truth: str | None = None,
+    split: str | None = None,
+    out: Path | str | None = None,
+    name: str | None = None,
+    seed: int = 0,
+) -> Record:
+    """Score predictions that other tools made.
+
+    Args:
+        task: whose metrics; its name, ``path/to/mine.py:MyTask``, or a class.
+        predictions: a file, or a folder of them, as the task reads it.
+        truth: the ground truth as KIND:PATH, where the predictions do not carry their own.
+        split: of the ground truth.
+        out: ``reports/NAME`` for the record and a copy of the predictions. By default nothing is left on disk.
+        name: of the backbone in the record; by default that of the file.
+        seed: what the record is filed under.
+
+    Returns:
+        The record, with its per-item outcomes in memory for `compare`.
+
+    Raises:
+        InputError: if the predictions or the ground truth cannot be read, or do not belong together; nothing is written then.
+
+    Example:
+        >>> score("classify", "logits.npz", truth="folder:path/to/images")["top1_error"]  # doctest: +SKIP
+    """
+    chosen, path = task_named(task), Path(predictions)
+    backbone = safe_name(name or path.stem)
+    if out is None:
+        return _record(chosen, path, truth, split, Cell("", backbone, seed), None, Clock())
+    cell, clock = cell_in(Path(out), backbone, seed), Clock()
+    folder = cell.results / chosen.name
+    with exclusive(folder, f"scoring {chosen.name}"):
+        try:
+            record = _record(chosen, path, truth, split, cell, folder, clock)
+        except BaseException:
+            remove_if_empty(folder)
+            raise
+        write_record(cell.record(chosen.name), record)
+    return record
+
+
+def score_file(task: Task, predictions: Path, truth: str | None, split: str | None) -> Score:
+    """Metrics of predictions made by other tools."""
+    return scored(task, predictions, task.options(data=truth or "", split=split), truth, None)
+
+
+def _record(
+    task: Task,
+    predictions: Path,
+    truth: str | None,
+    split: str | None,
+    cell: Cell,
+    folder: Path | None,
+    clock: Clock,
+) -> Record:
+    """The record of a predictions file, whose items and copy go to ``folder`` where there is one."""
+    options = task.options(data=truth or "", split=split)
+    with clock.stage("score"):
+        result = scored(task, predictions, options, truth, None)
+    held = sorted(predictions.glob("*")) if predictions.is_dir() else [predictions]
+    held = [file for file in held if file.is_file()]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in held)).hexdigest()
+    card = unloaded(cell.backbone, f"{predictions.resolve()} ({digest[:12]})", "predictions made elsewhere")
+    files = Files()
+    if folder is not None:
+        require_replaceable(cell.record(task.name), card, options)
+        files = result.write_items(folder)
+        copy = folder / f"predictions{predictions.suffix}"
+        for file in held:
+            target = copy / file.name if predictions.is_dir() else copy
+            with file.open("rb") as source, atomic_write(target, "wb") as stream:
+                shutil.copyfileobj(source, stream)
+        files.predictions = f"{folder.name}/{copy.name}"
+    for line in result.warnings:
+        log.warning(line)
+    if not result.ids:
+        log.warning("the predictions name no items, so they are in no paired comparison; add an array 'ids'")
+    content: dict[str, Any] = {
+        "metrics": result.metrics,
+        "curves": result.curves,
+        "warnings": result.warnings,
+    }
+    return Record(
+        status="complete" if result.data.n_scored == result.data.n_available else "partial",
+        task=task_info(task, options),
+        backbone=card,
+        data=result.data,
+        files=files,
+        run=run_info(clock, _NOT_TOLD, _NOT_TOLD, cell.seed, task.packages),
+        **content,
+    ).with_outcomes(Outcomes(np.asarray(result.ids, dtype=str), result.outcomes))

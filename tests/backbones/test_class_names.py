@@ -1,0 +1,75 @@
+"""What outputs are called: options, weights files, timm's configuration."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.class_names import match_outputs, select_outputs
+from eval_suite.backbones.sources import load_backbone
+from eval_suite.core.errors import InputError
+from eval_suite.data.class_order import match_classes
+from eval_suite.data.images import ImageIndex
+
+NAMES = ["c", "a", "b"]
+
+
+def index(*classes: str) -> ImageIndex:
+    return ImageIndex("x", "folder:x", "val", list(classes), [], np.zeros(0, np.int64), Path("x"), [], None)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    """Weights of three outputs, with the names that its trainer left."""
+    net = timm.create_model("resnet20_cifar", num_classes=3)
+    torch.save(
+        {"state_dict": net.state_dict(), "class_to_idx": {name: i for i, name in enumerate(NAMES)}},
+        tmp_path / "w.pth",
+    )
+    return f"timm:resnet20_cifar@{tmp_path / 'w.pth'}"
+
+
+def test_names_in_the_weights_file_decide_where_the_data_have_such_classes(source: str) -> None:
+    card = load_backbone(source, num_classes=10).card
+    assert match_outputs(card, index("a", "b", "c")).outputs.tolist() == [1, 2, 0]
+    assert match_outputs(card, index("b", "c")).outputs.tolist() == [2, 0]
+    other = match_outputs(card, index("x", "y", "z"))
+    assert (other.outputs.tolist(), other.assumed) == ([0, 1, 2], True)
+    asked = load_backbone(source, class_order="sorted").card
+    assert match_outputs(asked, index("a", "b", "c")).outputs.tolist() == [0, 1, 2]
+
+
+def test_a_file_of_names_wins_and_has_one_for_each_output(source: str, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("x\ny\nz\n")
+    for option in ("classes", "class_order"):
+        card = load_backbone(
+            source, **{option: tmp_path / "names.txt" if option == "classes" else str(tmp_path / "names.txt")}
+        ).card
+        assert (card.classes, card.class_order) == (["x", "y", "z"], None)
+    (tmp_path / "names.txt").write_text("x\ny\n")
+    with pytest.raises(InputError) as refused:
+        load_backbone(source, classes=tmp_path / "names.txt")
+    assert (refused.value.where, refused.value.found) == (str(tmp_path / "names.txt"), "2")
+
+
+def test_an_order_is_for_outputs_without_names(source: str, tmp_path: Path) -> None:
+    torch.save(timm.create_model("resnet20_cifar", num_classes=3).state_dict(), tmp_path / "plain.pth")
+    card = load_backbone(f"timm:resnet20_cifar@{tmp_path / 'plain.pth'}", class_order="natural").card
+    assert (card.classes, card.class_order) == ([], "natural")
+    for wrong in ({"class_order": "bogus"}, {"classes": tmp_path / "absent.txt"}):
+        with pytest.raises(InputError):
+            load_backbone(source, **wrong)
+
+
+def test_selected_outputs_come_in_the_datas_order() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
+    backbone = Backbone.wrap(net, input_size=(2, 2), mean=(0, 0, 0), std=(1, 1, 1), classes=NAMES)
+    images = torch.rand(5, 3, 2, 2)
+    match = match_classes(["b", "c"], "x", outputs=3, names=NAMES)
+    assert torch.equal(select_outputs(backbone, match)(images), backbone(images)[:, [2, 0]])
+    whole = match_classes(NAMES, "x", outputs=3, names=NAMES)
+    assert select_outputs(backbone, whole) is backbone
