@@ -225,7 +225,10 @@ def _fits(pattern: Params, metric: Metric) -> bool:
 
 
 class DataInfo(_Strict):
-    """Which items were scored, or of a fit: learnt from (``n_scored``). ``failed`` names the unreadable ones (the first hundred)."""
+    """Which items were scored, or of a fit: learnt from (``n_scored``). ``failed`` names the unreadable ones (the first hundred).
+
+    ``notes`` tells what was assumed, corrected or left out when the files were read.
+    """
 
     name: str
     split: str
@@ -235,6 +238,7 @@ class DataInfo(_Strict):
     n_failed: int
     failed: list[str] = Field(default_factory=list)
     sha256: str
+    notes: list[str] = Field(default_factory=list)
 
 
 class ErrorInfo(_Strict):

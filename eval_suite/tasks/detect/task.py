@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
-from eval_suite.data.voc import default_split
+from eval_suite.data.detection import default_split
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.detect.options import DetectOptions
 
@@ -14,7 +14,7 @@ _FASTER_RCNNS = ({"detector": "faster-rcnn-c4"}, {"detector": "faster-rcnn-fpn"}
 
 
 class DetectTask(Task):
-    """mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC."""
+    """mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC, COCO or own data in either format."""
 
     name = "detect"
     version = 2
@@ -22,7 +22,7 @@ class DetectTask(Task):
     title = "Detection"
     paper = CUTMIX
     options = DetectOptions
-    annotated = "voc"
+    annotated = "boxes"
     packages = ("onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "pycocotools")
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "ssd.input_size": _SSDS,
@@ -33,7 +33,7 @@ class DetectTask(Task):
     def resolved(self, options: Any) -> Any:
         """The options with the names of all splits."""
         split = options.split or default_split(options.data, "evaluate")
-        train_split = options.train_split or default_split(options.data, "train")
+        train_split = options.train_split or default_split(options.data, "train", split)
         return options.model_copy(update={"split": split, "train_split": train_split})
 
     def fits(self, options: Any) -> bool:
