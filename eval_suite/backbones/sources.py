@@ -20,7 +20,7 @@ from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import read_card
 from eval_suite.core.validation import problems, require_no_problems
 
-SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation"}
+SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation", "resize"}
 """Fields of a card that say how images are brought to the network; options and recipes name them alike."""
 _AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
@@ -113,7 +113,7 @@ def load_backbone(
             file win.
         image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
         settings: what a weights file does not say, by the names of `BackboneOptions`: ``mean``, ``std``, ``input_size``,
-            ``crop_fraction``, ``interpolation``, ``feature_layer``, ``weights_entry``.
+            ``crop_fraction``, ``interpolation``, ``resize``, ``feature_layer``, ``weights_entry``.
 
     Raises:
         InputError: if the source is unknown, a setting is wrong, or weights do not cover the network.

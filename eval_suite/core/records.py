@@ -168,6 +168,8 @@ class BackboneCard(_Strict):
     std: tuple[float, float, float]
     interpolation: str = "bilinear"
     crop_fraction: float = 0.875
+    resize: Literal["crop", "squash"] = "crop"
+    """Whether an image of another shape is resized by its short side and cropped, or by both sides whatever their ratio."""
     parameters: int = 0
     feature_layer: str | None = None
     weights_sha256: str | None = None

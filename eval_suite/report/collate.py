@@ -237,6 +237,10 @@ def _cell_notices(found: Collation) -> Iterator[Notice]:
             text = f"{data.n_scored} of {data.n_available} items" if data else "not all items"
             failed = f", {data.n_failed} unreadable" if data and data.n_failed else ""
             yield Notice("partial", where, f"scored on {text}{failed}")
+        for known in (record.data, record.fitted_to) if record is not None else ():
+            if known is not None:
+                for note in known.notes:
+                    yield Notice("warning", where, f"{known.name}, {known.split}: {note}")
         if record is not None and record.fitted_to is not None and record.fitted_to.n_failed:
             fit = record.fitted_to
             text = f"fitted to {fit.n_scored} of {fit.n_available} items, {fit.n_failed} unreadable"

@@ -293,6 +293,8 @@ def _load(
     if task.annotated is not None:
         return load_backbone(source, name=cell.backbone, num_classes=flags.num_classes, **settings)
     index = open_images(options.data, options.split)
+    for note in index.notes:
+        log.warning(f"{options.data}, '{index.split}': {note}")
     return load_backbone(
         source,
         name=cell.backbone,
@@ -324,13 +326,14 @@ def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
     def triple(values: tuple[float, float, float]) -> str:
         return " ".join(f"{value:.3f}" for value in values)
 
+    squashed = "both sides resized, " if card.resize == "squash" else ""
     assumed = (
         " (ImageNet's, assumed: see --mean, --std)" if given.mean is None and ".py:" in card.source else ""
     )
     return [
         *(f"note: {note}" for note in card.load.notes),
-        f"input {height}x{width}, {card.interpolation}, centre crop of {card.crop_fraction:g} unless images have that "
-        f"size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
+        f"input {height}x{width}, {card.interpolation}, {squashed}centre crop of {card.crop_fraction:g} unless images have "
+        f"that size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
     ]
 
 
