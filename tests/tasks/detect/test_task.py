@@ -322,6 +322,7 @@ def test_the_interval_of_the_map_lies_in_its_range(index: ObjectIndex) -> None:
         labels=np.full(len(index), label),
         boxes=box.repeat(len(index), axis=0),
         difficult=np.zeros(len(index), bool),
+        crowd=np.zeros(len(index), bool),
     )
     boxes = np.concatenate([box.repeat(3, axis=0), box.repeat(4, axis=0) + 50])
     found = Detections(each, np.full(7, label), boxes, np.linspace(0.1, 0.9, 7))
@@ -432,7 +433,7 @@ class TestScoreCommand:
         ("Annotations/000001.xml", "<name>", "<name>un", "unknown class 'un"),
         ("Annotations/000001.xml", "<xmin>", "<xmin>9999", "expected a box within"),
         ("Annotations/000001.xml", "<width>", "<width>1", "expected an image of 1"),
-        ("Annotations/000001.xml", "<filename>", "<filename>../../", "could leave the data's folder"),
+        ("ImageSets/Main/trainval.txt", "000001", "../../../etc/passwd", "expected an annotation at"),
         ("ImageSets/Main/trainval.txt", "000001", "nothing", "expected an annotation at"),
     ],
 )  # fmt: skip
