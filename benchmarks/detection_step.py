@@ -18,7 +18,8 @@ from eval_suite.backbones.backbone import finish
 from eval_suite.backbones.sources import build_net, native_config
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.data.objects import ObjectIndex
+from eval_suite.data.voc import open_voc
 from eval_suite.demo.world import make_demo
 from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.fit import prepare
@@ -78,7 +79,7 @@ def main() -> None:
 
 
 def ours(
-    model: Any, detector: Detector, index: VocIndex, runtime: RuntimeOptions, folder: Path
+    model: Any, detector: Detector, index: ObjectIndex, runtime: RuntimeOptions, folder: Path
 ) -> Callable[[], object]:
     """The step of `fit_detector`'s Runner."""
     fit = FitRun(folder, {}, purpose="timing", save_interval=1e6)
@@ -86,7 +87,7 @@ def ours(
     return stepper(runner)
 
 
-def theirs(model: Any, detector: Detector, index: VocIndex, folder: Path) -> Callable[[], object]:
+def theirs(model: Any, detector: Detector, index: ObjectIndex, folder: Path) -> Callable[[], object]:
     """The step of the Runner that tools/train.py builds from a config with the same model, data and schedule."""
     from mmengine.runner import Runner
 

@@ -38,7 +38,8 @@ from eval_suite.core.parts import parts
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.loading import Batch
-from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.data.objects import ObjectIndex
+from eval_suite.data.voc import open_voc
 from eval_suite.demo.world import make_demo
 from eval_suite.tasks.detect.fit import fit_detector
 from eval_suite.tasks.detect.metrics import detectors
@@ -124,8 +125,8 @@ RATIOS = (
 class World(NamedTuple):
     """What detectors learn from and are run over."""
 
-    train: VocIndex
-    test: VocIndex
+    train: ObjectIndex
+    test: ObjectIndex
     options: DetectOptions
     backbone: Backbone
 

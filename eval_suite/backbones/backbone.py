@@ -60,6 +60,7 @@ class Backbone(nn.Module):
         classes: Sequence[str] = (),
         crop_fraction: float | None = None,
         interpolation: str | None = None,
+        resize: str | None = None,
         feature_layer: str | None = None,
     ) -> "Backbone":
         """A backbone from a network in memory, which is not copied, and is put into evaluation mode.
@@ -73,6 +74,7 @@ class Backbone(nn.Module):
             classes: names in the order of the outputs, where they are known; they are then held against the data's.
             crop_fraction: share of an image's side that the centre crop keeps.
             interpolation: how images are resized: nearest, bilinear, bicubic or lanczos.
+            resize: crop, or squash to resize both sides whatever their ratio; see `BackboneOptions`.
             feature_layer: dotted name of the layer with the last feature map; found by itself where possible.
 
         Raises:
@@ -104,6 +106,7 @@ class Backbone(nn.Module):
             "input_size": input_size,
             "crop_fraction": crop_fraction,
             "interpolation": interpolation,
+            "resize": resize,
         }
         settings: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "input_size": (224, 224)}
         settings |= {key: value for key, value in timms.items() if value is not None}

@@ -52,6 +52,12 @@ def predict_logits(
     )
 
 
+def transform_of(card: BackboneCard) -> EvaluationTransform:
+    """How a backbone's card says that images are brought to its input."""
+    squash = card.resize == "squash"
+    return EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation, stretch=squash)
+
+
 def evaluation_batches(
     index: ImageIndex,
     card: BackboneCard,
@@ -65,7 +71,7 @@ def evaluation_batches(
     """Every image of a set as a backbone's card says, or by the transform of a protocol; prepared first where it is to be."""
     return ImageBatches(
         index,
-        transform or EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+        transform or transform_of(card),
         batch_size=runtime.batch_size,
         device=device,
         workers=runtime.workers,

@@ -22,7 +22,7 @@ from eval_suite.core.store import read_card
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.class_order import read_class_names
 
-SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation"}
+SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation", "resize"}
 """Fields of a card that say how images are brought to the network; options and recipes name them alike."""
 _AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
@@ -115,7 +115,7 @@ def load_backbone(
             file win.
         image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
         settings: what a weights file does not say, by the names of `BackboneOptions`: ``mean``, ``std``, ``input_size``,
-            ``crop_fraction``, ``interpolation``, ``feature_layer``, ``weights_entry``, ``classes``,
+            ``crop_fraction``, ``interpolation``, ``resize``, ``feature_layer``, ``weights_entry``, ``classes``,
             ``class_order``.
 
     Raises:

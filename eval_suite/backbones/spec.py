@@ -39,6 +39,7 @@ ChannelMeans = Annotated[tuple[float, float, float], AfterValidator(_in_unit_ran
 ChannelStds = Annotated[tuple[float, float, float], AfterValidator(_above_zero)]
 CropFraction = Annotated[float, Field(gt=0, le=1)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Resize = Literal["crop", "squash"]
 
 
 class SourceSpec(NamedTuple):
@@ -70,6 +71,8 @@ class BackboneOptions(BaseModel):
     """Share of an image's side that the centre crop keeps; images already of the input's size are left whole."""
     interpolation: Interpolation | None = None
     """How images are resized."""
+    resize: Resize | None = None
+    """How an image of another shape meets the input: crop resizes the short side and cuts the centre out, squash both sides, whatever their ratio, as Caffe's networks were fed."""
     num_classes: int | None = Field(default=None, ge=1)
     """Outputs of the last layer; by default the number of classes of the data."""
     classes: Path | None = None

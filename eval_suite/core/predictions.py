@@ -22,21 +22,23 @@ _FAILED_NAMED = 100
 
 
 class About(NamedTuple):
-    """Which set was predicted on: name, split, number of items, hash, and the items that could not be read."""
+    """Which set was predicted on: name, split, number of items, hash, the items that could not be read, notes on reading it."""
 
     name: str
     split: str
     n_available: int
     sha256: str
     failed: list[str]
+    notes: list[str] = []  # noqa: RUF012 - a NamedTuple's default, which nobody changes
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The two text arrays, ``data`` and ``failed``, that say this in a predictions file."""
+        """The text arrays, ``data``, ``failed`` and ``notes``, that say this in a predictions file."""
         facts = self._asdict()
-        del facts["failed"]
+        del facts["failed"], facts["notes"]
         return {
             "data": np.asarray([f"{key}={value}" for key, value in facts.items()], dtype=str),
             "failed": np.asarray(self.failed, dtype=str),
+            **({"notes": np.asarray(self.notes, dtype=str)} if self.notes else {}),
         }
 
     def info(self, n_scored: int) -> DataInfo:
@@ -50,6 +52,7 @@ class About(NamedTuple):
             n_failed=len(self.failed),
             failed=self.failed[:_FAILED_NAMED],
             sha256=self.sha256,
+            notes=list(self.notes),
         )
 
 
@@ -70,6 +73,7 @@ def about_in(arrays: Mapping[str, NDArray[Any]], path: Path, items: int) -> Abou
         n_available=int(available),
         sha256=facts.get("sha256", ""),
         failed=failed,
+        notes=[str(item) for item in arrays.get("notes", [])],
     )
 
 
@@ -105,7 +109,11 @@ class Array:
 
 Schema = Mapping[str, Array]
 
-ABOUT: Schema = {"data": Array("facts", "text"), "failed": Array("failed items", "text")}
+ABOUT: Schema = {
+    "data": Array("facts", "text"),
+    "failed": Array("failed items", "text"),
+    "notes": Array("notes", "text"),
+}
 """The arrays of `About`, part of every file."""
 
 _NUMPY_KINDS = {"text": "U", "number": "fiu", "integer": "iu", "boolean": "biu"}

@@ -172,6 +172,8 @@ class BackboneCard(_Strict):
     std: tuple[float, float, float]
     interpolation: str = "bilinear"
     crop_fraction: float = 0.875
+    resize: Literal["crop", "squash"] = "crop"
+    """Whether an image of another shape is resized by its short side and cropped, or by both sides whatever their ratio."""
     parameters: int = 0
     feature_layer: str | None = None
     weights_sha256: str | None = None
@@ -229,7 +231,10 @@ def _fits(pattern: Params, metric: Metric) -> bool:
 
 
 class DataInfo(_Strict):
-    """Which items were scored, or of a fit: learnt from (``n_scored``). ``failed`` names the unreadable ones (the first hundred)."""
+    """Which items were scored, or of a fit: learnt from (``n_scored``). ``failed`` names the unreadable ones (the first hundred).
+
+    ``notes`` tells what was assumed, corrected or left out when the files were read.
+    """
 
     name: str
     split: str
@@ -239,6 +244,7 @@ class DataInfo(_Strict):
     n_failed: int
     failed: list[str] = Field(default_factory=list)
     sha256: str
+    notes: list[str] = Field(default_factory=list)
 
 
 class ErrorInfo(_Strict):

@@ -1,10 +1,13 @@
 """A look at every image of a set before hours are spent on it."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import combinations
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +16,22 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.parts import parts
 from eval_suite.core.runtime import progress
-from eval_suite.data import coco, images, outliers, voc
+from eval_suite.data import coco, images, outliers
 from eval_suite.data.boxes import open_localisation
 from eval_suite.data.coco import caption_splits, open_captions
 from eval_suite.data.corners import Boxes
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
+from eval_suite.data.detection import object_splits, open_objects
 from eval_suite.data.images import ImageIndex, open_images, splits_of
+from eval_suite.data.kinds import ANNOTATED
 from eval_suite.data.layouts.base import WITHOUT_SPLITS
+from eval_suite.data.objects import DefectsError
 from eval_suite.data.outliers import open_outliers, parse_outliers, require_outliers
-from eval_suite.data.voc import open_voc, voc_splits
 
 _NAMED = 20
 _CHUNK = 64
+_TRAINED_ON = re.compile(r"(.*?)(trainval|training|train)(.*)")
+_EVALUATED = re.compile(r"(.*?)(test|validation|valid|val)(.*)")
 
 
 class CheckReport(NamedTuple):
@@ -51,15 +58,17 @@ def check_data(spec: str, workers: int = 2) -> CheckReport:
     known = _kind(spec)
     lines: list[str] = []
     seen: dict[str, dict[bytes, str]] = {}
+    looked: dict[Path, _Look] = {}
     ok = True
-    for split in known.splits(spec):
+    for split, open_part in known.splits(spec):
         try:
-            part = known.open(spec, split)
+            part = open_part()
         except InputError as error:
-            lines.append(f"error: {error}")
+            defects = error.defects if isinstance(error, DefectsError) else [str(error)]
+            lines += [f"error: {defect}" for defect in defects]
             ok = False
             continue
-        looks = _look_at_all(part.images, workers)
+        looks = _look_at_all(part.images, workers, looked)
         lines += [f"{split}: {part.holds[0]}", *(f"  {line}" for line in part.holds[1:])]
         lines.append(f"  sizes: {_sizes(Counter(look.size for look in looks if look.size))}")
         lines += _broken(part.images.ids, looks)
@@ -73,8 +82,9 @@ def check_data(spec: str, workers: int = 2) -> CheckReport:
             for look, name in zip(looks[::-1], part.images.ids[::-1], strict=True)
             if look.digest
         }
-    for one, other in combinations(seen, 2) if known.apart else ():
-        lines += _shared(one, seen[one], other, seen[other])
+    for one, other in combinations(seen, 2):
+        if known.apart(one, other):
+            lines += _shared(one, seen[one], other, seen[other])
     return CheckReport(lines, ok)
 
 
@@ -87,26 +97,43 @@ class _Part(NamedTuple):
 
 
 class _Checked(NamedTuple):
-    """How to look at one kind of data; ``apart`` says that an image belongs to one split only."""
+    """How to look at one kind of data: its splits, and whether an image belongs to one only of a pair of them."""
 
-    splits: Callable[[str], Iterable[str]]
-    open: Callable[[str, str], _Part]
-    apart: bool = False
+    splits: Callable[[str], Iterable[tuple[str, Callable[[], _Part]]]]
+    apart: Callable[[str, str], bool]
 
 
 def _kind(spec: str) -> _Checked:
     head, colon, _ = spec.partition(":")
     # NAME=folder:PATH is a tree of outliers, folder:PATH one of class folders.
     if "=" in head or head in outliers.KINDS.keys() - parts("data").keys():
-        return _Checked(_outlier_splits, _open_outliers)
-    known = {*parts("data"), *_ANNOTATED, *outliers.KINDS}
+        return _Checked(_outlier_splits, lambda _one, _other: False)
+    known = {*parts("data"), *ANNOTATED, *outliers.KINDS}
     if not colon:
         raise InputError(
             f"expected data as KIND:PATH with KIND one of {', '.join(sorted(known))}, found '{spec}'"
         )
+    if head in ANNOTATED:
+        return _Checked(_annotated_splits, _trained_on_and_evaluated)
     if head not in known and not head.endswith(".py"):
         raise unknown_name("data kind", head, known, listed_by="eval-suite list data outliers")
-    return _ANNOTATED.get(head, _Checked(splits_of, _open_classes, apart=True))
+    return _Checked(
+        lambda spec: [(split, partial(_open_classes, spec, split)) for split in splits_of(spec)],
+        lambda _one, _other: True,
+    )
+
+
+def _trained_on_and_evaluated(one: str, other: str) -> bool:
+    """Whether one split is to fine-tune on and the other to evaluate on.
+
+    Others share images on purpose: trainval holds train and val, and Karpathy's splits hold COCO's.
+    """
+    for first, second in ((one, other), (other, one)):
+        trained = _TRAINED_ON.fullmatch(first.rpartition("/")[2].lower())
+        evaluated = _EVALUATED.fullmatch(second.rpartition("/")[2].lower())
+        if trained and evaluated and trained.group(1, 3) == evaluated.group(1, 3):
+            return trained[2] != "trainval" or evaluated[2] == "test"
+    return False
 
 
 def _open_classes(spec: str, split: str) -> _Part:
@@ -115,49 +142,71 @@ def _open_classes(spec: str, split: str) -> _Part:
     holds = [
         f"{len(index):,} images in {len(index.classes):,} classes, {per_class} a class",
         f"classes: {_some(index.classes)}",
+        *_notes(index.notes),
     ]
     boxes = images.layout_named(images.parse_spec(spec).kind).boxes and split != "train"
     return _Part(index, holds, _look_at_boxes(spec, split) if boxes else None)
 
 
 def _open_objects(spec: str, split: str) -> _Part:
-    index = open_voc(spec, split)
+    index = open_objects(spec, split)
     per_class = _per_class(index.labels, index.classes)
-    difficult = int(index.difficult.sum())
+    uncounted = (
+        f"{int(index.crowd.sum()):,} crowds"
+        if index.crowd.any()
+        else f"{int(index.difficult.sum()):,} difficult"
+    )
     holds = (
-        f"{len(index):,} images, {len(index.labels):,} objects ({difficult:,} difficult) in "
+        f"{len(index):,} images, {len(index.labels):,} objects ({uncounted}) in "
         f"{len(index.classes):,} classes, {per_class} a class"
     )
     narrow = int(Boxes(index.boxes, inclusive=True).narrow().sum())
     noted = [f"note: {narrow:,} boxes are one pixel wide or high"] if narrow else []
-    return _Part(index.images(), [holds, *noted])
+    return _Part(index.images(), [holds, *noted, *_notes(index.notes)])
 
 
 def _open_captions(spec: str, split: str) -> _Part:
     found = open_captions(spec, split)
     counts = [len(captions) for captions in found.captions]
     holds = f"{len(found):,} images, {sum(counts):,} captions, {min(counts)} to {max(counts)} an image"
-    return _Part(found.images(), [holds, *(f"note: {note}" for note in found.notes)])
+    return _Part(found.images(), [holds, *_notes(found.notes)])
 
 
-def _outlier_splits(spec: str) -> list[str]:
+def _annotated_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
+    """The splits with boxes and those with captions; of coco a folder may hold either or both.
+
+    Raises:
+        InputError: if there is neither.
+    """
+    found: list[tuple[str, Callable[[], _Part]]] = []
+    errors: list[InputError] = []
+    for splits, open_part in ((caption_splits, _open_captions), (object_splits, _open_objects)):
+        if splits is caption_splits and not spec.startswith(f"{coco.KIND}:"):
+            continue
+        try:
+            found += [(split, partial(open_part, spec, split)) for split in splits(spec)]
+        except InputError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return found
+
+
+def _outlier_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
     if parse_outliers(spec).path is None:
         raise InputError(f"expected outliers with a path, found '{spec}', which are drawn and not read")
     require_outliers(spec)
-    return [WITHOUT_SPLITS]
+    return [(WITHOUT_SPLITS, partial(_open_outliers, spec))]
 
 
-def _open_outliers(spec: str, _split: str) -> _Part:
+def _open_outliers(spec: str) -> _Part:
     source = parse_outliers(spec)
     index = open_outliers(source).images
-    return _Part(index, [f"{len(index):,} images of outliers '{source.name}'"])
+    return _Part(index, [f"{len(index):,} images of outliers '{source.name}'", *_notes(index.notes)])
 
 
-# A devkit's trainval holds its train and val, and Karpathy's splits hold COCO's.
-_ANNOTATED = {
-    voc.KIND: _Checked(voc_splits, _open_objects),
-    coco.KIND: _Checked(caption_splits, _open_captions),
-}
+def _notes(notes: Iterable[str]) -> list[str]:
+    return [f"note: {note}" for note in notes]
 
 
 class _Look(NamedTuple):
@@ -166,11 +215,16 @@ class _Look(NamedTuple):
     problem: str
 
 
-def _look_at_all(index: ImageIndex, workers: int) -> list[_Look]:
-    chunks = [range(start, min(start + _CHUNK, len(index))) for start in range(0, len(index), _CHUNK)]
+def _look_at_all(index: ImageIndex, workers: int, looked: dict[Path, _Look]) -> list[_Look]:
+    """A look at every image of a split; those of other splits are in ``looked``, which is added to."""
+    paths: list[Path] = index.paths or [index.root / item for item in index.ids]
+    new = [i for i, path in enumerate(paths) if path not in looked]
+    chunks = [new[start : start + _CHUNK] for start in range(0, len(new), _CHUNK)]
     with ThreadPoolExecutor(max(1, workers)) as pool:
         parts = pool.map(lambda chunk: [_look(index, position) for position in chunk], chunks)
-        return [look for part in progress(parts, len(chunks), f"checking {index.split}") for look in part]
+        looks = [look for part in progress(parts, len(chunks), f"checking {index.split}") for look in part]
+    looked |= {paths[i]: look for i, look in zip(new, looks, strict=True)}
+    return [looked[path] for path in paths]
 
 
 def _look(index: ImageIndex, position: int) -> _Look:

@@ -1,4 +1,4 @@
-"""COCO's captions: the annotation files of 2014 and 2017 and the Karpathy split, as images with their captions."""
+"""Images with their captions: COCO's annotation files, Karpathy's splits of COCO and Flickr, and own files in either form."""
 
 import hashlib
 import json
@@ -12,23 +12,18 @@ import numpy as np
 
 from eval_suite.core.errors import InputError
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.json_files import list_of_objects, read_json, text_of, whole_number
+from eval_suite.data.json_files import image_id, list_of_objects, read_json, text_of
 from eval_suite.data.metadata import inside
 
 KIND = "coco"
-KARPATHY_FILE = "dataset_coco.json"
+_KARPATHY_FILES = ("dataset_coco.json", "dataset_flickr8k.json", "dataset_flickr30k.json")
 _KARPATHY = {
     "karpathy-train": ("train", "restval"),
     "karpathy-val": ("val",),
     "karpathy-test": ("test",),
 }
-_TRAINED_ON = {
-    "val2014": "train2014",
-    "val2017": "train2017",
-    "karpathy-val": "karpathy-train",
-    "karpathy-test": "karpathy-train",
-}
-_EVALUATE = ("val2014", "val2017", "karpathy-test")
+_YEARS = ("train2014", "val2014", "train2017", "val2017")
+_EVALUATE = ("val2014", "val2017", "karpathy-test", "test", "val", "valid", "validation")
 _NAMED = 3
 
 
@@ -36,7 +31,7 @@ _NAMED = 3
 class CaptionSet:
     """Images with their captions, before anything is decoded.
 
-    ``image_ids`` are COCO's, each once. ``files`` (relative to ``root``) are the images, empty texts where the
+    ``image_ids`` are those of the annotations, each once. ``files`` (relative to ``root``) are the images, empty texts where the
     annotations name none. Each image has one caption or more; ``notes`` tells what was left out to make it so.
     """
 
@@ -44,7 +39,7 @@ class CaptionSet:
     spec: str
     split: str
     root: Path
-    image_ids: list[int]
+    image_ids: list[int | str]
     files: list[str]
     captions: list[list[str]]
     notes: tuple[str, ...] = ()
@@ -93,14 +88,14 @@ class CaptionSet:
 
 
 def open_captions(spec: str, split: str | None = None) -> CaptionSet:
-    """Index one split of a COCO folder.
+    """Index one split of a folder of captions.
 
     Args:
-        spec: ``coco:PATH``, where PATH holds ``annotations/captions_<split>.json`` and the folder ``<split>`` of
-            images (here or in ``images/``) for train2014, val2014, train2017 or val2017, and perhaps Karpathy's
-            ``dataset_coco.json`` (here or in ``annotations/``), which gives karpathy-train (with restval),
-            karpathy-val and karpathy-test.
-        split: an existing split; None takes the first of val2014, val2017, karpathy-test that is there.
+        spec: ``coco:PATH``, where PATH holds ``annotations/captions_<split>.json`` (or the same without ``annotations/``)
+            and the images in ``<split>/``, ``images/<split>/`` or one folder for all; or Karpathy's ``dataset_coco.json``,
+            ``dataset_flickr8k.json`` or ``dataset_flickr30k.json`` or an own ``dataset_<name>.json`` in that form, which
+            gives karpathy-train (with restval), karpathy-val and karpathy-test; or is such a file itself.
+        split: an existing split; None takes the first of val2014, val2017, karpathy-test, test, val that is there.
 
     Raises:
         InputError: if the folder holds no such file, the split is absent, or a file does not hold what it should.
@@ -108,20 +103,20 @@ def open_captions(spec: str, split: str | None = None) -> CaptionSet:
     path = caption_path(spec)
     chosen = split or evaluation_split(spec)
     file = split_file(spec, chosen)
+    base = path.parent if path.is_file() else path
     if chosen in _KARPATHY:
         entries = _read_karpathy(file, _KARPATHY[chosen])
-        folder = _image_root(path, sorted({name.split("/")[0] for _, name, _ in entries}))
+        root, files = _rooted(base, "", [entry.file for entry in entries])
     else:
-        entries = [
-            _Entry(e.image_id, f"{chosen}/{e.file}" if e.file else "", e.captions) for e in _read_coco(file)
-        ]
-        folder = _image_root(path, [chosen])
-    nameless = [str(entry.image_id) for entry in entries if not entry.file]
-    if nameless:
-        raise InputError(
-            f"expected a 'file_name' for every image in {file}, found none for {_some(nameless)}"
-        )
-    return _caption_set(entries, name=path.resolve().name, spec=spec, split=chosen, root=folder, source=file)
+        entries = _read_coco(file)
+        nameless = [str(entry.image_id) for entry in entries if not entry.file]
+        if nameless:
+            raise InputError(
+                f"expected a 'file_name' for every image in {file}, found none for {_some(nameless)}"
+            )
+        root, files = _rooted(base, chosen, [entry.file for entry in entries])
+    entries = [entry._replace(file=name) for entry, name in zip(entries, files, strict=True)]
+    return _caption_set(entries, name=path.resolve().stem, spec=spec, split=chosen, root=root, source=file)
 
 
 def evaluation_split(spec: str) -> str:
@@ -130,18 +125,24 @@ def evaluation_split(spec: str) -> str:
     Raises:
         InputError: if there is none.
     """
-    there = caption_splits(spec)
-    chosen = next((name for name in _EVALUATE if name in there), None)
+    there = list(caption_splits(spec))
+    # Who names a file has chosen; a lone training split of a folder is not meant to be evaluated on.
+    meant = "train" not in there[0] or caption_path(spec).is_file()
+    alone = there[0] if len(there) == 1 and meant else None
+    chosen = next((name for name in _EVALUATE if name in there), alone)
     if chosen is None:
         raise InputError(
-            f"expected a split to evaluate on ({', '.join(_EVALUATE)}) in {spec}, found: {', '.join(there)}"
+            f"expected one of the splits {', '.join(_EVALUATE)} in {spec}, found: {', '.join(there)}; name one with --split"
         )
     return chosen
 
 
-def training_split(split: str) -> str | None:
-    """The split whose captions a model is fitted to before it is evaluated on another, None where unknown."""
-    return _TRAINED_ON.get(split)
+def training_split(evaluated: str) -> str | None:
+    """The split that a decoder is fitted to where ``evaluated`` is evaluated on; None for one that has none."""
+    for part in ("validation", "valid", "val", "test"):
+        if part in evaluated and "train" not in evaluated:
+            return evaluated.replace(part, "train")
+    return None
 
 
 def read_references(truth: str, split: str | None = None) -> CaptionSet:
@@ -159,6 +160,8 @@ def read_references(truth: str, split: str | None = None) -> CaptionSet:
     path = Path(truth).expanduser()
     if not path.is_file():
         raise InputError(f"expected {KIND}:PATH or a captions file (JSON) as ground truth, found '{truth}'")
+    if _is_karpathy(path):
+        return open_captions(f"{KIND}:{path}", split)
     return _caption_set(
         _read_coco(path), name=path.stem, spec=truth, split=split or "unknown", root=path.parent, source=path
     )
@@ -177,26 +180,33 @@ def caption_path(spec: str) -> Path:
 
 
 def caption_splits(spec: str) -> dict[str, Path]:
-    """The splits of a COCO folder, each with the file its captions stand in.
+    """The splits of a folder of captions, each with the file its captions stand in.
 
     Raises:
         InputError: if there is none.
     """
     path = caption_path(spec)
+    if path.is_file():
+        if _is_karpathy(path):
+            return dict.fromkeys(_KARPATHY, path)
+        return {path.stem.removeprefix("captions_"): path}
     if not path.is_dir():
         raise InputError(f"expected a folder with annotations/ at {path}, found none; check {KIND}:PATH")
-    names = ("train2014", "val2014", "train2017", "val2017")
-    files = {name: path / "annotations" / f"captions_{name}.json" for name in names}
-    found = {name: file for name, file in files.items() if file.is_file()}
+    bases = [base for base in (path, path / "annotations") if base.is_dir()]
+    named = {
+        file.stem.removeprefix("captions_"): file for base in bases for file in base.glob("captions_*.json")
+    }
+    found = {name: named.pop(name) for name in _YEARS if name in named} | dict(sorted(named.items()))
+    own = sorted(file.name for base in bases for file in base.glob("dataset_*.json"))
     karpathy = next(
-        (f for f in (path / KARPATHY_FILE, path / "annotations" / KARPATHY_FILE) if f.is_file()), None
+        (base / name for name in (*_KARPATHY_FILES, *own) for base in bases if (base / name).is_file()), None
     )
     if karpathy is not None:
         found |= dict.fromkeys(_KARPATHY, karpathy)
     if not found:
         raise InputError(
-            f"expected annotations/captions_val2014.json (or train2014, train2017, val2017) or {KARPATHY_FILE} in "
-            f"{path}, found none of them; unpack COCO's annotations there"
+            f"expected annotations/captions_<split>.json, such as captions_val2014.json, or {' or '.join(_KARPATHY_FILES)} in "
+            f"{path}, found none of them; unpack the annotations there, or name the file as {KIND}:FILE"
         )
     return found
 
@@ -214,26 +224,30 @@ def split_file(spec: str, split: str) -> Path:
 
 
 class _Entry(NamedTuple):
-    image_id: int
+    image_id: int | str
     file: str
     captions: list[str]
+
+
+def _is_karpathy(file: Path) -> bool:
+    return file.name.startswith("dataset")
 
 
 def _read_coco(path: Path) -> list[_Entry]:
     content = read_json(path)
     images = list_of_objects(content, "images", path)
     annotations = list_of_objects(content, "annotations", path)
-    ids = [whole_number(image, "id", "images", path) for image in images]
+    ids = [image_id(image, "id", "images", path) for image in images]
     _require_each_once(ids, path)
-    captions: dict[int, list[str]] = {image_id: [] for image_id in ids}
-    strangers = Counter[int]()
+    captions: dict[int | str, list[str]] = {key: [] for key in ids}
+    strangers = Counter[int | str]()
     for annotation in annotations:
-        image_id = whole_number(annotation, "image_id", "annotations", path)
-        caption = text_of(annotation, "caption", f"the annotation of image {image_id}", path)
-        if image_id in captions:
-            captions[image_id].append(caption)
+        key = image_id(annotation, "image_id", "annotations", path)
+        caption = text_of(annotation, "caption", f"the annotation of image {key}", path)
+        if key in captions:
+            captions[key].append(caption)
         else:
-            strangers[image_id] += 1
+            strangers[key] += 1
     if strangers:
         raise InputError(
             f"{strangers.total():,} captions in {path} are of images that it does not list: {_some(map(str, strangers))}"
@@ -249,12 +263,14 @@ def _read_karpathy(path: Path, parts: tuple[str, ...]) -> list[_Entry]:
     for image in list_of_objects(read_json(path), "images", path):
         if text_of(image, "split", "an image", path) not in parts:
             continue
-        image_id = whole_number(image, "cocoid", "images", path)
-        where = f"image {image_id}"
-        folder, file = text_of(image, "filepath", where, path), text_of(image, "filename", where, path)
+        # Flickr's images have no id of COCO.
+        key = image_id(image, "cocoid" if "cocoid" in image else "imgid", "images", path)
+        where = f"image {key}"
+        file = text_of(image, "filename", where, path)
+        if "filepath" in image:
+            file = f"{text_of(image, 'filepath', where, path)}/{file}"
         sentences = list_of_objects(image, "sentences", path)
-        name = inside(f"{folder}/{file}", path)
-        entries.append(_Entry(image_id, name, [text_of(s, "raw", where, path) for s in sentences]))
+        entries.append(_Entry(key, inside(file, path), [text_of(s, "raw", where, path) for s in sentences]))
     _require_each_once([entry.image_id for entry in entries], path)
     return entries
 
@@ -285,16 +301,26 @@ def _caption_set(
     )
 
 
-def _require_each_once(ids: list[int], path: Path) -> None:
-    twice = [str(image_id) for image_id, count in Counter(ids).items() if count > 1]
+def _require_each_once(ids: list[int | str], path: Path) -> None:
+    twice = [str(key) for key, count in Counter(ids).items() if count > 1]
     if twice:
         raise InputError(f"expected each image once in {path}, found more than once: {_some(twice)}")
 
 
-def _image_root(path: Path, folders: list[str]) -> Path:
-    """Where the folders of images lie: in PATH or in PATH/images."""
-    inside = path / "images"
-    return inside if all((inside / name).is_dir() for name in folders) else path
+def _rooted(path: Path, split: str, files: list[str]) -> tuple[Path, list[str]]:
+    """The folder that the images lie below, found by the first of them, and their paths within it.
+
+    They lie in a folder of the split's name, in PATH or in PATH/images; or without one in these or any folder of PATH.
+    """
+    within = [f"{split}/{file}" for file in files] if split else files
+    inner = path / "images"
+    places = [(inner, within), (path, within), (inner, files), (path, files)]
+    places += [(folder, files) for folder in sorted(path.iterdir()) if folder.is_dir()]
+    for root, names in places:
+        if names and (root / names[0]).is_file():
+            return root, names
+    folders = {name.partition("/")[0] for name in within}
+    return (inner if all((inner / name).is_dir() for name in folders) else path), within
 
 
 def _some(names: Iterable[str]) -> str:

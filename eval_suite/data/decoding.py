@@ -20,7 +20,7 @@ IN_MEMORY_SIDE = 96
 IN_MEMORY_BYTES = 4 * 2**30
 _CHUNK = 256
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Those of Pillow's formats that are read: none hands a file to another program, as EPS does to Ghostscript."""
 
 
@@ -73,10 +73,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Decode, and bring any colour mode to 8-bit RGB.
 
     Transparency is dropped and the stored orientation kept, as torchvision does; 16-bit grey keeps its upper byte.
+
+    Raises:
+        Exception: whatever reading a broken file raises; floating-point pixels, too.
     """
     image.load()
     if image.mode == "RGB":
         return image
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose range no file tells")
     if image.mode.startswith("I"):
         deep = np.asarray(image).clip(0, 65535).astype(np.uint16)
         return Image.fromarray((deep >> 8).astype(np.uint8)).convert("RGB")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.parts import is_file_spec, part, parts
 from eval_suite.core.predictions import About
-from eval_suite.data.layouts.base import WITHOUT_SPLITS, Content, ImageLayout, Layout
+from eval_suite.data.layouts.base import SPLIT_NAMES, WITHOUT_SPLITS, Content, ImageLayout, Layout
 
 
 class DataSpec(NamedTuple):
@@ -30,7 +30,7 @@ class ImageIndex:
 
     ``ids`` are unique and stable: a path relative to ``root`` (``test/cat/0001.png``) or the place in a batch
     file (``test_batch/00017``). ``labels`` is (n,) with values in [0, len(classes)). Exactly one of ``paths``
-    (n files) and ``pixels`` (n, H, W, 3) is given.
+    (n files) and ``pixels`` (n, H, W, 3) is given. ``notes`` tells what was assumed or left out.
     """
 
     name: str
@@ -42,6 +42,7 @@ class ImageIndex:
     root: Path
     paths: list[Path] | None
     pixels: NDArray[np.uint8] | None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of items."""
@@ -71,7 +72,7 @@ class ImageIndex:
 
     def about(self, evaluated: "ImageIndex", failed: list[str]) -> About:
         """What a predictions file says of this split when ``evaluated``, all of it or a subset, was predicted on."""
-        return About(self.name, self.split, len(self), evaluated.sha256(), list(failed))
+        return About(self.name, self.split, len(self), evaluated.sha256(), list(failed), list(self.notes))
 
     def sha256(self) -> str:
         """Hash of classes, ids and labels, and of the size of every file or of all pixel bytes.
@@ -175,6 +176,7 @@ def read_split(
         root=path,
         paths=[path / name for name in files] if content.pixels is None else None,
         pixels=content.pixels,
+        notes=content.notes,
     )
     return Split(index, layout, content)
 
@@ -224,6 +226,8 @@ def did_you_mean(path: Path, kinds: Iterable[str], *, boxes: bool = False) -> st
 
 def _choose_split(spec: str, layout: Layout, split: str | None, purpose: str) -> str:
     existing = ", ".join(layout.splits)
+    if split is not None and split not in layout.splits:
+        split = SPLIT_NAMES.get(split.casefold(), split)
     if split is not None and split not in layout.splits:
         raise InputError(f"{spec} has no split '{split}'; it has: {existing}")
     if purpose == "train":

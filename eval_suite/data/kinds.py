@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from eval_suite.data import coco, voc
+from eval_suite.data.coco import caption_path, caption_splits
+from eval_suite.data.detection import FORMATS, object_splits, objects_path
 from eval_suite.data.images import parse_spec, splits_of
 
 
@@ -20,13 +21,14 @@ class Kind(NamedTuple):
 
 CLASSES = Kind(lambda spec: parse_spec(spec).path, splits_of)
 """Images with classes, of any layout."""
-ANNOTATED = {
-    coco.KIND: Kind(coco.caption_path, coco.caption_splits),
-    voc.KIND: Kind(voc.voc_path, voc.voc_splits),
+_ANNOTATIONS = {
+    "boxes": Kind(objects_path, object_splits),
+    "captions": Kind(caption_path, caption_splits),
 }
-"""Images with something else than one class."""
+ANNOTATED = tuple(FORMATS)
+"""The kinds of images with something else than one class."""
 
 
 def kind_of(annotated: str | None) -> Kind:
-    """The kind of data that a task reads: the name of an annotated one, or None for images with classes."""
-    return CLASSES if annotated is None else ANNOTATED[annotated]
+    """The kind of data that a task reads: ``boxes``, ``captions``, or None for images with classes."""
+    return CLASSES if annotated is None else _ANNOTATIONS[annotated]

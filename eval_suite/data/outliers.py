@@ -6,18 +6,19 @@ ODIN's authors distribute them, or made here from the original images.
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.runtime import derive_seed
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.layouts.base import SUFFIXES, image_files, listing
+from eval_suite.data.layouts.base import SUFFIXES, image_files, listing, skipped_note
+from eval_suite.data.outlier_files import OutlierFiles, from_file, unpacking
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,6 +31,7 @@ SMALL_SIDE = 32
 _READY_SIDE = 40
 _CROP = 0x00D001  # purpose of `derive_seed`
 _SPLIT = "all"
+_SVHN_TEST = ("test_32x32.mat", "selected_test_32x32.mat")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _GRAMMAR = "outliers as [NAME=]KIND:PATH, or uniform or gaussian without a path"
 
@@ -81,11 +83,6 @@ class OutlierImages(NamedTuple):
     prepare: "Prepare | None"
 
 
-class _Found(NamedTuple):
-    ids: list[str]
-    pixels: NDArray[np.uint8] | None = None
-
-
 def parse_outliers(text: str) -> OutlierSource:
     """Take ``[NAME=]KIND[:PATH]`` apart.
 
@@ -128,39 +125,41 @@ def open_outliers(source: OutlierSource, seed: int = 0) -> OutlierImages:
     """Index the images of a set; noise has none.
 
     Args:
-        source: a parsed source with a path.
+        source: a parsed source with a path: a folder, or a file that holds or lists images (``.npy``, ``.mat``, or ``.txt``
+            as OpenOOD's lists).
         seed: seed of random crops.
 
     Raises:
-        InputError: if the folder does not exist or holds no images of that layout.
+        InputError: if there is nothing there, or it holds no images of that layout.
     """
-    assert source.path is not None, "noise is made, not read"
-    spec = f"{source.kind}:{source.path}"
-    if not source.path.is_dir():
-        found = "a file" if source.path.exists() else "no such folder"
+    path = source.path
+    assert path is not None, "noise is made, not read"
+    spec = f"{source.kind}:{path}"
+    if not path.exists():
         raise InputError(
-            f"expected a folder with outliers at {source.path}, found {found}; check the path in {spec}"
+            f"expected a folder with outliers at {path}, found no such folder; check the path in {spec}"
         )
+    skipped: Counter[str] = Counter()
     try:
-        found_images = KINDS[source.kind](source.path)
+        found = KINDS[source.kind](path, skipped) if path.is_dir() else from_file(path)
     except OSError as error:
         raise InputError(
-            f"cannot read {error.filename or source.path}: {error.strerror or first_line(error)}; check its permissions"
+            f"cannot read {error.filename or path}: {error.strerror or first_line(error)}; check its permissions"
         ) from error
-    if not found_images.ids:
-        raise InputError(
-            f"expected images ({', '.join(sorted(SUFFIXES))}) in {spec}, found {listing(source.path)}"
-        )
+    if not found.ids:
+        raise _nothing_found(spec, path)
+    root = found.root or path
     index = ImageIndex(
         name=source.name,
         spec=spec,
         split=_SPLIT,
         classes=["outlier"],
-        ids=found_images.ids,
-        labels=np.zeros(len(found_images.ids), np.int64),
-        root=source.path,
-        paths=[source.path / item for item in found_images.ids] if found_images.pixels is None else None,
-        pixels=found_images.pixels,
+        ids=found.ids,
+        labels=np.zeros(len(found.ids), np.int64),
+        root=root,
+        paths=[root / item for item in found.ids] if found.pixels is None else None,
+        pixels=found.pixels,
+        notes=skipped_note(skipped),
     )
     how = source.kind.rpartition("-")[2]
     if source.kind == "isun" or how == "resize":
@@ -179,19 +178,33 @@ def require_outliers(text: str) -> None:
         open_outliers(source)
 
 
-def _folder(path: Path) -> _Found:
+def _nothing_found(spec: str, path: Path) -> InputError:
+    """The error for a folder without images, with the way out where it holds them in another form."""
+    packed = next((file for file in sorted(path.rglob("*")) if unpacking(file)), None)
+    arrays = next((file for file in sorted(path.rglob("*")) if file.suffix in (".npy", ".mat")), None)
+    remedy = ""
+    if packed is not None:
+        remedy = unpacking(packed)
+    elif arrays is not None:
+        remedy = f"name the file itself: {spec.partition(':')[0]}:{arrays}"
+    return InputError(
+        expected=f"images ({', '.join(sorted(SUFFIXES))})", where=spec, found=listing(path), remedy=remedy
+    )
+
+
+def _folder(path: Path, skipped: Counter[str]) -> OutlierFiles:
     """Any tree of images, flat too."""
-    return _Found(sorted(image_files(path)))
+    return OutlierFiles(sorted(image_files(path, skipped)))
 
 
-def _tiny_imagenet(path: Path) -> _Found:
+def _tiny_imagenet(path: Path, skipped: Counter[str]) -> OutlierFiles:
     """The test or validation images of tiny-imagenet-200, or ODIN's ``Imagenet`` and ``Imagenet_resize``."""
-    return _first(path, "test/images", "val/images", "test", "val")
+    return _first(path, skipped, "test/images", "val/images", "test", "val")
 
 
-def _lsun(path: Path) -> _Found:
+def _lsun(path: Path, skipped: Counter[str]) -> OutlierFiles:
     """Images exported from LSUN's test database, or ODIN's ``LSUN`` and ``LSUN_resize``."""
-    found = _first(path, "test")
+    found = _first(path, skipped, "test")
     if not found.ids and (database := next(path.glob("**/data.mdb"), None)):
         raise InputError(
             f"expected images of LSUN in {path}, found its database {database}; export the images with LSUN's own tool: "
@@ -200,41 +213,26 @@ def _lsun(path: Path) -> _Found:
     return found
 
 
-def _textures(path: Path) -> _Found:
+def _textures(path: Path, skipped: Counter[str]) -> OutlierFiles:
     """The Describable Textures Dataset: ``images/<texture>/`` in PATH or in ``dtd`` below."""
-    return _first(path, "images", "dtd/images")
+    return _first(path, skipped, "images", "dtd/images", "dtd/dtd/images")
 
 
-def _svhn(path: Path) -> _Found:
-    """``test_32x32.mat`` as published, or a folder of images, of which ``test`` is taken where there is one."""
-    file = path / "test_32x32.mat"
-    if not file.is_file():
-        return _first(path, "test")
-    from scipy.io import loadmat  # slow to import, and help does not need it
-
-    try:
-        pixels = np.asarray(loadmat(file, variable_names=["X"])["X"])
-        if pixels.ndim != 4 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
-            raise ValueError(f"its X is {pixels.dtype} of shape {pixels.shape}")
-    except Exception as error:  # scipy raises anything from KeyError to zlib.error on a broken file
-        raise InputError(
-            f"expected SVHN's images X (32, 32, 3, n) in {file}, found: {first_line(error)}; fetch the file again"
-        ) from None
-    count = pixels.shape[3]
-    return _Found(
-        [f"{file.name}/{i:05d}" for i in range(count)], np.ascontiguousarray(pixels.transpose(3, 0, 1, 2))
-    )
+def _svhn(path: Path, skipped: Counter[str]) -> OutlierFiles:
+    """``test_32x32.mat`` as published or as selected for CIFAR, or a folder of images, of which ``test`` is taken first."""
+    file = next((path / name for name in _SVHN_TEST if (path / name).is_file()), None)
+    return _first(path, skipped, "test") if file is None else from_file(file)
 
 
-def _first(path: Path, *folders: str) -> _Found:
+def _first(path: Path, skipped: Counter[str], *folders: str) -> OutlierFiles:
     """The images below the first of some folders that there is, or else below PATH itself."""
     for folder in folders:
         if (path / folder).is_dir():
-            return _Found(sorted(f"{folder}/{file}" for file in image_files(path / folder)))
-    return _folder(path)
+            return OutlierFiles(sorted(f"{folder}/{file}" for file in image_files(path / folder, skipped)))
+    return _folder(path, skipped)
 
 
-KINDS: dict[str, Callable[[Path], _Found]] = {
+KINDS: dict[str, Callable[[Path, Counter[str]], OutlierFiles]] = {
     "folder": _folder,
     "tinyimagenet-crop": _tiny_imagenet,
     "tinyimagenet-resize": _tiny_imagenet,

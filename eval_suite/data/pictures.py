@@ -38,9 +38,9 @@ def spread_evenly(n: int, count: int) -> NDArray[np.int64]:
 
 
 def picture_name(item: str) -> str:
-    """The file name under which an item's picture lies; equal for every backbone."""
+    """The file name under which an item's picture lies; equal for every backbone, and another for every item."""
     name = safe_name(item)
-    if len(name) > _LONGEST_NAME:
+    if len(name) > _LONGEST_NAME or name != item.replace("/", "-"):
         name = f"{name[:_KEPT]}-{hashlib.sha256(item.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
     return f"{name}.png"
 

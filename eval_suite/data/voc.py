@@ -1,18 +1,14 @@
-"""Pascal VOC's devkit: the splits of its years, and the objects of their images."""
+"""Pascal VOC's devkit, and what annotation tools write in its format: splits of images with their objects."""
 
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from eval_suite.core.errors import InputError, first_line
-from eval_suite.core.predictions import About
-from eval_suite.data.images import ImageIndex
-from eval_suite.data.voc_annotations import read_annotation, require_plain
+from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.data.objects import DefectsError, ObjectIndex, Purpose, counted
+from eval_suite.data.voc_annotations import Annotated, class_names, read_annotation
+from eval_suite.data.voc_folders import Member, SplitSource, class_list_names, read_lines, split_sources
 
 KIND = "voc"
 CLASSES = [
@@ -38,142 +34,83 @@ CLASSES = [
     "tvmonitor",
 ]
 JOINED = "+"
-_SETS = ("trainval", "train", "val", "test")
-_EVALUATE = ("test", "val")
+_TRAIN = ("trainval", "train", "training")
+_EVALUATE = ("test", "val", "valid", "validation")
+_CLASS_FILES = ("classes.txt", "labelmap.txt", "labels.txt", "predefined_classes.txt")
+_BACKGROUND = ("background", "__background__", "_background_")
 
 
-@dataclass(frozen=True, eq=False)
-class VocIndex:
-    """Images of one or more splits with their objects, before anything is decoded.
-
-    ``ids`` (n) such as ``VOC2007/000001`` are unique; ``sizes`` (n, 2) are width and height in pixels. The m objects
-    lie in the order of their images: ``image`` (m,) says of which, ``boxes`` (m, 4) are x0 y0 x1 y1, counted from
-    pixel 0 with both corners inside the object (VOC's own numbers minus one), ``labels`` (m,) count into ``classes``.
-    """
-
-    name: str
-    spec: str
-    split: str
-    classes: list[str]
-    ids: list[str]
-    paths: list[Path]
-    sizes: NDArray[np.int64]
-    image: NDArray[np.int64]
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    difficult: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.ids)
-
-    @property
-    def names(self) -> list[str]:
-        """The images' names within their year, such as ``000001``."""
-        return [item.rpartition("/")[2] for item in self.ids]
-
-    def subset(self, limit: int | None) -> "VocIndex":
-        """The index of ``limit`` images spread evenly; all of them for None or a larger limit."""
-        if limit is None or limit >= len(self):
-            return self
-        return self.select(np.linspace(0, len(self) - 1, limit).round().astype(np.int64))
-
-    def select(self, positions: NDArray[np.integer]) -> "VocIndex":
-        """The index of the images at some positions, each at most once, in their order here."""
-        chosen = np.sort(positions)
-        place = np.full(len(self), -1, np.int64)
-        place[chosen] = np.arange(len(chosen))
-        kept = place[self.image] >= 0
-        return replace(
-            self,
-            ids=[self.ids[i] for i in chosen],
-            paths=[self.paths[i] for i in chosen],
-            sizes=self.sizes[chosen],
-            image=place[self.image[kept]],
-            boxes=self.boxes[kept],
-            labels=self.labels[kept],
-            difficult=self.difficult[kept],
-        )
-
-    def images(self) -> ImageIndex:
-        """The images alone, as the readers of pictures take them; their labels say nothing."""
-        return ImageIndex(
-            name=self.name,
-            spec=self.spec,
-            split=self.split,
-            classes=["image"],
-            ids=self.ids,
-            labels=np.zeros(len(self), np.int64),
-            root=Path(),
-            paths=self.paths,
-            pixels=None,
-        )
-
-    def about(self, evaluated: "VocIndex", failed: list[str]) -> About:
-        """What predictions say of this split when ``evaluated``, all of it or a subset, was predicted on."""
-        return About(self.name, self.split, len(self), evaluated.sha256(), list(failed))
-
-    def sha256(self) -> str:
-        """Hash of classes, images, their sizes in pixels and bytes, and objects."""
-        digest = hashlib.sha256()
-        for words in (self.classes, self.ids):
-            digest.update("\0".join(words).encode("utf-8", "surrogateescape") + b"\1")
-        weights = np.array([path.stat().st_size if path.is_file() else -1 for path in self.paths], "<i8")
-        for array, kind in ((self.sizes, "<i8"), (weights, "<i8"), (self.image, "<i8"), (self.labels, "<i8")):
-            digest.update(array.astype(kind).tobytes())
-        digest.update(self.boxes.astype("<f4").tobytes() + self.difficult.tobytes())
-        return digest.hexdigest()
-
-
-def open_voc(
-    spec: str, split: str | None = None, *, purpose: Literal["train", "evaluate"] = "evaluate"
-) -> VocIndex:
+def open_voc(spec: str, split: str | None = None, *, purpose: Purpose = "evaluate") -> ObjectIndex:
     """Index splits of a devkit, checking each annotation and the size of each image.
 
+    The image of an item is the one that the split's line names, whatever its suffix and its annotation's ``<filename>``.
+    Classes are those that ``ImageSets/Main`` has lists ``<class>_<split>.txt`` for, else those of ``classes.txt`` or
+    CVAT's ``labelmap.txt``, else VOC's twenty where no others occur, else those that occur in any split.
+
     Args:
-        spec: ``voc:PATH``, where PATH holds ``VOC<year>/{JPEGImages,Annotations,ImageSets/Main}``, or does so in
-            ``VOCdevkit``.
-        split: ``VOC2007/test``, or several joined by ``+``. None takes every year's trainval for training, and for
-            evaluation the first year's test, or else its val. Classes are those that ``ImageSets/Main`` has files
-            ``<class>_<set>.txt`` for; without such files VOC's twenty.
+        spec: ``voc:PATH``, laid out as `split_sources` says.
+        split: ``VOC2007/test``, or several joined by ``+``. None takes every year's trainval, or else train, for
+            training, and for evaluation the first year's test, or else its val.
         purpose: what the images are for.
 
     Raises:
-        InputError: if the folder does not hold the layout, a split is absent or empty, or an annotation is unsafe,
-            incomplete or does not fit its image.
+        InputError: if the folder does not hold the layout, or a split is absent or empty.
+        DefectsError: if annotations are unsafe, incomplete or do not fit their images.
     """
-    root = _devkit(spec)
-    there = _splits(root)
+    path = voc_path(spec)
+    there = split_sources(path)
     chosen = (split or default_split(spec, purpose)).split(JOINED)
     for name in chosen:
         if name not in there:
             raise InputError(f"{spec} has no split '{name}'; it has: {', '.join(there)}")
-    classes = _classes(root)
+    members = [member for name in chosen for member in there[name].members()]
+    _require_each_once(members, there, chosen)
+    classes, notes = _classes(path, there)
     number = {name: label for label, name in enumerate(classes)}
-    found = [read_annotation(root, year, stem, number) for year, stem in _members(root, chosen)]
-    objects = [(i, each) for i, image in enumerate(found) for each in image.objects]
-    return VocIndex(
-        name=root.name if root.name != "VOCdevkit" else root.resolve().parent.name,
+    images = [read_annotation(member.annotation, member.image) for member in members]
+    _require_sound(spec, members, images, number)
+    objects = [(i, each) for i, image in enumerate(images) for each in image.objects]
+    changes = [
+        (change, member.id) for member, image in zip(members, images, strict=True) for change in image.changes
+    ]
+    return ObjectIndex(
+        name=path.resolve().name if path.name != "VOCdevkit" else path.resolve().parent.name,
         spec=spec,
         split=JOINED.join(chosen),
         classes=classes,
-        ids=[image.id for image in found],
-        paths=[image.path for image in found],
-        sizes=np.array([image.size for image in found], np.int64).reshape(-1, 2),
+        ids=[member.id for member in members],
+        paths=[member.image for member in members],
+        sizes=np.array([image.size for image in images], np.int64).reshape(-1, 2),
         image=np.array([i for i, _ in objects], np.int64),
-        boxes=np.array([each.box for _, each in objects], np.float32).reshape(-1, 4),
-        labels=np.array([each.label for _, each in objects], np.int64),
+        boxes=np.array([each.box for _, each in objects], np.float64).reshape(-1, 4),
+        labels=np.array([number[each.name] for _, each in objects], np.int64),
         difficult=np.array([each.difficult for _, each in objects], np.bool_),
+        crowd=np.zeros(len(objects), np.bool_),
+        category_ids=list(range(1, len(classes) + 1)),
+        notes=(*notes, *counted(changes)),
     )
 
 
-def default_split(spec: str, purpose: Literal["train", "evaluate"]) -> str:
+def default_split(spec: str, purpose: Purpose) -> str:
     """What `open_voc` takes where no split is named.
 
     Raises:
         InputError: if the devkit has nothing for that purpose.
     """
-    return JOINED.join(_default_splits(spec, voc_splits(spec), purpose))
+    there = voc_splits(spec)
+    wanted = _TRAIN if purpose == "train" else _EVALUATE
+    chosen = next(
+        (fitting for part in wanted if (fitting := [s for s in there if s.split("/")[-1].lower() == part])),
+        [],
+    )
+    if not chosen and purpose == "evaluate" and len(there) == 1 and "train" not in there[0].lower():
+        return there[0]
+    if not chosen:
+        flag = "--train-split" if purpose == "train" else "--split"
+        raise InputError(
+            f"expected a split {' or '.join(wanted[:2])} in {spec}, found: {', '.join(there)}; name one with {flag}"
+        )
+    return JOINED.join(chosen if purpose == "train" else chosen[:1])
 
 
 def voc_splits(spec: str) -> list[str]:
@@ -182,7 +119,7 @@ def voc_splits(spec: str) -> list[str]:
     Raises:
         InputError: if the folder does not hold the layout.
     """
-    return _splits(_devkit(spec))
+    return list(split_sources(voc_path(spec)))
 
 
 def voc_path(spec: str) -> Path:
@@ -197,66 +134,52 @@ def voc_path(spec: str) -> Path:
     return Path(text).expanduser()
 
 
-def _devkit(spec: str) -> Path:
-    path = voc_path(spec)
-    for root in (path, path / "VOCdevkit"):
-        if any(root.glob("VOC*/ImageSets/Main")):
-            return root
-    found = "no such folder" if not path.is_dir() else "none"
-    raise InputError(
-        f"expected VOC<year>/ImageSets/Main, Annotations and JPEGImages in {path}, found {found}; "
-        f"check the path in {KIND}:PATH"
-    )
+def _classes(path: Path, there: dict[str, SplitSource]) -> tuple[list[str], list[str]]:
+    """The classes, in the order of their names as VOC numbers its own where no file lists them, and a note on them."""
+    listed = {name for names in class_list_names(path).values() for name in names}
+    if listed:
+        return sorted(listed), []
+    folders = [path, path / "VOCdevkit", *(source.folder.path for source in there.values())]
+    file = next((f / name for f in folders for name in _CLASS_FILES if (f / name).is_file()), None)
+    if file is not None:
+        # A line of CVAT's labelmap.txt is name:color:parts:actions.
+        named = [line.split(":")[0].strip() for line in read_lines(file) if not line.startswith("#")]
+        return [name for name in dict.fromkeys(named) if name not in _BACKGROUND], []
+    annotations = {member.annotation for source in there.values() for member in source.members()}
+    occurring = {name for annotation in annotations for name in class_names(annotation)} - {""}
+    if occurring <= set(CLASSES):
+        return list(CLASSES), []
+    found = sorted(occurring)
+    return found, [f"no file lists the classes; taken are those that occur: {', '.join(found)}"]
 
 
-def _splits(root: Path) -> list[str]:
-    years = sorted(folder.parent.parent.name for folder in root.glob("VOC*/ImageSets/Main"))
-    return [
-        f"{year}/{name}"
-        for year in years
-        for name in _SETS
-        if (root / year / "ImageSets" / "Main" / f"{name}.txt").is_file()
-    ]
+def _require_each_once(members: list[Member], there: dict[str, SplitSource], chosen: list[str]) -> None:
+    item, count = Counter(member.id for member in members).most_common(1)[0]
+    if count > 1:
+        files = ", ".join(str(there[name].list_file or there[name].folder.path) for name in chosen)
+        raise InputError(
+            expected=f"each image once in {JOINED.join(chosen)}",
+            found=f"'{item}' {'twice' if count == 2 else f'{count} times'} ({files})",
+            remedy="remove its other lines",
+        )
 
 
-def _default_splits(spec: str, there: list[str], purpose: str) -> list[str]:
-    if purpose == "train":
-        chosen = [name for name in there if name.endswith("/trainval")]
-        wanted = "trainval"
-    else:
-        chosen = [name for part in _EVALUATE for name in there if name.endswith(f"/{part}")][:1]
-        wanted = " or ".join(_EVALUATE)
-    if not chosen:
-        raise InputError(f"expected a split {wanted} in {spec}, found: {', '.join(there) or 'none'}")
-    return chosen
-
-
-def _classes(root: Path) -> list[str]:
-    """Classes in the order of their names, as VOC numbers its own."""
-    found = set()
-    for file in root.glob("VOC*/ImageSets/Main/*_*.txt"):
-        name, _, part = file.stem.rpartition("_")
-        if part in _SETS:
-            found.add(name)
-    return sorted(found) or list(CLASSES)
-
-
-def _members(root: Path, splits: list[str]) -> Iterator[tuple[str, str]]:
-    seen: set[tuple[str, str]] = set()
-    for split in splits:
-        year, _, name = split.partition("/")
-        file = root / year / "ImageSets" / "Main" / f"{name}.txt"
-        try:
-            stems = [line.split()[0] for line in file.read_text("utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read {file}: {first_line(error)}") from None
-        if not stems:
-            raise InputError(f"expected names of images in {file}, found none; the split is empty")
-        for stem in stems:
-            require_plain(stem, file)
-            if (year, stem) in seen:
-                raise InputError(
-                    f"expected each image once in {JOINED.join(splits)}, found '{stem}' twice ({file})"
-                )
-            seen.add((year, stem))
-            yield year, stem
+def _require_sound(
+    spec: str,
+    members: list[Member],
+    images: list[Annotated],
+    number: dict[str, int],
+) -> None:
+    defects = []
+    for member, image in zip(members, images, strict=True):
+        defects += image.defects
+        if member.rivals:
+            names = ", ".join([member.image.name, *member.rivals])
+            defects.append(f"expected one image for {member.annotation}, found {names}; keep one of them")
+        defects += [
+            f"{member.annotation}: {unknown_name('class', each.name, number)}"
+            for each in image.objects
+            if each.name not in number
+        ]
+    if defects:
+        raise DefectsError(defects, spec)

@@ -1,132 +1,158 @@
-"""Pascal VOC's annotations: the XML of one image, read safely and checked against the image."""
+"""Pascal VOC's annotations: the XML of one image, checked against the image, with every defect and all that was assumed."""
 
 import math
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from eval_suite.core.errors import InputError, first_line, unknown_name
+from eval_suite.core.errors import InputError
+from eval_suite.core.files import require_regular
+from eval_suite.data.decoding import FORMATS
+from eval_suite.data.xml_files import UNREADABLE, read_xml
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_DIFFICULT = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+_ORIENTATION = 274  # EXIF tag; from 5 on, width and height change places
+_SLACK = 1.0  # pixels that a box may reach outside its image, as rounding and counting from 0 leave it
 
 
 class VocObject(NamedTuple):
-    """An object: x0 y0 x1 y1 counted from pixel 0 with both corners inside, and its class's label."""
+    """An object: x0 y0 x1 y1 counted from pixel 0 with both corners inside, its class's name, and whether it is difficult."""
 
     box: tuple[float, float, float, float]
-    label: int
+    name: str
     difficult: bool
 
 
 class Annotated(NamedTuple):
-    """An image with its objects; ``size`` is width and height in pixels."""
+    """The objects of an image, and its ``size``: width and height in pixels, zeros where neither file tells.
 
-    id: str
-    path: Path
+    ``changes`` tells what was assumed or corrected, in sentences that are counted over a split; ``defects`` why the
+    annotation cannot be used.
+    """
+
     size: tuple[int, int]
     objects: list[VocObject]
+    changes: list[str]
+    defects: list[str]
 
 
-def read_annotation(root: Path, year: str, stem: str, number: dict[str, int]) -> Annotated:
+def read_annotation(file: Path, image: Path) -> Annotated:
     """The objects of one image, after a look at the image's own size.
 
+    A box up to a pixel outside the image is cut off at its edge. Where the annotation tells no size, the image does.
+
     Args:
-        root: the devkit.
-        year: such as ``VOC2007``.
-        stem: the image's name in its split.
-        number: labels of the classes by name.
-
-    Raises:
-        InputError: if the annotation is missing, unsafe, incomplete or does not fit its image.
+        file: the annotation.
+        image: the image it is of, which need not be readable.
     """
-    file = root / year / "Annotations" / f"{stem}.xml"
-    tree = _parse(file)
-    name = (tree.findtext("filename") or f"{stem}.jpg").strip()
-    require_plain(name, file)
-    size = (int(_value(tree, "size/width", file)), int(_value(tree, "size/height", file)))
-    path = root / year / "JPEGImages" / name
-    _require_image(path, size, file)
-    objects = [_object(node, size, number, file) for node in tree.iterfind("object")]
-    return Annotated(f"{year}/{stem}", path, size, objects)
-
-
-def require_plain(name: str, file: Path) -> None:
-    """Refuse a name that could lead out of the folder it is looked up in.
-
-    Raises:
-        InputError: naming the file that holds it.
-    """
-    if Path(name).name != name or name in (".", "..") or "\\" in name or "\0" in name:
-        raise InputError(
-            f"refused {file}: '{name[:60]}' is no plain file name and could leave the data's folder"
-        )
-
-
-class _SafeBuilder(ElementTree.TreeBuilder):
-    """Builds the tree of a document without a type declaration: none can define entities or name other files."""
-
-    def doctype(self, _name: str, _public: str | None, _system: str | None) -> None:
-        raise InputError("a document type declaration, which could expand entities or name other files")
-
-
-def _parse(file: Path) -> ElementTree.Element:
+    if not file.is_file():
+        defect = f"expected an annotation at {file}, found none; an image without objects needs an empty one"
+        return Annotated((0, 0), [], [], [defect])
     try:
-        parser = ElementTree.XMLParser(target=_SafeBuilder())
-        parser.feed(file.read_bytes())
-        root: ElementTree.Element = parser.close()
-    except FileNotFoundError:
-        raise InputError(
-            f"expected an annotation at {file}, found none; every image of a split needs one"
-        ) from None
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror or first_line(error)}") from None
-    except ElementTree.ParseError as error:
-        raise InputError(f"expected XML in {file}, found: {first_line(error)}") from None
+        tree = read_xml(file)
     except InputError as error:
-        raise InputError(
-            f"refused {file}: it holds {error}; VOC's annotations have none, remove it"
-        ) from None
-    return root
+        return Annotated((0, 0), [], [], [str(error)])
+    changes: list[str] = []
+    defects: list[str] = []
+    named = (tree.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2]
+    if named and not _same_image(named, image):
+        changes.append("annotations name another image in <filename>; that of the split's line was taken")
+    size = _size(tree, file, image, changes, defects)
+    objects = [_object(node, size, file, changes, defects) for node in tree.iterfind("object")]
+    return Annotated(size, [each for each in objects if each], changes, defects)
+
+
+def class_names(file: Path) -> list[str]:
+    """The class of each object in an annotation; none where it cannot be read, which `read_annotation` words."""
+    try:
+        return [(node.findtext("name") or "").strip() for node in read_xml(file).iterfind("object")]
+    except InputError:
+        return []
+
+
+def _same_image(named: str, image: Path) -> bool:
+    # Other suffixes and missing ones are leftovers of a conversion: the stem names the image.
+    return named.casefold() in (image.name.casefold(), image.stem.casefold()) or (
+        Path(named).stem.casefold() == image.stem.casefold()
+    )
+
+
+def _size(
+    tree: "Element", file: Path, image: Path, changes: list[str], defects: list[str]
+) -> tuple[int, int]:
+    width, height = (_number(tree, f"size/{side}") for side in ("width", "height"))
+    given = (int(width), int(height)) if width > 0 and height > 0 else (0, 0)
+    try:
+        with Image.open(require_regular(image), formats=FORMATS) as opened:
+            size, turned = opened.size, opened.getexif().get(_ORIENTATION, 1)
+    except FileNotFoundError:
+        defects.append(f"expected the image of {file} at {image}, found none")
+        return given
+    except Exception:  # a broken file is counted, or refused, where it is decoded
+        return given
+    if given == (0, 0):
+        changes.append("annotations have no <size>; the image's own was taken")
+    elif given != size:
+        upright = turned in (5, 6, 7, 8) and given == size[::-1]
+        remedy = "store the image as its EXIF tag turns it" if upright else "correct one of the two"
+        defects.append(
+            f"expected an image of {given[0]} x {given[1]} pixels at {image}, as {file} says, found {size[0]} x {size[1]}; {remedy}"
+        )
+    if turned != 1:
+        changes.append("images have an EXIF orientation, which is not applied: boxes count in stored pixels")
+    return size
 
 
 def _object(
-    node: ElementTree.Element, size: tuple[int, int], number: dict[str, int], file: Path
-) -> VocObject:
+    node: "Element", size: tuple[int, int], file: Path, changes: list[str], defects: list[str]
+) -> VocObject | None:
     name = (node.findtext("name") or "").strip()
-    if name not in number:
-        raise InputError(f"{file}: {unknown_name('class', name, number)}")
-    x0, y0, x1, y1 = (_value(node, f"bndbox/{side}", file) for side in ("xmin", "ymin", "xmax", "ymax"))
-    width, height = size
-    if not (1 <= x0 <= x1 <= width and 1 <= y0 <= y1 <= height):
-        raise InputError(
+    if not name or UNREADABLE in name:
+        found = f"'{name}', which is not in its encoding" if name else "none"
+        defects.append(f"expected the name of a class for every object in {file}, found {found}")
+        return None
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    corners = [_number(node, f"bndbox/{side}") for side in sides]
+    wrong = next((side for side, value in zip(sides, corners, strict=True) if math.isnan(value)), None)
+    if wrong is not None:
+        text = node.findtext(f"bndbox/{wrong}")
+        found = (
+            f"'{text.strip()[:40]}'" if text is not None else "none; polygons and turned boxes are not read"
+        )
+        defects.append(f"expected a number as bndbox/{wrong} for '{name}' in {file}, found {found}")
+        return None
+    width, height = size if size != (0, 0) else (math.inf, math.inf)
+    x0, y0, x1, y1 = corners
+    inside = max(x0, 1.0), max(y0, 1.0), min(x1, width), min(y1, height)
+    moved = max(abs(a - b) for a, b in zip(inside, corners, strict=True))
+    if moved > _SLACK or inside[0] > inside[2] or inside[1] > inside[3]:
+        defects.append(
             f"expected a box within 1..{width} x 1..{height}, xmin <= xmax and ymin <= ymax, for '{name}' in {file}, "
             f"found {x0:g} {y0:g} {x1:g} {y1:g}; correct the annotation"
         )
-    difficult = (node.findtext("difficult") or "0").strip() == "1"
-    return VocObject((x0 - 1, y0 - 1, x1 - 1, y1 - 1), number[name], difficult)
-
-
-def _value(node: ElementTree.Element, path: str, file: Path) -> float:
-    text = (node.findtext(path) or "").strip()
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(f"expected a number as {path} in {file}, found '{text[:40]}'")
-    return value
-
-
-def _require_image(path: Path, size: tuple[int, int], file: Path) -> None:
-    try:
-        with Image.open(path) as image:
-            found = image.size
-    except FileNotFoundError:
-        raise InputError(f"expected the image of {file} at {path}, found none") from None
-    except (OSError, UnidentifiedImageError):
-        return  # a broken file is counted, or refused, where it is decoded
-    if found != size:
-        raise InputError(
-            f"expected an image of {size[0]} x {size[1]} pixels at {path}, as {file} says, "
-            f"found {found[0]} x {found[1]}; correct one of the two"
+        return None
+    if min(x0, y0) < 1:
+        changes.append(
+            "boxes begin before pixel 1, from which VOC counts, and were cut off there; if all were counted from 0, "
+            "they lie one pixel too far left and up"
         )
+    if x1 > width or y1 > height:
+        changes.append("boxes end up to a pixel outside their image and were cut off there")
+    said = (node.findtext("difficult") or "").strip().lower()
+    if said not in _DIFFICULT:
+        changes.append(f"objects have '{said[:20]}' as <difficult>; taken as not difficult")
+    box = (inside[0] - 1, inside[1] - 1, inside[2] - 1, inside[3] - 1)
+    return VocObject(box, name, _DIFFICULT.get(said, False))
+
+
+def _number(node: "Element", path: str) -> float:
+    """A finite number, or NaN where there is none."""
+    try:
+        value = float((node.findtext(path) or "").strip())
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan

@@ -128,6 +128,7 @@ def cards_of(collation: Collation, backbone: str) -> dict[int, BackboneCard]:
 def _facts(card: BackboneCard) -> list[tuple[str, str]]:
     options = ", ".join(f"{name} {value}" for name, value in card.arch_options.items())
     triples = [", ".join(f"{value:.3f}" for value in triple) for triple in (card.mean, card.std)]
+    squashed = "both sides resized, " if card.resize == "squash" else ""
     rows = [
         ("Architecture", card.arch + (f" ({options})" if options else "")),
         ("Source", card.source),
@@ -135,7 +136,7 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
         ("Classes", str(len(card.classes)) + (f"; {card.classes_from}" if card.classes_from else "")),
         (
             "Input",
-            f"{card.input_size[0]} × {card.input_size[1]}, {card.interpolation}, crop {card.crop_fraction:g}",
+            f"{card.input_size[0]} × {card.input_size[1]}, {card.interpolation}, {squashed}crop {card.crop_fraction:g}",
         ),
         ("Normalisation", f"mean {triples[0]}; standard deviation {triples[1]}"),
         ("Feature layer", card.feature_layer or ""),

@@ -239,6 +239,10 @@ def _cell_notices(found: Collation) -> Iterator[Notice]:
             yield Notice("partial", where, f"scored on {text}{failed}")
         for line in record.warnings if record is not None else ():
             yield Notice("warning", where, line)
+        for known in (record.data, record.fitted_to) if record is not None else ():
+            if known is not None:
+                for note in known.notes:
+                    yield Notice("warning", where, f"{known.name}, {known.split}: {note}")
         if record is not None and record.fitted_to is not None and record.fitted_to.n_failed:
             fit = record.fitted_to
             text = f"fitted to {fit.n_scored} of {fit.n_available} items, {fit.n_failed} unreadable"

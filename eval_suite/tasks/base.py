@@ -135,8 +135,8 @@ class Task:
     paper: ClassVar[Paper]
     options: ClassVar[type[TaskOptions]]
     annotated: ClassVar[str | None] = None
-    """The kind of annotated images that the task reads; None for images with classes, of any kind, which tell the
-    backbone's outputs where its source leaves them open."""
+    """What the task reads of its images: ``boxes``, ``captions``, or None for classes, which tell the backbone's outputs
+    where its source leaves them open."""
     fits_together: ClassVar[bool] = False
     """Whether `fit` can share its work among the processes that torchrun starts."""
     part: str | None = None

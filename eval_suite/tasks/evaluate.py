@@ -292,6 +292,9 @@ def _load(
         return Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
     settings = flags.model_dump(exclude_none=True, exclude={"num_classes"})
     index = open_images(options.data, options.split) if task.annotated is None else None
+    if index is not None:
+        for note in index.notes:
+            log.warning(f"{options.data}, '{index.split}': {note}")
     backbone = load_backbone(
         source,
         name=cell.backbone,
@@ -355,14 +358,15 @@ def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
     def triple(values: tuple[float, float, float]) -> str:
         return " ".join(f"{value:.3f}" for value in values)
 
+    squashed = "both sides resized, " if card.resize == "squash" else ""
     assumed = (
         " (ImageNet's, assumed: see --mean, --std)" if given.mean is None and ".py:" in card.source else ""
     )
     return [
         *(f"note: {note}" for note in card.load.notes),
         *([f"order of the outputs: {card.classes_from}"] if card.classes_from else []),
-        f"input {height}x{width}, {card.interpolation}, centre crop of {card.crop_fraction:g} unless images have that "
-        f"size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
+        f"input {height}x{width}, {card.interpolation}, {squashed}centre crop of {card.crop_fraction:g} unless images have "
+        f"that size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
     ]
 
 

@@ -11,7 +11,7 @@ from eval_suite.tasks.base import TaskOptions
 
 _MAKE_THE_NETWORK = (
     *("source", "weights_sha256", "arch", "input_size", "mean", "std"),
-    *("interpolation", "crop_fraction", "feature_layer"),
+    *("interpolation", "crop_fraction", "resize", "feature_layer"),
 )
 _CHANGE_NO_SCORE = {"limit", "strict"}
 

@@ -1,11 +1,14 @@
 """A backbone on its device: the fast memory layout where the network runs in it, the plain one where it does not."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import to_device
+from eval_suite.backbones.inference import to_device, transform_of
+from eval_suite.core.records import BackboneCard
 
 CPU = torch.device("cpu")
 
@@ -48,3 +51,24 @@ def test_another_fault_of_the_trial_is_raised() -> None:
     model.card.input_size = (64, 64)
     with pytest.raises(RuntimeError, match="shapes"):
         to_device(model, CPU)
+
+
+@pytest.mark.parametrize("size", [(64, 32), (16, 48), (32, 32)])
+def test_squash_resizes_both_sides_whatever_their_ratio(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    card = BackboneCard(
+        name="x",
+        source="x",
+        arch="x",
+        classes=[],
+        input_size=(32, 32),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        crop_fraction=1,
+        resize="squash",
+    )
+    squashed = transform_of(card).apply(image)
+    assert np.array_equal(squashed, image.resize((32, 32), Image.Resampling.BILINEAR))
+    cropped = transform_of(card.model_copy(update={"resize": "crop"})).apply(image)
+    assert np.array_equal(squashed, cropped) == (size == (32, 32))

@@ -345,8 +345,11 @@ def test_class_folders_that_differ_between_splits_are_named(
 ) -> None:
     shutil.copytree(demo_world / "images", "images")
     shutil.rmtree("images/val/ruby-newt")
+    said = cli("classify", "--backbone", trained, "--data", "folder:images", *CPU)
+    assert (said.code, "have no image in images/val: ruby-newt" in said.err) == (0, True)
+    shutil.move("images/train/ruby-newt", "images/val/ruby-newt")
     line = complaint(cli("classify", "--backbone", trained, "--data", "folder:images", *CPU))
-    assert "ruby-newt" in line
+    assert "train lacks ruby-newt" in line
 
 
 def test_a_backbone_of_other_classes_is_refused(cli: Cli, trained: Path, demo_world: Path) -> None:

@@ -27,7 +27,8 @@ def lines_of(spec: str, split: str | None = None) -> list[str]:
 
 
 def test_kinds_without_boxes_say_which_have_some(tmp_path: Path) -> None:
-    picture(tmp_path / "val" / "cat" / "a.png")
+    for name in ("cat", "dog"):
+        picture(tmp_path / "val" / name / "a.png")
     with pytest.raises(InputError, match="'folder' sets have no boxes; expected one of cub, ilsvrc"):
         open_localisation(f"folder:{tmp_path}")
     assert set(with_boxes()) == {"cub", "ilsvrc", "tinyimagenet", "wsoleval"}

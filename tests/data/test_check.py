@@ -101,7 +101,7 @@ def test_a_broken_split_does_not_hide_the_other(tmp_path: Path) -> None:
         ("folder:{}", "expected a folder with images at {}, found no such folder"),
         (
             "voc:{}",
-            "expected VOC<year>/ImageSets/Main, Annotations and JPEGImages in {}, found no such folder",
+            "images with an XML file each in {}, found no such folder",
         ),
         ("coco:{}", "expected a folder with annotations/ at {}, found none"),
         ("svhn:{}", "expected a folder with outliers at {}, found no such folder"),

@@ -140,8 +140,11 @@ def test_references_need_no_image_names(tmp_path: Path) -> None:
         ('{"annotations": []}', r"expected a list of objects 'images' in .*, found \['annotations'\]"),
         ('{"images": []}', r"expected a list of objects 'annotations' in .*, found \['images'\]"),
         ('{"images": [1], "annotations": []}', "expected a list of objects 'images'"),
-        ('{"images": [{"id": "1"}], "annotations": []}', "expected a whole number 'id' .*, found '1'"),
-        ('{"images": [{"id": true}], "annotations": []}', "expected a whole number 'id' .*, found True"),
+        ('{"images": [{"id": ""}], "annotations": []}', "expected a whole number or a text 'id' .*, found"),
+        (
+            '{"images": [{"id": true}], "annotations": []}',
+            "expected a whole number or a text 'id' .*, found True",
+        ),
         ('{"images": [{"id": 1}, {"id": 1}], "annotations": []}', "each image once in .*more than once: 1"),
         (
             '{"images": [{"id": 1}], "annotations": [{"image_id": 1}]}',
@@ -153,7 +156,7 @@ def test_references_need_no_image_names(tmp_path: Path) -> None:
         ),
         (
             '{"images": [{"id": 1}], "annotations": [{"caption": "a"}]}',
-            "whole number 'image_id' .* found None",
+            "a text 'image_id' .* found None",
         ),
         (
             '{"images": [{"id": 1}], "annotations": [{"image_id": 2, "caption": "a"}, {"image_id": 4, "caption": "b"}]}',
@@ -201,12 +204,12 @@ def test_karpathys_names_stay_inside_too(tmp_path: Path, folder: str, file: str)
         ("cifar10:x", None, "expected captions as coco:PATH, found 'cifar10:x'"),
         ("coco:", None, "expected captions as coco:PATH, found 'coco:'"),
         ("coco:nowhere", None, "expected a folder with annotations/ at nowhere, found none"),
-        ("coco:empty", None, "expected annotations/captions_val2014.json .* found none of them"),
+        ("coco:empty", None, "expected annotations/captions_<split>.json.* found none of them"),
         ("coco:world", "val2017", "expected the split 'val2017' in coco:world, found: train2014"),
         (
             "coco:world",
             None,
-            r"expected a split to evaluate on \(val2014, val2017, karpathy-test\) in coco:world",
+            "expected one of the splits val2014, val2017, karpathy-test.* in coco:world",
         ),
     ],
 )
@@ -223,3 +226,49 @@ def test_data_that_are_not_there(
 def test_a_truth_that_is_neither(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected coco:PATH or a captions file .* found 'nothing.json'"):
         read_references("nothing.json")
+
+
+def test_own_split_names_and_text_ids(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        path = write_coco(tmp_path, split, {1: ["a dog"], 2: ["a cat"]})
+        path.write_text(
+            path.read_text().replace('"id": 1,', '"id": "a1",').replace('"image_id": 1,', '"image_id": "a1",')
+        )
+        path.rename(tmp_path / path.name)
+    found = open_captions(f"coco:{tmp_path}")
+    assert (found.split, found.image_ids, training_split("val")) == ("val", ["a1", 2], "train")
+    assert open_captions(f"coco:{tmp_path / 'captions_train.json'}").split == "train"
+
+
+@pytest.mark.parametrize("name", ["dataset_flickr8k.json", "dataset_flickr30k.json", "dataset_mine.json"])
+@pytest.mark.parametrize("folder", ["", "Flicker8k_Dataset", "images"])
+def test_karpathys_splits_of_flickr(tmp_path: Path, name: str, folder: str) -> None:
+    parts = ["train", "val", "test"]
+    images = [
+        {"split": part, "imgid": i, "filename": f"{i}_x.jpg", "sentences": [{"raw": f"a {part}"}]}
+        for i, part in enumerate(parts)
+    ]
+    (tmp_path / name).write_text(json.dumps({"images": images}))
+    (tmp_path / folder).mkdir(exist_ok=True)
+    for image in images:
+        Image.new("RGB", (4, 4)).save(tmp_path / folder / str(image["filename"]))
+    for spec in (f"coco:{tmp_path}", f"coco:{tmp_path / name}"):
+        found = open_captions(spec)
+        assert (found.split, found.image_ids, found.captions) == ("karpathy-test", [2], [["a test"]])
+        assert found.root / found.files[0] == tmp_path / folder / "2_x.jpg"
+
+
+def test_one_folder_for_the_images_of_all_splits(tmp_path: Path) -> None:
+    write_coco(tmp_path, "val", CAPTIONS)
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "pictures/000007.jpg")
+    found = open_captions(f"coco:{tmp_path}")
+    assert (found.root, found.files[0]) == (tmp_path / "pictures", "000007.jpg")
+
+
+def test_a_lone_training_split_is_not_evaluated_on(tmp_path: Path) -> None:
+    write_coco(tmp_path, "mine", CAPTIONS)
+    assert open_captions(f"coco:{tmp_path}").split == "mine"
+    (tmp_path / "annotations/captions_mine.json").rename(tmp_path / "annotations/captions_my_train.json")
+    with pytest.raises(InputError, match="expected one of the splits"):
+        open_captions(f"coco:{tmp_path}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eval_suite.data.corners import Boxes
+from eval_suite.data.corners import Boxes, look_like_corners, look_like_shares, outside
 
 
 def test_a_box_one_pixel_wide_has_width_one() -> None:
@@ -29,3 +29,26 @@ def test_no_boxes() -> None:
 def test_narrow_boxes_are_those_of_one_pixel() -> None:
     corners = np.array([[4.0, 2, 4, 9], [4, 2, 5, 9], [0, 7, 9, 7]])
     assert Boxes(corners, inclusive=True).narrow().tolist() == [True, False, True]
+
+
+SIZES = np.array([[100, 80]] * 4)
+PIXELS = np.array([[10, 10, 20, 20], [60, 50, 30, 20], [0, 0, 100, 80], [70, 60, 25, 15]], float)
+
+
+def test_corners_are_told_from_widths() -> None:
+    corners = np.hstack([PIXELS[:, :2], PIXELS[:, :2] + PIXELS[:, 2:]])
+    assert look_like_corners(corners, SIZES)
+    assert not look_like_corners(PIXELS, SIZES)
+    assert not look_like_corners(np.zeros((0, 4)), np.zeros((0, 2), np.int64))
+
+
+def test_a_box_that_reaches_a_little_outside_is_no_corner() -> None:
+    assert not look_like_corners(np.array([[10.0, 10, 93, 72]]), SIZES[:1])
+
+
+def test_shares_and_boxes_outside() -> None:
+    assert look_like_shares(PIXELS / 100, SIZES)
+    assert not look_like_shares(PIXELS, SIZES)
+    assert not look_like_shares(np.ones((1, 4)), np.array([[4, 4]]))
+    corners = np.array([[100, 0, 110, 5], [-9, 0, -1, 5], [0, 0, 5, 5], [99.5, 79, 120, 90]], float)
+    assert outside(corners, SIZES).tolist() == [True, True, False, False]

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import savemat
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import parts
+from eval_suite.data.decoding import open_item, to_rgb
 from eval_suite.data.images import open_images, parse_spec, splits_of
 
 CLASSES10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -211,7 +214,7 @@ def test_a_folder_without_splits_serves_evaluation_only(tmp_path: Path) -> None:
 
 
 def test_training_needs_two_classes(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="at least two classes"):
+    with pytest.raises(InputError, match="two classes or more"):
         open_images(f"folder:{class_folders(tmp_path, ('train',), ['a'])}", purpose="train")
 
 
@@ -234,11 +237,19 @@ def test_missing_and_empty_folders(tmp_path: Path, kind: str) -> None:
         open_images(f"{kind}:{tmp_path / 'empty'}")
 
 
-def test_a_class_without_images_is_named(tmp_path: Path) -> None:
-    class_folders(tmp_path, ("test",), ["a", "b"])
-    (tmp_path / "test" / "c").mkdir()
-    with pytest.raises(InputError, match="found none in c"):
-        open_images(f"folder:{tmp_path}")
+def test_a_class_without_images_is_told_and_keeps_its_label(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("train",), ["a", "b", "c"])
+    class_folders(tmp_path, ("val",), ["a", "c"])
+    class_folders(tmp_path, ("test",), ["c"])
+    for folder in ("", "test/a"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    val, test = open_images(f"folder:{tmp_path}", "val"), open_images(f"folder:{tmp_path}", "test")
+    assert (val.classes, val.labels.tolist(), len(val.notes)) == (["a", "b", "c"], [0, 0, 2, 2], 1)
+    assert (test.classes, test.labels.tolist(), len(test.notes)) == (["a", "b", "c"], [2, 2], 1)
+    shutil.rmtree(tmp_path / "train" / "b")
+    (tmp_path / "train" / "b").mkdir()
+    with pytest.raises(InputError, match="found none in b"):
+        open_images(f"folder:{tmp_path}", purpose="train")
 
 
 def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +259,7 @@ def test_a_folder_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pyte
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("eval_suite.data.layouts.base.os.scandir", refuse)
-    with pytest.raises(InputError, match=r"cannot read .*val: Permission denied; check its permissions"):
+    with pytest.raises(InputError, match=r"cannot read .*: Permission denied; check its permissions"):
         open_images(f"folder:{tmp_path}")
 
 
@@ -266,7 +277,7 @@ def test_imagenet_flat_validation(tmp_path: Path, place: str) -> None:
     picture(root / "val" / "ILSVRC2012_val_00000001.JPEG")
     picture(root / "val" / "ILSVRC2012_val_00000002.JPEG")
     spec = f"imagenet:{root}"
-    with pytest.raises(InputError, match=r"LOC_val_solution.csv next to it, found ILSVRC.* and no LOC"):
+    with pytest.raises(InputError, match=r"next to it, found ILSVRC.* and no LOC"):
         open_images(spec)
     header = "ImageId,PredictionString\n"
     row = "ILSVRC2012_val_00000001,n03 1 2 3 4 n03 5 6 7 8\n"
@@ -325,3 +336,125 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
 def test_ids_are_unique_and_sorted(tmp_path: Path) -> None:
     index = open_images(f"folder:{class_folders(tmp_path, ('val',), ['b', 'a'], each=3)}")
     assert index.ids == sorted(set(index.ids))
+
+
+@pytest.mark.parametrize(
+    ("folders", "splits"),
+    [
+        (("train", "valid"), ["train", "val"]),
+        (("Train", "Val"), ["train", "val"]),
+        (("training", "validation", "TEST"), ["train", "val", "test"]),
+        (("testing",), ["test"]),
+    ],
+)
+def test_splits_under_other_names(tmp_path: Path, folders: tuple[str, ...], splits: list[str]) -> None:
+    class_folders(tmp_path, folders, ["a", "b"])
+    spec = f"folder:{tmp_path}"
+    assert splits_of(spec) == splits
+    assert open_images(spec, folders[-1]).ids[0].startswith(f"{folders[-1]}/a/")
+    if "train" in splits:
+        assert open_images(spec, purpose="train").split == "train"
+
+
+def test_two_folders_of_one_split(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("val", "valid"), ["a", "b"])
+    with pytest.raises(InputError, match="'val' and 'valid'"):
+        open_images(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("folders", [("fold1", "fold2"), ("images/train", "labels/train")])
+def test_what_looks_like_splits_is_no_class(tmp_path: Path, folders: tuple[str, ...]) -> None:
+    for folder in folders:
+        class_folders(tmp_path, (folder, folder.replace("train", "val")), ["a", "b"])
+    with pytest.raises(InputError, match="each with the same folders"):
+        open_images(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("inner", ["mydata", "mydata/train", "val/mydata"])
+def test_a_folder_around_the_data_is_no_class(tmp_path: Path, inner: str) -> None:
+    class_folders(tmp_path, (inner,), ["a", "b"])
+    with pytest.raises(InputError, match=r"mydata' alone; .* name .*mydata"):
+        open_images(f"folder:{tmp_path}")
+
+
+def test_folders_within_classes_are_read(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("val/a", "val/b"), ["site1", "site2"])
+    assert open_images(f"folder:{tmp_path}").labels.tolist() == [0] * 4 + [1] * 4
+
+
+@pytest.mark.parametrize(
+    "suffix", ["tif", "tiff", "ppm", "pgm", "jfif", "webp", "avif", "gif", "JPE", "bmp", "jp2"]
+)
+def test_suffixes_that_pillow_reads(tmp_path: Path, suffix: str) -> None:
+    form = {"jfif": "JPEG", "JPE": "JPEG", "pgm": "PPM"}.get(suffix)
+    for name in ("a", "b"):
+        (tmp_path / "val" / name).mkdir(parents=True)
+        Image.new("L" if suffix == "pgm" else "RGB", (8, 6)).save(
+            tmp_path / "val" / name / f"x.{suffix}", format=form
+        )
+    index = open_images(f"folder:{tmp_path}")
+    assert (len(index), index.notes) == (2, ())
+    assert to_rgb(open_item(index, 0)).size == (8, 6)
+
+
+def test_other_files_are_counted_by_suffix(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("val",), ["a", "b"])
+    for name in ("x.txt", "y.TXT", "z.npy", "none", ".hidden"):
+        (tmp_path / "val" / "a" / name).write_text("")
+    (note,) = open_images(f"folder:{tmp_path}").notes
+    assert note.startswith("4 files")
+    assert "2 .txt, 1 " in note
+
+
+WNIDS = ["n01440764", "n01443537", "n01484850"]
+
+
+def flat(root: Path, names: list[str]) -> str:
+    for name in names:
+        picture(root / "val" / name)
+    return f"imagenet:{root}"
+
+
+def test_a_flat_validation_with_wordnet_ids_in_its_names(tmp_path: Path) -> None:
+    spec = flat(tmp_path, ["n01443537_7.JPEG", "ILSVRC2012_val_00000003_n01440764.JPEG", "n01443537_1.JPEG"])
+    index = open_images(spec)
+    assert (index.classes, index.labels.tolist()) == (WNIDS[:2], [0, 1, 1])
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_a_flat_validation_with_caffes_list(tmp_path: Path, train: bool) -> None:
+    if train:
+        class_folders(tmp_path, ("train",), WNIDS)
+    spec = flat(tmp_path, ["ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000002.JPEG"])
+    (tmp_path / "val.txt").write_text("ILSVRC2012_val_00000001.JPEG 2\nILSVRC2012_val_00000002.JPEG 0\n")
+    index = open_images(spec)
+    assert [index.classes[label] for label in index.labels] == [WNIDS[2], WNIDS[0]]
+    (tmp_path / "val.txt").write_text("ILSVRC2012_val_00000001.JPEG 1000\n")
+    with pytest.raises(InputError, match="labels from 0 to"):
+        open_images(spec)
+
+
+def test_a_flat_validation_with_the_development_kit(tmp_path: Path) -> None:
+    spec = flat(tmp_path, ["ILSVRC2012_val_00000001.JPEG", "ILSVRC2012_val_00000003.JPEG"])
+    kit = tmp_path / "ILSVRC2012_devkit_t12" / "data"
+    kit.mkdir(parents=True)
+    (kit / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n2\n3\n")
+    with pytest.raises(InputError, match=r"meta\.mat"):
+        open_images(spec)
+    # The kit's own order is not that of the sorted WordNet ids.
+    synsets = np.array(
+        [(1, WNIDS[2]), (2, WNIDS[1]), (3, WNIDS[0])], [("ILSVRC2012_ID", "i4"), ("WNID", "O")]
+    )
+    savemat(kit / "meta.mat", {"synsets": synsets.reshape(-1, 1)})
+    index = open_images(spec)
+    assert [index.classes[label] for label in index.labels] == [WNIDS[2], WNIDS[0]]
+
+
+@pytest.mark.parametrize("kind", ["imagenet", "ilsvrc"])
+def test_kaggles_tree_from_its_root(tmp_path: Path, kind: str) -> None:
+    images = tmp_path / "ILSVRC" / "Data" / "CLS-LOC"
+    class_folders(images, ("train", "val"), WNIDS)
+    index, below = open_images(f"{kind}:{tmp_path}"), open_images(f"{kind}:{images}")
+    assert (index.ids, index.labels.tolist()) == (below.ids, below.labels.tolist())
+    assert index.paths is not None
+    assert all(path.is_file() for path in index.paths)

@@ -126,7 +126,7 @@ def test_a_broken_svhn_file_is_told(content: str, tmp_path: Path) -> None:
         )
     else:
         savemat(tmp_path / "test_32x32.mat", {"X": np.zeros((4, 4)), "y": np.zeros(4)})
-    with pytest.raises(InputError, match="expected SVHN's images X"):
+    with pytest.raises(InputError, match="as in SVHN's X"):
         ids(f"svhn:{tmp_path}")
 
 

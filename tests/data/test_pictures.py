@@ -20,7 +20,7 @@ def test_large_pictures_shrink_and_old_ones_go(tmp_path: Path) -> None:
     (tmp_path / "old.png").touch()
     name = picture_name("val/a b/1.jpg")
     save_pictures(tmp_path, {name: Image.new("RGB", (400, 200)), "small.png": Image.new("L", (8, 8))})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.png", "val-a-b-1.jpg.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.png", name]
     with Image.open(tmp_path / name) as large, Image.open(tmp_path / "small.png") as small:
         assert (large.size, small.size) == ((160, 80), (8, 8))
 
@@ -39,3 +39,9 @@ def test_what_goes_wrong_with_pictures_is_said_and_ends_there(caplog: pytest.Log
     assert "wsol" in caplog.text
     with pytest.raises(KeyboardInterrupt), never_failing("wsol"):
         raise KeyboardInterrupt
+
+
+def test_names_of_pictures_differ_wherever_items_do() -> None:
+    assert picture_name("test/cat/0001.png") == "test-cat-0001.png.png"
+    items = ["val/犬/1.png", "val/猫/1.png", "val/a b/1.png", "val/a-b/1.png", "x" * 240, "x" * 241]
+    assert len({picture_name(item) for item in items}) == len(items)

@@ -56,7 +56,7 @@ def test_captions_are_looked_for_like_images(tmp_path: Path) -> None:
     ):
         check(tmp_path, tasks={"caption": {"data": "coco:absent"}})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"tasks.caption.data: expected annotations/captions_val2014.json"):
+    with pytest.raises(InputError, match=r"tasks.caption.data: expected annotations/captions_<split>.json"):
         check(tmp_path, tasks={"caption": {"data": f"coco:{tmp_path / 'empty'}"}})
     with pytest.raises(
         InputError, match=r"tasks.caption.data: expected captions as coco:PATH, found 'coco:'"
@@ -129,7 +129,7 @@ def test_faults_of_one_folder_that_is_there_are_all_named(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("task", "spec", "expected"),
     [
-        ("detect", "folder:{}", "expected boxes as voc:PATH, found 'folder:"),
+        ("detect", "folder:{}", "unknown kind of boxes 'folder'. Known: coco, voc"),
         ("caption", "voc:{}", "expected captions as coco:PATH, found 'voc:"),
         ("classify", "coco:{}", "unknown data kind 'coco'"),
         ("ood", "nowhere", "expected data as KIND:PATH"),

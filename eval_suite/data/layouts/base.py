@@ -1,7 +1,8 @@
 """What a layout of an image set is, and the class folders that most of them have."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -11,14 +12,44 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+SUFFIXES = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".bmp",
+        ".webp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".avif",
+    ]
+)
+"""Of files that Pillow reads as images."""
 WITHOUT_SPLITS = "all"
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What folders of splits are called in small letters, and the split that each means."""
 
 
 class Content(NamedTuple):
     """What one split holds: an id for each item, and ``pixels`` or ``files`` relative to the set's folder.
 
-    Without either, the ids are the files.
+    Without either, the ids are the files. ``notes`` tells what was assumed or left out.
     """
 
     classes: list[str]
@@ -26,6 +57,7 @@ class Content(NamedTuple):
     labels: NDArray[np.int64]
     pixels: NDArray[np.uint8] | None = None
     files: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class MaskFiles(NamedTuple):
@@ -80,8 +112,17 @@ class ImageLayout:
         raise NotImplementedError
 
 
-def image_files(top: Path | str, prefix: str = "", above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Image files below a folder, relative to it; hidden ones and links back to a parent are left out."""
+def image_files(
+    top: Path | str, skipped: Counter[str] | None = None, prefix: str = "", above: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Image files below a folder, relative to it; hidden ones and links back to a parent are left out.
+
+    Args:
+        top: the folder.
+        skipped: counts the other files by suffix.
+        prefix: comes before each name.
+        above: real paths of the folders that lead here.
+    """
     real = os.path.realpath(top)
     if real in above:
         return
@@ -89,10 +130,42 @@ def image_files(top: Path | str, prefix: str = "", above: tuple[str, ...] = ()) 
         for entry in entries:
             if entry.name.startswith("."):
                 continue
+            suffix = os.path.splitext(entry.name)[1].lower()
             if entry.is_dir():
-                yield from image_files(entry.path, f"{prefix}{entry.name}/", (*above, real))
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                yield from image_files(entry.path, skipped, f"{prefix}{entry.name}/", (*above, real))
+            elif suffix in SUFFIXES:
                 yield prefix + entry.name
+            elif skipped is not None:
+                skipped[suffix or "no suffix"] += 1
+
+
+def skipped_note(skipped: Counter[str]) -> tuple[str, ...]:
+    """A line on the files that are no images, where there are any."""
+    if not skipped:
+        return ()
+    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in skipped.most_common(5))
+    return (f"{skipped.total():,} files are no images by their suffix and were left out: {kinds}",)
+
+
+def split_folders(path: Path) -> dict[str, str]:
+    """The folders of splits, by ``train``, ``val`` and ``test``, as their names in other words and capitals mean.
+
+    Raises:
+        InputError: if two folders mean the same split.
+    """
+    found: dict[str, str] = {}
+    for name in folders(path):
+        split = SPLIT_NAMES.get(name.casefold())
+        if split is not None and split in found:
+            raise InputError(
+                expected=f"one folder of the split '{split}'",
+                where=path,
+                found=f"'{found[split]}' and '{name}'",
+                remedy="rename one, or name a folder above only one",
+            )
+        if split is not None:
+            found[split] = name
+    return {split: found[split] for split in ("train", "val", "test") if split in found}
 
 
 def listing(path: Path) -> str:
@@ -100,25 +173,36 @@ def listing(path: Path) -> str:
     return some(sorted(os.listdir(path))) or "an empty folder"
 
 
-def class_folders(path: Path, splits: list[str], classes: list[str], evaluate: tuple[str, ...]) -> Layout:
-    """The layout of PATH/<split>/<class>/."""
-    return Layout({name: partial(folder_content, path, name, classes) for name in splits}, evaluate)
+def class_folders(
+    path: Path, splits: Mapping[str, str], classes: list[str], evaluate: tuple[str, ...]
+) -> Layout:
+    """The layout of PATH/<folder>/<class>/, for the folder of each split."""
+    return Layout(
+        {split: partial(folder_content, path, folder, classes) for split, folder in splits.items()}, evaluate
+    )
 
 
-def common_classes(path: Path, splits: list[str]) -> list[str]:
-    """The class folders that every split has.
+def common_classes(path: Path, splits: Mapping[str, str]) -> list[str]:
+    """The class folders of all splits; those to evaluate on may lack some.
+
+    Args:
+        path: the set's folder.
+        splits: the folder of each split.
 
     Raises:
-        InputError: if there are none, or the splits differ.
+        InputError: if there are none, or the training split lacks one.
     """
-    held = {split: set(folders(path / split)) for split in splits}
+    held = {split: set(folders(path / folder)) for split, folder in splits.items()}
     every = set().union(*held.values())
     if not every:
-        raise InputError(f"expected class folders in {path / splits[0]}, found {listing(path / splits[0])}")
-    missing = [
-        f"{split} lacks {some(sorted(every - classes))}" for split, classes in held.items() if every - classes
-    ]
-    if missing:
+        first = path / next(iter(splits.values()))
+        raise InputError(f"expected class folders in {first}, found {listing(first)}")
+    if "train" in held and every - held["train"]:
+        missing = [
+            f"{split} lacks {some(sorted(every - classes))}"
+            for split, classes in held.items()
+            if every - classes
+        ]
         raise InputError(
             f"class folders differ between the splits of {path}: {'; '.join(missing)}; give every split the same ones"
         )
@@ -126,26 +210,33 @@ def common_classes(path: Path, splits: list[str]) -> list[str]:
 
 
 def folder_content(path: Path, split: str, classes: list[str]) -> Content:
-    """The images in the class folders of a split.
+    """The images in the class folders of a split; classes without any are told.
 
     Raises:
-        InputError: if a class has none.
+        InputError: if no class, or of the training split one, has none.
     """
     top = path / split
-    per_class = [sorted(image_files(top / name)) for name in classes]
+    skipped: Counter[str] = Counter()
+    per_class = [
+        sorted(image_files(top / name, skipped)) if (top / name).is_dir() else [] for name in classes
+    ]
     empty = [name for name, files in zip(classes, per_class, strict=True) if not files]
-    if empty:
+    if len(empty) == len(classes) or (empty and SPLIT_NAMES.get(split.casefold(), "train") == "train"):
         raise InputError(
             f"expected images ({', '.join(sorted(SUFFIXES))}) in every class folder of {top}, found none in "
             f"{some(empty)}; add images or remove these folders from every split"
         )
     prefix = f"{split}/" if split else ""
+    lacking = (
+        [f"{len(empty):,} of {len(classes):,} classes have no image in {top}: {some(empty)}"] if empty else []
+    )
     return Content(
         classes=classes,
         ids=[
             f"{prefix}{name}/{file}" for name, files in zip(classes, per_class, strict=True) for file in files
         ],
         labels=np.repeat(np.arange(len(classes), dtype=np.int64), [len(files) for files in per_class]),
+        notes=(*lacking, *skipped_note(skipped)),
     )
 
 

@@ -43,12 +43,12 @@ def _read(form: CifarFormat, path: Path) -> Layout:
         held = [name for name, files in form.splits.items() if any((folder / f).is_file() for f in files)]
         if held:
             return Layout({name: partial(_cifar_content, form, folder, name) for name in held})
-    splits = [name for name in form.splits if (path / name).is_dir()]
+    splits = {name: name for name in form.splits if (path / name).is_dir()}
     if splits:
         classes = common_classes(path, splits)
         if len(classes) != form.classes:
             raise InputError(
-                f"expected {form.classes} class folders in {path / splits[0]}, found {len(classes)}"
+                f"expected {form.classes} class folders in {path / next(iter(splits))}, found {len(classes)}"
             )
         return class_folders(path, splits, classes, ("test",))
     archive = path / form.archive

@@ -15,7 +15,7 @@ from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.coco import CaptionSet
 from eval_suite.tasks.caption.model import pooled_features
 
-_PREPARATION = {"input_size", "interpolation", "crop_fraction"}
+_PREPARATION = {"input_size", "interpolation", "crop_fraction", "resize"}
 
 
 class Features(NamedTuple):

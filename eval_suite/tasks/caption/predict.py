@@ -15,7 +15,7 @@ from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.coco import CaptionSet, open_captions
 from eval_suite.tasks.caption.model import Captioner, pooled_features
 from eval_suite.tasks.caption.options import CaptionOptions
-from eval_suite.tasks.caption.predictions import write_results
+from eval_suite.tasks.caption.predictions import write_captions
 from eval_suite.tasks.caption.search import SearchOptions, beam_search
 
 
@@ -25,13 +25,13 @@ def predict(captioner: Captioner, options: CaptionOptions, runtime: RuntimeOptio
     found = generate(captioner, captions, options, runtime)
     require_some_read(len(found), len(captions), options.data)
     path = folder / "predictions.json"
-    write_results(path, found)
+    write_captions(path, found)
     return path
 
 
 def generate(
     captioner: Captioner, captions: CaptionSet, options: CaptionOptions, runtime: RuntimeOptions
-) -> dict[int, str]:
+) -> dict[int | str, str]:
     """The best caption found for every readable image, by image id.
 
     Raises:
@@ -46,7 +46,7 @@ def generate(
         captions.images(), card, runtime=runtime, device=device, strict=options.strict
     )
     how = SearchOptions(options.num_beams, options.max_length, options.length_penalty, options.fixed_length)
-    found: dict[int, str] = {}
+    found: dict[int | str, str] = {}
     with torch.inference_mode():
         for batch in progress(batches, len(batches), f"caption {card.name}"):
             with autocast(device, runtime.precision):

@@ -14,14 +14,13 @@ from eval_suite.core.statistics import Interval, bootstrap_normal
 from eval_suite.core.store import write_json
 from eval_suite.data.coco import CaptionSet, read_references
 from eval_suite.data.pictures import never_failing
-from eval_suite.data.truth import places_of
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.caption.examples import below_picture, write_examples
 from eval_suite.tasks.caption.java import java_program
 from eval_suite.tasks.caption.meteor import meteor_of
 from eval_suite.tasks.caption.metrics import BLEU, CIDER, METEOR, ROUGE, SPICE, tokenizer_params
 from eval_suite.tasks.caption.options import CaptionOptions
-from eval_suite.tasks.caption.predictions import read_results
+from eval_suite.tasks.caption.predictions import read_captions
 from eval_suite.tasks.caption.splits import data_info, warn_of
 from eval_suite.tasks.caption.toolkit import ORDERS, CaptionScores, bleu_of, caption_scores, tokenise
 
@@ -48,8 +47,8 @@ def score(predictions: Path, options: CaptionOptions, truth: str | None, folder:
     everything = read_references(truth or options.data, options.split)
     wanted = everything.subset(options.limit)
     warn_of(wanted)
-    results = read_results(predictions)
-    scored = _scored(results, wanted, everything, predictions)
+    results = read_captions(predictions, everything)
+    scored = _scored(results, wanted, predictions)
     java = java_program()
     if java is None:
         log.warning(
@@ -131,7 +130,7 @@ def linearised(statistics: NDArray[np.float64], measure: Measure) -> NDArray[np.
     return values
 
 
-def per_image(scores: CaptionScores, ids: list[int], captions: list[str]) -> list[dict[str, object]]:
+def per_image(scores: CaptionScores, ids: list[int | str], captions: list[str]) -> list[dict[str, object]]:
     """What each image's caption scores, as the toolkit lists it; BLEU and METEOR of all together are no means of these."""
     columns: dict[str, NDArray[np.float64]] = {"CIDEr-D": scores.cider_d, "ROUGE-L": scores.rouge_l}
     columns |= {f"BLEU-{order}": each for order, each in enumerate(scores.bleu.each, start=1)}
@@ -169,13 +168,8 @@ def _corpus(
     )
 
 
-def _scored(
-    results: dict[int, str], wanted: CaptionSet, everything: CaptionSet, predictions: Path
-) -> CaptionSet:
+def _scored(results: dict[int | str, str], wanted: CaptionSet, predictions: Path) -> CaptionSet:
     """The images that have a caption; those without are named and counted."""
-    places_of(
-        list(results), everything.image_ids, predictions, f"{everything.spec} (split '{everything.split}')"
-    )
     scored = wanted.select(i for i, image_id in enumerate(wanted.image_ids) if image_id in results)
     if not len(scored):
         raise InputError(f"{predictions} has no caption for any of the {len(wanted):,} images to score")

@@ -36,6 +36,7 @@ def data_info(everything: CaptionSet, wanted: CaptionSet, missing: list[str]) ->
         n_failed=len(missing),
         failed=missing[:_NAMED],
         sha256=wanted.sha256(),
+        notes=list(wanted.notes),
     )
 
 

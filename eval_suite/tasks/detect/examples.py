@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw
 
 from eval_suite.core.records import Example
 from eval_suite.data.decoding import open_item, to_rgb
+from eval_suite.data.objects import ObjectIndex
 from eval_suite.data.pictures import picture_name, save_pictures, spread_evenly
-from eval_suite.data.voc import VocIndex
 from eval_suite.tasks.detect.matching import Detections, objects_of, rank
 
 SHOWN = 4
@@ -20,7 +20,7 @@ _THERE, _RIGHT, _WRONG = (255, 255, 255), (64, 220, 120), (255, 96, 64)
 
 
 def write_examples(
-    folder: Path, index: VocIndex, detections: dict[str, Detections], titles: dict[str, str]
+    folder: Path, index: ObjectIndex, detections: dict[str, Detections], titles: dict[str, str]
 ) -> list[Example]:
     """Write pictures, on the left the objects and on the right the detections with a score of 0.3 or more.
 
@@ -52,14 +52,14 @@ def write_examples(
     return examples
 
 
-def _opened(index: VocIndex, position: int) -> Image.Image | None:
+def _opened(index: ObjectIndex, position: int) -> Image.Image | None:
     try:
         return to_rgb(open_item(index.images(), position))
     except Exception:  # counted as unreadable where it was predicted on
         return None
 
 
-def _pair(image: Image.Image, index: VocIndex, position: int, sure: Detections) -> tuple[Image.Image, str]:
+def _pair(image: Image.Image, index: ObjectIndex, position: int, sure: Detections) -> tuple[Image.Image, str]:
     """The two halves, and in words how many objects were found."""
     only = index.select(np.array([position]))
     here = sure.select(sure.image == position)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Mapping
@@ -18,7 +19,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, part_sha256
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, progress
-from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.data.detection import open_objects
+from eval_suite.data.objects import ObjectIndex
 from eval_suite.tasks.base import Fit
 from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.detectors.faster_rcnn import FasterRcnnOptions
@@ -28,6 +30,8 @@ from eval_suite.tasks.detect.options import DetectOptions
 from eval_suite.tasks.detect.pipeline import BoxData, training_loader, without_difficult
 from eval_suite.tasks.detect.predict import FittedDetectors
 from eval_suite.training.fit_run import WEIGHTS, FitRun
+
+log = logging.getLogger(__name__)
 
 VERSION = 2
 """Goes up whenever the same options fit another detector."""
@@ -58,8 +62,11 @@ def fit(backbone: Backbone, options: DetectOptions, runtime: RuntimeOptions, see
     detectors = options.chosen()
     for detector in detectors:
         images_per_process(detector)
-    open_voc(options.data, options.split)
-    index = open_voc(options.data, options.train_split, purpose="train")
+    evaluated = open_objects(options.data, options.split)
+    index = open_objects(options.data, options.train_split, purpose="train")
+    for each in (index, evaluated):
+        for note in each.notes:
+            log.warning("%s: %s", each.split, note)
     card = backbone.card
     # Likewise every detector is put together first: not each takes any backbone.
     built = [build_detector(detector, backbone, len(index.classes), seed=seed) for detector in detectors]
@@ -101,7 +108,7 @@ def images_per_process(detector: Detector) -> int:
 def fit_detector(
     model: nn.Module,
     detector: Detector,
-    index: VocIndex,
+    index: ObjectIndex,
     runtime: RuntimeOptions,
     *,
     card: BackboneCard,
@@ -163,7 +170,7 @@ def fit_detector(
 def prepare(
     model: nn.Module,
     detector: Detector,
-    index: VocIndex,
+    index: ObjectIndex,
     runtime: RuntimeOptions,
     *,
     mean: tuple[float, float, float],
@@ -272,7 +279,7 @@ def _watch(fit: FitRun, seed: int, label: str, steps: int, state: Mapping[str, A
 
 
 def _digest(
-    detector: Detector, index: VocIndex, runtime: RuntimeOptions, seed: int, card: BackboneCard, code: str
+    detector: Detector, index: ObjectIndex, runtime: RuntimeOptions, seed: int, card: BackboneCard, code: str
 ) -> str:
     """A hash of all that decides the outcome."""
     settings = detector.schedule.model_dump(mode="json")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.data.voc import VocIndex
+from eval_suite.data.objects import ObjectIndex
 
 IOU = 0.5
 
@@ -52,9 +52,9 @@ class Ranking(NamedTuple):
     objects_in: NDArray[np.int64]
 
 
-def objects_of(index: VocIndex) -> Objects:
+def objects_of(index: ObjectIndex) -> Objects:
     """The objects of an index, as the matching takes them."""
-    return Objects(index.image, index.labels, index.boxes.astype(np.float64), index.difficult)
+    return Objects(index.image, index.labels, index.boxes, index.uncounted)
 
 
 def rank(

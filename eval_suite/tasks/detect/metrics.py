@@ -32,11 +32,16 @@ def titled(text: str, detector: str) -> str:
     return f"{title} {text}" if title else text
 
 
-def _ap(kind: str, variant: str, plus_one: bool, detector: str) -> str:
-    return titled(f"{kind} ({VARIANTS[variant]}, {PLUS_ONE[plus_one]})", detector)
+def _ap(kind: str, variant: str, plus_one: bool, detector: str, iou: float | None = None) -> str:
+    overlap = "" if iou is None else f", IoU {iou:g}"
+    return titled(f"{kind} ({VARIANTS[variant]}, {PLUS_ONE[plus_one]}{overlap})", detector)
 
 
-MEAN_AP = MetricKind("map", lambda variant, plus_one, detector="": _ap("mAP", variant, plus_one, detector))
+MEAN_AP = MetricKind(
+    "map",
+    lambda variant, plus_one, detector="", iou=None: _ap("mAP", variant, plus_one, detector, iou),
+)
+"""Without ``iou``, a detection has to overlap its object by 0.5."""
 CLASS_AP = MetricKind(
     "class_ap", lambda variant, plus_one, detector="": _ap("AP", variant, plus_one, detector)
 )

@@ -13,6 +13,7 @@ from eval_suite.tasks.detect.detectors.base import Detector, Schedule
 from eval_suite.tasks.detect.detectors.faster_rcnn import FasterRcnnOptions
 from eval_suite.tasks.detect.detectors.ssd import SsdOptions
 
+Ious = tuple[Annotated[float, Field(gt=0, lt=1)], ...]
 _VOC_IMAGES = 16_551  # of the trainval splits of 2007 and 2012 together
 
 
@@ -22,11 +23,11 @@ class DetectOptions(TaskOptions):
     renamed: ClassVar[Mapping[str, str]] = {"save_minutes": "save_interval"}
 
     data: str
-    """Images with boxes as voc:PATH, the folder that holds VOC2007 and VOC2012."""
+    """Images with boxes as voc:PATH (the folder with VOC2007 and VOC2012, or own annotations) or coco:PATH (instances files)."""
     split: str | None = None
-    """Splits to evaluate on, joined by +; by default VOC2007/test, or the first test or val there is."""
+    """Splits to evaluate on, those of voc joined by +; by default VOC2007/test or val2017, or the first test or val there is."""
     train_split: str | None = None
-    """Splits to fine-tune on, joined by +; by default the trainval of every year there is."""
+    """Splits to fine-tune on, those of voc joined by +; by default the trainval or train of every year there is."""
     detectors: tuple[str, ...] = ("ssd", "faster-rcnn-c4")
     """Detectors to fine-tune and evaluate, one after the other: ssd, ssd-fpn, faster-rcnn-c4, faster-rcnn-fpn, or your own as path/to/mine.py:MyDetector."""
     iterations: int | None = Field(default=None, ge=1)
@@ -35,6 +36,8 @@ class DetectOptions(TaskOptions):
     """Settings of ssd and ssd-fpn."""
     faster_rcnn: FasterRcnnOptions = Field(default_factory=FasterRcnnOptions)
     """Settings of faster-rcnn-c4 and faster-rcnn-fpn."""
+    ious: Ious = ()
+    """Further overlaps (IoU) to report the mAP at, besides 0.5 and COCO's."""
     save_interval: float = Field(default=10.0, gt=0)
     """Minutes between two saved states of a fine-tuning."""
 

@@ -12,28 +12,20 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import derive_seed
 from eval_suite.data.corners import Boxes
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
-from eval_suite.data.voc import VocIndex
+from eval_suite.data.objects import ObjectIndex
 from eval_suite.data.workers import WorkerLoader
 
 _ORDER, _DRAW = 0xDE7E01, 0xDE7E02
 
 
-def without_difficult(index: VocIndex) -> VocIndex:
-    """What detectors learn from: objects that are not difficult, in images that show one.
+def without_difficult(index: ObjectIndex) -> ObjectIndex:
+    """What detectors learn from: objects that are not difficult and have an area, in images that show one.
 
     Raises:
         InputError: if there is none.
     """
-    from dataclasses import replace
-
-    kept = ~index.difficult
-    easy = replace(
-        index,
-        image=index.image[kept],
-        boxes=index.boxes[kept],
-        labels=index.labels[kept],
-        difficult=index.difficult[kept],
-    )
+    edges = Boxes(index.boxes, inclusive=True).as_edges()
+    easy = index.with_objects(~index.uncounted & (edges[:, 2:] > edges[:, :2]).all(axis=1))
     shown = np.unique(easy.image)
     if not len(shown):
         raise InputError(f"expected objects to learn from in {index.split} of {index.spec}, found none")
@@ -47,7 +39,7 @@ class BoxData(Dataset[Any]):
     the transforms draw from generators seeded by the number, whichever process or run they work in.
     """
 
-    def __init__(self, index: VocIndex, transforms: list[dict[str, Any]], seed: int | None = None) -> None:
+    def __init__(self, index: ObjectIndex, transforms: list[dict[str, Any]], seed: int | None = None) -> None:
         from mmengine.dataset import Compose
         from mmengine.registry import TRANSFORMS  # noqa: F401 - names are looked up there
 
@@ -146,7 +138,7 @@ def training_loader(data: BoxData, batch_size: int, workers: int) -> DataLoader[
     )
 
 
-def evaluation_batches(index: VocIndex, batch_size: int) -> list[list[int]]:
+def evaluation_batches(index: ObjectIndex, batch_size: int) -> list[list[int]]:
     """Positions in batches of images of one size, so that padding, and with it a result, depends on no other image."""
     sizes: dict[tuple[int, int], list[int]] = {}
     for position, (width, height) in enumerate(index.sizes.tolist()):

@@ -13,7 +13,8 @@ from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.corners import Boxes
-from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.data.detection import open_objects
+from eval_suite.data.objects import ObjectIndex
 from eval_suite.data.workers import WorkerLoader
 from eval_suite.tasks.detect.detectors.base import Detector
 from eval_suite.tasks.detect.matching import Detections
@@ -43,7 +44,7 @@ class Predicted(NamedTuple):
 
 def predict(fitted: FittedDetectors, options: DetectOptions, runtime: RuntimeOptions, folder: Path) -> Path:
     """Write ``predictions/<detector>.json``, COCO's results, and which images they are of."""
-    everything = open_voc(options.data, options.split)
+    everything = open_objects(options.data, options.split)
     index = everything.subset(options.limit)
     target = folder / PREDICTIONS
     failed: list[str] = []
@@ -60,7 +61,7 @@ def predict(fitted: FittedDetectors, options: DetectOptions, runtime: RuntimeOpt
 def predict_detector(
     model: nn.Module,
     detector: Detector,
-    index: VocIndex,
+    index: ObjectIndex,
     runtime: RuntimeOptions,
     *,
     label: str,
@@ -118,6 +119,6 @@ def _gathered(found: dict[int, Any]) -> Detections:
     return Detections(
         np.repeat(np.array(order, np.int64), counts),
         torch.cat([found[i].labels for i in order]).numpy().astype(np.int64),
-        Boxes(edges, inclusive=False).as_inclusive().astype(np.float64),
+        Boxes(edges, inclusive=False).as_inclusive(),
         torch.cat([found[i].scores for i in order]).float().numpy().astype(np.float64),
     )

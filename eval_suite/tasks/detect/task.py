@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
+from eval_suite.data.detection import default_split, open_objects
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.voc import default_split, open_voc
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.detect.options import DetectOptions
 
@@ -15,7 +15,7 @@ _FASTER_RCNNS = ({"detector": "faster-rcnn-c4"}, {"detector": "faster-rcnn-fpn"}
 
 
 class DetectTask(Task):
-    """mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC."""
+    """mAP of SSD and Faster R-CNN fine-tuned from the backbone on Pascal VOC, COCO or own data in either format."""
 
     name = "detect"
     version = 2
@@ -23,7 +23,7 @@ class DetectTask(Task):
     title = "Detection"
     paper = CUTMIX
     options = DetectOptions
-    annotated = "voc"
+    annotated = "boxes"
     packages = ("onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "pycocotools")
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "ssd.input_size": _SSDS,
@@ -34,14 +34,14 @@ class DetectTask(Task):
     def resolved(self, options: Any) -> Any:
         """The options with the names of all splits."""
         split = options.split or default_split(options.data, "evaluate")
-        train_split = options.train_split or default_split(options.data, "train")
+        train_split = options.train_split or default_split(options.data, "train", split)
         return options.model_copy(update={"split": split, "train_split": train_split})
 
     def learnt_and_evaluated(self, options: Any) -> tuple[ImageIndex, ImageIndex]:
         """The images of both splits."""
         return (
-            open_voc(options.data, options.train_split, purpose="train").images(),
-            open_voc(options.data, options.split).images(),
+            open_objects(options.data, options.train_split, purpose="train").images(),
+            open_objects(options.data, options.split).images(),
         )
 
     def fits(self, options: Any) -> bool:

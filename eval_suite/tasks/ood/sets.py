@@ -1,6 +1,7 @@
 """The sets of an evaluation: in-distribution images, outlier images and noise, each with what is left out before it."""
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
@@ -21,6 +22,8 @@ from eval_suite.data.outliers import NOISE, OutlierSource, open_outliers
 
 if TYPE_CHECKING:
     from eval_suite.tasks.ood.options import OodOptions
+
+log = logging.getLogger(__name__)
 
 _Noise = Literal["uniform", "gaussian"]
 
@@ -184,4 +187,6 @@ def outlier_set(
         kind = cast("_Noise", source.kind)
         return NoiseSet(source.name, kind, options.skip_first, options.noise_items or known, seed, size)
     index, prepare = open_outliers(source, seed)
+    for note in index.notes:
+        log.warning(f"{index.spec}: {note}")
     return image_set(source.name, index, options, prepare, f"{source.kind} of seed {seed}" if prepare else "")

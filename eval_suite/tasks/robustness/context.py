@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.inference import transform_of
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.loading import EvaluationTransform
@@ -62,7 +63,7 @@ class Setting(NamedTuple):
             if options.severities and not options.corrupted
             else [],
             fill=mean if options.occlusion_fill == "mean" else torch.zeros_like(mean),
-            transform=EvaluationTransform(card.input_size, card.crop_fraction, card.interpolation),
+            transform=transform_of(card),
             batch_size=runtime.batch_size,
             workers=runtime.workers,
             device=device,

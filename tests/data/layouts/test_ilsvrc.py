@@ -99,7 +99,7 @@ def test_an_image_without_xml_or_without_an_object_of_its_class_is_named(tmp_pat
 )
 def test_xml_that_is_broken_or_could_do_harm_is_refused(tmp_path: Path, content: str) -> None:
     write(nested_set(tmp_path), content)
-    with pytest.raises(InputError, match=r"expected an annotation with boxes in .*a\.xml, found: "):
+    with pytest.raises(InputError, match=r"a\.xml"):
         open_localisation(f"ilsvrc:{tmp_path}")
 
 
@@ -108,7 +108,7 @@ def test_a_declaration_in_another_encoding_is_refused_too(tmp_path: Path) -> Non
     file.parent.mkdir(parents=True)
     text = '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>'
     file.write_bytes(text.encode("utf-16"))
-    with pytest.raises(InputError, match="expected an annotation with boxes"):
+    with pytest.raises(InputError, match="document type declaration"):
         open_localisation(f"ilsvrc:{tmp_path}")
 
 

@@ -15,7 +15,8 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import load_state
 from eval_suite.core.errors import DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.data.objects import ObjectIndex
+from eval_suite.data.voc import open_voc
 from eval_suite.tasks.detect import fit as fitting
 from eval_suite.tasks.detect.fit import fit_detector, images_per_process, prepare
 from eval_suite.tasks.detect.models import build_detector
@@ -28,14 +29,14 @@ RUNTIME = RuntimeOptions(device="cpu", threads=1, workers=0)
 
 
 @pytest.fixture(scope="module")
-def images(demo_world: Path) -> VocIndex:
+def images(demo_world: Path) -> ObjectIndex:
     return open_voc(f"voc:{demo_world}", "VOC2007/trainval")
 
 
 def fitted(
     detector: str,
     backbone: Backbone,
-    images: VocIndex,
+    images: ObjectIndex,
     options: DetectOptions,
     folder: Path,
     runtime: RuntimeOptions = RUNTIME,
@@ -63,7 +64,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 @pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
 def test_boxes_of_one_pixel_are_learnt_from(
-    detector: str, tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+    detector: str, tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path
 ) -> None:
     boxes = images.boxes.copy()
     boxes[:, 2] = boxes[:, 0]
@@ -85,7 +86,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(
     detector: str,
     arch: str,
     tiny_backbone: Backbone,
-    images: VocIndex,
+    images: ObjectIndex,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -124,7 +125,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(
     assert (said.out, said.err) == ("", "")
 
 
-def test_a_network_of_tokens_learns_and_is_read_back(images: VocIndex, tmp_path: Path) -> None:
+def test_a_network_of_tokens_learns_and_is_read_back(images: ObjectIndex, tmp_path: Path) -> None:
     backbone = make_backbone("test_vit")
     trained = fit("faster-rcnn-fpn", backbone, images, small_options(iterations=1), tmp_path)
     before = backbone.net.state_dict()["patch_embed.proj.weight"]
@@ -132,7 +133,7 @@ def test_a_network_of_tokens_learns_and_is_read_back(images: VocIndex, tmp_path:
     assert same(trained, fit("faster-rcnn-fpn", backbone, images, small_options(iterations=1), tmp_path))
 
 
-def test_other_options_start_anew(tiny_backbone: Backbone, images: VocIndex, tmp_path: Path) -> None:
+def test_other_options_start_anew(tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path) -> None:
     first = fit("ssd", tiny_backbone, images, small_options(iterations=1), tmp_path)
     other = fit("ssd", tiny_backbone, images, small_options(iterations=2), tmp_path)
     assert not same(first, other)
@@ -142,7 +143,7 @@ def test_other_options_start_anew(tiny_backbone: Backbone, images: VocIndex, tmp
     "change", [{"mean": (0.0, 0.0, 0.0)}, {"std": (1.0, 1.0, 1.0)}, {"feature_layer": "layer2"}]
 )
 def test_the_same_weights_seen_otherwise_start_anew(
-    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, change: dict[str, Any]
+    tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path, change: dict[str, Any]
 ) -> None:
     options = small_options(iterations=1)
     first = fit("ssd", tiny_backbone, images, options, tmp_path)
@@ -152,7 +153,7 @@ def test_the_same_weights_seen_otherwise_start_anew(
 
 
 def test_a_finished_fit_of_another_version_is_made_again(
-    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = small_options(iterations=1)
     digests = []
@@ -163,7 +164,7 @@ def test_a_finished_fit_of_another_version_is_made_again(
     assert digests[0] != digests[1]
 
 
-def test_a_loss_out_of_bounds_stops_it(tiny_backbone: Backbone, images: VocIndex, tmp_path: Path) -> None:
+def test_a_loss_out_of_bounds_stops_it(tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path) -> None:
     options = small_options(iterations=20)
     options = options.model_copy(update={"ssd": options.ssd.model_copy(update={"lr": 1e30})})
     with pytest.raises(
@@ -174,7 +175,7 @@ def test_a_loss_out_of_bounds_stops_it(tiny_backbone: Backbone, images: VocIndex
 
 
 def test_weights_out_of_bounds_are_not_kept(
-    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+    tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path
 ) -> None:
     options = small_options(iterations=1)
     options = options.model_copy(update={"ssd": options.ssd.model_copy(update={"lr": 3e38})})
@@ -186,7 +187,7 @@ def test_weights_out_of_bounds_are_not_kept(
 @pytest.mark.long
 @pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
 def test_bf16_fits_and_predicts_nearly_as_fp32_does(
-    detector: str, tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+    detector: str, tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path
 ) -> None:
     options = small_options()
     half = RUNTIME.model_copy(update={"precision": "bf16"})
@@ -205,7 +206,7 @@ def test_bf16_fits_and_predicts_nearly_as_fp32_does(
 
 
 def test_an_image_that_cannot_be_read_is_named(
-    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+    tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(images.paths[0].read_bytes()[:300])
@@ -219,14 +220,14 @@ def test_an_image_that_cannot_be_read_is_named(
 
 
 def runner_of(
-    detector: str, backbone: Backbone, images: VocIndex, options: DetectOptions, folder: Path
+    detector: str, backbone: Backbone, images: ObjectIndex, options: DetectOptions, folder: Path
 ) -> Any:
     built = build_detector(options.detector(detector), backbone, len(images.classes), seed=0)
     run = FitRun(folder, {}, purpose="fitting")
     return prepare(built.model, options.detector(detector), images, RUNTIME, mean=MEAN, seed=0, fit=run)[0]
 
 
-def test_the_papers_schedules(tiny_backbone: Backbone, images: VocIndex, tmp_path: Path) -> None:
+def test_the_papers_schedules(tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path) -> None:
     papers = DetectOptions(data="voc:x")
     ssd = runner_of("ssd", tiny_backbone, images, papers, tmp_path / "a")
     assert ssd._train_loop["max_iters"] == 120_000
@@ -253,7 +254,7 @@ def test_the_papers_schedules(tiny_backbone: Backbone, images: VocIndex, tmp_pat
 
 
 def test_processes_share_the_papers_batch(
-    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     papers = DetectOptions(data="voc:x")
     for world, detector, share in ((1, "ssd", 32), (4, "ssd", 8), (4, "faster-rcnn-c4", 2)):
@@ -266,7 +267,7 @@ def test_processes_share_the_papers_batch(
 
 
 def test_an_image_too_narrow_for_any_anchor_is_said_in_one_line(
-    tiny_backbone: Backbone, images: VocIndex, tmp_path: Path
+    tiny_backbone: Backbone, images: ObjectIndex, tmp_path: Path
 ) -> None:
     options = small_options()
     wide = options.faster_rcnn.model_copy(update={"short_side": 300, "long_side": 24})

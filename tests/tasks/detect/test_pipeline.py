@@ -10,7 +10,8 @@ import torch
 
 from eval_suite.core.errors import InputError
 from eval_suite.data.decoding import open_item
-from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.data.objects import ObjectIndex
+from eval_suite.data.voc import open_voc
 from eval_suite.tasks.detect.openmmlab import load_openmmlab
 from eval_suite.tasks.detect.pipeline import (
     BoxData,
@@ -23,18 +24,18 @@ from tests.tasks.detect.conftest import small_options
 
 
 @pytest.fixture(scope="module")
-def images(demo_world: Path) -> VocIndex:
+def images(demo_world: Path) -> ObjectIndex:
     load_openmmlab()
     return open_voc(f"voc:{demo_world}", "VOC2007/trainval")
 
 
-def training_data(images: VocIndex, detector: str = "ssd", seed: int = 3) -> BoxData:
+def training_data(images: ObjectIndex, detector: str = "ssd", seed: int = 3) -> BoxData:
     return BoxData(
         images, small_options().detector(detector).training_transforms((127.0, 127.0, 127.0)), seed
     )
 
 
-def test_pixels_are_bgr_and_boxes_scale_with_them(images: VocIndex) -> None:
+def test_pixels_are_bgr_and_boxes_scale_with_them(images: ObjectIndex) -> None:
     item = BoxData(images, small_options().detector("ssd").evaluation_transforms())[2]
     assert item["inputs"].shape == (3, 64, 64)
     rgb = np.asarray(open_item(images.images(), 2).convert("RGB"), float)
@@ -51,13 +52,13 @@ def test_pixels_are_bgr_and_boxes_scale_with_them(images: VocIndex) -> None:
     assert found == pytest.approx(edges * scale, abs=1e-3)
 
 
-def test_the_shorter_side_decides_unless_the_longer_is_too_long(images: VocIndex) -> None:
+def test_the_shorter_side_decides_unless_the_longer_is_too_long(images: ObjectIndex) -> None:
     item = BoxData(images, small_options().detector("faster-rcnn-c4").evaluation_transforms())[0]
     assert item["inputs"].shape[1:] == (64, 85)
 
 
 @pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
-def test_a_draw_hangs_on_its_number_alone(images: VocIndex, detector: str) -> None:
+def test_a_draw_hangs_on_its_number_alone(images: ObjectIndex, detector: str) -> None:
     data = training_data(images, detector)
     state = np.random.get_state()[1].copy()  # type: ignore[union-attr]
     first = [data[number] for number in range(30)]
@@ -72,7 +73,7 @@ def test_a_draw_hangs_on_its_number_alone(images: VocIndex, detector: str) -> No
     assert [i["data_samples"].img_id for i in first[:12]] != [i["data_samples"].img_id for i in first[12:24]]
 
 
-def test_workers_do_not_matter_and_skipping_goes_on_where_it_stopped(images: VocIndex) -> None:
+def test_workers_do_not_matter_and_skipping_goes_on_where_it_stopped(images: ObjectIndex) -> None:
     def batches(workers: int, skip: int = 0) -> list[torch.Tensor]:
         loader = training_loader(training_data(images), 2, workers)
         loader.sampler.skip(skip)  # type: ignore[union-attr]
@@ -84,7 +85,7 @@ def test_workers_do_not_matter_and_skipping_goes_on_where_it_stopped(images: Voc
     assert list(islice(Draws(5), 3)) == [0, 1, 2]
 
 
-def test_difficult_objects_are_not_learnt_from(images: VocIndex) -> None:
+def test_difficult_objects_are_not_learnt_from(images: ObjectIndex) -> None:
     marked = replace(images, difficult=images.image < 10)
     easy = without_difficult(marked)
     assert easy.ids == images.ids[10:]
@@ -93,7 +94,7 @@ def test_difficult_objects_are_not_learnt_from(images: VocIndex) -> None:
         without_difficult(replace(images, difficult=np.ones(len(images.boxes), bool)))
 
 
-def test_batches_hold_one_size_each(images: VocIndex) -> None:
+def test_batches_hold_one_size_each(images: ObjectIndex) -> None:
     sizes = images.sizes.copy()
     sizes[::3] = (10, 20)
     batches = evaluation_batches(replace(images, sizes=sizes), 3)

@@ -8,20 +8,26 @@ import numpy as np
 import pytest
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.voc import VocIndex, open_voc
+from eval_suite.data.objects import ObjectIndex
+from eval_suite.data.voc import open_voc
 from eval_suite.tasks.detect.matching import Detections
 from eval_suite.tasks.detect.predictions import (
-    read_detections,
     read_run,
     write_detections,
     write_run,
 )
+from eval_suite.tasks.detect.results import read_coco_results
+
+
+def read_detections(path: Path, index: ObjectIndex) -> Detections:
+    return read_coco_results(path, index).detections
+
 
 GOOD = {"image_id": 13, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
 
 
 @pytest.fixture
-def index(demo_world: Path) -> VocIndex:
+def index(demo_world: Path) -> ObjectIndex:
     return open_voc(f"voc:{demo_world}")
 
 
@@ -31,7 +37,7 @@ def write(tmp_path: Path, content: Any) -> Path:
     return path
 
 
-def test_what_is_written_is_read_again(index: VocIndex, tmp_path: Path) -> None:
+def test_what_is_written_is_read_again(index: ObjectIndex, tmp_path: Path) -> None:
     detections = Detections(
         np.array([0, 0, 3]),
         np.array([1, 9, 4]),
@@ -51,13 +57,13 @@ def test_what_is_written_is_read_again(index: VocIndex, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", [13, "000013", "VOC2007/000013"])
-def test_images_are_known_by_number_name_and_path(index: VocIndex, tmp_path: Path, key: Any) -> None:
+def test_images_are_known_by_number_name_and_path(index: ObjectIndex, tmp_path: Path, key: Any) -> None:
     found = read_detections(write(tmp_path, [{**GOOD, "image_id": key}]), index)
     assert index.names[found.image[0]] == "000013"
     assert found.boxes.tolist() == [[1, 2, 4, 6]]
 
 
-def test_nothing_found(index: VocIndex, tmp_path: Path) -> None:
+def test_nothing_found(index: ObjectIndex, tmp_path: Path) -> None:
     assert read_detections(write(tmp_path, []), index).boxes.shape == (0, 4)
 
 
@@ -85,26 +91,26 @@ def test_names_of_two_years_that_are_one_number_need_their_paths(demo_world: Pat
         ({"score": "high"}, "expected a finite number as 'score'"),
     ],
 )
-def test_wrong_entries(index: VocIndex, tmp_path: Path, change: dict[str, Any], message: str) -> None:
+def test_wrong_entries(index: ObjectIndex, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_detections(write(tmp_path, [{**GOOD, **change}]), index)
 
 
 @pytest.mark.parametrize("content", ['{"a": 1}', "[1, 2]", "no json", '[{"score": NaN}]'])
-def test_wrong_files(index: VocIndex, tmp_path: Path, content: str) -> None:
+def test_wrong_files(index: ObjectIndex, tmp_path: Path, content: str) -> None:
     with pytest.raises(InputError, match="expected"):
         read_detections(write(tmp_path, content), index)
-    with pytest.raises(InputError, match="expected a file at"):
+    with pytest.raises(InputError, match="cannot read"):
         read_detections(tmp_path / "nothing.json", index)
 
 
-def test_nan_is_no_score(index: VocIndex, tmp_path: Path) -> None:
+def test_nan_is_no_score(index: ObjectIndex, tmp_path: Path) -> None:
     text = json.dumps([GOOD]).replace("0.5", "NaN")
     with pytest.raises(InputError, match="finite number as 'score'"):
         read_detections(write(tmp_path, text), index)
 
 
-def test_the_images_of_a_run(index: VocIndex, tmp_path: Path) -> None:
+def test_the_images_of_a_run(index: ObjectIndex, tmp_path: Path) -> None:
     part = index.subset(3)
     write_run(tmp_path, index.about(part, [part.ids[1]]), part, [part.ids[1]])
     run = read_run(tmp_path)

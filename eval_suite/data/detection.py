@@ -1,0 +1,85 @@
+"""Images with boxes by name, ``voc:PATH`` or ``coco:PATH``, to an index of their objects."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.data import coco_objects, voc
+from eval_suite.data.objects import ObjectIndex, Purpose
+
+
+class _Format(NamedTuple):
+    open: Callable[..., ObjectIndex]
+    splits: Callable[[str], list[str]]
+    path: Callable[[str], Path]
+    default_split: Callable[[str, Purpose, str | None], str]
+
+
+FORMATS = {
+    coco_objects.KIND: _Format(
+        coco_objects.open_coco,
+        coco_objects.coco_object_splits,
+        coco_objects.coco_path,
+        coco_objects.default_split,
+    ),
+    voc.KIND: _Format(
+        voc.open_voc, voc.voc_splits, voc.voc_path, lambda spec, purpose, _: voc.default_split(spec, purpose)
+    ),
+}
+"""The formats of boxes, by the KIND of ``KIND:PATH``."""
+
+
+def open_objects(spec: str, split: str | None = None, *, purpose: Purpose = "evaluate") -> ObjectIndex:
+    """Index a split as `open_voc` or `open_coco` does; a file of annotations alone counts as ``coco:FILE``.
+
+    Raises:
+        InputError: as these do, or if the text is of neither kind.
+    """
+    full = _with_kind(spec)
+    return _format(full).open(full, split, purpose=purpose)
+
+
+def object_splits(spec: str) -> list[str]:
+    """Names of the splits that hold boxes.
+
+    Raises:
+        InputError: if there is none.
+    """
+    full = _with_kind(spec)
+    return _format(full).splits(full)
+
+
+def objects_path(spec: str) -> Path:
+    """The PATH of ``KIND:PATH``, which need not be there.
+
+    Raises:
+        InputError: if the text is none.
+    """
+    full = _with_kind(spec)
+    return _format(full).path(full)
+
+
+def default_split(spec: str, purpose: Purpose, evaluated: str | None = None) -> str:
+    """What `open_objects` takes where no split is named; for training, one that goes with the split ``evaluated``.
+
+    Raises:
+        InputError: if there is none for that purpose.
+    """
+    full = _with_kind(spec)
+    return _format(full).default_split(full, purpose, evaluated)
+
+
+def _with_kind(spec: str) -> str:
+    return f"{coco_objects.KIND}:{spec}" if spec.endswith(".json") and Path(spec).is_file() else spec
+
+
+def _format(spec: str) -> _Format:
+    kind, colon, path = spec.partition(":")
+    if not colon or not path:
+        raise InputError(
+            f"expected boxes as {' or '.join(f'{name}:PATH' for name in sorted(FORMATS))}, found '{spec}'"
+        )
+    if kind not in FORMATS:
+        raise unknown_name("kind of boxes", kind, FORMATS)
+    return FORMATS[kind]

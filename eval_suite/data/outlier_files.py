@@ -1,0 +1,148 @@
+"""Out-of-distribution images in one file: arrays of pixels, MATLAB's files, and lists of images."""
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import read_file, require_regular
+from eval_suite.data.layouts.base import SUFFIXES
+
+_LABEL = re.compile(r"(?P<name>.+?)(?:[ \t]+-?\d+)?")
+_TAR = re.compile(r".*\.(tar|tgz|tar\.gz|tar\.bz2|tbz2|tar\.xz|txz)", re.IGNORECASE)
+_ARRAYS = ("X", "images", "data", "x")
+
+
+class OutlierFiles(NamedTuple):
+    """Images as files below ``root``, None for the set's own folder, or as ``pixels`` (n, H, W, 3) with an id each."""
+
+    ids: list[str]
+    pixels: NDArray[np.uint8] | None = None
+    root: Path | None = None
+
+
+def from_file(path: Path) -> OutlierFiles:
+    """The images of an ``.npy`` array, an array in a ``.mat`` or ``.npz`` file, or a list of files, one a line.
+
+    Raises:
+        InputError: if it is none of these, an archive, or holds no images.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".txt":
+        return _from_list(path)
+    if suffix in (".npy", ".npz", ".mat"):
+        return _from_array(path)
+    raise InputError(
+        expected="a folder of images, or images in a .npy, .npz or .mat file, or a list of them in a .txt",
+        where=path,
+        found=f"a file '{path.name}'",
+        remedy=unpacking(path),
+    )
+
+
+def unpacking(file: Path) -> str:
+    """What to do with an archive or a table of images; empty for any other file."""
+    folder = file.parent / file.name.partition(".")[0]
+    if _TAR.fullmatch(file.name):
+        return f"unpack it: mkdir -p {folder} && tar -xf {file} -C {folder}, and name {folder}"
+    if file.suffix.lower() == ".zip":
+        return f"unpack it: unzip {file} -d {folder}, and name {folder}"
+    if file.suffix.lower() in (".parquet", ".arrow", ".mdb", ".lmdb", ".tfrecord"):
+        return f"export the images of {file.name} as files"
+    return ""
+
+
+def _from_array(path: Path) -> OutlierFiles:
+    try:
+        pixels = _pixels(path)
+    except Exception as error:  # numpy and scipy raise anything from KeyError to zlib.error on a broken file
+        raise InputError(
+            expected="images (n, height, width, 3) of 0 to 255, or (32, 32, 3, n) as in SVHN's X",
+            where=path,
+            found=first_line(error),
+            remedy="fetch the file again, or store it so",
+        ) from None
+    ids = [f"{path.name}/{i:05d}" for i in range(len(pixels))]
+    return OutlierFiles(ids, np.ascontiguousarray(pixels))
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    """The images (n, H, W, 3) of a file; whatever is wrong with it is raised."""
+    require_regular(path)
+    if path.suffix.lower() == ".mat":
+        from scipy.io import loadmat  # slow to import, and help does not need it
+
+        held: Any = {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
+    else:
+        held = np.load(path, allow_pickle=False)
+    array = held
+    if not isinstance(held, np.ndarray):
+        images = [name for name in held if name in _ARRAYS] or [name for name in held if held[name].ndim == 4]
+        if not images:
+            raise ValueError(f"arrays {', '.join(held) or 'none'}")
+        array = held[images[0]]
+    array = np.asarray(array)
+    if array.ndim == 4 and array.shape[3] != 3 and array.shape[1] == 3:
+        array = array.transpose(0, 2, 3, 1)  # channels first, as torch stores images
+    elif array.ndim == 4 and array.shape[3] != 3 and array.shape[2] == 3:
+        array = array.transpose(3, 0, 1, 2)  # MATLAB's order
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not len(array):
+        raise ValueError(f"{array.dtype} of shape {array.shape}")
+    return array
+
+
+def _from_list(path: Path) -> OutlierFiles:
+    """A list as OpenOOD has them: a path and a label on each line, from a folder ``images_...`` next to the lists' own.
+
+    Raises:
+        InputError: if it names no images, or they are in no folder above.
+    """
+    try:
+        lines = read_file(path).decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(expected="text (UTF-8)", where=path, found="other bytes") from None
+    names = [match["name"] for line in lines if (match := _LABEL.fullmatch(line.strip()))]
+    wrong = next((name for name in names if Path(name).suffix.lower() not in SUFFIXES), None)
+    if not names or wrong is not None or any(".." in Path(name).parts for name in names):
+        raise InputError(
+            expected="paths of images, with or without a label, one a line",
+            where=path,
+            found=f"'{wrong}'" if wrong is not None else "none" if not names else "a path with '..'",
+        )
+    above = list(path.resolve().parents)[:5]
+    bases = [
+        base / inner
+        for base in above
+        for inner in (
+            "",
+            "images_classic",
+            "images_largescale",
+            "images",
+            "data/images_classic",
+            "data/images_largescale",
+            "data",
+        )
+    ]
+    # Every file has to be there: the first alone may lie in the folder of another list too.
+    missing: tuple[int, Path, str] | None = None
+    for base in bases:
+        if not (base / names[0]).is_file():
+            continue
+        absent = [name for name in names if not (base / name).is_file()]
+        if not absent:
+            return OutlierFiles(names, root=base)
+        missing = missing or (len(absent), base, absent[0])
+    found = (
+        f"{missing[0]:,} of {len(names):,} missing below {missing[1]}, first '{missing[2]}'"
+        if missing
+        else f"no '{names[0]}' in any of the folders above"
+    )
+    raise InputError(
+        expected="the images that the list names",
+        where=path,
+        found=found,
+        remedy="put them next to the list, or a folder above",
+    )

@@ -1,0 +1,96 @@
+"""Scores of COCO's data: widths between edges, crowds, and further overlaps."""
+
+import contextlib
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from eval_suite.data.objects import ObjectIndex
+from eval_suite.tasks.detect.matching import Detections
+from eval_suite.tasks.detect.score import score_detector
+from tests.tasks.detect.test_results import make_index
+
+
+def shifted(index: ObjectIndex, by: list[float]) -> Detections:
+    """A detection of each object, moved to the right."""
+    boxes = index.boxes + np.array(by)[:, None] * [1, 0, 1, 0]
+    return Detections(index.image, index.labels, boxes, np.array([0.9, 0.8, 0.7, 0.6]))
+
+
+def values(
+    index: ObjectIndex, detections: Detections, ious: tuple[float, ...] = ()
+) -> dict[str, float | None]:
+    found = score_detector(detections, index, ious=ious).metrics
+    return {each.name: each.value for each in found if each.subset is None}
+
+
+def test_the_headline_is_cocos_and_widths_are_from_edge_to_edge() -> None:
+    index = make_index(coco=True)
+    found = values(index, shifted(index, [0, 0, 0, 0]))
+    assert next(iter(found)).startswith("COCO AP (")
+    assert all(value == pytest.approx(1) for value in found.values())
+    assert not [name for name in found if ", +1" in name]
+
+
+def test_an_overlap_of_three_fifths_counts_up_to_there() -> None:
+    index = make_index(coco=True)
+    # 20 pixels wide and 5 to the right: 15 shared of 25, an overlap of exactly 0.6.
+    detections = shifted(index, [5, 0, 0, 0])
+    found = values(index, detections, ious=(0.6, 0.61))
+    assert found["mAP (area, no +1)"] == pytest.approx(1)
+    assert found["mAP (area, no +1, IoU 0.6)"] == pytest.approx(1)
+    # The first of the ranking misses: precision 1/2, 2/3, 3/4 at the others, each with 3/4 as the highest from there on.
+    assert found["mAP (area, no +1, IoU 0.61)"] == pytest.approx(0.75 * 3 / 4)
+
+
+def test_vocs_widths_have_the_pixel_more_or_not() -> None:
+    index = make_index(coco=False)
+    found = values(index, shifted(index, [5, 0, 0, 0]), ious=(0.6,))
+    # From 10 to 29 is 20 wide with the pixel, and 19 without, of which 14 in 24 are shared.
+    assert found["mAP (area, +1, IoU 0.6)"] == pytest.approx(1)
+    plain = make_index(coco=True)
+    assert values(plain, shifted(plain, [5, 0, 0, 0]))["COCO AP50"] == pytest.approx(found["COCO AP50"])
+
+
+def test_crowds_are_those_of_pycocotools() -> None:
+    index = replace(make_index(coco=True), crowd=np.array([False, False, True, False]))
+    # Within the crowd, which is the whole image, any number of detections harm nothing.
+    detections = shifted(index, [0, 12, 30, 0])
+    truth, found = COCO(), COCO()
+    frame = {"images": [{"id": i} for i in range(4)], "categories": [{"id": i} for i in range(3)]}
+
+    def row(number: int, image: int, label: int, box: list[float]) -> dict[str, object]:
+        width, height = box[2] - box[0] + 1, box[3] - box[1] + 1
+        return {
+            "id": number + 1,
+            "image_id": image,
+            "category_id": label,
+            "bbox": [box[0], box[1], width, height],
+            "area": width * height,
+            "iscrowd": int(index.crowd[number]),
+        }
+
+    objects = zip(index.image.tolist(), index.labels.tolist(), index.boxes.tolist(), strict=True)
+    truth.dataset = {**frame, "annotations": [row(k, *each) for k, each in enumerate(objects)]}
+    given = zip(detections.image.tolist(), detections.labels.tolist(), detections.boxes.tolist(), strict=True)
+    found.dataset = {
+        **frame,
+        "annotations": [
+            {**row(k, *each), "score": float(detections.scores[k])} for k, each in enumerate(given)
+        ],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth.createIndex()
+        found.createIndex()
+        theirs = COCOeval(truth, found, "bbox")
+        theirs.evaluate()
+        theirs.accumulate()
+        theirs.summarize()
+    ours = values(index, detections)
+    names = ("COCO AP (IoU 0.50:0.95)", "COCO AP50", "COCO AP75")
+    assert [ours[name] for name in names] == pytest.approx(theirs.stats[:3].tolist(), abs=1e-12)
+    assert 0 < theirs.stats[0] < 1
