@@ -259,8 +259,10 @@ def scored(
 
 
 def headline(result_metrics: list[Metric]) -> str:
-    """The first metric as `metric_line` has it."""
-    return metric_line(result_metrics[0])
+    """The first metric that has a value, of all items if any, as `metric_line` has it."""
+    valued = [metric for metric in result_metrics if metric.value is not None]
+    whole = [metric for metric in valued if metric.subset is None]
+    return metric_line((whole or valued or result_metrics)[0])
 
 
 def metric_line(metric: Metric) -> str:

@@ -234,6 +234,16 @@ def test_findings_tell_significance_and_runner_up(suite: FakeSuite) -> None:
     assert "No other backbone does better. mixup comes second" in told(suite, "cutmix")
 
 
+def test_few_items_are_called_a_hint(suite: FakeSuite) -> None:
+    wrong = np.array([1.0] * 6)
+    suite.add("baseline", wrong=wrong)
+    suite.add("cutmix", wrong=1 - wrong)
+    line = told(suite)
+    assert "(n = 6)" in line
+    assert "hint" in line
+    assert "significant" not in line
+
+
 def test_equal_values_share_the_first_place(suite: FakeSuite) -> None:
     suite.add("baseline", wrong=errors(0.3))
     suite.add("cutmix", wrong=errors(0.2))
