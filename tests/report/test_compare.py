@@ -142,6 +142,17 @@ def test_unreadable_outcomes_cost_the_comparison_only(suite: FakeSuite, content:
     assert [n.where for n in comparison.collation.notices] == ["classify · cutmix · seed 0"]
 
 
+def test_outcomes_that_contradict_their_metric_are_refused(suite: FakeSuite) -> None:
+    suite.add("baseline", wrong=errors(0.3))
+    path = suite.add("cutmix", wrong=errors(0.2))
+    file = path.parent / "classify" / "outcomes.npz"
+    with np.load(file) as held:
+        arrays = dict(held)
+    np.savez(file, **{**arrays, id_of(TOP1): errors(0.1)})
+    found = column(suite)
+    assert found.cells["cutmix"].refused == "not comparable: per-item outcomes cannot be read"
+
+
 def test_pickled_outcomes_are_refused(suite: FakeSuite) -> None:
     suite.add("baseline")
     path = suite.add("cutmix")
