@@ -87,7 +87,10 @@ def derive_seed(*keys: int) -> int:
     Every random decision of a run is drawn from a generator seeded by where it is made (seed, epoch, step,
     purpose), so a resumed run needs no generator state to continue as the uninterrupted one would.
     """
-    words = np.random.SeedSequence([key & 0xFFFFFFFF for key in keys]).generate_state(2, np.uint32)
+    entropy = [key & 0xFFFFFFFF for key in keys]
+    if any(key >> 32 for key in keys):  # behind the others, so that seeds of 32 bits keep their draws
+        entropy += [*(abs(key) >> 32 for key in keys), len(keys)]
+    words = np.random.SeedSequence(entropy).generate_state(2, np.uint32)
     return (int(words[0]) << 31) ^ int(words[1])
 
 

@@ -227,3 +227,10 @@ def test_the_place_in_a_group_is_read_off_the_environment(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert (first_process(), process_count()) == (first, count)
+
+
+def test_seeds_beyond_32_bits_are_their_own() -> None:
+    seeds = [0, 1, 2**32, 2**32 + 1, 2**33, 2**64, 2**96]
+    assert len({derive_seed(seed, 7) for seed in seeds}) == len(seeds)
+    assert derive_seed(2**32, 0, 7) != derive_seed(0, 1, 7)
+    assert derive_seed(3, 5, 7) == 301772620091190813  # as ever
