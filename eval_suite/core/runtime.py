@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.packages import DISTRIBUTION
+from eval_suite.core.processes import identity, is_running
 from eval_suite.core.records import GitState, RunInfo
 
 if TYPE_CHECKING:
@@ -166,20 +167,17 @@ def end_with_parent() -> None:
     if not parent:
         return
 
-    def watch(pid: int) -> None:
-        while True:
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                os._exit(1)
+    def watch() -> None:
+        while is_running(parent):
             time.sleep(0.5)
+        os._exit(1)
 
-    threading.Thread(target=watch, args=(int(parent),), daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def child_environment() -> dict[str, str]:
     """The environment for processes that shall end with this one."""
-    return {**os.environ, _PARENT_VARIABLE: str(os.getpid())}
+    return {**os.environ, _PARENT_VARIABLE: identity()}
 
 
 @cache
