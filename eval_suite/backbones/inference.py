@@ -11,7 +11,7 @@ from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.probe import unchanged
-from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
@@ -83,6 +83,29 @@ def evaluation_batches(
 def autocast(device: torch.device, precision: str) -> torch.autocast | nullcontext[None]:
     """The context in which a forward pass runs at a precision."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def gradient_to(images: Tensor, loss: Tensor, *, keep_graph: bool = False) -> Tensor:
+    """The gradient of a loss, summed over a batch, with respect to its images.
+
+    Args:
+        images: (B, 3, H, W) that require gradients.
+        loss: computed from them.
+        keep_graph: another gradient will be asked for.
+
+    Raises:
+        InputError: if the network passes none: it works under ``no_grad``, detaches, or rounds what it is given.
+    """
+    gradient = None
+    if loss.requires_grad:
+        (gradient,) = torch.autograd.grad(loss, images, retain_graph=keep_graph, allow_unused=True)
+    if gradient is None:
+        raise InputError(
+            expected="a network that passes gradients to its images",
+            found="one that passes none (no_grad, detach or rounding inside)",
+            remedy="leave out what needs them: FGSM and PGD (--fgsm-epsilons and --pgd-epsilons without values), the score odin",
+        )
+    return gradient
 
 
 def to_device(backbone: Backbone, device: torch.device) -> Backbone:

@@ -251,5 +251,5 @@ def default_name(text: str) -> tuple[str, int | None]:
     if spec.kind == "checkpoint":
         folder = Path(spec.name).resolve().name
         name, _, seed = folder.rpartition("-s")
-        return (name, int(seed)) if name and seed.isdigit() else (folder, None)
+        return (name, int(seed)) if name and seed.isdecimal() else (folder, None)
     return (spec.name if spec.tag is None else f"{spec.name}-{spec.tag}"), None

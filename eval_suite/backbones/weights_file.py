@@ -178,7 +178,7 @@ def _class_names(key: str, value: Any) -> list[str]:
         value = value.tolist()
     if isinstance(value, Mapping):
         pairs = [(str(b), a) if key in _NUMBERED_CLASSES else (str(a), b) for a, b in value.items()]
-        numbers = {name: int(number) for name, number in pairs if str(number).isdigit()}
+        numbers = {name: int(number) for name, number in pairs if str(number).isdecimal()}
         by_number = sorted(numbers, key=lambda name: numbers[name])
         return by_number if [numbers[name] for name in by_number] == list(range(len(value))) else []
     if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):

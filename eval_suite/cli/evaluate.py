@@ -27,6 +27,8 @@ class TaskCommand(BaseModel):
     """Seed of the backbone in the suite; without one, a number to file the record under."""
     name: str | None = None
     """Name of the backbone in records and reports; by default made from its source."""
+    overwrite: bool = False
+    """Replace a record that lies there and is of other weights, options or data, or of more items."""
     out: Path = Path("reports/single")
     """Folder for the record without a suite: reports/NAME under the current or another folder."""
 
@@ -58,7 +60,11 @@ def main(verb: str, arguments: list[str]) -> int:
         follow(task, command.task, cell=cell, source=source, backbone_options=flags, runtime=command.runtime)
         return 0
     expected = suite is not None
-    record = evaluate_cell(task, command.task, cell, source, flags, command.runtime, expected=expected)
+    record = evaluate_cell(
+        *(task, command.task, cell, source, flags, command.runtime),
+        expected=expected,
+        overwrite=command.overwrite,
+    )
     fitted = f"; fine-tuned: {cell.checkpoint / task.name}" if task.fits(command.task) else ""
     print(f"{cell.name}  {headline(record.metrics)}  → {cell.record(task.name)}{fitted}")
     return 0

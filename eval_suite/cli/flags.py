@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from eval_suite.core.entries import Entry, InlineYaml
 from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.yaml_files import load_yaml
 
 Place = tuple[int | str, ...]
 NONE = "None"
@@ -134,8 +135,8 @@ def _inside(kind: type[BaseModel], place: Place, prefix: str, group: type[BaseMo
 
 def _read(word: str) -> Any:
     try:
-        return yaml.safe_load(word)
-    except yaml.YAMLError as error:
+        return load_yaml(word)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
             f"expected a name or inline YAML such as '{{adl: {{drop_rate: 0.75}}}}', found '{word}', "
             f"which is no YAML: {getattr(error, 'problem', None) or first_line(error)}"

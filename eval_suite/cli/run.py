@@ -7,7 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eval_suite.cli.flags import Marker
 from eval_suite.cli.parsing import parse
-from eval_suite.core.store import exclusive
+from eval_suite.core.errors import InputError
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.core.store import exclusive, read_record
 from eval_suite.suite.execute import Outcome, default_jobs, execute, last_line
 from eval_suite.suite.plan import Job, Plan, jobs_to_run, make_plan, write_plan
 from eval_suite.suite.preflight import require_inputs, require_no_other_backbones
@@ -67,10 +69,33 @@ def main(arguments: list[str]) -> int:
         at_once = f"{jobs} job{'s' * (jobs != 1)} at a time"
         print(f"suite {suite.name}: {count}, {at_once}; logs in {report / 'logs'}", flush=True)
         outcome = execute(plan, jobs, command.executor, lambda line: print(line, flush=True))
+        _leave_failed_records(plan, outcome, suite.runtime)
         _print_outcome(outcome)
         index = _report(plan, report)
     print(index)
     return 1 if outcome.failed or outcome.kept_back else 0
+
+
+def _leave_failed_records(plan: Plan, outcome: Outcome, runtime: RuntimeOptions) -> None:
+    """No cell of the report shall hold nothing, or what came before: a job that was killed could not say why itself."""
+    from eval_suite.tasks.evaluate import task_named, write_failed
+
+    why = {job.product: last_line(Path(job.log)) for job in outcome.failed}
+    why |= {job.product: "what it depends on failed" for job in outcome.kept_back}
+    for cell in plan.suite.cells():
+        for name, options in plan.suite.backbones[cell.backbone].tasks.items():
+            task = task_named(name)
+            path = cell.record(task.name)
+            message = why.get(str(path.resolve()))
+            if message is not None and not _says_why(path):
+                write_failed(task, options, cell=cell, runtime=runtime, type_name="Ended", message=message)
+
+
+def _says_why(path: Path) -> bool:
+    try:
+        return read_record(path).status == "failed"
+    except InputError:
+        return False
 
 
 def _print_plan(plan: Plan, waiting: list[Job]) -> None:

@@ -65,7 +65,7 @@ def about_in(arrays: Mapping[str, NDArray[Any]], path: Path, items: int) -> Abou
     failed = [str(item) for item in arrays.get("failed", [])]
     facts = dict(str(item).partition("=")[::2] for item in arrays.get("data", []))
     available = facts.get("n_available", str(items + len(failed)))
-    if not available.isdigit():
+    if not available.isdecimal():
         raise InputError(f"expected a whole number as n_available in {path}, found '{available}'")
     return About(
         name=facts.get("name", path.stem),

@@ -1,6 +1,7 @@
 """The record a task leaves: one strict JSON file per backbone, seed and task (schema 2)."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
@@ -63,6 +64,10 @@ def same_param(a: Param | None, b: Param | None) -> bool:
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
+# A correlation goes down to -1, and CIDEr-D, shown in percent too, up to 10.
+_LOWEST, _LARGEST = -1.0, 10.0
+
+
 class Metric(_Strict):
     """One number, with all that is needed to read it.
 
@@ -86,10 +91,16 @@ class Metric(_Strict):
     reason: str | None = None
 
     @model_validator(mode="after")
-    def _value_or_reason(self) -> "Metric":
+    def _consistent(self) -> "Metric":
         numbers = [self.value, *(self.interval or ())]
         if any(number is not None and not math.isfinite(number) for number in numbers):
             raise ValueError(f"metric '{self.name}' is not finite; give null and a reason")
+        if self.n < 0:
+            raise ValueError(f"metric '{self.name}' is of {self.n} items")
+        if self.interval is not None and self.interval[0] > self.interval[1]:
+            raise ValueError(f"metric '{self.name}' has an interval that ends before it begins")
+        if self.unit == "fraction" and not all(n is None or _LOWEST <= n <= _LARGEST for n in numbers):
+            raise ValueError(f"metric '{self.name}' is no fraction: {self.value}")
         if self.value is None and not self.reason:
             raise ValueError(f"metric '{self.name}' is null without a reason")
         return self
@@ -246,6 +257,16 @@ class DataInfo(_Strict):
     sha256: str
     notes: list[str] = Field(default_factory=list)
 
+    @model_validator(mode="after")
+    def _counted(self) -> "DataInfo":
+        counts = (self.n_scored, self.n_failed, self.n_requested, self.n_available)
+        if min(counts) < 0 or max(self.n_scored, self.n_requested) > self.n_available:
+            raise ValueError(
+                f"{self.n_scored} items scored and {self.n_failed} failed of {self.n_requested} requested and "
+                f"{self.n_available} available"
+            )
+        return self
+
 
 class ErrorInfo(_Strict):
     """Why a cell has no numbers."""
@@ -311,9 +332,16 @@ class Record(_Strict):
     _outcomes: Outcomes | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
-    def _error_iff_failed(self) -> "Record":
+    def _consistent(self) -> "Record":
         if (self.status == "failed") != (self.error is not None):
             raise ValueError("a record holds an error exactly when its status is 'failed'")
+        if self.status == "complete" and self.data and self.data.n_scored < self.data.n_available:
+            raise ValueError(
+                f"a complete record has {self.data.n_scored} of {self.data.n_available} items scored"
+            )
+        twice = [at for at, count in Counter((m.id, m.subset) for m in self.metrics).items() if count > 1]
+        if twice:
+            raise ValueError(f"metric {twice[0][0]} occurs twice")
         return self
 
     def metric(self, key: str, *, subset: str | None = None, **params: Param) -> Metric | None:

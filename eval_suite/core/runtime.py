@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.packages import DISTRIBUTION
+from eval_suite.core.processes import identity, is_running
 from eval_suite.core.records import GitState, RunInfo
 
 if TYPE_CHECKING:
@@ -87,7 +88,10 @@ def derive_seed(*keys: int) -> int:
     Every random decision of a run is drawn from a generator seeded by where it is made (seed, epoch, step,
     purpose), so a resumed run needs no generator state to continue as the uninterrupted one would.
     """
-    words = np.random.SeedSequence([key & 0xFFFFFFFF for key in keys]).generate_state(2, np.uint32)
+    entropy = [key & 0xFFFFFFFF for key in keys]
+    if any(key >> 32 for key in keys):  # behind the others, so that seeds of 32 bits keep their draws
+        entropy += [*(abs(key) >> 32 for key in keys), len(keys)]
+    words = np.random.SeedSequence(entropy).generate_state(2, np.uint32)
     return (int(words[0]) << 31) ^ int(words[1])
 
 
@@ -163,20 +167,17 @@ def end_with_parent() -> None:
     if not parent:
         return
 
-    def watch(pid: int) -> None:
-        while True:
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                os._exit(1)
+    def watch() -> None:
+        while is_running(parent):
             time.sleep(0.5)
+        os._exit(1)
 
-    threading.Thread(target=watch, args=(int(parent),), daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def child_environment() -> dict[str, str]:
     """The environment for processes that shall end with this one."""
-    return {**os.environ, _PARENT_VARIABLE: str(os.getpid())}
+    return {**os.environ, _PARENT_VARIABLE: identity()}
 
 
 @cache

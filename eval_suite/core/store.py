@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
 from eval_suite.core.files import read_file
+from eval_suite.core.processes import identity, is_running
 from eval_suite.core.records import BackboneCard, Record
 from eval_suite.core.schema1 import upgraded
 
@@ -177,7 +178,7 @@ def exclusive(folder: Path, purpose: str) -> Iterator[None]:
     with stream:
         _hold(stream, folder, purpose)
         stream.truncate(0)
-        stream.write(str(os.getpid()))
+        stream.write(identity())
         stream.flush()
         yield
 
@@ -192,9 +193,9 @@ def _hold(stream: IO[str], folder: Path, purpose: str) -> None:
         except BlockingIOError:
             stream.seek(0)
             holder = stream.read().strip()
-            if not holder.isdigit() or _alive(int(holder)) or time.monotonic() > deadline:
+            if not holder or is_running(holder) or time.monotonic() > deadline:
                 raise BusyError(
-                    f"{folder} is in use: process {holder or 'unknown'} is already {purpose} there; "
+                    f"{folder} is in use: process {holder.partition('-')[0] or 'unknown'} is already {purpose} there; "
                     "wait for it or stop it"
                 ) from None
             time.sleep(0.2)
@@ -202,16 +203,6 @@ def _hold(stream: IO[str], folder: Path, purpose: str) -> None:
             raise EvalSuiteError(
                 f"cannot lock {folder}: {error.strerror}; choose a folder on a file system with locks"
             ) from error
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def safe_name(text: str) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.files import require_regular
+from eval_suite.core.yaml_files import read_yaml_file
 
 _WORDINGS = (
     (r"^Value error, ", ""),
@@ -31,12 +30,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         InputError: if the file is missing, no YAML, or no mapping.
     """
-    try:
-        content = yaml.safe_load(require_regular(path).read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml_file(path)
     if not isinstance(content, Mapping):
         raise InputError(f"expected a mapping of keys in {path}, found {type(content).__name__}")
     return dict(content)

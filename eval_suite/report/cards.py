@@ -133,7 +133,7 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
         ("Architecture", card.arch + (f" ({options})" if options else "")),
         ("Source", card.source),
         ("Parameters", f"{card.parameters:,}".replace(",", "\u202f") if card.parameters else ""),
-        ("Classes", str(len(card.classes)) + (f"; {card.classes_from}" if card.classes_from else "")),
+        ("Classes", _classes(card)),
         (
             "Input",
             f"{card.input_size[0]} × {card.input_size[1]}, {card.interpolation}, {squashed}crop {card.crop_fraction:g}",
@@ -142,6 +142,11 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
         ("Feature layer", card.feature_layer or ""),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _classes(card: BackboneCard) -> str:
+    count = card.num_classes or len(card.classes)
+    return "; ".join(filter(None, (str(count or ""), card.classes_from)))
 
 
 def _yaml(recipe: dict[str, Any] | None) -> str:

@@ -14,6 +14,9 @@ from eval_suite.report.wording import (
     with_unit,
 )
 
+# Below, a bootstrap's intervals are too short: fewer than 95 % of them hold the true difference.
+_FEW_ITEMS = 30
+
 
 class Finding(NamedTuple):
     """What one task's first headline metric says.
@@ -91,10 +94,15 @@ def _against(found: Delta | str, column: Column, baseline: str) -> str:
     shared = f" over {counted(found.seeds, 'shared seed')}" if column.rests_on_some_seeds(found) else ""
     if found.interval is None:
         return f"{size} from {baseline}{shared}, without a paired interval."
-    interval = f"paired 95 % interval of the difference {signed_bounds(found.interval, column.unit)}"
+    interval = f"paired 95 % interval of the difference {signed_bounds(found.interval, column.unit)} (n = {found.n:,})"
     if found.verdict == "tied":
         return f"Tied with {baseline}: {size} apart{shared}, but the {interval} contains 0."
-    return f"{size} {found.verdict} than {baseline}{shared}, significantly so: the {interval} excludes 0."
+    significant = found.n >= _FEW_ITEMS
+    caution = "" if significant else f" From fewer than {_FEW_ITEMS} items that is no more than a hint."
+    return (
+        f"{size} {found.verdict} than {baseline}{shared}{', significantly so' if significant else ''}: "
+        f"the {interval} excludes 0.{caution}"
+    )
 
 
 def _runner_up(first: Measurement, column: Column, comparison: TaskComparison) -> str:

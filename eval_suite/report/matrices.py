@@ -104,7 +104,8 @@ def cell_text(cell: Measurement, unit: str) -> str:
         text += f" ± {number(cell.spread, unit)}"
     if cell.delta is not None:
         symbol = "≈" if cell.delta.verdict == "tied" else ""
-        text += f" ({symbol}{signed(cell.delta.difference, unit)})"
+        untested = "†" if cell.delta.verdict == "untested" else ""
+        text += f" ({symbol}{signed(cell.delta.difference, unit)}{untested})"
     return text + ("*" if cell.partial else "")
 
 
@@ -122,7 +123,7 @@ def _caption(collation: Collation) -> str:
         several, shared = "Mean ± standard deviation over seeds. ", " over the seeds both have"
     return (
         f"{several}In parentheses the difference to {collation.baseline}{shared}; ≈ marks a tie, where the paired 95 % "
-        "bootstrap interval contains 0. Best values in bold; * marks partial results."
+        "bootstrap interval contains 0, and † a difference without such a test. Best values in bold; * marks partial results."
     )
 
 

@@ -1,10 +1,16 @@
 """Per-item outcomes next to the records: what paired comparisons are made from."""
 
+import math
+
 import numpy as np
+from numpy.typing import NDArray
 
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
-from eval_suite.core.records import Outcomes
+from eval_suite.core.records import Outcomes, Record
 from eval_suite.report.collate import Collation, Entry, Key, Notice
+
+# Outcomes of measures that are no means are linearised: their mean is the value but for rounding.
+_TOLERANCE = 1e-4
 
 
 class OutcomeFiles:
@@ -49,6 +55,7 @@ class OutcomeFiles:
             values = {shown.get(name, name): array.astype(float) for name, array in arrays.items()}
             if ids.ndim != 1 or any(array.shape != ids.shape for array in values.values()):
                 raise ValueError("ids and outcomes differ in length")
+            _require_agreement(entry.record, values)
         except Exception as error:
             # Any bytes may lie there, and the readers of npz raise anything from KeyError to BadZipFile.
             cause = first_line(error)
@@ -57,3 +64,12 @@ class OutcomeFiles:
             self._collation.notices.append(Notice("warning", entry.key.where, text))
             return None
         return Outcomes(ids, values)
+
+
+def _require_agreement(record: Record, values: dict[str, NDArray[np.float64]]) -> None:
+    """Refuse outcomes whose mean is not their metric's value: one of the two is of something else."""
+    said = {m.id: m.value for m in record.metrics if m.subset is None and m.value is not None}
+    for name, array in values.items():
+        mean = float(array.mean()) if array.size else math.nan
+        if name in said and math.isfinite(mean) and not math.isclose(mean, said[name], abs_tol=_TOLERANCE):
+            raise ValueError(f"the mean of {name} is {mean:.4g}, and the record says {said[name]:.4g}")

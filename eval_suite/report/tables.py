@@ -27,6 +27,7 @@ _LATEX = {
     "\u2212": "$-$",
     "±": r"$\pm$",
     "≈": r"$\approx$",
+    "†": r"\dag{}",
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "σ": r"$\sigma$",

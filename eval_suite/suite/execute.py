@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -46,23 +47,26 @@ def execute(
         where, environment = ["--cores", str(jobs * max(job.threads for job in waiting))], child_environment()
     else:
         where, environment = ["--executor", executor, "--jobs", str(jobs), *_asking(executor)], None
-    begin = time.time()
+    # Gone beforehand, so that what is there afterwards is of this run, whatever the clock says.
+    for job in waiting:
+        for old in (job.stamp, job.log):
+            Path(old).unlink(missing_ok=True)
     log = plan.folder / "snakemake.log"
     with log.open("w") as stream:
         process = subprocess.Popen(
             _snakemake(plan, where), stdout=stream, stderr=subprocess.STDOUT, cwd=plan.folder, env=environment
         )
         try:
-            _follow(process, waiting, begin, say)
+            _follow(process, waiting, say)
         except BaseException:
             process.terminate()
             process.wait()
             raise
-    done = [job for job in waiting if _stamped(job, begin)]
+    done = [job for job in waiting if Path(job.stamp).is_file()]
     rest = [job for job in waiting if job not in done]
-    failed = [job for job in rest if Path(job.log).is_file() and Path(job.log).stat().st_mtime >= begin]
+    failed = [job for job in rest if Path(job.log).is_file()]
     if rest and not failed:
-        raise EvalSuiteError(f"Snakemake ended early, see {log}: {last_line(log)}")
+        raise EvalSuiteError(f"Snakemake ended early, see {log}: {_fault(log, process.returncode)}")
     return Outcome(up_to_date, done, failed, [job for job in rest if job not in failed])
 
 
@@ -75,16 +79,25 @@ def last_line(log: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _follow(
-    process: subprocess.Popen[bytes], waiting: list[Job], begin: float, say: Callable[[str], None]
-) -> None:
+def _fault(log: Path, code: int) -> str:
+    """What Snakemake says is wrong, or how it ended."""
+    lines = [line.strip() for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    first = next((i for i, line in enumerate(lines) if "Error" in line or "Exception" in line), None)
+    if first is not None:
+        return " ".join(lines[first : first + 2])
+    if code < 0:
+        return f"it was ended by the signal {signal.Signals(-code).name}"
+    return lines[-1] if lines else f"it said nothing and ended with code {code}"
+
+
+def _follow(process: subprocess.Popen[bytes], waiting: list[Job], say: Callable[[str], None]) -> None:
     open_jobs = list(waiting)
     said: dict[str, str] = {}
     total = len(waiting)
     last = time.monotonic()
     while True:
         ended = process.poll() is not None
-        for job in [job for job in open_jobs if _stamped(job, begin)]:
+        for job in [job for job in open_jobs if Path(job.stamp).is_file()]:
             open_jobs.remove(job)
             say(f"[{total - len(open_jobs)}/{total}] {job.name}: {last_line(Path(job.log))}")
             last = time.monotonic()
@@ -93,8 +106,7 @@ def _follow(
         if time.monotonic() - last > _LINE_EVERY_SECONDS:
             last = time.monotonic()
             for job in open_jobs:
-                log = Path(job.log)
-                line = last_line(log) if log.is_file() and log.stat().st_mtime >= begin else ""
+                line = last_line(Path(job.log))
                 if line and line != said.get(job.name):
                     said[job.name] = line
                     say(f"      {job.name}: {line}")
@@ -109,19 +121,14 @@ def _asking(executor: str) -> list[str]:
     return [] if answers else ["--slurm-status-command", "squeue"]
 
 
-def _stamped(job: Job, begin: float) -> bool:
-    stamp = Path(job.stamp)
-    return stamp.is_file() and stamp.stat().st_mtime >= begin - 1
-
-
 def _snakemake(plan: Plan, where: list[str]) -> list[str]:
     snakefile = str(resources.files("eval_suite.suite") / "Snakefile")
     # Our own lock guards the folder and ends with its process; Snakemake's would outlive a killed run.
     return [
         sys.executable,
         *("-m", "snakemake", "--snakefile", snakefile, "--directory", str(plan.folder)),
-        *("--config", f"plan={plan.file}", "--nolock", "--keep-going", "--rerun-incomplete"),
-        *("--rerun-triggers", "mtime", "--quiet", "all", *where),
+        *("--nolock", "--keep-going", "--rerun-incomplete"),
+        *("--rerun-triggers", "mtime", "--quiet", "host", "progress", "reason", "rules", *where),
     ]
 
 

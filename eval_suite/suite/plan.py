@@ -1,5 +1,6 @@
 """The jobs of a suite: which command makes what, and on what it hangs."""
 
+import os
 import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
@@ -10,6 +11,13 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.store import Cell, read_record, would_change, write_json, write_json_if_changed
 from eval_suite.suite.suite import Suite
+
+# A process that is killed says nothing itself, so its shell does.
+_COMMAND = (
+    'cd {cwd} && {{ {call} > {log} 2>&1 || {{ code=$?; [ $code -le 128 ] || echo "error: ended by the signal '
+    '$(kill -l $((code - 128))); where memory ran out, lower --jobs, --batch-size or --workers" >> {log}; '
+    "exit $code; }}; }}"
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +121,9 @@ def write_plan(plan: Plan) -> None:
     _drop_empty_stamps(plan)
     ours = {"hangs_on", "made_elsewhere"}
     calls = [{key: value for key, value in asdict(job).items() if key not in ours} for job in plan.jobs]
+    for call in calls:
+        call["inputs"] = [os.path.relpath(path, plan.folder) for path in call["inputs"]]
+        call["stamp"] = os.path.relpath(call["stamp"], plan.folder)
     write_json(plan.file, {"jobs": calls})
     write_json_if_changed(plan.folder.parent / "suite.json", plan.suite.summary())
 
@@ -133,7 +144,7 @@ class _Maker:
             arguments = [*arguments, "--threads", str(self.threads)]
         call = shlex.join([sys.executable, "-m", "eval_suite", *arguments])
         # Snakemake works in its bookkeeping folder; the commands work where `run` was called.
-        command = f"cd {shlex.quote(str(Path.cwd()))} && {call} > {shlex.quote(str(log))} 2>&1"
+        command = _COMMAND.format(cwd=shlex.quote(str(Path.cwd())), call=call, log=shlex.quote(str(log)))
         return Job(
             name=name,
             command=command,

@@ -155,6 +155,14 @@ class Task:
         """
         return options
 
+    def data_sha256(self, options: Any) -> str | None:
+        """What a record will say of the data now there: the hash of the items to score; None where it is not known before."""
+        if self.annotated is not None:
+            return None
+        from eval_suite.data.images import open_images
+
+        return open_images(options.data, options.split).subset(options.limit).sha256()
+
     def fits(self, options: Any) -> bool:
         """Whether `fit` fine-tunes with these options, and leaves parts in its folder."""
         return False

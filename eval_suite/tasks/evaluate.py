@@ -66,6 +66,7 @@ def evaluate(
     name: str | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
     **options: Any,
 ) -> Record:
     """Evaluate a backbone: fit where the task does, predict, score.
@@ -79,6 +80,7 @@ def evaluate(
         name: of the backbone in the record; by default its own.
         seed: of the task's own fits, and what the record is filed under.
         settings: for a source, what `load_backbone` takes besides, such as ``mean`` and ``std``.
+        overwrite: replace a record in ``out`` that is of other weights, options or data, or of more items.
         options: of the task (see ``eval-suite TASK --help``) and of `RuntimeOptions`: ``device``, ``precision``,
             ``batch_size``, ``workers``, ``threads``. Options that have parts are given as dicts.
 
@@ -107,7 +109,9 @@ def evaluate(
     with TemporaryDirectory(prefix="eval-suite-") if out is None else nullcontext() as temporary:
         where = Path(out) if out is not None else Path(temporary or "") / "reports" / "single"
         cell = cell_in(where, safe_name(name or own), seed if at is None else at)
-        record = evaluate_cell(found, chosen, cell, backbone, flags, runtime, expected=False)
+        record = evaluate_cell(
+            found, chosen, cell, backbone, flags, runtime, expected=False, overwrite=overwrite
+        )
         return record if out is not None else record.model_copy(update={"files": Files(), "examples": []})
 
 
@@ -131,6 +135,7 @@ def evaluate_cell(
     runtime: RuntimeOptions,
     *,
     expected: bool,
+    overwrite: bool = False,
 ) -> Record:
     """Load a backbone, run a task's fit, predict and score, and write the record.
 
@@ -141,6 +146,7 @@ def evaluate_cell(
         source: the backbone, or a source as `parse_source` reads it.
         backbone_options: flags that go with a source.
         runtime: device, precision, batches.
+        overwrite: replace a record of another backbone, other options or other data.
         expected: the cell belongs to a suite, so also wrong input leaves a ``failed`` record to show in the report.
 
     Raises:
@@ -167,7 +173,8 @@ def evaluate_cell(
             card = backbone.card
             if not expected:
                 # Last of the checks: a wrong path or name is what the user should hear of first.
-                require_replaceable(path, card, options)
+                if not overwrite:
+                    require_replaceable(path, card, options, task.data_sha256(options))
                 for line in _how_loaded(card, backbone_options):
                     log.info(line)
             leaks = _leaks(task, backbone.card, options)
@@ -259,8 +266,10 @@ def scored(
 
 
 def headline(result_metrics: list[Metric]) -> str:
-    """The first metric as `metric_line` has it."""
-    return metric_line(result_metrics[0])
+    """The first metric that has a value, of all items if any, as `metric_line` has it."""
+    valued = [metric for metric in result_metrics if metric.value is not None]
+    whole = [metric for metric in valued if metric.subset is None]
+    return metric_line((whole or valued or result_metrics)[0])
 
 
 def metric_line(metric: Metric) -> str:

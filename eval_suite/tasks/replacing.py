@@ -16,7 +16,9 @@ _MAKE_THE_NETWORK = (
 _CHANGE_NO_SCORE = {"limit", "strict"}
 
 
-def require_replaceable(path: Path, card: BackboneCard, options: TaskOptions) -> None:
+def require_replaceable(
+    path: Path, card: BackboneCard, options: TaskOptions, data_sha256: str | None = None
+) -> None:
     """Let an evaluation repeat a record, or extend it to more items, and keep it from replacing any other.
 
     Failed and unreadable records hold no result and may always be replaced.
@@ -25,9 +27,10 @@ def require_replaceable(path: Path, card: BackboneCard, options: TaskOptions) ->
         path: where the record will go.
         card: the backbone as loaded.
         options: those of the task.
+        data_sha256: of the items that will be scored, where it is known.
 
     Raises:
-        InputError: if the record there is of another backbone, of other options or of more items.
+        InputError: if the record there is of another backbone, of other options, of more items or of other data.
     """
     try:
         old = read_record(path)
@@ -43,11 +46,13 @@ def require_replaceable(path: Path, card: BackboneCard, options: TaskOptions) ->
         why = f"made with other {', '.join(other)}"
     elif _fewer(old, options):
         why = f"more than the {options.limit:,} asked for"
+    elif data_sha256 not in (None, old.data.sha256) and _as_many(old, options):
+        why = "and what lies there has changed since"
     else:
         return
     what = f"{old.backbone.source} on {old.data.n_scored:,} items of {old.task.options['data']}"
     raise InputError(
-        f"{path} holds the record of {what}, {why}; keep it with another --name or --out, or remove it"
+        f"{path} holds the record of {what}, {why}; keep it with another --name or --out, or replace it with --overwrite"
     )
 
 
@@ -59,6 +64,12 @@ def _other_options(old: Record, options: TaskOptions) -> list[str]:
         before = old.task.options
     now = options.model_dump(mode="json")
     return [name for name in now if name not in _CHANGE_NO_SCORE and before.get(name) != now[name]]
+
+
+def _as_many(old: Record, options: TaskOptions) -> bool:
+    """Whether the same items are asked for, so that their hashes can be compared."""
+    assert old.data is not None
+    return (options.limit or old.data.n_available) == old.data.n_requested
 
 
 def _fewer(old: Record, options: TaskOptions) -> bool:

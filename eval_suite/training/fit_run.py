@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor
 
-from eval_suite.backbones.checkpoint import load_state, save_state
-from eval_suite.core.errors import DivergenceError
+from eval_suite.backbones.checkpoint import load_state, save_state, state_sha256
+from eval_suite.core.errors import DivergenceError, EvalSuiteError, first_line
 from eval_suite.core.runtime import first_process
 from eval_suite.core.store import atomic_write, exclusive, write_json
 
@@ -150,11 +151,37 @@ class FitRun:
         held = {key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}
         with atomic_write(self.folder / WEIGHTS, "wb") as stream:
             stream.write(save(held))
-        write_json(self._description, description)
+        write_json(self._description, {"weights_sha256": state_sha256(held), **description})
         (self.folder / STATE).unlink(missing_ok=True)
 
     def _is_this(self, content: Mapping[str, Any]) -> bool:
         return all(content.get(key) == value for key, value in self._identity.items())
+
+
+def read_fitted(folder: Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights that a finished fit left in a folder.
+
+    Args:
+        folder: of the fit.
+        description: what the fit left about them; with their hash, they are held to it.
+
+    Raises:
+        EvalSuiteError: if they are damaged, or others than the fit's.
+    """
+    remedy = f"remove {folder} to fit again"
+    try:
+        weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise EvalSuiteError(f"cannot read {folder / WEIGHTS}: {first_line(error)}", remedy=remedy) from None
+    expected, found = description.get("weights_sha256"), state_sha256(weights)
+    if expected not in (None, found):
+        raise EvalSuiteError(
+            expected=f"the weights {expected[:12]} that the fit left",
+            where=folder / WEIGHTS,
+            found=f"{found[:12]}",
+            remedy=remedy,
+        )
+    return weights
 
 
 def write_log(path: Path, rows: Iterable[NamedTuple]) -> None:

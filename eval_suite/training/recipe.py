@@ -125,7 +125,7 @@ class Recipe(BaseModel):
     """Each a name, or a name with its hyper-parameters; erasing comes before mixing whatever the order."""
     limit: int | None = Field(default=None, ge=1)
     """Train, and judge each epoch, on this many images of a split, spread evenly over it."""
-    epochs: int = Field(default=100, ge=1)
+    epochs: int = Field(default=100, ge=1, le=1_000_000)
     """Passes over the training images."""
     batch_size: int = Field(default=64, ge=1)
     """Images per step over all processes."""

@@ -161,7 +161,7 @@ WRONG_WORDS = {
         ),
         (
             "--corruptions fgo",
-            "--corruptions: unknown corruption 'fgo'. Did you mean 'fog'? There are 25 in all; see",
+            "--corruptions: unknown corruption 'fgo'. Did you mean 'fog'? There are 26 in all; see",
         ),
         ("--severities 9", "--severities: expected a severity from 1 to 5, found 9"),
     ],

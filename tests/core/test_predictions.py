@@ -35,8 +35,8 @@ def test_what_a_file_says_of_its_data_comes_back(tmp_path: Path) -> None:
 
 def test_the_record_counts_what_was_asked_for_and_names_the_first_hundred_failures() -> None:
     many = [f"{i}.jpg" for i in range(150)]
-    info = ABOUT._replace(failed=many).info(50)
-    assert (info.n_available, info.n_requested, info.n_scored, info.n_failed) == (12, 200, 50, 150)
+    info = ABOUT._replace(n_available=200, failed=many).info(50)
+    assert (info.n_available, info.n_requested, info.n_scored, info.n_failed) == (200, 200, 50, 150)
     assert info.failed == many[:100]
 
 

@@ -114,6 +114,29 @@ def test_a_metric_refuses_what_is_not_finite(value: float) -> None:
         metric(interval=(0.0, value))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"value": -5.0}, {"value": 25.0}, {"n": -3}, {"interval": (0.5, 0.1)}, {"interval": (-7.0, 0.5)}],
+)
+def test_a_metric_refuses_what_contradicts_itself(change: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        metric(**change)
+    assert metric(value=-5.0, unit="nats")
+
+
+def test_a_record_refuses_counts_and_metrics_that_contradict_each_other() -> None:
+    data = result().data
+    assert data is not None
+    facts = data.model_dump()
+    for change in ({"n_scored": 9}, {"n_scored": -1}, {"n_available": 4}):
+        with pytest.raises(ValidationError):
+            DataInfo(**facts | change)
+    with pytest.raises(ValidationError, match="7 of 8 items"):
+        result(data=DataInfo(**facts | {"n_scored": 7}))
+    with pytest.raises(ValidationError, match="occurs twice"):
+        result(metrics=[metric(), metric()])
+
+
 @pytest.mark.parametrize("reason", [None, ""])
 def test_a_null_metric_needs_a_reason(reason: str | None) -> None:
     with pytest.raises(ValidationError, match="null without a reason"):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError
+from eval_suite.core.processes import identity
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.store import (
     Cell,
@@ -176,7 +177,7 @@ def test_a_second_process_learns_who_holds_the_folder_until_that_one_is_killed(t
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         with exclusive(folder, "training"):
-            assert (folder / ".lock").read_text() == str(os.getpid())
+            assert (folder / ".lock").read_text() == identity()
     finally:
         holder.kill()
         holder.communicate()

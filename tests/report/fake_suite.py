@@ -161,7 +161,7 @@ class FakeSuite:
         data = DataInfo(
             name="demo",
             split="test",
-            n_available=max(N, n),
+            n_available=n if status == "complete" else max(N, n),
             n_requested=n,
             n_scored=n,
             n_failed=0,

@@ -142,6 +142,17 @@ def test_unreadable_outcomes_cost_the_comparison_only(suite: FakeSuite, content:
     assert [n.where for n in comparison.collation.notices] == ["classify · cutmix · seed 0"]
 
 
+def test_outcomes_that_contradict_their_metric_are_refused(suite: FakeSuite) -> None:
+    suite.add("baseline", wrong=errors(0.3))
+    path = suite.add("cutmix", wrong=errors(0.2))
+    file = path.parent / "classify" / "outcomes.npz"
+    with np.load(file) as held:
+        arrays = dict(held)
+    np.savez(file, **{**arrays, id_of(TOP1): errors(0.1)})
+    found = column(suite)
+    assert found.cells["cutmix"].refused == "not comparable: per-item outcomes cannot be read"
+
+
 def test_pickled_outcomes_are_refused(suite: FakeSuite) -> None:
     suite.add("baseline")
     path = suite.add("cutmix")
@@ -232,6 +243,16 @@ def test_findings_tell_significance_and_runner_up(suite: FakeSuite) -> None:
     assert "mixup comes second at 20.50 % and is tied with it." in line
     assert "\n" not in line
     assert "No other backbone does better. mixup comes second" in told(suite, "cutmix")
+
+
+def test_few_items_are_called_a_hint(suite: FakeSuite) -> None:
+    wrong = np.array([1.0] * 6)
+    suite.add("baseline", wrong=wrong)
+    suite.add("cutmix", wrong=1 - wrong)
+    line = told(suite)
+    assert "(n = 6)" in line
+    assert "hint" in line
+    assert "significant" not in line
 
 
 def test_equal_values_share_the_first_place(suite: FakeSuite) -> None:

@@ -68,9 +68,9 @@ def test_the_auroc_is_tested_and_the_rest_is_not(page: str, suite: FakeSuite) ->
         assert delta is not None
         verdicts[column.metric] = delta.verdict
     assert verdicts == {
-        "AUROC, max softmax": "better",
-        "TNR@TPR95 (ID positive), max softmax": "untested",
-        "Detection accuracy, max softmax": "untested",
+        "AUROC, max softmax, without noise": "better",
+        "TNR@TPR95 (ID positive), max softmax, without noise": "untested",
+        "Detection accuracy, max softmax, without noise": "untested",
     }
 
 

@@ -109,3 +109,13 @@ def test_an_empty_folder_is_an_input_error(tmp_path: Path) -> None:
 def test_no_cell_of_a_csv_is_a_formula_whoever_named_it(name: str) -> None:
     table = Table("t", "", [], [], ["backbone", "delta"], [[name, -0.5], ["cutmix", None]])
     assert list(csv.reader(csv_text(table).splitlines()))[1:] == [["'" + name, "-0.5"], ["cutmix", ""]]
+
+
+def test_a_difference_without_a_test_is_marked_as_one(suite: FakeSuite) -> None:
+    suite.add("baseline", wrong=errors(0.3), outcomes=False)
+    suite.add("cutmix", wrong=errors(0.2), outcomes=False)
+    write_report(suite.folder)
+    overview = suite.folder / "tables" / "overview"
+    row = next(line for line in overview.with_suffix(".md").read_text().splitlines() if "cutmix" in line)
+    assert "10.00†)" in row
+    assert r"\dag{}" in overview.with_suffix(".tex").read_text()

@@ -263,7 +263,7 @@ def test_snakemake_would_run_the_same_jobs(make_suite: Callable[..., Suite]) -> 
     said = subprocess.run(call, capture_output=True, text=True, cwd=plan.folder, check=True).stdout
     header, *rows = (line.split("\t") for line in said.splitlines() if "\t" in line)
     stamp, what = header.index("output_file"), header.index("plan")
-    theirs = {row[stamp] for row in rows if row[what] != "no update"}
+    theirs = {str(plan.folder / row[stamp]) for row in rows if row[what] != "no update"}
     ours = jobs_to_run(plan)
     assert names(ours) == [
         "train baseline-s1",

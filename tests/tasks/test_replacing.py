@@ -101,3 +101,13 @@ def test_what_holds_no_result_may_be_replaced(tmp_path: Path) -> None:
     error = ErrorInfo(type="Error", message="no luck")
     write_record(tmp_path / "t.json", record(None, status="failed", data=None, error=error))
     require_replaceable(tmp_path / "t.json", card(source="other"), Options(limit=1))
+
+
+def test_data_that_have_changed_may_not_replace_those_before(tmp_path: Path) -> None:
+    old = record(7)
+    assert old.data is not None
+    write_record(tmp_path / "t.json", record(7, data=old.data.model_copy(update={"sha256": "aa"})))
+    require_replaceable(tmp_path / "t.json", card(), Options(limit=7), "aa")
+    require_replaceable(tmp_path / "t.json", card(), Options(limit=8), "bb")  # other items have another hash
+    with pytest.raises(InputError, match="--overwrite"):
+        require_replaceable(tmp_path / "t.json", card(), Options(limit=7), "bb")

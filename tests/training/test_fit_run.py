@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from eval_suite.core.errors import BusyError, DivergenceError
-from eval_suite.training.fit_run import FitRun
+from eval_suite.core.errors import BusyError, DivergenceError, EvalSuiteError
+from eval_suite.training.fit_run import WEIGHTS, FitRun, read_fitted
 
 
 class Row(NamedTuple):
@@ -86,3 +86,19 @@ def test_the_folder_is_held_and_the_users_random_numbers_are_left_alone(tmp_path
     assert torch.equal(torch.random.get_rng_state(), before)
     with fit(tmp_path).held():
         pass
+
+
+def test_weights_other_than_those_of_the_fit_are_refused(tmp_path: Path) -> None:
+    fit = FitRun(tmp_path, {"digest": "a"}, purpose="fitting")
+    weights = {"a": torch.arange(3.0)}
+    fit.finish(weights, {"digest": "a"})
+    description = fit.finished()
+    assert description is not None
+    assert torch.equal(read_fitted(tmp_path, description)["a"], weights["a"])
+    save_file({"a": torch.zeros(3)}, tmp_path / WEIGHTS)
+    with pytest.raises(EvalSuiteError, match="expected the weights") as raised:
+        read_fitted(tmp_path, description)
+    assert str(tmp_path) in raised.value.remedy
+    (tmp_path / WEIGHTS).write_bytes(b"\1" * 40)
+    with pytest.raises(EvalSuiteError, match="cannot read"):
+        read_fitted(tmp_path, description)

@@ -78,7 +78,7 @@ def _labels(folder: Path) -> dict[str, int]:
     found = {}
     for row in read_rows(source, 2, "path,class", separator=","):
         name, label = row.fields
-        if not label.strip().isdigit():
+        if not label.strip().isdecimal():
             raise InputError(
                 f"expected a whole number as class in line {row.number} of {source}, found '{label[:40]}'"
             )

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
@@ -14,7 +13,7 @@ from eval_suite.data.coco import CaptionSet
 from eval_suite.tasks.caption.model import Captioner, NicDecoder
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.vocabulary import Vocabulary
-from eval_suite.training.fit_run import WEIGHTS
+from eval_suite.training.fit_run import read_fitted
 
 VERSION = 1
 """Goes up whenever the same options fit another decoder."""
@@ -74,6 +73,6 @@ def captioner_from(
     """The captioner that a finished fit left, from its description and the weights next to it."""
     vocabulary = Vocabulary(tuple(description["vocabulary"]))
     captioner = new_captioner(backbone, vocabulary, description["features"], options)
-    set_weights(captioner, load_file(folder / WEIGHTS))
+    set_weights(captioner, read_fitted(folder, description))
     captioner.unreadable = description["unreadable"]
     return captioner

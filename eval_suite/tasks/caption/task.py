@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from eval_suite.core.records import Paper, Params
-from eval_suite.data.coco import open_captions
+from eval_suite.data.coco import open_captions, read_references
 from eval_suite.data.images import ImageIndex
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.caption.options import CaptionOptions
@@ -45,6 +45,10 @@ class CaptionTask(Task):
             open_captions(options.data, options.train_split).images(),
             open_captions(options.data, options.split).images(),
         )
+
+    def data_sha256(self, options: Any) -> str | None:
+        """That of the images with their references."""
+        return read_references(options.data, options.split).subset(options.limit).sha256()
 
     def fits(self, options: Any) -> bool:
         """Always."""

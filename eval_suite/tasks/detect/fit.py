@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from eval_suite.backbones.backbone import Backbone
@@ -29,7 +28,7 @@ from eval_suite.tasks.detect.openmmlab import make_runner, optim_wrapper_at, qui
 from eval_suite.tasks.detect.options import DetectOptions
 from eval_suite.tasks.detect.pipeline import BoxData, training_loader, without_difficult
 from eval_suite.tasks.detect.predict import FittedDetectors
-from eval_suite.training.fit_run import WEIGHTS, FitRun
+from eval_suite.training.fit_run import FitRun, read_fitted
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +141,7 @@ def fit_detector(
     with fit.held():
         done = fit.finished()
         if done is not None:
-            model.load_state_dict(load_file(folder / WEIGHTS))
+            model.load_state_dict(read_fitted(folder, done))
             return Fitted(model, float(done["loss"]))
         runner, watch = prepare(
             model, detector, index, runtime, mean=card.mean, seed=seed, fit=fit, state=fit.state()

@@ -44,6 +44,10 @@ class DetectTask(Task):
             open_objects(options.data, options.split).images(),
         )
 
+    def data_sha256(self, options: Any) -> str | None:
+        """That of the images with their objects."""
+        return open_voc(options.data, options.split).subset(options.limit).sha256()
+
     def fits(self, options: Any) -> bool:
         """Always."""
         return True

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.inference import autocast
+from eval_suite.backbones.inference import autocast, gradient_to
 from eval_suite.data.loading import Batch
 from eval_suite.tasks.ood.rates import detection
 
@@ -102,5 +102,4 @@ def _confidences(
 def _descent(images: Tensor, logits: Tensor, temperature: float) -> Tensor:
     """Sign of the gradient of the predicted class's cross entropy."""
     loss = F.cross_entropy(logits.float() / temperature, logits.argmax(dim=1), reduction="sum")
-    (gradient,) = torch.autograd.grad(loss, images, retain_graph=True)
-    return gradient.sign()
+    return gradient_to(images, loss, keep_graph=True).sign()

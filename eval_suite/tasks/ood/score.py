@@ -105,7 +105,7 @@ def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
 
 
 def detection_metrics(found: Predictions) -> MetricSet:
-    """Six metrics of every score: the mean over the sets, the mean without noise, and each set.
+    """Six metrics of every score: the mean without noise where there is some, the mean over all sets, and each set.
 
     Intervals are percentiles of a bootstrap that resamples in-distribution items and each outlier set apart; the
     same in-distribution resamples serve every set, as the same items do.
@@ -205,10 +205,12 @@ def _rows(
     note: str,
 ) -> None:
     params = params_of(score)
-    _row(into, kind, params, list(sets.values()), note)
-    if non_noise:
+    if (
+        non_noise
+    ):  # first, as the headline: noise is told apart so easily, or so badly, that it dominates a mean
         chosen = [sets[each] for each in non_noise]
         _row(into, kind, params_of(score, without_noise=True), chosen, note)
+    _row(into, kind, params, list(sets.values()), note)
     for subset, each in sets.items():
         _row(into, kind, params, [each], note, subset)
 

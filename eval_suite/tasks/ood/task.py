@@ -1,7 +1,7 @@
 """The ood task: how sure a backbone is of what it knows, and of what it has never seen."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
@@ -29,3 +29,7 @@ class OodTask(Task):
         "react_percentile": ({"score": "react"},),
         "vim_dimension": ({"score": "vim"},),
     }
+
+    def data_sha256(self, options: Any) -> str | None:
+        """Not known before: that of several sets together."""
+        return None

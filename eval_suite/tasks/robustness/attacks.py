@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from eval_suite.backbones.inference import autocast
+from eval_suite.backbones.inference import autocast, gradient_to
 from eval_suite.tasks.robustness.options import Loss
 
 Model = Callable[[Tensor], Tensor]
@@ -42,7 +42,7 @@ def input_gradient(
         leaf = images.detach().requires_grad_()
         with autocast(images.device, precision):
             logits = model(leaf)
-        (gradient,) = torch.autograd.grad(_LOSSES[loss](logits.float(), labels), leaf)
+        gradient = gradient_to(leaf, _LOSSES[loss](logits.float(), labels))
     return Gradient(logits.detach().float(), gradient)
 
 

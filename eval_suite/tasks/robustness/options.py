@@ -22,6 +22,7 @@ GROUPS = {
     "weather": WEATHER,
     "digital": DIGITAL,
     "extra": EXTRA,
+    "all": CORRUPTIONS,
 }
 _ODD_FROM = 0.25
 _MADRY = 2.5
@@ -155,6 +156,8 @@ class RobustnessOptions(TaskOptions):
     """Length of one step of PGD in pixel units; by default 2.5 ε / steps."""
     pgd_restarts: int = Field(default=1, ge=1)
     """Random starts of PGD; an image counts as fooled when one of them fools."""
+    pgd_seed: int = Field(default=0, ge=0)
+    """Seed of the random starts of PGD."""
     attack_loss: Loss = "log-odds"
     """What the attacks raise: log-odds point where cross entropy does, also where float32 rounds the label's probability to 1; cross-entropy is plain float32, as in other tools."""
     occlusion_sizes: Sizes = 15
@@ -168,7 +171,7 @@ class RobustnessOptions(TaskOptions):
     cutmix_sizes: Sizes = 15
     """Hole sizes of CutMix in-between samples, from nothing to the whole side."""
     corruptions: Corruptions = Field(default=[])
-    """Common corruptions by name or group (common: the 15 of ImageNet-C; noise, blur, weather, digital, extra)."""
+    """Common corruptions by name or group (common: the 15 of ImageNet-C; noise, blur, weather, digital, extra; all)."""
     severities: Severities = Field(default=[1, 2, 3, 4, 5])
     """Severities of the corruptions, 1 to 5."""
     corrupted: str | None = None

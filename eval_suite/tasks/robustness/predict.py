@@ -108,5 +108,6 @@ def _settings(options: RobustnessOptions, match: ClassMatch) -> dict[str, str]:
         "pgd_steps": str(options.pgd_steps),
         "pgd_step_sizes": " ".join(epsilon_name(size) for size in options.step_sizes()),
         "pgd_restarts": str(options.pgd_restarts),
+        "pgd_seed": str(options.pgd_seed),
         "occlusion_fill": options.occlusion_fill,
     }

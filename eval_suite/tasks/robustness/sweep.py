@@ -154,7 +154,12 @@ def _pgd(
         predicted = labels
         for restart in range(options.pgd_restarts):
             seeds = [
-                derive_seed(zlib.crc32(name.encode("utf-8", "surrogateescape")), restart, _START)
+                derive_seed(
+                    zlib.crc32(name.encode("utf-8", "surrogateescape")),
+                    restart,
+                    *([options.pgd_seed] if options.pgd_seed else []),
+                    _START,
+                )
                 for name in names
             ]
             start = random_starts(images.shape[1:], seeds).to(images.device)

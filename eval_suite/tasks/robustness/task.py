@@ -13,6 +13,7 @@ from eval_suite.tasks.robustness.metrics import (
     MEAN_CORRUPTION,
     OCCLUSION,
     OCCLUSION_AT,
+    PGD,
 )
 from eval_suite.tasks.robustness.options import RobustnessOptions
 
@@ -35,4 +36,5 @@ class RobustnessTask(Task):
         "mixup_lambdas": ({"mix": "mixup"},),
         "cutmix_sizes": ({"mix": "cutmix"},),
         "corruptions": ({"key": MEAN_CORRUPTION.key},),
+        "pgd_seed": ({"key": PGD.key},),
     }

@@ -11,7 +11,6 @@ import torch
 from pydantic import ValidationError
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.checkpoint import load_weights
 from eval_suite.core.predictions import About
 from eval_suite.core.records import BackboneCard, DataInfo, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
@@ -22,6 +21,7 @@ from eval_suite.tasks.base import Fit
 from eval_suite.tasks.wsol.localiser import Localiser, make_localiser
 from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import WsolOptions, require_precision
+from eval_suite.training.fit_run import read_fitted
 from eval_suite.training.loop import train
 from eval_suite.training.objective import Objective, TrainInit
 from eval_suite.training.recipe import Recipe
@@ -94,7 +94,7 @@ def fit_localiser(
         strict=options.strict,
         start=start,
     )
-    load_weights(fitted.net, folder / "model.safetensors")
+    fitted.net.load_state_dict(read_fitted(folder, trained.card.model_dump(include={"weights_sha256"})))
     fitted.card = trained.card
     return fitted.eval()
 

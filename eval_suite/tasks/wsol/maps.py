@@ -154,7 +154,16 @@ class PackageMaps:
         logits, maps = [], []
         for start in range(0, len(images), step):
             part = classes[start : start + step]
-            found = self._cam(images[start : start + step], None if wanted is None else part)
+            try:
+                found = self._cam(images[start : start + step], None if wanted is None else part)
+            except RuntimeError as error:
+                if "does not require grad" not in str(error):
+                    raise
+                raise InputError(
+                    expected="a network that passes gradients to its feature layer",
+                    found="one that passes none (no_grad or detach inside)",
+                    remedy="choose a --cam-method without gradients, such as cam, scorecam or eigencam",
+                ) from None
             maps.append(torch.from_numpy(found).float())
             logits.append(self._cam.outputs.detach().float())
         self._cam.model.zero_grad(set_to_none=True)

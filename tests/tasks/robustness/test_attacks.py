@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone, finish
 from eval_suite.backbones.sources import build_net
+from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.robustness.attacks import fgsm, frozen, input_gradient, pgd, random_starts, saturated
 
@@ -209,3 +210,15 @@ def test_a_random_start_belongs_to_its_seed() -> None:
     many = random_starts((3, 8, 8), range(50))
     assert abs(float(many.mean())) < 0.02
     assert float(many.var()) == pytest.approx(1 / 3, abs=0.02)
+
+
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_network_without_gradients_is_refused_with_the_way_out(detached: bool) -> None:
+    weight = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)).requires_grad_(detached)
+
+    def model(images: torch.Tensor) -> torch.Tensor:
+        return images.detach().flatten(1) @ weight
+
+    with pytest.raises(InputError) as raised:
+        input_gradient(model, torch.rand(2, 3, 2, 2), torch.tensor([0, 1]))
+    assert "--pgd-epsilons" in raised.value.remedy
