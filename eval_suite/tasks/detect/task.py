@@ -46,7 +46,7 @@ class DetectTask(Task):
 
     def data_sha256(self, options: Any) -> str | None:
         """That of the images with their objects."""
-        return open_voc(options.data, options.split).subset(options.limit).sha256()
+        return open_objects(options.data, options.split).subset(options.limit).sha256()
 
     def fits(self, options: Any) -> bool:
         """Always."""
