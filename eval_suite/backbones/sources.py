@@ -174,7 +174,10 @@ def load_backbone(
 def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backbone:
     if not (folder / "card.json").is_file():
         raise InputError(
-            f"expected a trained backbone in {folder}, found no card.json; finish its training with eval-suite train"
+            expected="a trained backbone",
+            where=folder,
+            found="no card.json",
+            remedy="finish its training with eval-suite train",
         )
     card = read_card(folder)
     net = build_net(card.arch, len(card.classes), card.arch_options)
@@ -225,8 +228,10 @@ def _from_snapshot(folder: Path, entry: str | None) -> _Loaded:
         net = timm.create_model(f"local-dir:{folder}", pretrained=False)
     except Exception as error:  # whatever the configuration holds
         raise InputError(
-            f"expected timm's configuration in {folder / 'config.json'}, found none that it can build from "
-            f"({type(error).__name__}: {first_line(error)}); give timm:NAME@FILE for the weights alone"
+            expected="timm's configuration",
+            where=folder / "config.json",
+            found=f"none that it can build from ({type(error).__name__}: {first_line(error)})",
+            remedy="give timm:NAME@FILE for the weights alone",
         ) from None
     names = (
         "model.safetensors",
@@ -236,7 +241,10 @@ def _from_snapshot(folder: Path, entry: str | None) -> _Loaded:
     weights = next((folder / name for name in names if (folder / name).is_file()), None)
     if weights is None:
         raise InputError(
-            f"expected model.safetensors or pytorch_model.bin in {folder}, found neither; download the whole snapshot"
+            expected="model.safetensors or pytorch_model.bin",
+            where=folder,
+            found="neither",
+            remedy="download the whole snapshot",
         )
     report = load_weights(net, weights, entry)
     report.classes.extend(() if report.classes else _class_names(net))
@@ -296,7 +304,7 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) 
         ) from error
     if not isinstance(net, nn.Module):
         raise InputError(
-            f"expected {spec.module}:{spec.name} to return a torch.nn.Module, found {type(net).__name__}"
+            expected=f"{spec.module}:{spec.name} to return a torch.nn.Module", found=f"{type(net).__name__}"
         )
     if spec.weights is not None:
         report = load_weights(net, spec.weights, entry)

@@ -55,7 +55,7 @@ class Entry(BaseModel):
             found = part(cls.kind, spec)
             if not is_dataclass(found):
                 raise InputError(
-                    f"expected {spec} to be a dataclass, whose fields are its options, found a plain class"
+                    expected=f"{spec} to be a dataclass, whose fields are its options", found="a plain class"
                 )
             for name in options:
                 if name not in (known_options := [field.name for field in fields(found)]):

@@ -111,7 +111,7 @@ def _kind(spec: str) -> _Checked:
     known = {*parts("data"), *ANNOTATED, *outliers.KINDS}
     if not colon:
         raise InputError(
-            f"expected data as KIND:PATH with KIND one of {', '.join(sorted(known))}, found '{spec}'"
+            expected=f"data as KIND:PATH with KIND one of {', '.join(sorted(known))}", found=f"'{spec}'"
         )
     if head in ANNOTATED:
         return _Checked(_annotated_splits, _trained_on_and_evaluated)
@@ -194,7 +194,7 @@ def _annotated_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
 
 def _outlier_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
     if parse_outliers(spec).path is None:
-        raise InputError(f"expected outliers with a path, found '{spec}', which are drawn and not read")
+        raise InputError(expected="outliers with a path", found=f"'{spec}', which are drawn and not read")
     require_outliers(spec)
     return [(WITHOUT_SPLITS, partial(_open_outliers, spec))]
 

@@ -139,7 +139,7 @@ def coco_path(spec: str) -> Path:
     """
     kind, colon, text = spec.partition(":")
     if kind != KIND or not colon or not text:
-        raise InputError(f"expected {KIND}:PATH, found '{spec}'")
+        raise InputError(expected=f"{KIND}:PATH", found=f"'{spec}'")
     return Path(text).expanduser()
 
 

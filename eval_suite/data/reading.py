@@ -75,7 +75,7 @@ class ImageSource:
     ) -> None:
         """Decode the set if it is to be kept in memory."""
         if not len(index):
-            raise InputError(f"expected images in split '{index.split}' of {index.spec}, found none")
+            raise InputError(expected=f"images in split '{index.split}' of {index.spec}", found="none")
         self.index, self._size, self._device = index, size, device
         self._workers, self._strict = workers, strict
         self.failed: list[str] = []

@@ -28,7 +28,7 @@ def without_difficult(index: ObjectIndex) -> ObjectIndex:
     easy = index.with_objects(~index.uncounted & (edges[:, 2:] > edges[:, :2]).all(axis=1))
     shown = np.unique(easy.image)
     if not len(shown):
-        raise InputError(f"expected objects to learn from in {index.split} of {index.spec}, found none")
+        raise InputError(expected=f"objects to learn from in {index.split} of {index.spec}", found="none")
     return easy.select(shown)
 
 
