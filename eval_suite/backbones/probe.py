@@ -63,7 +63,7 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
         try:
             with torch.enable_grad():
                 output = net.eval()(images.clone())  # networks may change their input in place
-        except Exception as error:  # each network has its own way to refuse a size
+        except Exception as error:
             raise _refusal(net, input_size, error) from error
         finally:
             for handle in handles:
@@ -168,7 +168,7 @@ def _of_repetition(net: nn.Module, images: Tensor, output: Tensor) -> list[str]:
             ]
         try:
             alone = net.eval()(images[:1].clone())
-        except Exception:  # such a network is given its image twice
+        except Exception:  # noqa: BLE001 - such a network is given its image twice
             return []
     comparable = isinstance(alone, Tensor) and alone.numel() == output.shape[1]
     if not comparable or not _differ(alone.reshape(1, -1), output[:1], _SAME_ALONE * spread):

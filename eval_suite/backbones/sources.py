@@ -215,7 +215,7 @@ def _from_timm(spec: SourceSpec, num_classes: int | None, entry: str | None) -> 
         return _Loaded(net, load_weights(net, spec.weights, entry), native_config(arch, net))
     try:
         net = timm.create_model(spec.name, pretrained=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what fetches weights raises whatever its servers do
         raise _not_fetched(f"timm:{spec.name}", error) from None
     report = LoadReport(matched=len(net.state_dict()), notes=[f"published weights of {spec.name}"])
     report.classes.extend(_class_names(net))
@@ -226,7 +226,7 @@ def _from_snapshot(folder: Path, entry: str | None) -> _Loaded:
     """A folder with timm's ``config.json`` and weights, as a model of the hub is downloaded."""
     try:
         net = timm.create_model(f"local-dir:{folder}", pretrained=False)
-    except Exception as error:  # whatever the configuration holds
+    except Exception as error:  # noqa: BLE001 - whatever the configuration holds
         raise InputError(
             expected="timm's configuration",
             where=folder / "config.json",
@@ -270,7 +270,7 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | No
     weights = known[tag]
     try:
         net = torchvision.models.get_model(spec.name, weights=weights)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what fetches weights raises whatever its servers do
         raise _not_fetched(f"torchvision:{spec.name}/{tag}", error) from None
     preset = weights.transforms()
     side, short = preset.crop_size[0], preset.resize_size[0]

@@ -111,7 +111,7 @@ def parse_source(text: str) -> SourceSpec:
         InputError: if the text follows none of the forms; the message says what is missing where that can be seen.
     """
     if text and (folder := _home(text)).is_dir():
-        return _folder(folder, text)
+        return _folder(folder)
     prefix, _, rest = text.partition(":")
     if prefix == "timm" and rest.partition(":")[0] in _HUBS:
         prefix, _, rest = rest.partition(":")
@@ -160,7 +160,7 @@ def _home(text: str) -> Path:
         return Path(text)
 
 
-def _folder(folder: Path, text: str) -> SourceSpec:
+def _folder(folder: Path) -> SourceSpec:
     """A checkpoint of ours, or a snapshot of a hub with timm's configuration."""
     if not (folder / "card.json").is_file() and (folder / "config.json").is_file():
         return SourceSpec("timm", f"local-dir:{folder}")

@@ -97,7 +97,7 @@ def parts(kind: str) -> dict[str, Any]:
     for entry in sorted(entry_points(group=f"eval_suite.{kind}"), key=lambda entry: entry.name):
         try:
             loaded = entry.load()
-        except Exception as error:  # another package's code
+        except Exception as error:
             raise EvalSuiteError(
                 f"the {kind} '{entry.name}' of {entry.value} cannot be loaded: {type(error).__name__}: {first_line(error)}"
             ) from error

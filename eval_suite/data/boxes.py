@@ -127,7 +127,7 @@ def _image_sizes(index: ImageIndex) -> NDArray[np.int64]:
     def size(position: int) -> tuple[int, int]:
         try:
             return size_of_item(index, position)
-        except Exception:  # named when the image is decoded
+        except Exception:  # noqa: BLE001 - named when the image is decoded
             return 0, 0
 
     with ThreadPoolExecutor() as pool:

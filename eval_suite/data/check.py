@@ -230,7 +230,7 @@ def _look_at_all(index: ImageIndex, workers: int, looked: dict[Path, _Look]) -> 
 def _look(index: ImageIndex, position: int) -> _Look:
     try:
         image = to_rgb(open_item(index, position))
-    except Exception as error:  # a broken file can make a decoder raise almost anything
+    except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
         return _Look(None, b"", why_unreadable(error))
     digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
     return _Look(image.size, digest, "")

@@ -113,7 +113,7 @@ def load_pickle(path: Path) -> Any:
         raise InputError(
             f"cannot read the batch file {path}: {error.strerror}; check its permissions"
         ) from error
-    except Exception as error:  # a damaged pickle can make the unpickler raise almost anything
+    except Exception as error:
         raise InputError(
             expected="a CIFAR batch",
             where=path,

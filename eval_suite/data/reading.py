@@ -198,6 +198,6 @@ class _Decoder(Dataset[Any]):
                 row += 1
             except WrongSizeError as error:
                 return _Decoded(torch.empty(0), unreadable, (position, error.found))
-            except Exception as error:  # a broken file can make a decoder raise almost anything
+            except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
                 unreadable[position] = why_unreadable(error)
         return _Decoded(torch.from_numpy(pixels[:row]), unreadable, None)

@@ -16,7 +16,6 @@ A finished world::
 
 import glob
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -187,7 +186,7 @@ def _staging(target: Path) -> Iterator[Path]:
             shutil.rmtree(marker.parent, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        os.chmod(staging, 0o755)
+        staging.chmod(0o755)
         yield staging
     finally:
         for rest in (staging, staging.with_name(staging.name + ".old")):

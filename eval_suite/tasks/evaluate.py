@@ -398,7 +398,7 @@ def _image_size(index: ImageIndex) -> tuple[int, int] | None:
     for path in index.paths or []:
         try:
             width, height = size_of_file(path)
-        except Exception:  # counted and worded when the image is decoded
+        except Exception:  # noqa: BLE001 - counted and worded when the image is decoded
             continue
         return height, width
     return None

@@ -151,7 +151,7 @@ class _Run:
         total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
         for batch in self.data.train.epoch(self.epoch, self.step):
             if self.share.world > 1:
-                batch = pad_batch(batch, self.data.rows)
+                batch = pad_batch(batch, self.data.rows)  # noqa: PLW2901
             loss = self.stepper.step(batch, self.epoch, self.step, self.data.train.steps_per_epoch)
             total += loss.double() * len(batch.labels)
             self.seen += len(batch.labels)

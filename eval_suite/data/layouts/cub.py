@@ -76,7 +76,7 @@ def _content(path: Path, folder: str, split: str) -> Content:
     return Content(classes, ids, np.array(labels, np.int64), files=places)
 
 
-def _locate(base: Path, split: str, content: Content) -> Located:
+def _locate(base: Path, _split: str, content: Content) -> Located:
     source = base / "bounding_boxes.txt"
     identity_of = {name: identity for identity, name in _table(base / "images.txt", "id path").items()}
     box_of = {}

@@ -159,7 +159,7 @@ def _from_ground_truth(truth: Path, files: list[str]) -> dict[str, str]:
         lines = [str(wnid_of[number]) for number in ids]
     except InputError:
         raise
-    except Exception as error:  # scipy raises anything from KeyError to zlib.error on a broken file
+    except Exception as error:  # noqa: BLE001 - scipy raises anything from KeyError to zlib.error on a broken file
         raise InputError(
             expected="ids of the development kit", where=f"{truth} and {meta}", found=first_line(error)
         ) from None

@@ -51,7 +51,7 @@ class WsolEval(ImageLayout):
         )
 
 
-def _image_root(path: Path, base: Path) -> Path:
+def _image_root(path: Path, _base: Path) -> Path:
     real = path.resolve()
     published = real.parent.parent / "dataset" / real.name if real.parent.name == "metadata" else None
     for place in (path / "images", path / "dataset", published):

@@ -121,7 +121,7 @@ def _require_whole_stages(net: nn.Module, taps: list[Part]) -> None:
 def _require_regions(tail: Tail, channels: int) -> None:
     try:
         tail.eval()(torch.zeros(1, channels, ROI_SIDE, ROI_SIDE))
-    except Exception as error:  # each network has its own way to refuse a size
+    except Exception as error:
         raise InputError(
             f"the network's last stage takes no regions of {ROI_SIDE}x{ROI_SIDE} ({first_line(error)}); "
             "choose the detector faster-rcnn-fpn"

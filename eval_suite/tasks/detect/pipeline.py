@@ -73,7 +73,7 @@ class BoxData(Dataset[Any]):
     def _item(self, position: int) -> Any:
         try:
             rgb = np.asarray(to_rgb(open_item(self._images, position)))
-        except Exception as error:  # a broken file can make a decoder raise almost anything
+        except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
             if self._seed is None:
                 return position, why_unreadable(error)
             name = self.index.ids[position]
