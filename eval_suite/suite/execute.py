@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     up_to_date: list[Job]
     done: list[Job]
     failed: list[Job]
-    kept_back: list[Job]
+    skipped: list[Job]
 
 
 def execute(
