@@ -84,7 +84,7 @@ def ours(
     """The step of `fit_detector`'s Runner."""
     fit = FitRun(folder, {}, purpose="timing", save_interval=1e6)
     runner, _ = prepare(model, detector, index, runtime, mean=MEAN, seed=0, fit=fit)
-    return stepper(runner)
+    return train_step(runner)
 
 
 def theirs(model: Any, detector: Detector, index: ObjectIndex, folder: Path) -> Callable[[], object]:
@@ -134,10 +134,10 @@ def theirs(model: Any, detector: Detector, index: ObjectIndex, folder: Path) -> 
             default_scope="mmdet",
             experiment_name="theirs",
         )
-    return stepper(runner)
+    return train_step(runner)
 
 
-def stepper(runner: Any) -> Callable[[], object]:
+def train_step(runner: Any) -> Callable[[], object]:
     """One step of a Runner's own loop, after all that `Runner.train` sets up."""
     with quiet():
         loop = (

@@ -295,19 +295,19 @@ def training_step(regularizer: str, precision: str, device: torch.device, _left:
     )
     classes = [str(number) for number in range(10)]
     start = initial_state(recipe, name="b", seed=0, folder=Path(), classes=classes)
-    stepper = TrainStep(recipe, start, accelerator_on(device, recipe.precision), Shard(), 0)
+    train_step = TrainStep(recipe, start, accelerator_on(device, recipe.precision), Shard(), 0)
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(recipe.batch_size, 3, 32, 32, generator=generator).to(device)
     labels = torch.randint(10, (recipe.batch_size,), generator=generator).to(device)
-    stepper.begin(0)
-    before = weights(stepper.model)
+    train_step.begin(0)
+    before = weights(train_step.model)
     # The last step of an epoch, where regularizers that grow are at their strongest.
-    loss = stepper.step(Batch(images, labels, torch.arange(len(labels))), 0, 99, 100)
-    after = weights(stepper.model)
-    momenta = [state["momentum_buffer"] for state in stepper.optimizer.state.values()]
-    require_on(device, [loss, *stepper.model.state_dict().values(), *momenta])
-    if stepper.network is not None:
-        stepper.network.release()
+    loss = train_step.step(Batch(images, labels, torch.arange(len(labels))), 0, 99, 100)
+    after = weights(train_step.model)
+    momenta = [state["momentum_buffer"] for state in train_step.optimizer.state.values()]
+    require_on(device, [loss, *train_step.model.state_dict().values(), *momenta])
+    if train_step.network is not None:
+        train_step.network.release()
     yield Finding("loss", float(loss), FINITE)
     yield Finding("change of the weights, relative", float((after - before).norm() / before.norm()), "> 0")
 

@@ -21,7 +21,7 @@ from eval_suite.backbones.inference import autocast, to_device
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.loading import EvaluationTransform, ImageBatches
 from eval_suite.tasks.robustness.attacks import fgsm, frozen, input_gradient
-from eval_suite.tasks.robustness.context import Setting
+from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.options import RobustnessOptions
 from eval_suite.tasks.robustness.sweep import Classifier, sweep_images
 
@@ -45,7 +45,7 @@ def main() -> None:
     task = RobustnessOptions(
         data=index.spec, fgsm_epsilons=[], pgd_epsilons=[], pairs_per_image=0, occlusion_sizes=SIZES
     )
-    setting = Setting.of(backbone, index, task, runtime, device)
+    setting = SweepContext.of(backbone, index, task, runtime, device)
     print(
         f"robustness, resnet20_cifar, {SIZE} px, batch {BATCH}, {device.type}, {torch.get_num_threads()} threads, "
         f"{arguments.precision}, {arguments.repeats} rounds"
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def compare_sweep(
-    backbone: Backbone, batches: ImageBatches, setting: Setting, runtime: RuntimeOptions, repeats: int
+    backbone: Backbone, batches: ImageBatches, setting: SweepContext, runtime: RuntimeOptions, repeats: int
 ) -> None:
     device = setting.device
     contestants = {

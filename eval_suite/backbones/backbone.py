@@ -87,10 +87,12 @@ class Backbone(nn.Module):
             2
         """
         if not isinstance(net, nn.Module):
-            raise InputError(f"expected a torch.nn.Module, found {type(net).__name__}")
+            raise InputError(expected="a torch.nn.Module", found=f"{type(net).__name__}")
         if other := _other_precision(net):
             raise InputError(
-                f"expected a network in single precision, found weights of {other}; pass net.float()"
+                expected="a network in single precision",
+                found=f"weights of {other}",
+                remedy="pass net.float()",
             )
         config = getattr(net, "pretrained_cfg", None) or {}
         timms = {
@@ -129,7 +131,8 @@ class Backbone(nn.Module):
         made = finish(net, card)
         if classes and len(classes) != made.card.num_classes:
             raise InputError(
-                f"expected as many classes as the network has outputs, {made.card.num_classes}, found {len(classes)}"
+                expected=f"as many classes as the network has outputs, {made.card.num_classes}",
+                found=f"{len(classes)}",
             )
         return made
 

@@ -36,7 +36,7 @@ def load_weights(net: nn.Module, path: Path, entry: str | None = None) -> LoadRe
     match = match_weights(tensors, file, path, entry)
     state = OrderedDict(match.state)
     # Modules such as MNASNet's refuse a state dict that does not say their version; files without it are of today's.
-    state._metadata = {**getattr(expected, "_metadata", {}), **match.versions}  # type: ignore[attr-defined]
+    state._metadata = {**getattr(expected, "_metadata", {}), **match.versions}  # type: ignore[attr-defined]  # noqa: SLF001 - torch keeps a state dict's versions there
     try:
         net.load_state_dict(state, strict=False)
     except (RuntimeError, ValueError) as error:  # modules have conditions of their own
@@ -95,7 +95,7 @@ def load_state(path: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # as above: a damaged file can make the reader raise almost anything
+    except Exception as error:  # noqa: BLE001 - as above: a damaged file can make the reader raise almost anything
         raise EvalSuiteError(
             f"cannot resume from {path}: {first_line(error)}; remove it to train from the start"
         ) from None

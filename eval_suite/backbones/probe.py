@@ -63,7 +63,7 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
         try:
             with torch.enable_grad():
                 output = net.eval()(images.clone())  # networks may change their input in place
-        except Exception as error:  # each network has its own way to refuse a size
+        except Exception as error:
             raise _refusal(net, input_size, error) from error
         finally:
             for handle in handles:
@@ -71,8 +71,9 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
         if not (isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(images)):
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InputError(
-                f"expected a classifier returning logits (N, classes), found {found} for 2 images; "
-                "let the network return its logits alone"
+                expected="a classifier returning logits (N, classes)",
+                found=f"{found} for 2 images",
+                remedy="let the network return its logits alone",
             )
         warnings = _of_values(output.detach()) + _of_repetition(net, images.detach(), output.detach())
         warnings += _of_gradient(images, output)
@@ -110,10 +111,9 @@ def _refusal(net: nn.Module, input_size: tuple[int, int], error: Exception) -> I
     first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
     if first is not None and first.in_channels != 3 and f"{first.in_channels} channels" in str(error):
         return InputError(
-            f"expected a network for RGB images, found one whose first convolution takes "
-            f"{first.in_channels} channel{'s' * (first.in_channels != 1)}; "
-            "let its factory put a conversion before it, for grey images "
-            "nn.Sequential(torchvision.transforms.Grayscale(), net), and give --mean and --std equal for all channels"
+            expected="a network for RGB images",
+            found=f"one whose first convolution takes {first.in_channels} channel{'s' * (first.in_channels != 1)}",
+            remedy="let its factory put a conversion before it, for grey images nn.Sequential(torchvision.transforms.Grayscale(), net), and give --mean and --std equal for all channels",
         )
     return InputError(
         f"the network cannot take a {input_size[0]}x{input_size[1]} image: {first_line(error)}; see --input-size"
@@ -168,7 +168,7 @@ def _of_repetition(net: nn.Module, images: Tensor, output: Tensor) -> list[str]:
             ]
         try:
             alone = net.eval()(images[:1].clone())
-        except Exception:  # such a network is given its image twice
+        except Exception:  # noqa: BLE001 - such a network is given its image twice
             return []
     comparable = isinstance(alone, Tensor) and alone.numel() == output.shape[1]
     if not comparable or not _differ(alone.reshape(1, -1), output[:1], _SAME_ALONE * spread):

@@ -174,7 +174,10 @@ def load_backbone(
 def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backbone:
     if not (folder / "card.json").is_file():
         raise InputError(
-            f"expected a trained backbone in {folder}, found no card.json; finish its training with eval-suite train"
+            expected="a trained backbone",
+            where=folder,
+            found="no card.json",
+            remedy="finish its training with eval-suite train",
         )
     card = read_card(folder)
     net = build_net(card.arch, len(card.classes), card.arch_options)
@@ -212,7 +215,7 @@ def _from_timm(spec: SourceSpec, num_classes: int | None, entry: str | None) -> 
         return _Loaded(net, load_weights(net, spec.weights, entry), native_config(arch, net))
     try:
         net = timm.create_model(spec.name, pretrained=True)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what fetches weights raises whatever its servers do
         raise _not_fetched(f"timm:{spec.name}", error) from None
     report = LoadReport(matched=len(net.state_dict()), notes=[f"published weights of {spec.name}"])
     report.classes.extend(_class_names(net))
@@ -223,10 +226,12 @@ def _from_snapshot(folder: Path, entry: str | None) -> _Loaded:
     """A folder with timm's ``config.json`` and weights, as a model of the hub is downloaded."""
     try:
         net = timm.create_model(f"local-dir:{folder}", pretrained=False)
-    except Exception as error:  # whatever the configuration holds
+    except Exception as error:  # noqa: BLE001 - whatever the configuration holds
         raise InputError(
-            f"expected timm's configuration in {folder / 'config.json'}, found none that it can build from "
-            f"({type(error).__name__}: {first_line(error)}); give timm:NAME@FILE for the weights alone"
+            expected="timm's configuration",
+            where=folder / "config.json",
+            found=f"none that it can build from ({type(error).__name__}: {first_line(error)})",
+            remedy="give timm:NAME@FILE for the weights alone",
         ) from None
     names = (
         "model.safetensors",
@@ -236,7 +241,10 @@ def _from_snapshot(folder: Path, entry: str | None) -> _Loaded:
     weights = next((folder / name for name in names if (folder / name).is_file()), None)
     if weights is None:
         raise InputError(
-            f"expected model.safetensors or pytorch_model.bin in {folder}, found neither; download the whole snapshot"
+            expected="model.safetensors or pytorch_model.bin",
+            where=folder,
+            found="neither",
+            remedy="download the whole snapshot",
         )
     report = load_weights(net, weights, entry)
     report.classes.extend(() if report.classes else _class_names(net))
@@ -262,7 +270,7 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | No
     weights = known[tag]
     try:
         net = torchvision.models.get_model(spec.name, weights=weights)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - what fetches weights raises whatever its servers do
         raise _not_fetched(f"torchvision:{spec.name}/{tag}", error) from None
     preset = weights.transforms()
     side, short = preset.crop_size[0], preset.resize_size[0]
@@ -296,7 +304,7 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) 
         ) from error
     if not isinstance(net, nn.Module):
         raise InputError(
-            f"expected {spec.module}:{spec.name} to return a torch.nn.Module, found {type(net).__name__}"
+            expected=f"{spec.module}:{spec.name} to return a torch.nn.Module", found=f"{type(net).__name__}"
         )
     if spec.weights is not None:
         report = load_weights(net, spec.weights, entry)

@@ -111,7 +111,7 @@ def parse_source(text: str) -> SourceSpec:
         InputError: if the text follows none of the forms; the message says what is missing where that can be seen.
     """
     if text and (folder := _home(text)).is_dir():
-        return _folder(folder, text)
+        return _folder(folder)
     prefix, _, rest = text.partition(":")
     if prefix == "timm" and rest.partition(":")[0] in _HUBS:
         prefix, _, rest = rest.partition(":")
@@ -127,18 +127,22 @@ def parse_source(text: str) -> SourceSpec:
         )
     if factory is not None:
         if not factory["name"].isidentifier():
-            raise InputError(f"expected path/to/model.py:FACTORY, found '{text}'; name the factory function")
+            raise InputError(
+                expected="path/to/model.py:FACTORY", found=f"'{text}'", remedy="name the factory function"
+            )
         file = factory["file"]
         return SourceSpec(
             "factory", factory["name"], module=_home(factory["path"]), weights=_home(file) if file else None
         )
     if text.endswith(".py"):
         raise InputError(
-            f"expected {text}:FACTORY, found '{text}'; name the function in it that returns the network"
+            expected=f"{text}:FACTORY",
+            found=f"'{text}'",
+            remedy="name the function in it that returns the network",
         )
     if text.startswith(("http://", "https://")):
         raise InputError(
-            f"expected a source on this machine, found {text}; download it and give timm:NAME@FILE"
+            expected="a source on this machine", found=f"{text}", remedy="download it and give timm:NAME@FILE"
         )
     if head and _NAME.fullmatch(head) and ("@" in text or Path(text).suffix not in WEIGHTS_SUFFIXES):
         return SourceSpec("timm", head, weights=weights)
@@ -156,7 +160,7 @@ def _home(text: str) -> Path:
         return Path(text)
 
 
-def _folder(folder: Path, text: str) -> SourceSpec:
+def _folder(folder: Path) -> SourceSpec:
     """A checkpoint of ours, or a snapshot of a hub with timm's configuration."""
     if not (folder / "card.json").is_file() and (folder / "config.json").is_file():
         return SourceSpec("timm", f"local-dir:{folder}")
@@ -166,13 +170,16 @@ def _folder(folder: Path, text: str) -> SourceSpec:
 def _hub(prefix: str, rest: str, text: str) -> SourceSpec:
     if prefix != "local-dir":
         if not re.fullmatch(_HUB_MODEL + r"(@[\w./-]+)?", rest):
-            raise InputError(f"expected hf-hub:ORG/NAME, found '{text}'; give the model's owner and name")
+            raise InputError(
+                expected="hf-hub:ORG/NAME", found=f"'{text}'", remedy="give the model's owner and name"
+            )
         return SourceSpec("timm", f"hf-hub:{rest}")
     folder = _home(rest)
     if not (folder / "config.json").is_file():
         raise InputError(
-            f"expected a folder with timm's config.json at {folder}, found none; "
-            "give the snapshot of a model of the hub, or timm:NAME@FILE for weights alone"
+            expected=f"a folder with timm's config.json at {folder}",
+            found="none",
+            remedy="give the snapshot of a model of the hub, or timm:NAME@FILE for weights alone",
         )
     return SourceSpec("timm", f"local-dir:{folder}")
 
@@ -225,7 +232,7 @@ def source_sha256(text: str) -> str:
     digest = hashlib.sha256(name.encode())
     for path in files:
         if not path.is_file():
-            raise InputError(f"expected a file at {path}, found none; check the path")
+            raise InputError(expected=f"a file at {path}", found="none", remedy="check the path")
         state = path.stat()
         digest.update(_file_sha256(path, state.st_mtime_ns, state.st_size).encode())
     return digest.hexdigest()

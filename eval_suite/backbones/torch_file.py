@@ -64,11 +64,11 @@ def _new_list(*_arguments: object) -> list[Any]:
 
 def _allowed() -> dict[str, Any]:
     """What may be made from a file besides torch's own: containers without behaviour, and NumPy's numbers and arrays."""
-    arrays = np._core.multiarray  # type: ignore[attr-defined]
+    arrays = np._core.multiarray  # type: ignore[attr-defined]  # noqa: SLF001 - torch and numpy rebuild their values by these names
     numpy = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
     numpy |= {f"numpy.dtypes.{name}": getattr(np.dtypes, name) for name in np.dtypes.__all__}
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        numpy |= {f"{module}._reconstruct": arrays._reconstruct, f"{module}.scalar": arrays.scalar}
+        numpy |= {f"{module}._reconstruct": arrays._reconstruct, f"{module}.scalar": arrays.scalar}  # noqa: SLF001 - torch and numpy rebuild their values by these names
     return {"collections.defaultdict": _new_dict, "collections.deque": _new_list, **numpy}
 
 
@@ -90,9 +90,7 @@ def read_torch(path: Path) -> Any:
                 ):
                     warnings.simplefilter("ignore")  # about kinds of storage, and what we say ourselves
                     return torch.load(path, map_location="cpu", weights_only=True)
-            except (
-                Exception
-            ) as error:  # a file that is no weights file can make a reader raise almost anything
+            except Exception as error:  # noqa: BLE001 - a file that is no weights file can make a reader raise almost anything
                 name = _unknown_class(error)
                 if name is None and stand_in is _StandIn and len(allowed) > len(_allowed()):
                     break

@@ -149,7 +149,7 @@ def _collect(value: Any, path: str, file: WeightsFile, around: list[int]) -> Non
         if not isinstance(key, str | int):
             continue
         if isinstance(item, np.ndarray) and item.dtype.kind in "fiub":
-            item = torch.from_numpy(item)
+            item = torch.from_numpy(item)  # noqa: PLW2901
         if isinstance(item, Tensor):
             file.tensors[f"{path}{key}"] = item
             file.entries[f"{path}{key}"] = path

@@ -153,8 +153,10 @@ def _chosen(
     same = all(_equal(file, first, prefix, expected) for prefix in covering)
     if not same and (len(averaged) != 1 or len(covering) > 2):
         raise InputError(
-            f"expected one set of weights for the network in {path}, found {len(covering)}, under {listed}; "
-            f"choose one, as with --weights-entry {names[0]} (in a recipe init_entry: {names[0]})"
+            expected="one set of weights for the network",
+            where=path,
+            found=f"{len(covering)}, under {listed}",
+            remedy=f"choose one, as with --weights-entry {names[0]} (in a recipe init_entry: {names[0]})",
         )
     if same:
         return first, [f"the file holds the same weights under {listed}"]

@@ -138,8 +138,8 @@ def _read(word: str) -> Any:
         return load_yaml(word)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(
-            f"expected a name or inline YAML such as '{{adl: {{drop_rate: 0.75}}}}', found '{word}', "
-            f"which is no YAML: {getattr(error, 'problem', None) or first_line(error)}"
+            expected="a name or inline YAML such as '{adl: {drop_rate: 0.75}}'",
+            found=f"'{word}', which is no YAML: {getattr(error, 'problem', None) or first_line(error)}",
         ) from None
 
 

@@ -110,13 +110,13 @@ def _typed(
         count = flag.words or 1
         if flag.switch:
             raise InputError(
-                f"expected words that belong to an option, found a value for {flag.name}"
+                expected="words that belong to an option", found=f"a value for {flag.name}"
             ) from None
         raise InputError(
-            f"expected {count} value{'s' * (count != 1)} after {flag.name}, found fewer"
+            expected=f"{count} value{'s' * (count != 1)} after {flag.name}", found="fewer"
         ) from None
     if stray:
-        raise InputError(f"expected words that belong to an option, found also: {' '.join(stray)}")
+        raise InputError(expected="words that belong to an option", found=f"also: {' '.join(stray)}")
     typed: dict[Place, Any] = {}
     for key, words in vars(found).items():
         flag = by_key[key]
@@ -183,7 +183,7 @@ def _require_all(flags: list[Flag], typed: dict[Place, Any]) -> None:
         if flag.field.is_required() and flag.place not in typed
     ]
     if missing:
-        raise InputError(f"expected {' and '.join(missing)}, found none")
+        raise InputError(expected=f"{' and '.join(missing)}", found="none")
 
 
 def _at(options: Any, flag: Flag) -> Any:

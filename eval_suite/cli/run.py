@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
         _print_outcome(outcome)
         index = _report(plan, report)
     print(index)
-    return 1 if outcome.failed or outcome.kept_back else 0
+    return 1 if outcome.failed or outcome.skipped else 0
 
 
 def _leave_failed_records(plan: Plan, outcome: Outcome, runtime: RuntimeOptions) -> None:
@@ -81,7 +81,7 @@ def _leave_failed_records(plan: Plan, outcome: Outcome, runtime: RuntimeOptions)
     from eval_suite.tasks.evaluate import task_named, write_failed
 
     why = {job.product: last_line(Path(job.log)) for job in outcome.failed}
-    why |= {job.product: "what it depends on failed" for job in outcome.kept_back}
+    why |= {job.product: "what it depends on failed" for job in outcome.skipped}
     for cell in plan.suite.cells():
         for name, options in plan.suite.backbones[cell.backbone].tasks.items():
             task = task_named(name)
@@ -107,11 +107,11 @@ def _print_plan(plan: Plan, waiting: list[Job]) -> None:
 def _print_outcome(outcome: Outcome) -> None:
     for job in outcome.failed:
         print(f"failed: {job.name}: {last_line(Path(job.log))}  (log: {job.log})")
-    for job in outcome.kept_back:
+    for job in outcome.skipped:
         print(f"not run: {job.name}: what it depends on failed")
     parts = [f"{len(outcome.done)} done", f"{len(outcome.up_to_date)} were up to date"]
     parts += [f"{len(outcome.failed)} failed"] if outcome.failed else []
-    parts += [f"{len(outcome.kept_back)} not run"] if outcome.kept_back else []
+    parts += [f"{len(outcome.skipped)} not run"] if outcome.skipped else []
     print(", ".join(parts), flush=True)
 
 

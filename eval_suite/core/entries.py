@@ -46,7 +46,7 @@ class Entry(BaseModel):
             if known:
                 return handler({name: entry})
             made = cast("Self", cls.model_construct())
-            made._in_file = (f"{inspect.getfile(own)}:{own.__name__}", entry)
+            made._in_file = (f"{inspect.getfile(own)}:{own.__name__}", entry)  # noqa: SLF001 - of its own class
             return made
         spec, options = _single(entry)
         if not (cls.kind and is_file_spec(spec)):
@@ -55,7 +55,7 @@ class Entry(BaseModel):
             found = part(cls.kind, spec)
             if not is_dataclass(found):
                 raise InputError(
-                    f"expected {spec} to be a dataclass, whose fields are its options, found a plain class"
+                    expected=f"{spec} to be a dataclass, whose fields are its options", found="a plain class"
                 )
             for name in options:
                 if name not in (known_options := [field.name for field in fields(found)]):
@@ -63,7 +63,7 @@ class Entry(BaseModel):
         except EvalSuiteError as error:
             raise ValueError(str(error)) from None
         made = cast("Self", cls.model_construct())
-        made._in_file = (spec, TypeAdapter(found).validate_python(options))
+        made._in_file = (spec, TypeAdapter(found).validate_python(options))  # noqa: SLF001 - of its own class
         return made
 
     @model_validator(mode="before")

@@ -97,7 +97,7 @@ def parts(kind: str) -> dict[str, Any]:
     for entry in sorted(entry_points(group=f"eval_suite.{kind}"), key=lambda entry: entry.name):
         try:
             loaded = entry.load()
-        except Exception as error:  # another package's code
+        except Exception as error:
             raise EvalSuiteError(
                 f"the {kind} '{entry.name}' of {entry.value} cannot be loaded: {type(error).__name__}: {first_line(error)}"
             ) from error
@@ -121,7 +121,7 @@ def part(kind: str, spec: str) -> Any:
     if is_file_spec(spec):
         return _part_in_file(kind, spec)
     if spec.endswith(".py"):
-        raise InputError(f"expected a {_word(kind)} in a file as path/to/file.py:NAME, found '{spec}'")
+        raise InputError(expected=f"a {_word(kind)} in a file as path/to/file.py:NAME", found=f"'{spec}'")
     known = parts(kind)
     if spec not in known:
         raise unknown_name(_word(kind), spec, known)
@@ -147,7 +147,9 @@ def import_file(path: Path) -> ModuleType:
         EvalSuiteError: if it raises.
     """
     if not path.is_file():
-        raise InputError(f"expected a Python file at {path}, found none; check the path before ':'")
+        raise InputError(
+            expected=f"a Python file at {path}", found="none", remedy="check the path before ':'"
+        )
     found, state = path.resolve(), path.stat()
     return _imported(found, state.st_mtime_ns, state.st_size)
 
@@ -235,7 +237,7 @@ def _require_whole(kind: str, spec: str, found: Any, base: type, others: dict[st
         )
     if not (isinstance(found.name, str) and _NAME.fullmatch(found.name)):
         raise InputError(
-            f"expected the name of {spec} to be letters, digits, '-', '_' and '.', found {found.name!r}"
+            expected=f"the name of {spec} to be letters, digits, '-', '_' and '.'", found=f"{found.name!r}"
         )
     if found.name in others:
         raise InputError(

@@ -66,7 +66,7 @@ def about_in(arrays: Mapping[str, NDArray[Any]], path: Path, items: int) -> Abou
     facts = dict(str(item).partition("=")[::2] for item in arrays.get("data", []))
     available = facts.get("n_available", str(items + len(failed)))
     if not available.isdecimal():
-        raise InputError(f"expected a whole number as n_available in {path}, found '{available}'")
+        raise InputError(expected="a whole number as n_available", where=path, found=f"'{available}'")
     return About(
         name=facts.get("name", path.stem),
         split=facts.get("split", "unknown"),
@@ -207,7 +207,7 @@ def read_predictions(
 
 def _load(path: Path, single: Callable[[NDArray[Any]], str] | None) -> dict[str, NDArray[Any]]:
     if not path.is_file():
-        raise InputError(f"expected a predictions file at {path}, found none")
+        raise InputError(expected=f"a predictions file at {path}", found="none")
     try:
         if path.suffix == ".npy" and single is not None:
             array: NDArray[Any] = np.load(path, allow_pickle=False)

@@ -310,7 +310,7 @@ class Outcomes(NamedTuple):
     values: dict[str, NDArray[np.float64]]
 
 
-class Record(_Strict):
+class Record(_Strict):  # noqa: PLW1641 - records are compared, never keys
     """The record of one task on one backbone and seed; ``fitted_to`` is what the task's own fit, if it has one, learnt from."""
 
     schema_version: Literal[2] = Field(default=2, alias="schema")

@@ -189,7 +189,7 @@ def _git_state() -> GitState:
     def git(*arguments: str) -> str | None:
         # Without optional locks, so that runs in parallel never hinder a commit.
         command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:

@@ -77,8 +77,8 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
@@ -88,7 +88,7 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     finally:
         if temporary is not None:
             with suppress(OSError):
-                os.unlink(temporary)
+                Path(temporary).unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -229,10 +229,12 @@ def _read_model(
                 text = json.dumps(upgrade(json.loads(text))).encode()
         return model.model_validate_json(text)
     except FileNotFoundError:
-        raise InputError(f"expected {what} at {path}, found no such file") from None
+        raise InputError(expected=f"{what} at {path}", found="no such file") from None
     except OSError as error:
         raise InputError(f"cannot read {what} at {path}: {error.strerror or first_line(error)}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InputError(f"expected {what} in {path}, found a fault at '{where}': {first['msg']}") from None
+        raise InputError(
+            expected=f"{what}", where=path, found=f"a fault at '{where}': {first['msg']}"
+        ) from None

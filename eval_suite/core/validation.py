@@ -32,7 +32,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     content = read_yaml_file(path)
     if not isinstance(content, Mapping):
-        raise InputError(f"expected a mapping of keys in {path}, found {type(content).__name__}")
+        raise InputError(expected="a mapping of keys", where=path, found=f"{type(content).__name__}")
     return dict(content)
 
 

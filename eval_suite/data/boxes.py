@@ -112,8 +112,10 @@ def _sound_boxes(
     without = np.flatnonzero(np.bincount(owner[kept], minlength=len(index)) == 0)
     if len(without):
         raise InputError(
-            f"expected a box for every image of '{index.split}' in {located.source}, found none for {len(without):,}, "
-            f"first '{index.ids[without[0]]}'; add boxes or take these images out"
+            expected=f"a box for every image of '{index.split}'",
+            where=located.source,
+            found=f"none for {len(without):,}, first '{index.ids[without[0]]}'",
+            remedy="add boxes or take these images out",
         )
     pieces = np.split(kept, np.cumsum(counts)[:-1])
     return [boxes[keep] for boxes, keep in zip(located.boxes, pieces, strict=True)]
@@ -125,7 +127,7 @@ def _image_sizes(index: ImageIndex) -> NDArray[np.int64]:
     def size(position: int) -> tuple[int, int]:
         try:
             return size_of_item(index, position)
-        except Exception:  # named when the image is decoded
+        except Exception:  # noqa: BLE001 - named when the image is decoded
             return 0, 0
 
     with ThreadPoolExecutor() as pool:

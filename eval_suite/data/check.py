@@ -111,7 +111,7 @@ def _kind(spec: str) -> _Checked:
     known = {*parts("data"), *ANNOTATED, *outliers.KINDS}
     if not colon:
         raise InputError(
-            f"expected data as KIND:PATH with KIND one of {', '.join(sorted(known))}, found '{spec}'"
+            expected=f"data as KIND:PATH with KIND one of {', '.join(sorted(known))}", found=f"'{spec}'"
         )
     if head in ANNOTATED:
         return _Checked(_annotated_splits, _trained_on_and_evaluated)
@@ -194,7 +194,7 @@ def _annotated_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
 
 def _outlier_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
     if parse_outliers(spec).path is None:
-        raise InputError(f"expected outliers with a path, found '{spec}', which are drawn and not read")
+        raise InputError(expected="outliers with a path", found=f"'{spec}', which are drawn and not read")
     require_outliers(spec)
     return [(WITHOUT_SPLITS, partial(_open_outliers, spec))]
 
@@ -230,7 +230,7 @@ def _look_at_all(index: ImageIndex, workers: int, looked: dict[Path, _Look]) -> 
 def _look(index: ImageIndex, position: int) -> _Look:
     try:
         image = to_rgb(open_item(index, position))
-    except Exception as error:  # a broken file can make a decoder raise almost anything
+    except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
         return _Look(None, b"", why_unreadable(error))
     digest = hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=16).digest()
     return _Look(image.size, digest, "")

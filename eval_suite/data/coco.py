@@ -112,7 +112,7 @@ def open_captions(spec: str, split: str | None = None) -> CaptionSet:
         nameless = [str(entry.image_id) for entry in entries if not entry.file]
         if nameless:
             raise InputError(
-                f"expected a 'file_name' for every image in {file}, found none for {_some(nameless)}"
+                expected="a 'file_name' for every image", where=file, found=f"none for {_some(nameless)}"
             )
         root, files = _rooted(base, chosen, [entry.file for entry in entries])
     entries = [entry._replace(file=name) for entry, name in zip(entries, files, strict=True)]
@@ -159,7 +159,9 @@ def read_references(truth: str, split: str | None = None) -> CaptionSet:
         return open_captions(truth, split)
     path = Path(truth).expanduser()
     if not path.is_file():
-        raise InputError(f"expected {KIND}:PATH or a captions file (JSON) as ground truth, found '{truth}'")
+        raise InputError(
+            expected=f"{KIND}:PATH or a captions file (JSON) as ground truth", found=f"'{truth}'"
+        )
     if _is_karpathy(path):
         return open_captions(f"{KIND}:{path}", split)
     return _caption_set(
@@ -175,7 +177,7 @@ def caption_path(spec: str) -> Path:
     """
     kind, colon, text = spec.partition(":")
     if kind != KIND or not colon or not text:
-        raise InputError(f"expected captions as {KIND}:PATH, found '{spec}'")
+        raise InputError(expected=f"captions as {KIND}:PATH", found=f"'{spec}'")
     return Path(text).expanduser()
 
 
@@ -191,7 +193,9 @@ def caption_splits(spec: str) -> dict[str, Path]:
             return dict.fromkeys(_KARPATHY, path)
         return {path.stem.removeprefix("captions_"): path}
     if not path.is_dir():
-        raise InputError(f"expected a folder with annotations/ at {path}, found none; check {KIND}:PATH")
+        raise InputError(
+            expected=f"a folder with annotations/ at {path}", found="none", remedy=f"check {KIND}:PATH"
+        )
     bases = [base for base in (path, path / "annotations") if base.is_dir()]
     named = {
         file.stem.removeprefix("captions_"): file for base in bases for file in base.glob("captions_*.json")
@@ -205,8 +209,10 @@ def caption_splits(spec: str) -> dict[str, Path]:
         found |= dict.fromkeys(_KARPATHY, karpathy)
     if not found:
         raise InputError(
-            f"expected annotations/captions_<split>.json, such as captions_val2014.json, or {' or '.join(_KARPATHY_FILES)} in "
-            f"{path}, found none of them; unpack the annotations there, or name the file as {KIND}:FILE"
+            expected=f"annotations/captions_<split>.json, such as captions_val2014.json, or {' or '.join(_KARPATHY_FILES)}",
+            where=path,
+            found="none of them",
+            remedy=f"unpack the annotations there, or name the file as {KIND}:FILE",
         )
     return found
 
@@ -288,7 +294,7 @@ def _caption_set(
     if bare:
         notes.append(f"{len(bare):,} images in {source} have no caption and were left out: {_some(bare)}")
     if not kept:
-        raise InputError(f"expected images with captions in {source} (split '{split}'), found none")
+        raise InputError(expected=f"images with captions in {source} (split '{split}')", found="none")
     return CaptionSet(
         name=name,
         spec=spec,
@@ -304,7 +310,7 @@ def _caption_set(
 def _require_each_once(ids: list[int | str], path: Path) -> None:
     twice = [str(key) for key, count in Counter(ids).items() if count > 1]
     if twice:
-        raise InputError(f"expected each image once in {path}, found more than once: {_some(twice)}")
+        raise InputError(expected="each image once", where=path, found=f"more than once: {_some(twice)}")
 
 
 def _rooted(path: Path, split: str, files: list[str]) -> tuple[Path, list[str]]:

@@ -139,7 +139,7 @@ def coco_path(spec: str) -> Path:
     """
     kind, colon, text = spec.partition(":")
     if kind != KIND or not colon or not text:
-        raise InputError(f"expected {KIND}:PATH, found '{spec}'")
+        raise InputError(expected=f"{KIND}:PATH", found=f"'{spec}'")
     return Path(text).expanduser()
 
 
@@ -225,7 +225,7 @@ def _size(image: Mapping[str, Any], path: Path) -> tuple[int, int]:
         return width, height
     try:
         return size_of_file(path)
-    except Exception:  # a broken file is counted, or refused, where it is decoded
+    except Exception:  # noqa: BLE001 - a broken file is counted, or refused, where it is decoded
         return 0, 0
 
 

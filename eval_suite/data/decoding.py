@@ -115,7 +115,7 @@ def first_size(index: ImageIndex) -> tuple[int, int] | None:
     for position in range(len(index)):
         try:
             width, height = open_item(index, position).size
-        except Exception:  # counted and worded when the image is decoded
+        except Exception:  # noqa: BLE001 - counted and worded when the image is decoded
             continue
         return height, width
     return None
@@ -148,7 +148,7 @@ def decode_set(index: ImageIndex, size: tuple[int, int]) -> DecodedSet | None:
                 if image.size != (size[1], size[0]):
                     return False
                 pixels[position] = pixel_array(image)
-            except Exception as error:  # a broken file can make a decoder raise almost anything
+            except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
                 unreadable[position] = why_unreadable(error)
         return True
 

@@ -78,7 +78,8 @@ def _format(spec: str) -> _Format:
     kind, colon, path = spec.partition(":")
     if not colon or not path:
         raise InputError(
-            f"expected boxes as {' or '.join(f'{name}:PATH' for name in sorted(FORMATS))}, found '{spec}'"
+            expected=f"boxes as {' or '.join(f'{name}:PATH' for name in sorted(FORMATS))}",
+            found=f"'{spec}'",
         )
     if kind not in FORMATS:
         raise unknown_name("kind of boxes", kind, FORMATS)

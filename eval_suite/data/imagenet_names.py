@@ -50,5 +50,7 @@ def real_labels() -> tuple[tuple[int, ...], ...]:
 def _list_of_timm(name: str) -> str:
     package = find_spec("timm")
     if package is None or package.origin is None:
-        raise EvalSuiteError("expected the package timm to be installed, found none; run ./run_all.sh setup")
+        raise EvalSuiteError(
+            expected="the package timm to be installed", found="none", remedy="run ./run_all.sh setup"
+        )
     return (Path(package.origin).parent / "data" / "_info" / name).read_text("utf-8")

@@ -100,7 +100,7 @@ def parse_spec(text: str) -> DataSpec:
     kind, colon, path = (own[1], ":", own[2]) if own else text.partition(":")
     if not colon or not path:
         raise InputError(
-            f"expected data as KIND:PATH with KIND one of {', '.join(parts('data'))}, found '{text}'"
+            expected=f"data as KIND:PATH with KIND one of {', '.join(parts('data'))}", found=f"'{text}'"
         )
     layout_named(kind)
     return DataSpec(kind, Path(path).expanduser())
@@ -194,7 +194,9 @@ def _layout(kind: str, path: Path) -> Layout:
     if not path.is_dir():
         found = "a file" if path.exists() else "no such folder"
         raise InputError(
-            f"expected a folder with images at {path}, found {found}; check the path in {kind}:PATH"
+            expected=f"a folder with images at {path}",
+            found=f"{found}",
+            remedy=f"check the path in {kind}:PATH",
         )
     with readable(path):
         try:

@@ -89,7 +89,7 @@ def list_of_objects(content: Any, key: str, path: Path) -> list[dict[str, Any]]:
     found = content.get(key) if isinstance(content, dict) else None
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         keys = sorted(content) if isinstance(content, dict) else type(content).__name__
-        raise InputError(f"expected a list of objects '{key}' in {path}, found {str(keys)[:120]}")
+        raise InputError(expected=f"a list of objects '{key}'", where=path, found=f"{str(keys)[:120]}")
     return found
 
 
@@ -102,7 +102,7 @@ def whole_number(item: dict[str, Any], key: str, where: str, path: Path) -> int:
     value = item.get(key)
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(
-            f"expected a whole number '{key}' in every entry of '{where}' in {path}, found {value!r}"
+            expected=f"a whole number '{key}' in every entry of '{where}'", where=path, found=f"{value!r}"
         )
     return value
 
@@ -133,6 +133,6 @@ def text_of(item: dict[str, Any], key: str, where: str, path: Path) -> str:
     """
     value = item.get(key)
     if not isinstance(value, str):
-        raise InputError(f"expected a text '{key}' for {where} in {path}, found {str(value)[:60]!r}")
+        raise InputError(expected=f"a text '{key}' for {where}", where=path, found=f"{str(value)[:60]!r}")
     # JSON can hold halves of characters, which no file of text can.
     return value.encode("utf-8", "replace").decode("utf-8")

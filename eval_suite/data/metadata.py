@@ -30,17 +30,17 @@ def read_rows(path: Path, fields: int, form: str, *, separator: str | None = Non
         InputError: if there is no such file, it is no text, or a line has another number of fields.
     """
     if not path.is_file():
-        raise InputError(f"expected a file {path} with lines of '{form}', found none")
+        raise InputError(expected=f"a file {path} with lines of '{form}'", found="none")
     try:
         lines = require_regular(path).read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InputError(f"expected text (UTF-8) in {path}, found other bytes") from None
+        raise InputError(expected="text (UTF-8)", where=path, found="other bytes") from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         found = line.strip().split(separator, fields - 1)
         if len(found) != fields:
-            raise InputError(f"expected '{form}' in line {number} of {path}, found '{line[:80]}'")
+            raise InputError(expected=f"'{form}' in line {number} of {path}", found=f"'{line[:80]}'")
         yield Row(number, found)
 
 
@@ -69,7 +69,9 @@ def numbers(row: Row, path: Path, values: list[str]) -> list[float]:
     except ValueError:
         found = [float("nan")]
     if not all(abs(value) < 1e9 for value in found):
-        raise InputError(f"expected numbers in line {row.number} of {path}, found '{' '.join(values)[:80]}'")
+        raise InputError(
+            expected=f"numbers in line {row.number} of {path}", found=f"'{' '.join(values)[:80]}'"
+        )
     return found
 
 
@@ -81,7 +83,7 @@ def inside(name: str, source: Path) -> str:
     """
     normal = os.path.normpath(name)
     if not name or os.path.isabs(name) or normal == ".." or normal.startswith("../"):
-        raise InputError(f"expected paths inside the data folder in {source}, found '{name}'")
+        raise InputError(expected="paths inside the data folder", where=source, found=f"'{name}'")
     return name
 
 

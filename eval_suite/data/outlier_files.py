@@ -58,7 +58,7 @@ def unpacking(file: Path) -> str:
 def _from_array(path: Path) -> OutlierFiles:
     try:
         pixels = _pixels(path)
-    except Exception as error:  # numpy and scipy raise anything from KeyError to zlib.error on a broken file
+    except Exception as error:  # noqa: BLE001 - numpy and scipy raise anything from KeyError to zlib.error on a broken file
         raise InputError(
             expected="images (n, height, width, 3) of 0 to 255, or (32, 32, 3, n) as in SVHN's X",
             where=path,

@@ -94,13 +94,15 @@ def parse_outliers(text: str) -> OutlierSource:
     if kind not in (*KINDS, *NOISE):
         raise unknown_name("kind of outliers", kind, (*KINDS, *NOISE))
     if (kind in NOISE) != (not colon) or (colon and not path):
-        raise InputError(f"expected {_GRAMMAR}, found '{text}'")
+        raise InputError(expected=f"{_GRAMMAR}", found=f"'{text}'")
     place = Path(path).expanduser() if colon else None
     if not equals:
         name = re.sub(r"[^A-Za-z0-9._+-]+", "-", place.resolve().name) if kind == "folder" and place else kind
     if not _NAME.fullmatch(name):
         raise InputError(
-            f"expected a name of letters, digits and . _ + - for the outliers '{text}', found '{name}'; write NAME={head.rpartition('=')[2]}:..."
+            expected=f"a name of letters, digits and . _ + - for the outliers '{text}'",
+            found=f"'{name}'",
+            remedy=f"write NAME={head.rpartition('=')[2]}:...",
         )
     return OutlierSource(name, kind, place)
 
@@ -116,7 +118,9 @@ def parse_all_outliers(texts: list[str]) -> list[OutlierSource]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(
-                f"expected outlier sets of different names, found '{name}' twice; write NAME=KIND:PATH"
+                expected="outlier sets of different names",
+                found=f"'{name}' twice",
+                remedy="write NAME=KIND:PATH",
             )
     return sources
 
@@ -137,7 +141,9 @@ def open_outliers(source: OutlierSource, seed: int = 0) -> OutlierImages:
     spec = f"{source.kind}:{path}"
     if not path.exists():
         raise InputError(
-            f"expected a folder with outliers at {path}, found no such folder; check the path in {spec}"
+            expected=f"a folder with outliers at {path}",
+            found="no such folder",
+            remedy=f"check the path in {spec}",
         )
     skipped: Counter[str] = Counter()
     try:
@@ -207,8 +213,10 @@ def _lsun(path: Path, skipped: Counter[str]) -> OutlierFiles:
     found = _first(path, skipped, "test")
     if not found.ids and (database := next(path.glob("**/data.mdb"), None)):
         raise InputError(
-            f"expected images of LSUN in {path}, found its database {database}; export the images with LSUN's own tool: "
-            "python data.py export"
+            expected="images of LSUN",
+            where=path,
+            found=f"its database {database}",
+            remedy="export the images with LSUN's own tool: python data.py export",
         )
     return found
 

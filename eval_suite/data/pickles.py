@@ -61,7 +61,7 @@ def read_cifar_classes(folder: Path, form: CifarFormat) -> list[str]:
     path = folder / form.meta
     names = _entry(path, load_pickle(path), form.names_key)
     if not isinstance(names, list) or len(names) != form.classes:
-        raise InputError(f"expected {form.classes} class names in {path}, found {_describe(names)}")
+        raise InputError(expected=f"{form.classes} class names", where=path, found=f"{_describe(names)}")
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
@@ -75,14 +75,20 @@ def read_cifar_split(path: Path, form: CifarFormat) -> CifarBatch:
     data, labels = _entry(path, table, b"data"), _entry(path, table, form.labels_key)
     width = 3 * _SIDE * _SIDE
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != width:
-        raise InputError(f"expected uint8 images of shape (n, {width}) in {path}, found {_describe(data)}")
+        raise InputError(
+            expected=f"uint8 images of shape (n, {width})", where=path, found=f"{_describe(data)}"
+        )
     if not isinstance(labels, list) or any(type(label) is not int for label in labels):
-        raise InputError(f"expected a list of whole-number labels in {path}, found {_describe(labels)}")
+        raise InputError(expected="a list of whole-number labels", where=path, found=f"{_describe(labels)}")
     if len(labels) != len(data) or not labels:
-        raise InputError(f"expected as many labels as images in {path}, found {len(labels)} and {len(data)}")
+        raise InputError(
+            expected="as many labels as images", where=path, found=f"{len(labels)} and {len(data)}"
+        )
     if min(labels) < 0 or max(labels) >= form.classes:
         raise InputError(
-            f"expected labels from 0 to {form.classes - 1} in {path}, found {min(labels)} to {max(labels)}"
+            expected=f"labels from 0 to {form.classes - 1}",
+            where=path,
+            found=f"{min(labels)} to {max(labels)}",
         )
     images = data.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
     return CifarBatch(np.ascontiguousarray(images), np.array(labels, dtype=np.int64))
@@ -101,15 +107,18 @@ def load_pickle(path: Path) -> Any:
         raise
     except FileNotFoundError:
         raise InputError(
-            f"expected the batch file {path}, found no such file; unpack the archive again"
+            expected=f"the batch file {path}", found="no such file", remedy="unpack the archive again"
         ) from None
     except OSError as error:
         raise InputError(
             f"cannot read the batch file {path}: {error.strerror}; check its permissions"
         ) from error
-    except Exception as error:  # a damaged pickle can make the unpickler raise almost anything
+    except Exception as error:
         raise InputError(
-            f"expected a CIFAR batch in {path}, found a damaged pickle ({first_line(error)}); unpack the archive again"
+            expected="a CIFAR batch",
+            where=path,
+            found=f"a damaged pickle ({first_line(error)})",
+            remedy="unpack the archive again",
         ) from error
 
 
@@ -158,7 +167,7 @@ def _entry(path: Path, table: Any, key: bytes) -> Any:
     for name in (key, key.decode()):
         if isinstance(table, dict) and name in table:
             return table[name]
-    raise InputError(f"expected '{key.decode()}' in {path}, found {_describe(table)}")
+    raise InputError(expected=f"'{key.decode()}'", where=path, found=f"{_describe(table)}")
 
 
 def _describe(value: Any) -> str:

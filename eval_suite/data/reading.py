@@ -75,7 +75,7 @@ class ImageSource:
     ) -> None:
         """Decode the set if it is to be kept in memory."""
         if not len(index):
-            raise InputError(f"expected images in split '{index.split}' of {index.spec}, found none")
+            raise InputError(expected=f"images in split '{index.split}' of {index.spec}", found="none")
         self.index, self._size, self._device = index, size, device
         self._workers, self._strict = workers, strict
         self.failed: list[str] = []
@@ -198,6 +198,6 @@ class _Decoder(Dataset[Any]):
                 row += 1
             except WrongSizeError as error:
                 return _Decoded(torch.empty(0), unreadable, (position, error.found))
-            except Exception as error:  # a broken file can make a decoder raise almost anything
+            except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
                 unreadable[position] = why_unreadable(error)
         return _Decoded(torch.from_numpy(pixels[:row]), unreadable, None)

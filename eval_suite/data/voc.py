@@ -130,7 +130,7 @@ def voc_path(spec: str) -> Path:
     """
     kind, colon, text = spec.partition(":")
     if kind != KIND or not colon or not text:
-        raise InputError(f"expected boxes as {KIND}:PATH, found '{spec}'")
+        raise InputError(expected=f"boxes as {KIND}:PATH", found=f"'{spec}'")
     return Path(text).expanduser()
 
 

@@ -92,7 +92,7 @@ def _size(
     except FileNotFoundError:
         defects.append(f"expected the image of {file} at {image}, found none")
         return given
-    except Exception:  # a broken file is counted, or refused, where it is decoded
+    except Exception:  # noqa: BLE001 - a broken file is counted, or refused, where it is decoded
         return given
     if given == (0, 0):
         changes.append("annotations have no <size>; the image's own was taken")

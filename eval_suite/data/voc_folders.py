@@ -97,7 +97,9 @@ class SplitSource(NamedTuple):
             return [self.folder.of_stem(stem) for stem in sorted(set(self.folder.stems.values()))]
         members = [self.folder.member(line) for line in read_lines(self.list_file)]
         if not members:
-            raise InputError(f"expected names of images in {self.list_file}, found none; the split is empty")
+            raise InputError(
+                expected="names of images", where=self.list_file, found="none", remedy="the split is empty"
+            )
         return members
 
 

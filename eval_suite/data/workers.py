@@ -135,7 +135,7 @@ class _Start:
 
     def __call__(self, _worker: int) -> None:
         # Python prints the error of a batch that cannot be sent and drops the batch, for which its reader waits for ever.
-        multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+        multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]  # noqa: SLF001 - torch asks no other way
         if self._through_pipes:
             ForkingPickler.register(torch.Tensor, _by_value)
         if self._then is not None:

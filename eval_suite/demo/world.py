@@ -16,7 +16,6 @@ A finished world::
 
 import glob
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -106,7 +105,7 @@ def make_demo(out: Path, size: str = "small", seed: int = 0) -> DemoSummary:
     if size not in SIZES:
         raise unknown_name("demo size", size, SIZES)
     if seed < 0:
-        raise InputError(f"expected a demo seed of 0 or larger, found {seed}; give another --seed")
+        raise InputError(expected="a demo seed of 0 or larger", found=f"{seed}", remedy="give another --seed")
     wanted = {"generator": "eval_suite demo world", "version": VERSION, "seed": seed, "size": size}
     target = Path(out).resolve()
     try:
@@ -128,7 +127,9 @@ def _finished(target: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
         return None
     if not target.is_dir():
         raise InputError(
-            f"expected a folder for the demo world at {target}, found a file; choose another folder"
+            expected=f"a folder for the demo world at {target}",
+            found="a file",
+            remedy="choose another folder",
         )
     names = {path.name for path in target.iterdir()}
     foreign = sorted(names - {*_PARTS, _SUMMARY, _UNFINISHED})
@@ -136,8 +137,9 @@ def _finished(target: Path, wanted: dict[str, Any]) -> dict[str, Any] | None:
     if foreign or (names and summary is None and _UNFINISHED not in names):
         shown = ", ".join((foreign or sorted(names))[:3])
         raise InputError(
-            f"expected an empty folder or a demo world at {target}, found other content ({shown}); "
-            "choose another folder or move that content away"
+            expected=f"an empty folder or a demo world at {target}",
+            found=f"other content ({shown})",
+            remedy="choose another folder or move that content away",
         )
     if summary is None or _UNFINISHED in names:
         return None
@@ -184,7 +186,7 @@ def _staging(target: Path) -> Iterator[Path]:
             shutil.rmtree(marker.parent, ignore_errors=True)
     staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
-        os.chmod(staging, 0o755)
+        staging.chmod(0o755)
         yield staging
     finally:
         for rest in (staging, staging.with_name(staging.name + ".old")):

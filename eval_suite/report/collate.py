@@ -129,10 +129,14 @@ def collate(folder: Path, baseline: str | None = None) -> Collation:
         InputError: if the folder holds no record, the suite's description is unreadable, or the baseline is unknown.
     """
     if not folder.is_dir():
-        raise InputError(f"expected a report folder at {folder}, found none; `eval-suite run` makes one")
+        raise InputError(
+            expected=f"a report folder at {folder}", found="none", remedy="`eval-suite run` makes one"
+        )
     paths = dict(_record_paths(folder / "results"))
     if not paths:
-        raise InputError(f"expected records in {folder / 'results'}, found none; `eval-suite run` makes them")
+        raise InputError(
+            expected="records", where=folder / "results", found="none", remedy="`eval-suite run` makes them"
+        )
     suite = _suite_info(folder)
     backbones = _ordered(suite.backbones, {key.backbone for key in paths})
     seeds = _ordered(suite.seeds, {key.seed for key in paths})
@@ -168,13 +172,15 @@ def collate_records(records: Sequence[Record], baseline: str | None = None) -> C
         InputError: if there are none, two are of one cell, or the baseline is unknown.
     """
     if not records:
-        raise InputError("expected records to compare, found none")
+        raise InputError(expected="records to compare", found="none")
     entries: dict[Key, Entry] = {}
     for record in records:
         key = Key(record.backbone.name, record.run.seed, record.task.name)
         if key in entries:
             raise InputError(
-                f"expected one record for each backbone, seed and task, found two of {key.where}; name the backbones apart"
+                expected="one record for each backbone, seed and task",
+                found=f"two of {key.where}",
+                remedy="name the backbones apart",
             )
         entries[key] = Entry(key, Path(), record.status, record)
     backbones, seeds, tasks = (list(dict.fromkeys(part)) for part in zip(*entries, strict=True))
@@ -197,7 +203,10 @@ def _suite_info(folder: Path) -> SuiteInfo:
         return SuiteInfo.model_validate_json(read_file(path))
     except (ValidationError, OSError) as error:
         raise InputError(
-            f"expected a suite's description in {path}, found {first_line(error)}; `eval-suite run` writes it anew"
+            expected="a suite's description",
+            where=path,
+            found=f"{first_line(error)}",
+            remedy="`eval-suite run` writes it anew",
         ) from None
 
 

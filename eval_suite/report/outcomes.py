@@ -56,7 +56,7 @@ class OutcomeFiles:
             if ids.ndim != 1 or any(array.shape != ids.shape for array in values.values()):
                 raise ValueError("ids and outcomes differ in length")
             _require_agreement(entry.record, values)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Any bytes may lie there, and the readers of npz raise anything from KeyError to BadZipFile.
             cause = first_line(error)
             reason = cause if isinstance(error, EvalSuiteError) else f"'{relative}': {cause}"

@@ -204,7 +204,7 @@ def _for_page(media: str, content: bytes) -> tuple[str, bytes, float]:
                 image.convert("RGB").save(smaller, "WEBP", quality=_QUALITY)
                 if smaller.tell() < len(content):
                     media, content = "image/webp", smaller.getvalue()
-    except Exception:
+    except Exception:  # noqa: BLE001
         # Whatever lies there, also one so large that Pillow refuses it, is shown as it is, and the browser says so.
         stretch = 1.0
     return media, content, stretch

@@ -100,7 +100,7 @@ def training_view(collation: Collation, styles: dict[str, Style]) -> TrainingVie
     judged = {str((card.training or {}).get("validation", "")) for card in cards} - {""}
     try:
         drawing = _drawing(collation, [row.backbone for row in rows], styles)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # As with the tasks' charts: whatever the cards hold must not cost the table.
         text = f"the errors over the epochs cannot be drawn: {first_line(error)}"
         collation.notices.append(Notice("warning", "training", text))

@@ -157,7 +157,7 @@ def _charts(
             ChartView(chart.title, chart.caption, draw(chart, styles, f"{key}-{index}"))
             for index, chart in enumerate(wanted)
         ]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         # Charts draw whatever numbers the records hold; a chart must not cost the tables around it.
         text = f"the charts cannot be drawn: {first_line(error)}"
         comparison.collation.notices.append(Notice("warning", section.task, text))

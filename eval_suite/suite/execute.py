@@ -25,7 +25,7 @@ class Outcome(NamedTuple):
     up_to_date: list[Job]
     done: list[Job]
     failed: list[Job]
-    kept_back: list[Job]
+    skipped: list[Job]
 
 
 def execute(
@@ -117,7 +117,7 @@ def _asking(executor: str) -> list[str]:
     """How to learn of a job's end: Slurm's plugin asks sacct, which for want of an accounting database never answers."""
     if executor != "slurm" or shutil.which("sacct") is None:
         return []
-    answers = subprocess.run(["sacct", "--noheader"], capture_output=True).returncode == 0
+    answers = subprocess.run(["sacct", "--noheader"], check=False, capture_output=True).returncode == 0
     return [] if answers else ["--slurm-status-command", "squeue"]
 
 

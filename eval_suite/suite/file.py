@@ -71,7 +71,9 @@ def find_suite(text: str) -> Path:
     if path.stem in known and str(path.parent) in (".", "suites") and path.suffix in ("", ".yaml"):
         return known[path.stem]
     if path.suffix in (".yaml", ".yml"):
-        raise InputError(f"expected a suite file at {path}, found none; bundled suites: {', '.join(known)}")
+        raise InputError(
+            expected=f"a suite file at {path}", found="none", remedy=f"bundled suites: {', '.join(known)}"
+        )
     raise unknown_name("suite", text, known)
 
 

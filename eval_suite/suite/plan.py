@@ -25,8 +25,8 @@ class Job:
     """One call of the command line.
 
     ``stamp`` is touched when the command succeeds; it is out of date when an ``inputs`` file is younger. The first of
-    these is the job's specification, which holds ``hangs_on`` and changes only when that does; the others are stamps.
-    ``product`` is the file a user wants; a stamp without it does not count. ``made_elsewhere``: another suite or a single
+    these is the job's specification, which holds ``depends_on`` and changes only when that does; the others are stamps.
+    ``product`` is the file a user wants; a stamp without it does not count. ``external``: another suite or a single
     command has made it, which needs no job.
     """
 
@@ -37,8 +37,8 @@ class Job:
     product: str
     log: str
     threads: int
-    hangs_on: dict[str, Any]
-    made_elsewhere: bool = False
+    depends_on: dict[str, Any]
+    external: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,17 +87,19 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False) -> Plan:
                 name = f"train {home.name}" + (f" in {home.suite}" if backbone.home is not None else "")
                 train = ["train", *call, *(["--overwrite"] if overwrite else [])]
                 job = maker.job(name, train, decisive, world, home.checkpoint / "card.json")
-                job = replace(job, made_elsewhere=suite.is_trained(cell) and not Path(job.stamp).exists())
+                job = replace(job, external=suite.is_trained(cell) and not Path(job.stamp).exists())
                 trainings[home] = job
                 jobs.append(job)
             needs = [trainings[home].stamp]
         for task in suite.tasks:
             title = part("task", task).name
             options = suite.task_options(task, cell.backbone)
-            hangs_on: dict[str, Any] = {"options": options.model_dump(mode="json")}
+            depends_on: dict[str, Any] = {"options": options.model_dump(mode="json")}
             if backbone.recipe is None:
-                hangs_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
-            jobs.append(maker.job(f"{title} {cell.name}", [task, *call], hangs_on, needs, cell.record(title)))
+                depends_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
+            jobs.append(
+                maker.job(f"{title} {cell.name}", [task, *call], depends_on, needs, cell.record(title))
+            )
     return Plan(suite, folder, jobs)
 
 
@@ -113,13 +115,13 @@ def jobs_to_run(plan: Plan) -> list[Job]:
 def write_plan(plan: Plan) -> None:
     """Write what each job depends on, the plan that the Snakefile reads, and what the report needs to know of the suite."""
     for job in plan.jobs:
-        write_json_if_changed(Path(job.inputs[0]), job.hangs_on)
+        write_json_if_changed(Path(job.inputs[0]), job.depends_on)
         Path(job.log).parent.mkdir(parents=True, exist_ok=True)
-        if job.made_elsewhere:
+        if job.external:
             Path(job.stamp).parent.mkdir(parents=True, exist_ok=True)
             Path(job.stamp).touch()
     _drop_empty_stamps(plan)
-    ours = {"hangs_on", "made_elsewhere"}
+    ours = {"depends_on", "external"}
     calls = [{key: value for key, value in asdict(job).items() if key not in ours} for job in plan.jobs]
     for call in calls:
         call["inputs"] = [os.path.relpath(path, plan.folder) for path in call["inputs"]]
@@ -135,7 +137,7 @@ class _Maker:
         self.report, self.folder, self.threads = report, folder, threads
 
     def job(
-        self, name: str, arguments: list[str], hangs_on: dict[str, Any], needs: list[str], product: Path
+        self, name: str, arguments: list[str], depends_on: dict[str, Any], needs: list[str], product: Path
     ) -> Job:
         stem = name.replace(" ", "-")
         specification = self.folder / "specifications" / f"{stem}.json"
@@ -153,7 +155,7 @@ class _Maker:
             product=str(product.resolve()),
             log=str(log),
             threads=self.threads,
-            hangs_on=hangs_on,
+            depends_on=depends_on,
         )
 
 
@@ -165,7 +167,7 @@ def _drop_empty_stamps(plan: Plan) -> None:
 
 
 def _up_to_date(job: Job) -> bool:
-    if job.made_elsewhere:
+    if job.external:
         return True
     specification, stamp = Path(job.inputs[0]), Path(job.stamp)
     try:
@@ -173,7 +175,7 @@ def _up_to_date(job: Job) -> bool:
         younger = any(Path(needed).stat().st_mtime_ns > made for needed in job.inputs)
     except FileNotFoundError:
         return False
-    return not younger and not would_change(specification, job.hangs_on) and _usable(Path(job.product))
+    return not younger and not would_change(specification, job.depends_on) and _usable(Path(job.product))
 
 
 def _usable(product: Path) -> bool:

@@ -154,4 +154,4 @@ def _require_files(source: str) -> None:
     spec = parse_source(source)
     for path in (spec.weights, spec.module):
         if path is not None and not Path(path).is_file():
-            raise InputError(f"expected a file at {path}, found none")
+            raise InputError(expected=f"a file at {path}", found="none")

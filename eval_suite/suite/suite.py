@@ -92,7 +92,7 @@ class Suite(NamedTuple):
 
 
 class ShortSuite(NamedTuple):
-    """The short form of a suite, and the file that its jobs read, with what will stand in it."""
+    """The smoke run of a suite, and the file that its jobs read, with what will stand in it."""
 
     suite: Suite
     path: Path
@@ -118,7 +118,7 @@ def load_suite(text: str) -> Suite:
 
 
 def shorten(suite: Suite, epochs: int | None, limit: int | None) -> ShortSuite:
-    """A short form of a suite: fewer epochs, also of what tasks fit, or fewer images to train and evaluate on.
+    """A smoke run of a suite: fewer epochs, also of what tasks fit, or fewer images to train and evaluate on.
 
     The fits of tasks keep their training images; detectors, whose fits count steps, take those of so many epochs of so
     many images. It is a suite of its own, named ``<name>-short``, so that its results never stand for those of the whole one.
@@ -137,7 +137,7 @@ def shorten(suite: Suite, epochs: int | None, limit: int | None) -> ShortSuite:
 
     def cut(written: dict[str, Any], options: Mapping[str, TaskOptions]) -> dict[str, Any]:
         return {
-            task: merged_options(type(options[task]), own or {}, options[task].in_short(epochs, limit))
+            task: merged_options(type(options[task]), own or {}, options[task].smoke_options(epochs, limit))
             for task, own in written.items()
         }
 

@@ -54,8 +54,8 @@ class TaskOptions(BaseModel):
         """Every source of out-of-distribution images the task reads, by the option that names it."""
         return {}
 
-    def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
-        """What a suite's short form changes: fewer images to evaluate on, and fewer passes of what the task fits.
+    def smoke_options(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+        """What a suite's smoke run changes: fewer images to evaluate on, and fewer passes of what the task fits.
 
         Args:
             epochs: passes over the images to fit to; None leaves them.

@@ -98,8 +98,9 @@ def evaluate(
     found = task_named(task)
     if not isinstance(backbone, str) and not hasattr(backbone, "card"):
         raise InputError(
-            f"expected a backbone or a source, found {type(backbone).__name__}; a network in memory enters by "
-            "Backbone.wrap(net, mean=..., std=..., input_size=...)"
+            expected="a backbone or a source",
+            found=f"{type(backbone).__name__}",
+            remedy="a network in memory enters by Backbone.wrap(net, mean=..., std=..., input_size=...)",
         )
     given = {"data": data, **options}
     runtime = _validated("evaluate", RuntimeOptions, {k: given.pop(k) for k in _RUNTIME & given.keys()})
@@ -122,7 +123,7 @@ def cell_in(out: Path, name: str, seed: int) -> Cell:
         InputError: if ``out`` is not ``reports/NAME`` under some folder.
     """
     if out.parent.name != "reports":
-        raise InputError(f"expected --out as a folder in reports/, such as reports/single, found {out}")
+        raise InputError(expected="--out as a folder in reports/, such as reports/single", found=f"{out}")
     return Cell(out.name, name, seed, out.parent.parent)
 
 
@@ -313,7 +314,9 @@ def _load(
     )
     if flags.num_classes not in (None, backbone.card.num_classes):
         raise InputError(
-            f"expected {flags.num_classes} outputs in {source}, as --num-classes says, found {backbone.card.num_classes}; leave the option out"
+            expected=f"{flags.num_classes} outputs in {source}, as --num-classes says",
+            found=f"{backbone.card.num_classes}",
+            remedy="leave the option out",
         )
     return backbone
 
@@ -395,7 +398,7 @@ def _image_size(index: ImageIndex) -> tuple[int, int] | None:
     for path in index.paths or []:
         try:
             width, height = size_of_file(path)
-        except Exception:  # counted and worded when the image is decoded
+        except Exception:  # noqa: BLE001 - counted and worded when the image is decoded
             continue
         return height, width
     return None

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eval_suite.core.errors import InputError
 
-_Norm = nn.modules.batchnorm._BatchNorm
+_Norm = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - the base of all batch normalisations has no public name
 
 
 def synchronise(module: nn.Module, device: torch.device) -> nn.Module:

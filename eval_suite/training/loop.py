@@ -127,7 +127,7 @@ class _Run:
             strict=strict,
             share=self.share,
         )
-        self.stepper = TrainStep(recipe, start, self.accelerator, self.share, seed)
+        self.train_step = TrainStep(recipe, start, self.accelerator, self.share, seed)
         self.rows: list[Row] = []
         self.best_model: dict[str, Tensor] | None = None
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = 0, 0, 0.0, 0, 0.0
@@ -140,19 +140,19 @@ class _Run:
             self._end_epoch()
         card = self._card()
         self.fit.finish(self._kept_weights(), card.model_dump(mode="json"), self.rows)
-        if self.stepper.network is not None:
-            self.stepper.network.release()
+        if self.train_step.network is not None:
+            self.train_step.network.release()
         self.accelerator.wait_for_everyone()
         return Trained(card, self.fit.folder, already_done=False)
 
     def _train_epoch(self) -> None:
-        self.stepper.begin(self.epoch)
+        self.train_step.begin(self.epoch)
         begin = time.monotonic()
         total = torch.tensor(self.loss_sum, dtype=torch.float64, device=self.device)
         for batch in self.data.train.epoch(self.epoch, self.step):
             if self.share.world > 1:
-                batch = pad_batch(batch, self.data.rows)
-            loss = self.stepper.step(batch, self.epoch, self.step, self.data.train.steps_per_epoch)
+                batch = pad_batch(batch, self.data.rows)  # noqa: PLW2901
+            loss = self.train_step.step(batch, self.epoch, self.step, self.data.train.steps_per_epoch)
             total += loss.double() * len(batch.labels)
             self.seen += len(batch.labels)
             self.step += 1
@@ -169,7 +169,7 @@ class _Run:
 
     def _end_epoch(self) -> None:
         begin = time.monotonic()
-        self.stepper.model.eval()
+        self.train_step.model.eval()
         share_buffers(self.objective)
         found = predict_logits(self.backbone, self.data.validation, precision=self.recipe.precision)
         counts = [float(topk_correct(found.logits, found.labels, k).sum()) for k in (1, 5)]
@@ -207,7 +207,7 @@ class _Run:
     def _save(self) -> None:
         state = {
             "model": self.objective.state_dict(),
-            "optimizer": self.stepper.optimizer.state_dict(),
+            "optimizer": self.train_step.optimizer.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "loss_sum": self.loss_sum,
@@ -223,7 +223,7 @@ class _Run:
         if state is None:
             return False
         self.objective.load_state_dict(state["model"])
-        self.stepper.optimizer.load_state_dict(state["optimizer"])
+        self.train_step.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
         self.rows = [Row(*row) for row in state["rows"]]
@@ -233,8 +233,8 @@ class _Run:
 
     def _kept_weights(self) -> dict[str, Tensor]:
         state = self.best_model if self.best_model is not None else self.backbone.state_dict()
-        if self.stepper.network is not None:
-            state = self.stepper.network.plain_state(state, f"{self.objective.network}.")
+        if self.train_step.network is not None:
+            state = self.train_step.network.plain_state(state, f"{self.objective.network}.")
         return {key.removeprefix("net."): value for key, value in state.items()}
 
     def _card(self) -> BackboneCard:

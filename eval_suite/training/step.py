@@ -23,7 +23,7 @@ def accelerator_on(device: torch.device, precision: Literal["fp32", "bf16"]) -> 
     """What moves batches, networks and gradients, for a training on this kind of device."""
     torch.backends.cudnn.benchmark = device.type == "cuda"
     # Accelerate keeps one state per process; another training in this process may choose another precision.
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state()  # noqa: SLF001 - accelerate's state outlives a training otherwise
     return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
 
 

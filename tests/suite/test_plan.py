@@ -248,7 +248,7 @@ def test_trainings_replace_other_recipes_only_where_that_is_asked_for(
     assert {job.name for job in replaced.jobs if "--overwrite" in job.command} == {
         job.name for job in replaced.jobs if job.name.startswith("train ")
     }
-    assert [job.hangs_on for job in kept.jobs] == [job.hangs_on for job in replaced.jobs]
+    assert [job.depends_on for job in kept.jobs] == [job.depends_on for job in replaced.jobs]
 
 
 def test_snakemake_would_run_the_same_jobs(make_suite: Callable[..., Suite]) -> None:

@@ -19,7 +19,7 @@ MakeRecipe = Callable[..., Recipe]
 CLASSES = ["a", "b", "c"]
 
 
-def stepper(recipe: Recipe, seed: int = 0, rates: dict[str, float] | None = None) -> TrainStep:
+def train_step(recipe: Recipe, seed: int = 0, rates: dict[str, float] | None = None) -> TrainStep:
     accelerator = accelerator_on(torch.device("cpu"), recipe.precision)
     start = initial_state(recipe, name="net", seed=seed, folder=Path(), classes=CLASSES)
     start = start._replace(rates=rates or {})
@@ -37,7 +37,7 @@ def weights(of: TrainStep) -> Tensor:
 
 
 def test_a_step_is_sgd_on_the_mean_loss(tiny_recipe: MakeRecipe) -> None:
-    one = stepper(tiny_recipe(momentum=0.0, nesterov=False, weight_decay=0.0, lr=0.1))
+    one = train_step(tiny_recipe(momentum=0.0, nesterov=False, weight_decay=0.0, lr=0.1))
     images = batch()
     one.begin(0)
     before = weights(one)
@@ -51,7 +51,7 @@ def test_a_step_is_sgd_on_the_mean_loss(tiny_recipe: MakeRecipe) -> None:
 
 def test_what_is_drawn_hangs_on_the_place_of_a_step_alone(tiny_recipe: MakeRecipe) -> None:
     def after(epoch: int, step: int) -> Tensor:
-        one = stepper(tiny_recipe(regularizers=["cutmix"]))
+        one = train_step(tiny_recipe(regularizers=["cutmix"]))
         torch.manual_seed(99)
         one.begin(0)
         one.step(batch(), epoch, step, 4)
@@ -65,7 +65,7 @@ def test_what_is_drawn_hangs_on_the_place_of_a_step_alone(tiny_recipe: MakeRecip
 @pytest.mark.parametrize("parts", [2, 4])
 def test_parts_of_a_batch_teach_what_the_whole_does(tiny_recipe: MakeRecipe, parts: int) -> None:
     def after(**changes: Any) -> tuple[Tensor, Tensor]:
-        one = stepper(tiny_recipe(batch_norm_groups=4, lr=0.1, **changes))
+        one = train_step(tiny_recipe(batch_norm_groups=4, lr=0.1, **changes))
         one.begin(0)
         loss = one.step(batch(), 0, 0, 4)
         return loss, weights(one)
@@ -76,7 +76,7 @@ def test_parts_of_a_batch_teach_what_the_whole_does(tiny_recipe: MakeRecipe, par
 
 def test_an_epoch_begins_with_its_rates_and_in_training(tiny_recipe: MakeRecipe) -> None:
     recipe = tiny_recipe(lr=0.2, milestones=[0.5], epochs=4)
-    one = stepper(recipe, rates={"backbone.net.fc.": 10.0})
+    one = train_step(recipe, rates={"backbone.net.fc.": 10.0})
     one.model.eval()
     for epoch in (0, 3):
         one.begin(epoch)

@@ -110,6 +110,6 @@ def _cells(run: Run, size: tuple[int, int]) -> list[Cells] | None:
     """The cells of each map and the pixels they are made of, down and across; None if the network takes no such image."""
     try:
         maps = run(torch.zeros(1, 3, *size))
-    except Exception:  # each network has its own way to refuse a size
+    except Exception:  # noqa: BLE001 - each network has its own way to refuse a size
         return None
     return [((each.shape[2], size[0]), (each.shape[3], size[1])) for each in maps]

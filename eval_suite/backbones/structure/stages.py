@@ -67,7 +67,7 @@ def parts_of(net: nn.Module, last: str) -> list[Part]:
     try:
         with evaluating(net), watching(net, see):
             net(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
-    except Exception as error:  # each network has its own way to refuse a size
+    except Exception as error:
         raise InputError(
             f"the network takes no {_PROBE_SIDE}x{_PROBE_SIDE} image ({error}); detectors need one that takes any size"
         ) from error
@@ -188,7 +188,7 @@ class Trunk(Cut):
             module.register_forward_pre_hook(lambda own, _inputs: used.add(own))
             for module in self.net.modules()
         ]
-        self.eval()._run(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
+        self.eval()._run(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))  # noqa: SLF001 - of its own class
         for handle in handles:
             handle.remove()
         idle = [
@@ -262,7 +262,7 @@ def _pools_to_a_size(net: nn.Module, name: str) -> bool:
 
 
 def _norms(module: nn.Module) -> Iterator[nn.Module]:
-    return (layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm))
+    return (layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm))  # noqa: SLF001 - of its own class
 
 
 def _within(name: str, outer: str) -> bool:

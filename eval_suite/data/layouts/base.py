@@ -196,7 +196,7 @@ def common_classes(path: Path, splits: Mapping[str, str]) -> list[str]:
     every = set().union(*held.values())
     if not every:
         first = path / next(iter(splits.values()))
-        raise InputError(f"expected class folders in {first}, found {listing(first)}")
+        raise InputError(expected="class folders", where=first, found=f"{listing(first)}")
     if "train" in held and every - held["train"]:
         missing = [
             f"{split} lacks {some(sorted(every - classes))}"
@@ -223,8 +223,9 @@ def folder_content(path: Path, split: str, classes: list[str]) -> Content:
     empty = [name for name, files in zip(classes, per_class, strict=True) if not files]
     if len(empty) == len(classes) or (empty and SPLIT_NAMES.get(split.casefold(), "train") == "train"):
         raise InputError(
-            f"expected images ({', '.join(sorted(SUFFIXES))}) in every class folder of {top}, found none in "
-            f"{some(empty)}; add images or remove these folders from every split"
+            expected=f"images ({', '.join(sorted(SUFFIXES))}) in every class folder of {top}",
+            found=f"none in {some(empty)}",
+            remedy="add images or remove these folders from every split",
         )
     prefix = f"{split}/" if split else ""
     lacking = (

@@ -48,14 +48,18 @@ def _read(form: CifarFormat, path: Path) -> Layout:
         classes = common_classes(path, splits)
         if len(classes) != form.classes:
             raise InputError(
-                f"expected {form.classes} class folders in {path / next(iter(splits))}, found {len(classes)}"
+                expected=f"{form.classes} class folders",
+                where=path / next(iter(splits)),
+                found=f"{len(classes)}",
             )
         return class_folders(path, splits, classes, ("test",))
     archive = path / form.archive
     advice = f"unpack it: tar -xzf {archive} -C {path}" if archive.is_file() else "check the path"
     raise InputError(
-        f"expected {form.folder}/ (the python version) or train/ and test/ with {form.classes} class folders in "
-        f"{path}, found {form.archive if archive.is_file() else listing(path)}; {advice}"
+        expected=f"{form.folder}/ (the python version) or train/ and test/ with {form.classes} class folders",
+        where=path,
+        found=f"{(form.archive if archive.is_file() else listing(path))}",
+        remedy=f"{advice}",
     )
 
 

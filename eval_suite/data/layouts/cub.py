@@ -37,7 +37,8 @@ class Cub(ImageLayout):
                     partial(_locate, path / folder),
                 )
         raise InputError(
-            f"expected images.txt and the other text files of CUB-200-2011 in {path} or its folder {FOLDER}, found {listing(path)}"
+            expected=f"images.txt and the other text files of CUB-200-2011 in {path} or its folder {FOLDER}",
+            found=f"{listing(path)}",
         )
 
 
@@ -55,25 +56,27 @@ def _content(path: Path, folder: str, split: str) -> Content:
         for table, where in ((label_of, "image_class_labels.txt"), (in_training, "train_test_split.txt")):
             if identity not in table:
                 raise InputError(
-                    f"expected a line for image {identity} ('{name}') in {base / where}, found none"
+                    expected=f"a line for image {identity} ('{name}')", where=base / where, found="none"
                 )
         label = label_of[identity]
         if label not in name_of:
             raise InputError(
-                f"expected the classes of {base / 'classes.txt'} in {base / 'image_class_labels.txt'}, found '{label}'"
+                expected=f"the classes of {base / 'classes.txt'}",
+                where=base / "image_class_labels.txt",
+                found=f"'{label}'",
             )
         if (in_training[identity] == "1") == (split == "train"):
             ids.append(inside(name, base / "images.txt"))
             labels.append(number[name_of[label]])
     if not ids:
-        raise InputError(f"expected images of '{split}' in {base / 'train_test_split.txt'}, found none")
+        raise InputError(expected=f"images of '{split}'", where=base / "train_test_split.txt", found="none")
     within = "images" if (base / "images").is_dir() else ""
     places = [str(Path(folder, within, name)) for name in ids]
     require_files(path, places, base / "images.txt")
     return Content(classes, ids, np.array(labels, np.int64), files=places)
 
 
-def _locate(base: Path, split: str, content: Content) -> Located:
+def _locate(base: Path, _split: str, content: Content) -> Located:
     source = base / "bounding_boxes.txt"
     identity_of = {name: identity for identity, name in _table(base / "images.txt", "id path").items()}
     box_of = {}
@@ -81,7 +84,8 @@ def _locate(base: Path, split: str, content: Content) -> Located:
         x, y, width, height = numbers(row, source, row.fields[1:])
         if width <= 0 or height <= 0:
             raise InputError(
-                f"expected a width and height above 0 in line {row.number} of {source}, found {width:g} and {height:g}"
+                expected=f"a width and height above 0 in line {row.number} of {source}",
+                found=f"{width:g} and {height:g}",
             )
         box_of[row.fields[0]] = [x, y, x + width, y + height]
     boxes = [
@@ -102,6 +106,6 @@ def _table(path: Path, form: str) -> dict[str, str]:
     for row in read_rows(path, 2, form):
         key, value = row.fields
         if key in found:
-            raise InputError(f"expected each id once in {path}, found '{key}' again in line {row.number}")
+            raise InputError(expected="each id once", where=path, found=f"'{key}' again in line {row.number}")
         found[key] = value
     return found

@@ -44,7 +44,8 @@ class ClassFolders(ImageLayout):
         classes = folders(path)
         if not classes:
             raise InputError(
-                f"expected images in PATH/{{train,val,test}}/<class>/ or PATH/<class>/ of {path}, found {listing(path)}"
+                expected=f"images in PATH/{{train,val,test}}/<class>/ or PATH/<class>/ of {path}",
+                found=f"{listing(path)}",
             )
         _require_several(path, classes)
         _require_no_splits(path, classes)

@@ -44,7 +44,8 @@ def _locate(path: Path, split: str, content: Content) -> Located:
     folder = next((place / split for place in places if (place / split).is_dir()), None)
     if folder is None:
         raise InputError(
-            f"expected LOC_{split}_solution.csv or Annotations/CLS-LOC/{split}/ with the boxes of {path}, found neither"
+            expected=f"LOC_{split}_solution.csv or Annotations/CLS-LOC/{split}/ with the boxes of {path}",
+            found="neither",
         )
     return Located(_from_xml(folder, content), None, None, folder)
 
@@ -68,7 +69,9 @@ def _from_table(table: Path, content: Content) -> list[NDArray[np.float64]]:
             found = np.full((1, 4), np.nan)
         if not np.isfinite(found).all():
             raise InputError(
-                f"expected 'wnid x0 y0 x1 y1' for each object of {Path(name).stem} in {table}, found '{' '.join(words)[:80]}'"
+                expected=f"'wnid x0 y0 x1 y1' for each object of {Path(name).stem}",
+                where=table,
+                found=f"'{' '.join(words)[:80]}'",
             )
         boxes.append(found)
     return boxes

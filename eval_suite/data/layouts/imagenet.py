@@ -76,7 +76,9 @@ def solution_places(path: Path, split: str) -> list[Path]:
 def _read(path: Path) -> Layout:
     splits = {name: name for name in ("train", "val") if (path / name).is_dir()}
     if not splits:
-        raise InputError(f"expected train/<wnid>/ or val/ in {path}, found {listing(path)}; check the path")
+        raise InputError(
+            expected="train/<wnid>/ or val/", where=path, found=f"{listing(path)}", remedy="check the path"
+        )
     if "val" in splits and not folders(path / "val"):
         classes = folders(path / "train") if "train" in splits else None
         flat: dict[str, Callable[[], Content]] = {"val": partial(_flat_validation, path, classes or None)}
@@ -97,14 +99,16 @@ def _flat_validation(path: Path, classes: list[str] | None) -> Content:
     unlabelled = [file for file in files if Path(file).stem not in wnid_of]
     if not files or unlabelled:
         found = f"none for {some(unlabelled)}" if files else "no image"
-        raise InputError(f"expected images in {path / 'val'} with a row each in {source}, found {found}")
+        raise InputError(expected=f"images in {path / 'val'} with a row each", where=source, found=f"{found}")
     wnids = [wnid_of[Path(file).stem] for file in files]
     occurring = sorted(set(wnid_of.values()))
     imagenet = synsets(_CLASSES)
     known = classes or (list(imagenet) if set(occurring) == set(imagenet) else occurring)
     unknown = sorted(set(wnids) - set(known))
     if unknown:
-        raise InputError(f"expected the classes of {path / 'train'} in {source}, found also {some(unknown)}")
+        raise InputError(
+            expected=f"the classes of {path / 'train'}", where=source, found=f"also {some(unknown)}"
+        )
     number = {name: label for label, name in enumerate(known)}
     labels = np.array([number[wnid] for wnid in wnids], dtype=np.int64)
     return Content(classes=known, ids=[f"val/{file}" for file in files], labels=labels)
@@ -131,8 +135,8 @@ def _labels(path: Path, files: list[str], classes: list[str] | None) -> tuple[Pa
     if files and all(named.values()):
         return path / "val", {stem: match[1] for stem, match in named.items() if match}
     raise InputError(
-        f"expected val/<wnid>/ folders in {path}, or images directly in val/ and {_SOLUTION}, {_GROUND_TRUTH} or val.txt "
-        f"next to it, found {listing(path / 'val')} and no {_SOLUTION}"
+        expected=f"val/<wnid>/ folders in {path}, or images directly in val/ and {_SOLUTION}, {_GROUND_TRUTH} or val.txt next to it",
+        found=f"{listing(path / 'val')} and no {_SOLUTION}",
     )
 
 
@@ -155,7 +159,7 @@ def _from_ground_truth(truth: Path, files: list[str]) -> dict[str, str]:
         lines = [str(wnid_of[number]) for number in ids]
     except InputError:
         raise
-    except Exception as error:  # scipy raises anything from KeyError to zlib.error on a broken file
+    except Exception as error:  # noqa: BLE001 - scipy raises anything from KeyError to zlib.error on a broken file
         raise InputError(
             expected="ids of the development kit", where=f"{truth} and {meta}", found=first_line(error)
         ) from None

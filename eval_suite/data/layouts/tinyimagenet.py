@@ -40,7 +40,8 @@ class TinyImageNet(ImageLayout):
             if splits:
                 return Layout(splits, ("val",), partial(_locate, base))
         raise InputError(
-            f"expected train/<wnid>/images/ or {_ANNOTATIONS} in {path} or its folder {FOLDER}, found {listing(path)}"
+            expected=f"train/<wnid>/images/ or {_ANNOTATIONS} in {path} or its folder {FOLDER}",
+            found=f"{listing(path)}",
         )
 
 
@@ -66,7 +67,8 @@ def _validation(path: Path, folder: str) -> Content:
         name, wnid = row.fields[0], row.fields[1]
         if wnid not in number:
             raise InputError(
-                f"expected the classes of {base / 'wnids.txt'} in line {row.number} of {base / _ANNOTATIONS}, found '{wnid}'"
+                expected=f"the classes of {base / 'wnids.txt'} in line {row.number} of {base / _ANNOTATIONS}",
+                found=f"'{wnid}'",
             )
         ids.append(f"val/images/{inside(name, base / _ANNOTATIONS)}")
         labels.append(number[wnid])
@@ -77,9 +79,9 @@ def _content(
     path: Path, folder: str, ids: list[str], labels: list[int], classes: list[str], source: Path
 ) -> Content:
     if not ids:
-        raise InputError(f"expected images named in {source}, found none")
+        raise InputError(expected="images named", where=source, found="none")
     if len(set(ids)) != len(ids):
-        raise InputError(f"expected each image once in {source}, found one twice")
+        raise InputError(expected="each image once", where=source, found="one twice")
     places = [str(Path(folder, name)) for name in ids]
     require_files(path, places, source)
     return Content(classes, ids, np.array(labels, np.int64), files=places)

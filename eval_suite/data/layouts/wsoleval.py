@@ -46,12 +46,12 @@ class WsolEval(ImageLayout):
                     partial(_locate, splits, root),
                 )
         raise InputError(
-            f"expected metadata/<split>/{_IDS} or <split>/{_IDS} in {path}, where <split> is one of "
-            f"{', '.join(_SPLITS)}, found {listing(path)}"
+            expected=f"metadata/<split>/{_IDS} or <split>/{_IDS} in {path}, where <split> is one of {', '.join(_SPLITS)}",
+            found=f"{listing(path)}",
         )
 
 
-def _image_root(path: Path, base: Path) -> Path:
+def _image_root(path: Path, _base: Path) -> Path:
     real = path.resolve()
     published = real.parent.parent / "dataset" / real.name if real.parent.name == "metadata" else None
     for place in (path / "images", path / "dataset", published):
@@ -64,7 +64,9 @@ def _content(path: Path, splits: dict[str, Path], root: Path, split: str) -> Con
     source = splits[split] / _IDS
     ids = [inside(row.fields[0], source) for row in read_rows(source, 1, "path")]
     if not ids or len(set(ids)) != len(ids):
-        raise InputError(f"expected each image once in {source}, found {'one twice' if ids else 'none'}")
+        raise InputError(
+            expected="each image once", where=source, found=f"{('one twice' if ids else 'none')}"
+        )
     labels_of = {name: _labels(folder) for name, folder in splits.items()}
     own = labels_of[split]
     labels = np.array([_of(own, name, source.with_name(_LABELS)) for name in ids], np.int64)
@@ -80,7 +82,7 @@ def _labels(folder: Path) -> dict[str, int]:
         name, label = row.fields
         if not label.strip().isdecimal():
             raise InputError(
-                f"expected a whole number as class in line {row.number} of {source}, found '{label[:40]}'"
+                expected=f"a whole number as class in line {row.number} of {source}", found=f"'{label[:40]}'"
             )
         found[name] = int(label)
     return found
@@ -111,7 +113,9 @@ def _locate(splits: dict[str, Path], root: Path, split: str, content: Content) -
     sizes = np.array([_of(size_of, name, sizes_file) for name in content.ids]).astype(np.int64)
     if (sizes < 1).any():
         name = content.ids[int((sizes < 1).any(axis=1).argmax())]
-        raise InputError(f"expected sizes of at least one pixel in {sizes_file}, found another for '{name}'")
+        raise InputError(
+            expected="sizes of at least one pixel", where=sizes_file, found=f"another for '{name}'"
+        )
     if rows and rows[0].fields[1].count(",") == 3:
         return Located(_boxes(rows, source, content), sizes, None, source)
     empty = [np.zeros((0, 4))] * len(content.ids)
@@ -124,7 +128,8 @@ def _boxes(rows: list[Row], source: Path, content: Content) -> list[NDArray[np.f
         values = row.fields[1].split(",")
         if len(values) != 4:
             raise InputError(
-                f"expected 'path,x0,y0,x1,y1' in line {row.number} of {source}, found '{','.join(row.fields)[:80]}'"
+                expected=f"'path,x0,y0,x1,y1' in line {row.number} of {source}",
+                found=f"'{','.join(row.fields)[:80]}'",
             )
         boxes_of.setdefault(row.fields[0], []).append(numbers(row, source, values))
     return [np.array(boxes_of.get(name, []), np.float64).reshape(-1, 4) for name in content.ids]
@@ -152,7 +157,7 @@ def _masks(rows: list[Row], source: Path, root: Path, content: Content) -> list[
 
 def _of(table: dict[str, _Value], name: str, source: Path) -> _Value:
     if name not in table:
-        raise InputError(f"expected a line for '{name}' in {source}, found none")
+        raise InputError(expected=f"a line for '{name}'", where=source, found="none")
     return table[name]
 
 

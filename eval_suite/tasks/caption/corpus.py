@@ -79,7 +79,7 @@ class FeatureBatches:
         row_of[features.positions] = np.arange(len(features.positions))
         row = row_of[corpus.image]
         if (row >= 0).sum() < 2:
-            raise InputError("expected two training captions of readable images or more, found fewer")
+            raise InputError(expected="two training captions of readable images or more", found="fewer")
         self._rows = torch.from_numpy(row[row >= 0])
         self._words = torch.from_numpy(corpus.words[row >= 0].astype(np.int64)).to(device)
         self._values, self._seed, self._device = features.values, seed, device

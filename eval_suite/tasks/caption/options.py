@@ -75,10 +75,10 @@ class CaptionOptions(TaskOptions):
         self.hidden = self.hidden or size.hidden
         return self
 
-    def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+    def smoke_options(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
         """Fewer epochs of the decoder too."""
         fit = {"epochs": epochs} if epochs is not None else {}
-        return {**super().in_short(epochs, limit), **fit}
+        return {**super().smoke_options(epochs, limit), **fit}
 
     def decoder_size(self) -> DecoderSize:
         """Sizes as resolved."""

@@ -26,7 +26,7 @@ def read_captions(path: Path, references: CaptionSet) -> dict[int | str, str]:
         InputError: if the file holds none of these, an image that the references lack, or two captions for one image.
     """
     if not path.is_file():
-        raise InputError(f"expected a predictions file at {path}, found none")
+        raise InputError(expected=f"a predictions file at {path}", found="none")
     content = read_results(path)
     if _is_by_image(content):
         pairs = list(content.items())
@@ -45,7 +45,7 @@ def read_captions(path: Path, references: CaptionSet) -> dict[int | str, str]:
         if key not in known:
             unknown.append(key)
         elif known[key] in found:
-            raise InputError(f"expected one caption for each image in {path}, found two for image {key}")
+            raise InputError(expected="one caption for each image", where=path, found=f"two for image {key}")
         else:
             found[known[key]] = caption
     if unknown:
@@ -54,7 +54,7 @@ def read_captions(path: Path, references: CaptionSet) -> dict[int | str, str]:
             f"'{unknown[0]}'; name the split they are of with --split"
         )
     if not found:
-        raise InputError(f"expected COCO results {_FORM} in {path}, found no caption")
+        raise InputError(expected=f"COCO results {_FORM}", where=path, found="no caption")
     return found
 
 

@@ -25,7 +25,7 @@ def simple_words(caption: str) -> list[str]:
         clitics = []
         while match := _CLITIC.search(word):
             clitics.append(match[0])
-            word = word[: match.start()]
+            word = word[: match.start()]  # noqa: PLW2901
         found += [word, *reversed(clitics)]
     return found
 

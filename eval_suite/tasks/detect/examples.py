@@ -55,7 +55,7 @@ def write_examples(
 def _opened(index: ObjectIndex, position: int) -> Image.Image | None:
     try:
         return to_rgb(open_item(index.images(), position))
-    except Exception:  # counted as unreadable where it was predicted on
+    except Exception:  # noqa: BLE001 - counted as unreadable where it was predicted on
         return None
 
 

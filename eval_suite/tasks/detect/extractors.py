@@ -16,7 +16,7 @@ from eval_suite.tasks.detect.pyramid import Pyramid, open_source
 from eval_suite.tasks.detect.resnets import own_resnet
 
 
-class Body(NamedTuple):
+class FeatureExtractor(NamedTuple):
     """The network in a detector.
 
     ``backbone`` is the module, or the config of MMDetection's own; ``levels`` are the maps it gives; ``tail`` is the last
@@ -30,7 +30,9 @@ class Body(NamedTuple):
     head: Level | None = None
 
 
-def body_of(detector: Detector, backbone: Backbone, *, frozen_norm: bool, native: bool = True) -> Body:
+def extractor_for(
+    detector: Detector, backbone: Backbone, *, frozen_norm: bool, native: bool = True
+) -> FeatureExtractor:
     """Get a classifier ready for a detector; the classifier stays as it is.
 
     Args:
@@ -79,12 +81,12 @@ def body_of(detector: Detector, backbone: Backbone, *, frozen_norm: bool, native
     frozen_stride = detector.frozen_stride(strides[-1])
     pyramid = Pyramid(source, strides, frozen_norm=frozen_norm, frozen_stride=frozen_stride)
     levels = [Level(*pair) for pair in zip(pyramid.channels, strides, strict=True)]
-    return Body(pyramid, levels, pyramid.said())
+    return FeatureExtractor(pyramid, levels, pyramid.said())
 
 
 def _cut(
     detector: Detector, net: nn.Module, parts: list[Part], taps: list[Part], frozen_norm: bool, native: bool
-) -> Body | None:
+) -> FeatureExtractor | None:
     """A network made of parts one after the other; None if it takes too few sizes of images."""
     levels = [Level(part.channels, part.stride) for part in taps]
     places = ", ".join(part.name for part in taps)
@@ -98,12 +100,12 @@ def _cut(
     own = _own_backbone(net, taps, frozen_norm, frozen_stride) if native else None
     if own is not None:
         equivalent = f"MMDetection's {own['type']}-{own['depth']}"
-        return Body(own, levels, f"maps of {places} from {equivalent}", tail, head)
+        return FeatureExtractor(own, levels, f"maps of {places} from {equivalent}", tail, head)
     names = [part.name for part in taps]
     trunk = Trunk(net, parts, names, frozen_norm=frozen_norm, frozen_stride=frozen_stride)
     if trunk.sizing is None:
         return None
-    return Body(trunk, levels, f"maps of {places} from the network itself", tail, head)
+    return FeatureExtractor(trunk, levels, f"maps of {places} from the network itself", tail, head)
 
 
 def _require_whole_stages(net: nn.Module, taps: list[Part]) -> None:
@@ -121,7 +123,7 @@ def _require_whole_stages(net: nn.Module, taps: list[Part]) -> None:
 def _require_regions(tail: Tail, channels: int) -> None:
     try:
         tail.eval()(torch.zeros(1, channels, ROI_SIDE, ROI_SIDE))
-    except Exception as error:  # each network has its own way to refuse a size
+    except Exception as error:
         raise InputError(
             f"the network's last stage takes no regions of {ROI_SIDE}x{ROI_SIDE} ({first_line(error)}); "
             "choose the detector faster-rcnn-fpn"

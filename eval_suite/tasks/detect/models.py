@@ -10,7 +10,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import derive_seed
 from eval_suite.tasks.detect.detectors.base import Config, Detector
-from eval_suite.tasks.detect.extractors import Body, body_of
+from eval_suite.tasks.detect.extractors import FeatureExtractor, extractor_for
 from eval_suite.tasks.detect.openmmlab import keep_float32_between_parts, load_openmmlab, quiet
 from eval_suite.tasks.detect.pyramid import Pyramid
 
@@ -46,7 +46,7 @@ def build_detector(
     place = detector.draw_key()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, place, _SCALING))
-        body = body_of(detector, backbone, frozen_norm=frozen_norm, native=native)
+        body = extractor_for(detector, backbone, frozen_norm=frozen_norm, native=native)
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, place, _INITIAL))
         model = _assembled(detector.config(body.levels, classes, backbone.card, head=body.head), body)
@@ -55,7 +55,7 @@ def build_detector(
     return Assembled(model, f"{detector.title}: {_load(model, backbone.net)}; {body.said}")
 
 
-def _assembled(config: Config, body: Body) -> Any:
+def _assembled(config: Config, body: FeatureExtractor) -> Any:
     from mmdet.registry import MODELS
     from mmengine.config import ConfigDict
 

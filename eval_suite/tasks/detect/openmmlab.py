@@ -142,7 +142,7 @@ def make_runner(
             parts = [self.optim_wrapper, *(self.param_schedulers or ())]
             for part, saved in zip(parts, [state["optimizer"], *state["schedulers"]], strict=True):
                 part.load_state_dict(saved)
-            self.train_loop._iter = state["step"]
+            self.train_loop._iter = state["step"]  # noqa: SLF001 - the loop has no other way to start later
 
         def wrap_model(self, wrapper: Any, model: Any) -> Any:
             if together_without_gpu:

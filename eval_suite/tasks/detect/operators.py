@@ -94,7 +94,7 @@ def roi_align_backward(
     """
     _require_average(pool_mode)
     # The operator fails for bfloat16, which it is given under autocast.
-    by_features = torch.ops.torchvision._roi_align_backward(
+    by_features = torch.ops.torchvision._roi_align_backward(  # noqa: SLF001 - torchvision has no public backward of RoIAlign
         gradient.float(),
         regions.float(),
         spatial_scale,

@@ -82,10 +82,10 @@ class DetectOptions(TaskOptions):
             schedule = schedule.model_copy(update={"iterations": self.iterations})
         return kind(schedule)
 
-    def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+    def smoke_options(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
         """Fewer steps too: those of so many passes over ``limit`` images, or over those of VOC2007+2012."""
         if epochs is None:
-            return super().in_short(epochs, limit)
+            return super().smoke_options(epochs, limit)
         images = epochs * (limit or _VOC_IMAGES)
 
         def short(schedule: Schedule) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class DetectOptions(TaskOptions):
             if not each.settings
         }
         return {
-            **super().in_short(epochs, limit),
+            **super().smoke_options(epochs, limit),
             "iterations": None,
             "ssd": short(self.ssd),
             "faster_rcnn": short(self.faster_rcnn),

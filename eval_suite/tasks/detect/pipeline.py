@@ -28,7 +28,7 @@ def without_difficult(index: ObjectIndex) -> ObjectIndex:
     easy = index.with_objects(~index.uncounted & (edges[:, 2:] > edges[:, :2]).all(axis=1))
     shown = np.unique(easy.image)
     if not len(shown):
-        raise InputError(f"expected objects to learn from in {index.split} of {index.spec}, found none")
+        raise InputError(expected=f"objects to learn from in {index.split} of {index.spec}", found="none")
     return easy.select(shown)
 
 
@@ -73,7 +73,7 @@ class BoxData(Dataset[Any]):
     def _item(self, position: int) -> Any:
         try:
             rgb = np.asarray(to_rgb(open_item(self._images, position)))
-        except Exception as error:  # a broken file can make a decoder raise almost anything
+        except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
             if self._seed is None:
                 return position, why_unreadable(error)
             name = self.index.ids[position]

@@ -84,7 +84,9 @@ def read_run(folder: Path) -> Run:
         return Run(about, [str(image["file_name"]) for image in content["images"]])
     except (KeyError, TypeError) as error:
         raise InputError(
-            f"expected the images that were predicted on in {folder / IMAGES}, found no {first_line(error)}"
+            expected="the images that were predicted on",
+            where=folder / IMAGES,
+            found=f"no {first_line(error)}",
         ) from None
 
 

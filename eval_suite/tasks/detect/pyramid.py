@@ -162,7 +162,7 @@ class Pyramid(Cut):
     def _freeze(self, source: Source, stride: int) -> None:
         """Keep from learning what is to be frozen, and what no map depends on: several processes would wait for it."""
         with torch.enable_grad():
-            maps = self.eval()._own(torch.zeros(1, 3, *source.size))
+            maps = self.eval()._own(torch.zeros(1, 3, *source.size))  # noqa: SLF001 - of its own class, as eval() returns it
             weights = [weight for weight in self.net.parameters() if weight.requires_grad]
             reached = _reached([maps[place] for place in self._places], weights)
             early = [
@@ -195,7 +195,7 @@ def _maps_or_none(
     """A network's maps of a blank image; None where it refuses."""
     try:
         return _intermediates(net, torch.zeros(1, 3, *size), norm=norm, indices=indices)
-    except Exception:  # each network has its own way to refuse
+    except Exception:  # noqa: BLE001 - each network has its own way to refuse
         return None
 
 

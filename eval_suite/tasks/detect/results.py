@@ -209,7 +209,8 @@ def _places(
     if unknown:
         shown = ", ".join(unknown[:_NAMED]) + (", ..." if len(unknown) > _NAMED else "")
         raise InputError(
-            f"expected every '{key}' in {path} to be one of {where}, found {len(unknown):,} unknown: {shown}"
+            expected=f"every '{key}' in {path} to be one of {where}",
+            found=f"{len(unknown):,} unknown: {shown}",
         )
     return np.array(places, np.int64)
 
@@ -227,7 +228,7 @@ def _numbers(
     bad = next(i for i, entry in enumerate(entries) if not _is_numbers(entry.get(key), shape))
     wanted = f"{shape[0]} finite numbers" if shape else "a finite number"
     raise InputError(
-        f"expected {wanted} as '{key}' in {path}, found {entries[bad].get(key)!r} in entry {bad}"
+        expected=f"{wanted} as '{key}'", where=path, found=f"{entries[bad].get(key)!r} in entry {bad}"
     )
 
 

@@ -43,8 +43,9 @@ def last_layer(backbone: Backbone) -> ClassifierLayer:
     layer = classifier_layer(backbone.net, backbone.normalise(blank))
     if layer is None:
         raise InputError(
-            f"expected backbone '{backbone.card.name}' ({backbone.card.arch}) to end in a linear layer, found none whose "
-            "outputs are the logits; leave out the scores that need its features: mahalanobis, knn, react, vim"
+            expected=f"backbone '{backbone.card.name}' ({backbone.card.arch}) to end in a linear layer",
+            found="none whose outputs are the logits",
+            remedy="leave out the scores that need its features: mahalanobis, knn, react, vim",
         )
     return layer
 

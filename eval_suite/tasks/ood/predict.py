@@ -72,7 +72,9 @@ def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -
     sources = parse_all_outliers(options.outliers)
     if not sources:
         raise InputError(
-            "expected at least one outlier set, found none; give e.g. --outliers uniform gaussian folder:PATH"
+            expected="at least one outlier set",
+            found="none",
+            remedy="give e.g. --outliers uniform gaussian folder:PATH",
         )
     everything = open_images(options.data, options.split)
     known = image_set(KNOWN, everything, options)
@@ -233,8 +235,9 @@ def _require_other_images(
     shared = sum(digest in known for digest in digests)
     if 2 * shared > len(digests):
         raise InputError(
-            f"expected other images than the in-distribution ones of {data} in outlier set '{name}', "
-            f"found {shared} of {len(digests)} with the same pixels; choose another set"
+            expected=f"other images than the in-distribution ones of {data} in outlier set '{name}'",
+            found=f"{shared} of {len(digests)} with the same pixels",
+            remedy="choose another set",
         )
     if shared:
         warn(

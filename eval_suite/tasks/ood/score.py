@@ -100,7 +100,9 @@ def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
     ]:
         if count < fewest:
             raise InputError(
-                f"expected at least {fewest} {name}, found {count}; a rate cannot be estimated from so few"
+                expected=f"at least {fewest} {name}",
+                found=f"{count}",
+                remedy="a rate cannot be estimated from so few",
             )
 
 
@@ -314,7 +316,7 @@ def _with_truth(found: Predictions, path: Path, truth: str | None, split: str | 
         classes = found.logits.shape[1]
         if labels.min() < 0 or labels.max() >= classes:
             raise InputError(
-                f"expected labels in 0..{classes - 1} in {path}, found {labels.min()}..{labels.max()}"
+                expected=f"labels in 0..{classes - 1}", where=path, found=f"{labels.min()}..{labels.max()}"
             )
     return found
 

@@ -160,8 +160,9 @@ def image_set(
     skipped = options.skip_first
     if len(everything) <= skipped:
         raise InputError(
-            f"expected more than the {skipped} images that skip_first leaves out in {everything.spec}, "
-            f"found {len(everything)}"
+            expected=f"more than the {skipped} images that skip_first leaves out",
+            where=everything.spec,
+            found=f"{len(everything)}",
         )
     rest = everything.select(np.arange(skipped, len(everything))) if skipped else everything
     left_out = everything.select(np.arange(skipped))

@@ -17,7 +17,7 @@ from eval_suite.tasks.robustness.occlusion import KINDS, hole_sides
 from eval_suite.tasks.robustness.options import RobustnessOptions, expand_corruptions, fraction
 
 
-class Setting(NamedTuple):
+class SweepContext(NamedTuple):
     """How the images of a set are perturbed: the task's options, resolved for one backbone.
 
     ``grids`` holds the (points,) strengths by family, ``corruptions`` the expanded names, ``fill`` (1, 3, 1, 1) the
@@ -43,7 +43,7 @@ class Setting(NamedTuple):
         options: RobustnessOptions,
         runtime: RuntimeOptions,
         device: torch.device,
-    ) -> "Setting":
+    ) -> "SweepContext":
         """The setting for a backbone that is on its device already."""
         card = backbone.card
         side = card.input_size[0]

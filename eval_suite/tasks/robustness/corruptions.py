@@ -159,7 +159,7 @@ class _Corrupter(Dataset[Any]):
                     doing = f"corrupt by {name} {severity}"
                     made = corrupt(image, name, severity, seed_of(item, name))
                     pixels[place, number] = made.transpose(2, 0, 1)
-            except Exception as error:  # a decoder and the library may raise almost anything
+            except Exception as error:  # noqa: BLE001 - a decoder and the library may raise almost anything
                 raise machine_error(error) or EvalSuiteError(
                     f"cannot {doing} {item}: {type(error).__name__}: {first_line(error)}"
                 ) from None

@@ -12,7 +12,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.data.loading import ImageBatches
 from eval_suite.data.pictures import save_pictures
 from eval_suite.tasks.robustness.attacks import fgsm, input_gradient
-from eval_suite.tasks.robustness.context import Setting
+from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.examples import CORRUPTION, PANELS, shown_items, shown_points, strip_name
 from eval_suite.tasks.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.tasks.robustness.occlusion import KINDS, occlude
@@ -22,13 +22,13 @@ from eval_suite.tasks.robustness.sweep import Swept
 _PANEL_SIDE, _GAP = 112, 4
 
 
-def write_strips(
+def write_panels(
     folder: Path,
     network: Backbone,
     batches: ImageBatches,
     found: Predictions,
     swept: Swept,
-    setting: Setting,
+    setting: SweepContext,
 ) -> None:
     """Write the strips of a few items as PNG into ``examples/``.
 

@@ -15,11 +15,11 @@ from eval_suite.data.class_order import ClassMatch
 from eval_suite.data.images import ImageIndex, open_images, parse_spec
 from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.robustness.attacks import frozen
-from eval_suite.tasks.robustness.context import Setting
+from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.corruptions import require_large_enough
 from eval_suite.tasks.robustness.in_between import draw_pairs
 from eval_suite.tasks.robustness.options import RobustnessOptions, epsilon_name, odd_epsilons
-from eval_suite.tasks.robustness.panels import write_strips
+from eval_suite.tasks.robustness.panels import write_panels
 from eval_suite.tasks.robustness.predictions import Family, Predictions, write_predictions
 from eval_suite.tasks.robustness.published import published_versions, sweep_published
 from eval_suite.tasks.robustness.sweep import Classifier, sweep_corrupted, sweep_images, sweep_pairs
@@ -41,7 +41,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
     device = runtime.resolve_device()
     batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
     network = to_device(select_outputs(backbone, match), device)
-    setting = Setting.of(network, index, options, runtime, device)
+    setting = SweepContext.of(network, index, options, runtime, device)
     with frozen(network):
         classify = Classifier(network, runtime.precision, device)
         swept = sweep_images(classify, batches, setting)
@@ -71,7 +71,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
         path = folder / "predictions.npz"
         write_predictions(path, found)
         with never_failing("robustness"):
-            write_strips(folder, network, batches, found, swept, setting)
+            write_panels(folder, network, batches, found, swept, setting)
     return path
 
 

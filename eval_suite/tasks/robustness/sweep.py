@@ -14,7 +14,7 @@ from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import derive_seed, progress
 from eval_suite.data.loading import ImageBatches
 from eval_suite.tasks.robustness.attacks import fgsm, input_gradient, pgd, random_starts, saturated
-from eval_suite.tasks.robustness.context import Setting
+from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.tasks.robustness.occlusion import KINDS, occlude
 from eval_suite.tasks.robustness.options import RobustnessOptions, fraction
@@ -71,7 +71,7 @@ class Swept(NamedTuple):
     families: dict[str, NDArray[np.int64]]
 
 
-def sweep_images(classify: Classifier, batches: ImageBatches, setting: Setting) -> Swept:
+def sweep_images(classify: Classifier, batches: ImageBatches, setting: SweepContext) -> Swept:
     """Clean, attacked and occluded predictions in one pass over the images."""
     options, rows = setting.options, _Rows()
     for batch in progress(batches, len(batches), setting.label):
@@ -104,7 +104,7 @@ def sweep_images(classify: Classifier, batches: ImageBatches, setting: Setting) 
 
 
 def sweep_pairs(
-    classify: Classifier, batches: ImageBatches, positions: NDArray[np.int64], setting: Setting
+    classify: Classifier, batches: ImageBatches, positions: NDArray[np.int64], setting: SweepContext
 ) -> dict[str, NDArray[np.int64]]:
     """Predictions (pairs, points) on in-between samples of the images at (pairs, 2) positions.
 
@@ -132,7 +132,7 @@ def sweep_pairs(
     return rows.arrays()
 
 
-def sweep_corrupted(classify: Classifier, swept: Swept, setting: Setting) -> Corruptions:
+def sweep_corrupted(classify: Classifier, swept: Swept, setting: SweepContext) -> Corruptions:
     """Predictions on the images of a sweep under every corruption and severity."""
     batches, rows = setting.corrupted(swept.positions), _Rows()
     for images, at in progress(batches, len(batches), f"{setting.label} (corruptions)"):

@@ -112,7 +112,7 @@ def _until(net: nn.Module, last: str) -> dict[str, nn.Module]:
 def _sequence(net: nn.Module, children: dict[str, nn.Module]) -> nn.Sequential:
     first: Iterable[tuple[str, nn.Module]] = ()
     if getattr(net, "transform_input", False):
-        first = [("transform_input", _Call(net._transform_input))]  # type: ignore[arg-type]
+        first = [("transform_input", _Call(net._transform_input))]  # type: ignore[arg-type]  # noqa: SLF001 - torchvision has no public name for it
     return nn.Sequential(OrderedDict([*first, *children.items()]))
 
 

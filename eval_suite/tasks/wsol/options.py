@@ -176,10 +176,10 @@ class WsolOptions(TaskOptions):
             )
         return self
 
-    def in_short(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
+    def smoke_options(self, epochs: int | None, limit: int | None) -> dict[str, Any]:
         """Fewer epochs of the fit too, where there is one."""
         fit = {"fit": {"epochs": epochs}} if epochs is not None and self.fit.wanted else {}
-        return {**super().in_short(epochs, limit), **fit}
+        return {**super().smoke_options(epochs, limit), **fit}
 
     @property
     def crop_fraction(self) -> float:

@@ -94,5 +94,5 @@ def _read_grey(path: Path) -> NDArray[np.uint8]:
             if image.width * image.height > _LARGEST_MASK:
                 raise ValueError(f"{image.width} x {image.height} pixels")
             return np.asarray(image.convert("L"))
-    except Exception as error:  # a broken file can make a decoder raise almost anything
+    except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
         raise InputError(f"expected a mask at {path}, found: {why_unreadable(error)}") from None

@@ -253,8 +253,8 @@ def _places(found: Predictions, truth: LocalisationIndex) -> NDArray[np.intp]:
 
 def _require_sensible(options: ScoreOptions) -> None:
     if not 0 <= options.sigma < 1:
-        raise InputError(f"expected a threshold sigma in [0, 1), found {options.sigma:g}")
+        raise InputError(expected="a threshold sigma in [0, 1)", found=f"{options.sigma:g}")
     if not 0.0001 <= options.interval <= 0.5:
-        raise InputError(f"expected an interval of thresholds in [0.0001, 0.5], found {options.interval:g}")
+        raise InputError(expected="an interval of thresholds in [0.0001, 0.5]", found=f"{options.interval:g}")
     if not options.iou or not all(0 < iou <= 1 for iou in options.iou):
-        raise InputError(f"expected IoUs in (0, 1], found {list(options.iou)}")
+        raise InputError(expected="IoUs in (0, 1]", found=f"{list(options.iou)}")

@@ -385,5 +385,5 @@ def test_the_command_ends_with_the_headline_and_where_the_fitted_model_lies(
 
 
 def test_the_short_form_has_fewer_epochs() -> None:
-    assert CaptionOptions(data="x").in_short(2, None) == {"epochs": 2}
-    assert CaptionOptions(data="x").in_short(None, 3) == {"limit": 3}
+    assert CaptionOptions(data="x").smoke_options(2, None) == {"epochs": 2}
+    assert CaptionOptions(data="x").smoke_options(None, 3) == {"limit": 3}

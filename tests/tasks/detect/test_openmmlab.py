@@ -44,8 +44,8 @@ found["ssd predicts"] = error_of(lambda: head.predict((torch.zeros(1, 4, 1, 1),)
 SSDHead.loss_cls = None
 with torch.autocast("cpu", torch.bfloat16):
     found["boxes in bf16"] = str(head.predict((torch.zeros(1, 4, 1, 1),), [image])[0].bboxes.dtype)
-stepper = torch.optim.SGD(head.parameters())
-found["bf16 steps"] = error_of(lambda: mmengine.optim.AmpOptimWrapper(optimizer=stepper, dtype="bfloat16"))
+train_step = torch.optim.SGD(head.parameters())
+found["bf16 steps"] = error_of(lambda: mmengine.optim.AmpOptimWrapper(optimizer=train_step, dtype="bfloat16"))
 
 described, console = [], io.StringIO()
 mmengine.runner.runner.collect_env = lambda: described.append("machine") or {}

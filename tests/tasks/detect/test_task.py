@@ -474,8 +474,8 @@ def test_wrong_options_are_refused() -> None:
 
 def test_the_short_form_has_the_steps_of_so_many_passes() -> None:
     options = DetectOptions(data="voc:x", iterations=7)
-    assert options.in_short(None, 10) == {"limit": 10}
-    short = options.in_short(2, 100)
+    assert options.smoke_options(None, 10) == {"limit": 10}
+    short = options.smoke_options(2, 100)
     assert (short["limit"], short["iterations"]) == (100, None)
     assert (short["ssd"], short["faster_rcnn"]) == ({"iterations": 7}, {"iterations": 25})
-    assert options.in_short(1, None)["ssd"] == {"iterations": 518}
+    assert options.smoke_options(1, None)["ssd"] == {"iterations": 518}

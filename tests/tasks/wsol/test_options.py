@@ -48,9 +48,9 @@ def test_presets_are_not_shared_between_options() -> None:
 
 
 def test_the_short_form_has_fewer_epochs_where_there_is_a_fit() -> None:
-    assert options(fit="paper-cub").in_short(2, 5) == {"limit": 5, "fit": {"epochs": 2}}
-    assert options(fit="paper-cub").in_short(None, 5) == {"limit": 5}
-    assert options().in_short(2, None) == {}
+    assert options(fit="paper-cub").smoke_options(2, 5) == {"limit": 5, "fit": {"epochs": 2}}
+    assert options(fit="paper-cub").smoke_options(None, 5) == {"limit": 5}
+    assert options().smoke_options(2, None) == {}
 
 
 def test_the_test_transforms() -> None:

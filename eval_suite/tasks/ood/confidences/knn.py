@@ -40,8 +40,9 @@ class Neighbours(OodScore):
 
         if len(training.features) < options.neighbours:
             raise InputError(
-                f"expected at least {options.neighbours} training images for the score 'knn', found "
-                f"{len(training.features)}; lower --knn-k or raise --fit-limit"
+                expected=f"at least {options.neighbours} training images for the score 'knn'",
+                found=f"{len(training.features)}",
+                remedy="lower --knn-k or raise --fit-limit",
             )
         index = NearestNeighbors(n_neighbors=options.neighbours, algorithm="brute")
         self.index = index.fit(normalize(training.features.double()).numpy())

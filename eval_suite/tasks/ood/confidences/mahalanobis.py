@@ -41,14 +41,16 @@ class Mahalanobis(OodScore):
         features = training.features.double()
         if len(features) <= features.shape[1]:
             raise InputError(
-                f"expected more than {features.shape[1]} training images, one for each feature, for the score 'mahalanobis', "
-                f"found {len(features)}; raise --fit-limit"
+                expected=f"more than {features.shape[1]} training images, one for each feature, for the score 'mahalanobis'",
+                found=f"{len(features)}",
+                remedy="raise --fit-limit",
             )
         present, place = training.labels.unique(return_inverse=True)
         if len(present) == len(features):
             raise InputError(
-                f"expected a class with two training images or more for the score 'mahalanobis', found {len(features)} images "
-                "of as many classes; raise --fit-limit"
+                expected="a class with two training images or more for the score 'mahalanobis'",
+                found=f"{len(features)} images of as many classes",
+                remedy="raise --fit-limit",
             )
         means = torch.zeros(len(present), features.shape[1], dtype=torch.float64)
         means.index_add_(0, place, features)

@@ -37,13 +37,15 @@ class Vim(OodScore):
         dimension = options.dimension or by_rule
         if not 0 < dimension < width:
             raise InputError(
-                f"expected a --vim-dimension from 1 to {width - 1} for features of width {width}, found {dimension}"
+                expected=f"a --vim-dimension from 1 to {width - 1} for features of width {width}",
+                found=f"{dimension}",
             )
         # So few images lie in the principal space altogether: what they leave outside, which scales the virtual logit, is 0.
         if len(training.features) <= dimension:
             raise InputError(
-                f"expected more than {dimension} training images for the score 'vim' with a principal space of {dimension} "
-                f"dimensions, found {len(training.features)}; raise --fit-limit or lower --vim-dimension"
+                expected=f"more than {dimension} training images for the score 'vim' with a principal space of {dimension} dimensions",
+                found=f"{len(training.features)}",
+                remedy="raise --fit-limit or lower --vim-dimension",
             )
         weight, bias = training.weights()
         self.detector = ViM(None, d=dimension, w=weight, b=bias).fit_features(
