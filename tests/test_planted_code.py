@@ -23,7 +23,8 @@ from eval_suite.data.decoding import FORMATS, size_of_file
 from eval_suite.data.pickles import load_pickle
 from eval_suite.report.collate import collate
 from eval_suite.tasks.caption import features
-from eval_suite.tasks.evaluate import score_file, task_named
+from eval_suite.tasks.evaluate import task_named
+from eval_suite.tasks.external import score_file
 from eval_suite.training.fit_run import STATE, FitRun
 
 

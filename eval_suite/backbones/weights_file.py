@@ -14,6 +14,7 @@ from torch import Tensor
 
 from eval_suite.backbones.torch_file import damaged, read_torch
 from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import require_regular
 
 _DEEPEST = 40
 # By the first bytes of what is no weights file: what it is, and what to do.
@@ -68,7 +69,7 @@ def read_weights_file(path: Path) -> WeightsFile:
             f"expected a weights file at {path}, found {found}", remedy="check the path after '@'"
         )
     try:
-        with path.open("rb") as stream:
+        with require_regular(path).open("rb") as stream:
             head = stream.read(512)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", remedy="check its permissions") from None
@@ -106,8 +107,11 @@ def _require_no_foreign_file(path: Path, head: bytes) -> None:
             raise _foreign(path, what, remedy)
     if not zipfile.is_zipfile(path):
         return
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise damaged(path, first_line(error)) from None
     if any(name.endswith("/constants.pkl") for name in names):
         raise _foreign(
             path,

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import require_regular
 from eval_suite.data.imagenet_names import synsets
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.layouts.base import some
@@ -129,7 +130,7 @@ def read_class_names(path: Path) -> list[str]:
         InputError: if the file cannot be read, holds no names, one twice, or numbers that are not 0 to n - 1.
     """
     try:
-        text = path.read_text("utf-8-sig")
+        text = require_regular(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             expected="class names, one a line in the order of the outputs",

@@ -67,7 +67,7 @@ class Folder:
         exact = [self.stems[form] for form in forms if form in self.stems]
         like = [form.casefold() for form in forms if form.casefold() in self.stems]
         shown = [form for form in forms if form.casefold() in self.pictures]
-        plain = next(iter(_forms(texts[1] if last in _LABELS else line)))
+        plain = next(iter(_forms(texts[1] if head and last in _LABELS else line)))
         stem = next(iter([*exact, *(self.stems[form] for form in like), *shown, os.path.basename(plain)]))
         return self.of_stem(stem)
 

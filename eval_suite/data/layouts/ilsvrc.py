@@ -1,6 +1,5 @@
 """ILSVRC's boxes: ImageNet's folders of images with LOC_<split>_solution.csv or the published XML next to them."""
 
-import csv
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import InputError
 from eval_suite.data.layouts.base import Content, ImageLayout, Layout, Located
 from eval_suite.data.layouts.imagenet import ImageNet, base_folder, solution_places
+from eval_suite.data.metadata import read_csv
 from eval_suite.data.xml_files import read_xml
 
 
@@ -52,10 +52,9 @@ def _locate(path: Path, split: str, content: Content) -> Located:
 
 def _from_table(table: Path, content: Content) -> list[NDArray[np.float64]]:
     said: dict[str, list[str]] = {}
-    with table.open(newline="", encoding="utf-8") as stream:
-        for row in csv.reader(stream):
-            if len(row) == 2:
-                said[row[0]] = row[1].split()
+    for row in read_csv(table):
+        if len(row) == 2:
+            said[row[0]] = row[1].split()
     boxes = []
     for name, label in zip(content.ids, content.labels, strict=True):
         words = said.get(Path(name).stem, [])

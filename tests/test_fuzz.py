@@ -1,0 +1,262 @@
+"""Damaged inputs of every kind, drawn by a seed: each ends in time, in one line, with code 0, 1 or 2, and nothing half written."""
+
+import json
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from eval_suite.cli.main import TRACEBACK_VARIABLE
+from tests.conftest import Said
+from tests.data.voc_on_disk import write_devkit
+
+SECONDS, CASES = 20, 30
+NETWORK = """
+from torch import nn
+def make():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+"""
+FLAGS = [
+    "--device",
+    "cpu",
+    "--workers",
+    "0",
+    "--threads",
+    "1",
+    "--input-size",
+    "16",
+    "16",
+    "--mean",
+    "0",
+    "0",
+    "0",
+    "--std",
+    "1",
+    "1",
+    "1",
+    "--num-classes",
+    "2",
+]
+SUITE = """
+name: s
+recipe: {arch: resnet14_demo, data: "folder:images", epochs: 1, batch_size: 4}
+backbones: {baseline: {}, cutmix: {regularizers: [{cutmix: {prob: 0.5}}]}}
+tasks: {classify: {data: "folder:images"}}
+"""
+
+
+class Kind(NamedTuple):
+    """An input: the file to damage, and the command that reads it."""
+
+    file: str
+    words: list[str]
+
+
+KINDS = {
+    "torch weights": Kind(
+        "w.pth", ["classify", "--backbone", "net.py:make@w.pth", "--data", "folder:images", *FLAGS]
+    ),
+    "safetensors": Kind(
+        "w.safetensors",
+        ["classify", "--backbone", "net.py:make@w.safetensors", "--data", "folder:images", *FLAGS],
+    ),
+    "images": Kind(
+        "images/val/a/0.png", ["classify", "--backbone", "net.py:make", "--data", "folder:images", *FLAGS]
+    ),
+    "network": Kind("net.py", ["classify", "--backbone", "net.py:make", "--data", "folder:images", *FLAGS]),
+    "suite": Kind("s.yaml", ["run", "s.yaml", "--dry-run"]),
+    "annotation": Kind("voc/VOC2007/Annotations/000001.xml", ["data", "check", "voc:voc"]),
+    "list of a split": Kind("voc/VOC2007/ImageSets/Main/test.txt", ["data", "check", "voc:voc"]),
+    "captions": Kind("coco/annotations/captions_val2014.json", ["data", "check", "coco:coco"]),
+    "CIFAR": Kind("cifar/cifar-10-batches-py/test_batch", ["data", "check", "cifar10:cifar"]),
+    "predictions": Kind("p.npz", ["score", "classify", "--predictions", "p.npz"]),
+    "maps": Kind("p.npz", ["score", "wsol", "--predictions", "p.npz", "--truth", "cub:cub"]),
+    "OOD scores": Kind("o.npz", ["score", "ood", "--predictions", "o.npz"]),
+    "detections": Kind(
+        "d.json",
+        ["score", "detect", "--predictions", "d.json", "--truth", "voc:voc", "--split", "VOC2007/test"],
+    ),
+    "record": Kind("reports/r/results/b-s0/classify.json", ["report", "reports/r"]),
+    "outcomes": Kind("reports/r/results/b-s0/classify/outcomes.npz", ["report", "reports/r"]),
+}
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Every file of a sound small world, by its path."""
+    root = tmp_path_factory.mktemp("originals")
+    with inside(root):
+        write_world(root)
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def write_world(root: Path) -> None:
+    """One small input of each kind."""
+    rng = np.random.default_rng(0)
+    (root / "net.py").write_text(NETWORK)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    torch.save(net.state_dict(), root / "w.pth")
+    save_file(net.state_dict(), root / "w.safetensors")
+    for split in ("train", "val"):
+        for name in "ab":
+            folder = root / "images" / split / name
+            folder.mkdir(parents=True)
+            for i in range(3):
+                Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    (root / "s.yaml").write_text(SUITE)
+    write_devkit(root / "voc")
+    folder = root / "coco" / "annotations"
+    folder.mkdir(parents=True)
+    (root / "coco" / "val2014").mkdir()
+    Image.new("RGB", (20, 20)).save(root / "coco/val2014/a.jpg")
+    captions = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [{"id": 1, "image_id": 1, "caption": "a dog"}],
+    }
+    (folder / "captions_val2014.json").write_text(json.dumps(captions))
+    logits = rng.normal(size=(8, 2)).astype(np.float32)
+    ids = np.array([f"i{i}" for i in range(8)])
+    np.savez(root / "p.npz", logits=logits, ids=ids, labels=np.arange(8) % 2, maps=rng.random((8, 4, 4)))
+    scores = {"known/energy": rng.random(30), "outliers/svhn/energy": rng.random(30)}
+    np.savez(root / "o.npz", **scores)
+    rows = [{"image_id": "000001", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]
+    (root / "d.json").write_text(json.dumps(rows))
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Work in a folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def time_limit(seconds: int) -> Iterator[None]:
+    """Fail where the command stands still."""
+
+    def late(_signal: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"no end within {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def damaged(content: bytes, draw: random.Random) -> bytes:
+    """The content with one to three faults."""
+    for _ in range(draw.randint(1, 3)):
+        size = len(content)
+        at, length = draw.randrange(size + 1), draw.randint(1, 40)
+        content = draw.choice(
+            [
+                lambda c, at, n: c[:at],
+                lambda c, at, n: c[:at] + c[at + n :],
+                lambda c, at, n: c[:at] + draw.randbytes(n) + c[at:],
+                lambda c, at, n: c[:at] + draw.randbytes(n) + c[at + n :],
+                lambda c, at, n: c[:at] + c[at : at + n] * 3 + c[at + n :],
+                lambda c, at, n: c[:at] + draw.choice(PIECES) + c[at + draw.randint(0, 4) :],
+            ]
+        )(content, at, length)
+    return content
+
+
+PIECES = [
+    *(
+        text.encode()
+        for text in (
+            "²",
+            "1e999",
+            "-1",
+            "NaN",
+            "null",
+            "[]",
+            "{}",
+            "\0",
+            "é",
+            "\ud7ff",
+            "../x",
+            "9" * 40,
+            "&a *a",
+        )
+    ),
+    b"\xff\xfe",
+    b"\xe9",
+]
+
+
+def write(root: Path, originals: dict[str, bytes]) -> None:
+    """The world anew."""
+    for name, content in originals.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def require_a_good_end(said: Said, root: Path) -> None:
+    """What every command has to hold, whatever it is given."""
+    assert said.code in (0, 1, 2), said
+    assert TRACEBACK_VARIABLE not in said.err
+    assert "Traceback" not in said.err
+    if said.code and "error: " not in said.out:  # `data check` lists its findings as its result
+        assert sum(line.startswith("error: ") for line in said.err.splitlines()) == 1, said.err
+    assert not list(root.rglob("*.tmp"))
+    for record in root.glob("reports/single/results/*/*.json"):
+        json.loads(record.read_text("utf-8"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_files_end_well(
+    kind: str, originals: dict[str, bytes], tmp_path: Path, cli: Callable[..., Said]
+) -> None:
+    draw = random.Random(f"{kind} 0")
+    file, words = KINDS[kind]
+    content = originals.get(file, originals["p.npz"])
+    for _ in range(CASES):
+        write(tmp_path, originals)
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(damaged(content, draw))
+        with inside(tmp_path), time_limit(SECONDS):
+            require_a_good_end(cli(*words), tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_ends_well(
+    kind: str, originals: dict[str, bytes], tmp_path: Path, cli: Callable[..., Said]
+) -> None:
+    file, words = KINDS[kind]
+    write(tmp_path, originals)
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for make in (
+        lambda: os.mkfifo(path),
+        lambda: path.symlink_to("/dev/zero"),
+        lambda: path.symlink_to(path.name),
+        lambda: path.write_bytes(b""),
+        path.mkdir,
+    ):
+        if path.exists() or path.is_symlink():
+            path.unlink()
+        make()
+        with inside(tmp_path), time_limit(SECONDS):
+            require_a_good_end(cli(*words), tmp_path)
