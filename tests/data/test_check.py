@@ -109,7 +109,7 @@ def test_a_broken_split_does_not_hide_the_other(tmp_path: Path) -> None:
         ("mine=fodler:{}", "unknown kind of outliers 'fodler'. Did you mean 'folder'?"),
         ("noise=uniform", "expected outliers with a path, found 'noise=uniform'"),
         ("fodler:{}", "unknown data kind 'fodler'. Did you mean 'folder'?"),
-        ("absent", "expected data as KIND:PATH with KIND one of cifar10, cifar100, coco, "),
+        ("absent", "expected data as KIND:PATH with KIND one of cifar10, cifar10.1, cifar100, "),
     ],
 )
 def test_a_missing_folder_and_a_wrong_kind_are_errors(tmp_path: Path, spec: str, expected: str) -> None:
