@@ -74,7 +74,7 @@ def test_a_spec_without_colon_or_path_is_refused(text: str) -> None:
 
 
 def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"unknown data kind 'cifr100'. XX
+    with pytest.raises(InputError, match=r"unknown data kind 'cifr100'. Did you mean 'cifar100'"):
         parse_spec("cifr100:x")
 
 
