@@ -361,11 +361,11 @@ class TestOwnParts:
         in_memory = tiny_recipe(regularizers=[part("regularizer", "mine.py:Halves")(share=0.25)])
         assert in_memory.ordered_regularizers() == recipe.ordered_regularizers()
 
-    def test_the_readmes_example(
+    def test_the_documentations_example(
         self, tiny_recipe: Callable[..., es.Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-        (example,) = (block for block in readme.split("```python\n") if block.startswith("# mine.py"))
+        page = (Path(__file__).parents[1] / "docs" / "parts.md").read_text("utf-8")
+        (example,) = (block for block in page.split("```python\n") if block.startswith("# mine.py"))
         (tmp_path / "mine.py").write_text(example.partition("```")[0])
         monkeypatch.chdir(tmp_path)
         (halves,) = tiny_recipe(regularizers=[{"mine.py:Halves": {"share": 0.25}}]).ordered_regularizers()
