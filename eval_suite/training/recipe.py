@@ -19,7 +19,7 @@ from eval_suite.backbones.spec import (
 from eval_suite.core.entries import Entry, entry_type
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, part_sha256, parts
-from eval_suite.training.regularizers import STAGES, ManifoldMixup, Regularizer
+from eval_suite.training.regularizers import STAGES, Regularizer
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -228,11 +228,6 @@ class Recipe(BaseModel):
         """The regularizers in the order they are applied: erasing, then mixing, then smoothing labels."""
         chosen = [entry.chosen for entry in self.regularizers]
         return sorted(chosen, key=lambda regularizer: STAGES.index(regularizer.stage))
-
-    def loss(self) -> str:
-        """The loss that the regularizers are made for: 'ce' or 'bce'."""
-        chosen = (entry.chosen for entry in self.regularizers)
-        return next((one.loss for one in chosen if isinstance(one, ManifoldMixup)), "ce")
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0: lr * gamma for every milestone behind it."""

@@ -26,8 +26,8 @@ from eval_suite.training.regularizers import (
     Regularizer,
     regularise,
 )
-from eval_suite.training.regularizers.base import beta, integers, permutation, uniform
-from eval_suite.training.regularizers.mixing import Box, cutmix_box
+from eval_suite.training.regularizers.boxes import Box, cutmix_box
+from eval_suite.training.regularizers.draws import beta, integers, permutation, uniform
 
 REGULARIZERS = parts("regularizer")
 ON_IMAGES = [kind for kind in REGULARIZERS.values() if kind.stage in ("erase", "mix")]
