@@ -172,6 +172,10 @@ class Regularizer:
         targets = one_hot(labels, num_classes).to(images.dtype)
         return self.apply(images, targets, Context(generator, colour, progress))
 
+    def files(self) -> list[str]:
+        """Files that decide what it does, apart from its options: a recipe's digest has their contents."""
+        return []
+
     def install(self, network: "Network") -> None:
         """Prepare the network before training begins; what is changed leaves no key in its state dict.
 
