@@ -98,6 +98,16 @@ class Context:
     network: "Network | None" = None
     gates: dict[str, bool] = field(default_factory=dict)
 
+    def looking(self) -> "Network":
+        """The network that looks at images.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.network is None:
+            raise ValueError("images are looked at with the network in training; the context has none")
+        return self.network
+
 
 class Regularizer:
     """A frozen set of hyper-parameters that changes the batch, or for the length of a training the network.

@@ -1,6 +1,5 @@
 """Regularizers that take parts of an image away: Cutout, RandomErasing and GridMask."""
 
-import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
@@ -122,7 +121,7 @@ class RandomErasing(Regularizer):
     def _draw(self, n: int, height: int, width: int, generator: "Generator") -> _Rectangles:
         import torch
 
-        def between(low: float, high: float, *shape: int) -> Tensor:
+        def between(low: float, high: float, *shape: int) -> "Tensor":
             return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float64)
 
         erased = between(0, 1, n) < self.prob
@@ -191,24 +190,25 @@ class GridMask(Regularizer):
         offsets = torch.rand(2, total, generator=generator, dtype=torch.float64)
         degrees = integers(self.rotate, total, generator)
         mine = context.share.mine(n)
-        erased = [
-            self._erased(height, width, int(period[i]), offsets[:, i].tolist(), int(degrees[i]))
-            if masked[i]
-            else torch.zeros(height, width, dtype=torch.bool)
-            for i in range(mine.start, mine.stop)
-        ]
-        hole = torch.stack(erased).unsqueeze(1).to(images.device, non_blocking=True)
+        erased = self._erased(height, width, period[mine], offsets[:, mine], degrees[mine])
+        hole = (erased & masked[mine, None, None]).unsqueeze(1).to(images.device, non_blocking=True)
         fill = context.fill.to(images, non_blocking=True).view(1, 3, 1, 1)
         return Mixed(images.where(~hole, fill), targets)
 
-    def _erased(self, height: int, width: int, period: int, offsets: list[float], degrees: int) -> "Tensor":
-        """(H, W) bool: what one image loses."""
+    def _erased(
+        self, height: int, width: int, period: "Tensor", offsets: "Tensor", degrees: "Tensor"
+    ) -> "Tensor":
+        """(N, H, W) bool: what images lose, with periods (N,), offsets (2, N) in periods and rotations (N,)."""
         import torch
 
-        kept = int(period * self.keep + 0.5)
+        turn = degrees.double().deg2rad()[:, None, None]
         rows = torch.arange(height, dtype=torch.float64)[:, None] - (height - 1) / 2
         columns = torch.arange(width, dtype=torch.float64)[None, :] - (width - 1) / 2
-        cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        down = (rows * cos + columns * sin).round() + math.floor(offsets[0] * period)
-        across = (columns * cos - rows * sin).round() + math.floor(offsets[1] * period)
+        cos, sin = turn.cos(), turn.sin()
+        start = (offsets * period).floor()[:, :, None, None]
+        period = period[:, None, None]
+        kept = (period * self.keep + 0.5).floor()
+        # Back from the middle before rounding: without rotation these are whole numbers.
+        down = (rows * cos + columns * sin + (height - 1) / 2).round() + start[0]
+        across = (columns * cos - rows * sin + (width - 1) / 2).round() + start[1]
         return (down.remainder(period) >= kept) & (across.remainder(period) >= kept)

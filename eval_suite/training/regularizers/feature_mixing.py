@@ -120,7 +120,7 @@ class FeatureCutMix(Regularizer):
         layer = _draw(self.layers, context)
         lam = beta(self.alpha, context.generator)
         order = permutation(context.share.total(len(images)), context.generator)
-        height, width = _network(context).sizes[layer][-2:]
+        height, width = context.looking().sizes[layer][-2:]
         x, y = (int(integers(side, 1, context.generator)) for side in (width, height))
         box = cutmix_box(height, width, lam, x, y)
         inside = (..., *box.inside)
@@ -141,11 +141,5 @@ def _draw(layers: tuple[str, ...], context: Context) -> str:
 def _in_layer(layer: str, change: "Change", images: "Tensor", context: Context) -> "Tensor":
     if layer == _INPUT:
         return change(images, context)
-    _network(context).once(layer, change)
+    context.looking().once(layer, change)
     return images
-
-
-def _network(context: Context) -> "Network":
-    if context.network is None:
-        raise ValueError("feature maps are mixed in a network; the context has none")
-    return context.network

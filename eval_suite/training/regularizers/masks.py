@@ -31,7 +31,7 @@ class Mask(NamedTuple):
 
 
 @dataclass(frozen=True, config=STRICT)
-class _MaskMix(Regularizer):
+class MaskMix(Regularizer):
     """x = m * x_a + (1 - m) * x_b, with one mask m and one permutation for the whole batch, or a mask for each image."""
 
     prob: Probability = 1.0
@@ -61,7 +61,7 @@ class _MaskMix(Regularizer):
 
 
 @dataclass(frozen=True, config=STRICT)
-class FMix(_MaskMix):
+class FMix(MaskMix):
     """Cut images along the level set of a random image of low frequencies.
 
     lambda ~ Beta(alpha, alpha); the mask is 1 on the share lambda of the pixels where the inverse Fourier transform of
@@ -121,7 +121,7 @@ class FMix(_MaskMix):
 
 
 @dataclass(frozen=True, config=STRICT)
-class GridMix(_MaskMix):
+class GridMix(MaskMix):
     """Divide images into a grid, and take each cell from one of two.
 
     lambda ~ Beta(alpha, alpha); a cell keeps its own pixels with probability lambda; labels are mixed by the exact
@@ -158,7 +158,7 @@ class GridMix(_MaskMix):
 
 
 @dataclass(frozen=True, config=STRICT)
-class SmoothMix(_MaskMix):
+class SmoothMix(MaskMix):
     """Blend another image in through a Gaussian around a random pixel, so that no edge tells where.
 
     1 - m = exp(-((x - c_x)^2 / W^2 + (y - c_y)^2 / H^2) / (2 s^2)), s uniform in ``sigma``, the centre c uniform over
