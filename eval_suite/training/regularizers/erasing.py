@@ -93,6 +93,11 @@ class RandomErasing(Regularizer):
         code="https://github.com/zhunzhong07/Random-Erasing",
     )
 
+    def __post_init__(self) -> None:
+        """Check that the range rises."""
+        if self.area[0] > self.area[1]:
+            raise ValueError(f"area must rise, found {self.area}")
+
     def apply(self, images: "Tensor", targets: "Tensor", context: Context) -> Mixed:
         """Erase a rectangle of each image of a batch (N, 3, H, W)."""
         import torch

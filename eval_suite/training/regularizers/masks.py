@@ -183,6 +183,11 @@ class SmoothMix(MaskMix):
         url="https://openaccess.thecvf.com/content_CVPRW_2020/html/w45/Lee_SmoothMix_A_Simple_Yet_Effective_Data_Augmentation_to_Train_Robust_CVPRW_2020_paper.html",
     )
 
+    def __post_init__(self) -> None:
+        """Check that the range rises."""
+        if self.sigma[0] > self.sigma[1]:
+            raise ValueError(f"sigma must rise, found {self.sigma}")
+
     def mask(self, height: int, width: int, generator: "Generator") -> Mask:
         """Draw a centre and a width."""
         import torch

@@ -1,8 +1,8 @@
 """Regularizers that put rectangles of several images together, other than CutMix: ResizeMix, SaliencyMix and RICAP."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from eval_suite.core.records import Paper
@@ -53,11 +53,10 @@ class ResizeMix(Regularizer):
         url="https://arxiv.org/abs/2012.11101",
     )
 
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
+    def __post_init__(self) -> None:
+        """Check that the range rises."""
         if self.scope[0] > self.scope[1]:
             raise ValueError(f"scope must rise, found {self.scope}")
-        return self
 
     def apply(self, images: "Tensor", targets: "Tensor", context: Context) -> Mixed:
         """Mix a batch (N, 3, H, W) with itself in another order; the images are overwritten."""
