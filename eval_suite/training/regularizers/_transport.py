@@ -33,10 +33,11 @@ def transported(
 
     n, p = len(images), shown.shape[-1]
     size = images.shape[-1] // p
-    at = torch.arange(p, device=images.device, dtype=torch.float32) / (p - 1)
+    # In double precision, so that ties stay ties: the first place, and the first patch, win them.
+    at = torch.arange(p, device=images.device, dtype=torch.float64)
     place = torch.cartesian_prod(at, at)
-    distance = ((place[:, None] - place[None, :]) ** 2).sum(2)
-    costs = cost * distance - saliency.reshape(n, -1, 1) * (shown.reshape(n, 1, -1) > 0)
+    distance = ((place[:, None] - place[None, :]) ** 2).sum(2) / (p - 1) ** 2
+    costs = cost * distance - saliency.double().reshape(n, -1, 1) * (shown.reshape(n, 1, -1) > 0)
     for _ in range(p):
         chosen = torch.zeros_like(costs).scatter_(2, costs.argmin(2, keepdim=True), 1.0)
         winner = (chosen * costs).where(chosen > 0, torch.inf).min(1)

@@ -131,7 +131,7 @@ class SnapMix(Regularizer):
         return Mixed(images, torch.stack((targets * own, share.partners(targets, order) * theirs), 1))
 
     def _maps(self, images: "Tensor", labels: "Tensor", network: "Network") -> "Tensor":
-        """(N, H, W) maps of each image's class, at least 0 and summing to 1."""
+        """(N, H, W) maps of each image's class, at least 0 and summing to 1; nan where a map has one value."""
         import torch
         import torch.nn.functional as F
 
@@ -143,5 +143,8 @@ class SnapMix(Regularizer):
             if classifier.module.bias is not None:
                 maps += classifier.module.bias[labels, None, None, None]
             maps = F.interpolate(maps, images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+            largest = maps.abs().amax((1, 2), keepdim=True)
             maps = maps - maps.amin((1, 2), keepdim=True)
+            # What is left of a map of one value is rounding.
+            maps = maps.where(maps.amax((1, 2), keepdim=True) > 1e-6 * largest, 0.0)
             return maps / maps.sum((1, 2), keepdim=True)
