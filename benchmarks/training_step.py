@@ -1,11 +1,13 @@
 """What a regularizer adds to a training step: with each of them against without any.
 
 A step is what the training loop does with a batch that is already on the device: regularise, forward, cross entropy
-on soft or hard targets, backward, SGD. Every step is regularised (probability 1, schedules at their end), the dearest
-case. Beside the ratio of whole steps stands, for those that act on the batch alone, the cost of the parts that differ,
+on soft or hard targets (or the regularizer's own loss), backward, SGD. Every step is regularised (probability 1, schedules at their end), the dearest
+case. The passes that some look at images with, and the further views that others train on, are part of the step; those
+made for transformers run on a small one, against itself. Beside the ratio of whole steps stands, for those that act on the batch alone, the cost of the parts that differ,
 timed without the network: on a busy machine it is the steadier figure.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,17 +24,33 @@ from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.training.network import Network
 from eval_suite.training.regularizers import (
+    RICAP,
+    AttentiveCutMix,
+    AugMix,
     CutMix,
     Cutout,
     DropBlock,
+    Either,
     FeatureCutMix,
+    FMix,
+    GridMask,
+    GridMix,
     HideAndSeek,
     LabelSmoothing,
     ManifoldMixup,
     Mixup,
+    PuzzleMix,
+    RandomErasing,
+    RegMixup,
     Regularizer,
+    ResizeMix,
+    SaliencyMix,
     ShakeDrop,
+    SmoothMix,
+    SnapMix,
     StochasticDepth,
+    TokenMix,
+    TransMix,
     regularise,
 )
 
@@ -66,7 +84,7 @@ def main() -> None:
 def measure(size: int, device: torch.device, precision: str, repeats: int, only: list[str]) -> None:
     """Time the steps at one image size and print the ratios."""
     arch = "resnet20_cifar" if size == 32 else "resnet18" if device.type == "cpu" else "resnet50"
-    variants: dict[str, list[Regularizer]] = {
+    convolutional: dict[str, list[Regularizer]] = {
         "without": [],
         "cutmix": [CutMix()],
         "cutmix, per sample": [CutMix(per_sample=True)],
@@ -79,21 +97,63 @@ def measure(size: int, device: torch.device, precision: str, repeats: int, only:
         "stochastic-depth": [StochasticDepth()],
         "dropblock": [DropBlock(block_size=4)],
         "shakedrop": [ShakeDrop()],
+        "resizemix": [ResizeMix()],
+        "fmix": [FMix()],
+        "gridmix": [GridMix()],
+        "smoothmix": [SmoothMix()],
+        "ricap": [RICAP()],
+        "saliencymix": [SaliencyMix()],
+        "random-erasing": [RandomErasing(prob=1.0)],
+        "gridmask": [GridMask(period=(size // 2, size), prob=1.0)],
+        "either": [Either()],
+        "attentive-cutmix": [AttentiveCutMix(extractor=None, layer="layer2")],
+        "snapmix": [SnapMix()],
+        "puzzlemix": [PuzzleMix()],
+        "regmixup": [RegMixup()],
+        "augmix": [AugMix()],
     }
-    if only:
-        variants = {name: chosen for name, chosen in variants.items() if name in ("without", *only)}
+    transformer: dict[str, list[Regularizer]] = {
+        "without": [],
+        "cutmix": [CutMix()],
+        "transmix": [TransMix()],
+        "tokenmix": [TokenMix()],
+    }
+    for network, variants in ((arch, convolutional), ("vit_tiny_patch16_224", transformer)):
+        chosen = {name: one for name, one in variants.items() if not only or name in ("without", *only)}
+        if len(chosen) > 1:
+            compare(network, size, device, precision, repeats, chosen)
+
+
+def compare(
+    arch: str,
+    size: int,
+    device: torch.device,
+    precision: str,
+    repeats: int,
+    variants: dict[str, list[Regularizer]],
+) -> None:
+    """Time the steps of one network and print the ratios."""
     steps = {name: make_steps(arch, size, device, precision, chosen) for name, chosen in variants.items()}
     print(f"{arch} at {size} px, {repeats} rounds", flush=True)
     finish = waiter(device.type)
     whole = take_turns({name: step.whole for name, step in steps.items()}, repeats, finish=finish)
-    alone = take_turns({name: step.batch_and_loss for name, step in steps.items()}, repeats, finish=finish)
+    on_the_batch = {
+        name: steps[name].batch_and_loss
+        for name, chosen in variants.items()
+        if not any(one.acts_on_network() for one in chosen)
+    }
+    alone = take_turns(on_the_batch, repeats, finish=finish)
     base, base_alone = spread(whole["without"]), spread(alone["without"])
     for name, found in whole.items():
         line = f"  {name:<18} {spread(found).scaled(1e3).text('ms')}"
-        mixes = any(one.stage in ("mix", "features") for one in variants[name])
+        chosen = variants[name]
+        # An aim for mixers alone that need neither a further pass nor further views.
+        mixes = any(one.stage in ("mix", "features") and one.views == 1 for one in chosen) and not any(
+            one.stage == "mix" and one.acts_on_network() and one.name != "transmix" for one in chosen
+        )
         if name != "without":
             line += f"   {report(ratios(found, whole['without']), AIM[device.type] if mixes else 'none')}"
-        if name != "without" and all(one.stage not in ("network", "features") for one in variants[name]):
+        if name != "without" and name in alone:
             added = spread(alone[name]).median - base_alone.median
             line += f"; timed alone {1e3 * added:+.2f} ms = {added / base.median:+.2%} of a step"
         print(line)
@@ -105,22 +165,26 @@ def make_steps(
     """The step of the training loop for one network of its own."""
     classes = CLASSES[size]
     torch.manual_seed(0)
-    net = build_net(arch, classes)
+    patches = {"img_size": size, "patch_size": size // 8} if arch.startswith("vit") else {}
+    net = build_net(arch, classes, patches)
     settings = {**native_config(arch, net), "input_size": (size, size)}
     card = BackboneCard(name=arch, source=arch, arch=arch, classes=[], **settings)
     accelerator = Accelerator(
         cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no"
     )
     backbone = to_device(finish(net, card), device)
-    network = Network(backbone.net, arch, (size, size))
+    network = Network(backbone.net, arch, (size, size), backbone)
     for regularizer in regularizers:
         regularizer.install(network)
+    own = (regularizer.criterion(network) for regularizer in regularizers)
+    criterion = next((loss for loss in own if loss is not None), F.cross_entropy)
+    views = math.prod(regularizer.views for regularizer in regularizers)
     sgd = torch.optim.SGD(backbone.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
     model, optimizer = accelerator.prepare(backbone, sgd)
     model.train()
     images = torch.rand(BATCH, 3, size, size, device=device)
     labels = torch.randint(classes, (BATCH,), device=device)
-    logits = torch.randn(BATCH, classes, device=device, requires_grad=True)
+    logits = torch.randn(BATCH * views, classes, device=device, requires_grad=True)
     fill = torch.tensor(card.mean)
     number = 0
 
@@ -137,14 +201,14 @@ def make_steps(
 
     def whole() -> None:
         mixed, targets = batch()
-        loss = F.cross_entropy(model(mixed).float(), targets)
+        loss = criterion(model(mixed).float(), targets)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(loss)
         optimizer.step()
 
     def batch_and_loss() -> None:
         _, targets = batch()
-        F.cross_entropy(logits, targets).backward()
+        criterion(logits, targets).backward()
 
     return Steps(whole, batch_and_loss)
 

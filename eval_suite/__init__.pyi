@@ -25,19 +25,35 @@ from .tasks.evaluate import evaluate as evaluate
 from .tasks.external import score as score
 from .tasks.ood.confidences.base import OodScore as OodScore
 from .training.recipe import Recipe as Recipe
+from .training.regularizers import RICAP as RICAP
+from .training.regularizers import AttentiveCutMix as AttentiveCutMix
+from .training.regularizers import AugMix as AugMix
 from .training.regularizers import Context as Context
 from .training.regularizers import CutMix as CutMix
 from .training.regularizers import Cutout as Cutout
 from .training.regularizers import DropBlock as DropBlock
+from .training.regularizers import Either as Either
 from .training.regularizers import FeatureCutMix as FeatureCutMix
+from .training.regularizers import FMix as FMix
+from .training.regularizers import GridMask as GridMask
+from .training.regularizers import GridMix as GridMix
 from .training.regularizers import HideAndSeek as HideAndSeek
 from .training.regularizers import LabelSmoothing as LabelSmoothing
 from .training.regularizers import ManifoldMixup as ManifoldMixup
 from .training.regularizers import Mixed as Mixed
 from .training.regularizers import Mixup as Mixup
+from .training.regularizers import PuzzleMix as PuzzleMix
+from .training.regularizers import RandomErasing as RandomErasing
+from .training.regularizers import RegMixup as RegMixup
 from .training.regularizers import Regularizer as Regularizer
+from .training.regularizers import ResizeMix as ResizeMix
+from .training.regularizers import SaliencyMix as SaliencyMix
 from .training.regularizers import ShakeDrop as ShakeDrop
+from .training.regularizers import SmoothMix as SmoothMix
+from .training.regularizers import SnapMix as SnapMix
 from .training.regularizers import StochasticDepth as StochasticDepth
+from .training.regularizers import TokenMix as TokenMix
+from .training.regularizers import TransMix as TransMix
 from .training.train import train as train
 
 __version__: str

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.stages import residual_stages
 from eval_suite.core.errors import InputError
@@ -31,10 +32,21 @@ class Network:
         net: the network.
         arch: its name, for messages.
         input_size: (H, W) of its input.
+        backbone: what the network is part of, by which regularizers look at images; None where shapes alone are known.
+
+    Attributes:
+        kept: what a regularizer keeps between its calls, by its name: another network, an attention map for its loss.
     """
 
-    def __init__(self, net: nn.Module, arch: str, input_size: tuple[int, int]) -> None:
-        self.net, self.arch = net, arch
+    def __init__(
+        self,
+        net: nn.Module,
+        arch: str,
+        input_size: tuple[int, int],
+        backbone: Backbone | None = None,
+    ) -> None:
+        self.net, self.arch, self.backbone = net, arch, backbone
+        self.kept: dict[str, Any] = {}
         self.sizes = {INPUT: torch.Size((3, *input_size)), **_map_sizes(net, input_size)}
         self._context: Any = None
         self._passing: list[torch.utils.hooks.RemovableHandle] = []

@@ -59,9 +59,6 @@ def softmax_bce(logits: Tensor, targets: Tensor) -> Tensor:
     return -(targets * own.clamp_min(-100) + (1 - targets) * rest.clamp_min(-100)).mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"ce": F.cross_entropy, "bce": softmax_bce}
-
-
 class TrainInit(NamedTuple):
     """What a run trains in place of a recipe's network at random initialisation.
 

@@ -23,7 +23,7 @@ from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.loading import ImageBatches, TrainingBatches
 from eval_suite.training.initialisation import initialise
 from eval_suite.training.network import Network
-from eval_suite.training.objective import LOSSES, Objective, TrainInit
+from eval_suite.training.objective import Objective, TrainInit
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
 
@@ -74,23 +74,25 @@ def initial_state(recipe: Recipe, *, name: str, seed: int, folder: Path, classes
 
 
 def regularised_network(recipe: Recipe, start: TrainInit) -> Network | None:
-    """The start's network with the recipe's regularizers installed, and their loss set; None where none acts on it.
+    """The start's network with the recipe's regularizers installed, None where none acts on it; sets the loss of theirs.
 
     Raises:
         InputError: if the network has not what they need, or the start minimises a loss of its own that rules theirs out.
     """
-    if not _acts_on_network(recipe):
-        return None
-    if type(start.objective) is Objective:
-        start.objective.loss = LOSSES[recipe.loss()]
-    elif recipe.loss() != "ce":
-        raise InputError(
-            f"this training has a loss of its own, so that its regularizers cannot set '{recipe.loss()}'"
-        )
-    backbone = start.objective.backbone
-    acted_on = backbone.get_submodule(start.objective.network)
-    network = Network(acted_on, recipe.arch, backbone.card.input_size)
-    _install(recipe, network)
+    network: Network | None = None
+    if _acts_on_network(recipe):
+        backbone = start.objective.backbone
+        acted_on = backbone.get_submodule(start.objective.network)
+        network = Network(acted_on, recipe.arch, backbone.card.input_size, backbone)
+        _install(recipe, network)
+    made = [(one.name, one.criterion(network)) for one in recipe.ordered_regularizers()]
+    losses = {name: loss for name, loss in made if loss is not None}
+    if losses and type(start.objective) is not Objective:
+        raise InputError(f"this training has a loss of its own, so that {next(iter(losses))} cannot set one")
+    if len(losses) > 1:
+        raise InputError(f"only one regularizer may set the loss, found {' and '.join(losses)}")
+    for loss in losses.values():
+        start.objective.loss = loss
     return network
 
 
@@ -115,7 +117,7 @@ def _skeleton(arch: str, options: str, input_size: tuple[int, int] | None) -> Ne
 
 
 def _acts_on_network(recipe: Recipe) -> bool:
-    return any(one.stage in ("network", "features") for one in recipe.ordered_regularizers())
+    return any(one.acts_on_network() for one in recipe.ordered_regularizers())
 
 
 def _install(recipe: Recipe, network: Network) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,8 +19,8 @@ from eval_suite.backbones.spec import (
 )
 from eval_suite.core.entries import Entry, entry_type
 from eval_suite.core.errors import InputError
-from eval_suite.core.parts import is_file_spec, part_sha256, parts
-from eval_suite.training.regularizers import STAGES, ManifoldMixup, Regularizer
+from eval_suite.core.parts import is_file_spec, parts
+from eval_suite.training.regularizers import STAGES, Regularizer
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -229,11 +230,6 @@ class Recipe(BaseModel):
         chosen = [entry.chosen for entry in self.regularizers]
         return sorted(chosen, key=lambda regularizer: STAGES.index(regularizer.stage))
 
-    def loss(self) -> str:
-        """The loss that the regularizers are made for: 'ce' or 'bce'."""
-        chosen = (entry.chosen for entry in self.regularizers)
-        return next((one.loss for one in chosen if isinstance(one, ManifoldMixup)), "ce")
-
     def learning_rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0: lr * gamma for every milestone behind it."""
         passed = sum(epoch >= share * self.epochs - 1e-9 for share in self.milestones)
@@ -253,11 +249,17 @@ class Recipe(BaseModel):
             {name: _without(options, _NEUTRAL_IN.get(name, {})) for name, options in entry.items()}
             for entry in decisive["regularizers"]
         ]
-        files = [name for entry in decisive["regularizers"] for name in entry if is_file_spec(name)]
         if self.init is not None:
             decisive["init_sha256"] = source_sha256(self.init)
+        files = [
+            name.rpartition(":")[0]
+            for entry in decisive["regularizers"]
+            for name in entry
+            if is_file_spec(name)
+        ]
+        files += [path for one in self.ordered_regularizers() for path in one.files()]
         if files:
-            decisive["files"] = [part_sha256(name) for name in files]
+            decisive["files"] = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files]
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 

@@ -84,17 +84,19 @@ class TrainStep:
         # also in layers that use torch's global generator (dropout, stochastic depth).
         key = derive_seed(self._seed, epoch, step, _STEP)
         torch.manual_seed(key)
-        images, targets = regularise(
-            self._regularizers,
-            batch.images,
-            batch.labels,
-            self._classes,
-            torch.Generator().manual_seed(key),
-            self._fill,
-            progress=(epoch + step / steps_per_epoch) / self._recipe.epochs,
-            share=self._share,
-            network=self.network,
-        )
+        # For the passes that some regularizers look at images with; everything else keeps its precision.
+        with self._accelerator.autocast():
+            images, targets = regularise(
+                self._regularizers,
+                batch.images,
+                batch.labels,
+                self._classes,
+                torch.Generator().manual_seed(key),
+                self._fill,
+                progress=(epoch + step / steps_per_epoch) / self._recipe.epochs,
+                share=self._share,
+                network=self.network,
+            )
         if self._recipe.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         self.optimizer.zero_grad(set_to_none=True)

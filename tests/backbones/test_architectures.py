@@ -49,6 +49,8 @@ def vgg16_gap_count(classes: int) -> int:
         ("pyramidnet110_a64", 100, {}, pyramid_count(110, 64, 100, True), "1.725"),
         ("pyramidnet110_a64", 100, {"bottleneck": False}, pyramid_count(110, 64, 100, False), "2.62"),
         ("resnet110_bottleneck_cifar", 100, {}, resnet110_count(100), "1.171"),
+        # torchvision's ResNet-18 has 11,689,512 for 1000 classes, 513,000 of them in its last layer and 9,408 in its stem.
+        ("resnet18_cifar", 100, {}, 11_689_512 - 513_000 - 9_408 + 51_300 + 1_728, "11.22"),
         ("resnet50", 1000, {}, 25_557_032, "25.557"),
         ("seresnet50", 1000, {}, 28_088_024, "28.088"),
         ("geresnet50", 1000, {}, 33_652_696, "33.7"),

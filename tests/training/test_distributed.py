@@ -32,6 +32,9 @@ REGULARIZERS: dict[str, list[Any]] = {
     "images": ["cutout", {"cutmix": {"per_sample": True}}, "label-smoothing"],
     "maps": [{"manifold-mixup": {"layers": ["layer1", "layer2"]}}],
     "branches": ["shakedrop", "mixup"],
+    "peaks": [{"saliencymix": {"per_sample": True}}],
+    "looking": ["snapmix"],
+    "views": ["regmixup"],
 }
 # Trains what a JSON file lists, in every process that torchrun starts, and keeps the state after the first epoch.
 SCRIPT = """

@@ -142,5 +142,5 @@ def test_a_regularizers_loss_and_a_loss_of_the_starts_own_exclude_each_other(
     # Averaged over ten classes: 0.33 where each has a tenth, against 2.3 of cross entropy.
     assert 0.2 < card.training["last"]["train_loss"] < 0.8
     start = TrainInit(WithProjection(given(bce, tmp_path)), identity="projection")
-    with pytest.raises(InputError, match="has a loss of its own, so that its regularizers cannot set 'bce'"):
+    with pytest.raises(InputError, match="has a loss of its own, so that manifold-mixup cannot set one"):
         run(bce, tmp_path / "b", start)

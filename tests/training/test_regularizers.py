@@ -26,11 +26,13 @@ from eval_suite.training.regularizers import (
     Regularizer,
     regularise,
 )
-from eval_suite.training.regularizers.base import beta, integers, permutation, uniform
-from eval_suite.training.regularizers.mixing import Box, cutmix_box
+from eval_suite.training.regularizers.boxes import Box, cutmix_box
+from eval_suite.training.regularizers.draws import beta, integers, permutation, uniform
 
 REGULARIZERS = parts("regularizer")
-ON_IMAGES = [kind for kind in REGULARIZERS.values() if kind.stage in ("erase", "mix")]
+ON_IMAGES = [
+    kind for kind in REGULARIZERS.values() if kind.stage in ("erase", "mix") and not kind().acts_on_network()
+]
 SIDES = st.integers(1, 70)
 LAMBDAS = st.floats(0, 1)
 
@@ -40,7 +42,7 @@ def seeded(seed: int = 0) -> Generator:
 
 
 def context(seed: int = 0, fill: tuple[float, float, float] = (0.5, 0.5, 0.5)) -> Context:
-    return Context(seeded(seed), torch.tensor(fill))
+    return Context(seeded(seed), torch.tensor(fill), progress=0.9)
 
 
 def constant_images(n: int, height: int, width: int) -> Tensor:
@@ -377,7 +379,7 @@ def test_memory_layout_and_type_are_kept_and_do_not_matter(kind: type[Regularize
     )
     assert torch.equal(plain.images, last.images)
     assert plain.images.dtype == plain.targets.dtype == torch.float32
-    assert plain.images.shape == (4, 3, 16, 24)
+    assert plain.images.shape == (4 * kind.views, 3, 16, 24)
 
 
 def test_without_regularizers_labels_stay_labels() -> None:

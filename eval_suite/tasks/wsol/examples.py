@@ -23,7 +23,7 @@ from eval_suite.tasks.wsol.components import box_at, to_8bit
 from eval_suite.tasks.wsol.geometry import Transform, boxes_through, score_map
 from eval_suite.tasks.wsol.maps import Extractor
 from eval_suite.tasks.wsol.predictions import Predictions
-from eval_suite.training.regularizers.mixing import cutmix_box
+from eval_suite.training.regularizers.boxes import cutmix_box
 
 SHOWN = 8
 _TILE = 160

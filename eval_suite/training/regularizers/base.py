@@ -1,11 +1,11 @@
-"""What a regularizer is, and the random draws all of them share.
+"""What a regularizer is, and how those of a recipe are applied to a batch.
 
 Every decision is drawn on the CPU from the generator handed in, for the global batch, so a batch is regularised the
 same way on every device and by every number of processes. No module here imports torch before it is called: recipes
 are validated, listed and documented without it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from eval_suite.training.network import Network
 
+    Criterion = Callable[[Tensor, Tensor], Tensor]
+
 STRICT = ConfigDict(extra="forbid")
 Alpha = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -27,7 +29,13 @@ STAGES: tuple[Stage, ...] = ("network", "erase", "mix", "features", "labels")
 
 
 class Mixed(NamedTuple):
-    """A batch as the network is trained on it: images (N, 3, H, W) in [0, 1]; soft targets (N, classes), or labels (N,)."""
+    """A batch as the network is trained on it.
+
+    Attributes:
+        images: (N, 3, H, W) in [0, 1].
+        targets: soft targets (N, classes), or labels (N,). With a `Regularizer.criterion` also (N, 2, classes): the
+            weighted labels of an image and of its partner, where the weights need not sum to 1 or follow from the forward pass.
+    """
 
     images: "Tensor"
     targets: "Tensor"
@@ -61,6 +69,14 @@ class Shard(NamedTuple):
             rows = gather(rows)
         return rows[order.to(rows.device, non_blocking=True)]
 
+    def row(self, rows: "Tensor", number: int) -> "Tensor":
+        """One row of the global batch, the same in every process; ``rows`` are those that are here."""
+        if self.world > 1:
+            from eval_suite.training.distributed import gather
+
+            rows = gather(rows)
+        return rows[number]
+
 
 @dataclass(frozen=True)
 class Context:
@@ -82,17 +98,33 @@ class Context:
     network: "Network | None" = None
     gates: dict[str, bool] = field(default_factory=dict)
 
+    def looking(self) -> "Network":
+        """The network that looks at images.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.network is None:
+            raise ValueError("images are looked at with the network in training; the context has none")
+        return self.network
+
 
 class Regularizer:
     """A frozen set of hyper-parameters that changes the batch, or for the length of a training the network.
 
     ``stage`` orders them: a ``network`` one is installed once; in every step erasing comes before mixing images,
-    mixing features, and smoothing labels.
+    mixing features, and smoothing labels. ``views`` says how many images are trained on for each of the batch, whose
+    rows follow one another.
     """
 
     name: ClassVar[str]
     stage: ClassVar[Stage]
     paper: ClassVar[Paper]
+    views: ClassVar[int] = 1
+
+    def acts_on_network(self) -> bool:
+        """Whether it needs the network in training: to change it, or to look at images with it."""
+        return self.stage in ("network", "features")
 
     def apply(self, images: "Tensor", targets: "Tensor", context: Context) -> Mixed:
         """Regularise one batch; the inputs may be overwritten.
@@ -125,10 +157,11 @@ class Regularizer:
             progress: share of the training that is behind, in [0, 1), for schedules.
 
         Returns:
-            Images (N, 3, H, W) and soft targets (N, num_classes), rows summing to 1.
+            Images (N, 3, H, W) and soft targets (N, num_classes), rows summing to 1; ``views`` times as many where a
+            regularizer trains on several images for each, and then with the loss of ``criterion(None)``.
 
         Raises:
-            InputError: for a regularizer that changes the network: those act in `train` only.
+            InputError: for a regularizer that needs the network: those act in `train` only.
 
         Example:
             >>> import torch
@@ -141,13 +174,17 @@ class Regularizer:
         import torch
         from torch.nn.functional import one_hot
 
-        if self.stage not in ("erase", "mix", "labels"):
+        if self.acts_on_network():
             raise InputError(
-                f"{self.name} changes the network in training, not the batch; name it in a recipe"
+                f"{self.name} needs the network in training, not the batch alone; name it in a recipe"
             )
         colour = torch.zeros(3) if fill is None else fill
         targets = one_hot(labels, num_classes).to(images.dtype)
         return self.apply(images, targets, Context(generator, colour, progress))
+
+    def files(self) -> list[str]:
+        """Files that decide what it does, apart from its options: a recipe's digest has their contents."""
+        return []
 
     def install(self, network: "Network") -> None:
         """Prepare the network before training begins; what is changed leaves no key in its state dict.
@@ -155,6 +192,14 @@ class Regularizer:
         Raises:
             InputError: if the network has not what the regularizer needs.
         """
+
+    def criterion(self, network: "Network | None") -> "Criterion | None":
+        """The loss it trains with, of logits (N, classes) and the targets it made; None for cross entropy.
+
+        Args:
+            network: the network it was installed on; None where none is needed.
+        """
+        return None
 
 
 def regularise(
@@ -197,45 +242,3 @@ def regularise(
     for regularizer in acting:
         images, targets = regularizer.apply(images, targets, context)
     return Mixed(images, targets)
-
-
-def uniform(generator: "Generator") -> float:
-    """A number in [0, 1)."""
-    import torch
-
-    return float(torch.rand((), generator=generator, dtype=torch.float64))
-
-
-def beta(alpha: float, generator: "Generator") -> float:
-    """A draw from Beta(alpha, alpha), through the inverse of its distribution function."""
-    if alpha == 1.0:
-        return uniform(generator)
-    from scipy.special import betaincinv
-
-    return float(betaincinv(alpha, alpha, uniform(generator)))
-
-
-def betas(alpha: float, n: int, generator: "Generator") -> "Tensor":
-    """(n,) draws from Beta(alpha, alpha), float64."""
-    import torch
-
-    drawn = torch.rand(n, generator=generator, dtype=torch.float64)
-    if alpha == 1.0:
-        return drawn
-    from scipy.special import betaincinv
-
-    return torch.from_numpy(betaincinv(alpha, alpha, drawn.numpy()))
-
-
-def integers(high: int, n: int, generator: "Generator") -> "Tensor":
-    """(n,) whole numbers uniform in [0, high)."""
-    import torch
-
-    return torch.randint(high, (n,), generator=generator)
-
-
-def permutation(n: int, generator: "Generator") -> "Tensor":
-    """A random order of n items, on the CPU."""
-    import torch
-
-    return torch.randperm(n, generator=generator)

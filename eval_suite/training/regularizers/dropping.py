@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic.dataclasses import dataclass
 
 from eval_suite.core.records import Paper
-from eval_suite.training.regularizers.base import STRICT, Context, Probability, Regularizer, Stage, uniform
+from eval_suite.training.regularizers.base import STRICT, Context, Probability, Regularizer, Stage
+from eval_suite.training.regularizers.draws import uniform
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,17 +15,16 @@ from eval_suite.training.regularizers.base import (
     Probability,
     Regularizer,
     Stage,
-    beta,
-    integers,
-    permutation,
-    uniform,
 )
-from eval_suite.training.regularizers.mixing import cutmix_box, mix_targets
+from eval_suite.training.regularizers.boxes import cutmix_box
+from eval_suite.training.regularizers.draws import beta, integers, permutation, uniform
+from eval_suite.training.regularizers.mixing import mix_targets
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from eval_suite.training.network import Change, Network
+    from eval_suite.training.regularizers.base import Criterion
 
 Layers = Annotated[tuple[str, ...], Field(min_length=1)]
 _INPUT = "input"
@@ -65,6 +64,14 @@ class ManifoldMixup(Regularizer):
     def install(self, network: "Network") -> None:
         """Check that the network has the layers."""
         network.require_layers(self.layers, self.name)
+
+    def criterion(self, network: "Network | None") -> "Criterion | None":
+        """The authors' binary cross entropy where ``loss`` says so."""
+        if self.loss == "ce":
+            return None
+        from eval_suite.training.objective import softmax_bce
+
+        return softmax_bce
 
     def apply(self, images: "Tensor", targets: "Tensor", context: Context) -> Mixed:
         """Blend the images of a batch, or make the forward pass blend its maps in the layer drawn."""
@@ -113,7 +120,7 @@ class FeatureCutMix(Regularizer):
         layer = _draw(self.layers, context)
         lam = beta(self.alpha, context.generator)
         order = permutation(context.share.total(len(images)), context.generator)
-        height, width = _network(context).sizes[layer][-2:]
+        height, width = context.looking().sizes[layer][-2:]
         x, y = (int(integers(side, 1, context.generator)) for side in (width, height))
         box = cutmix_box(height, width, lam, x, y)
         inside = (..., *box.inside)
@@ -134,11 +141,5 @@ def _draw(layers: tuple[str, ...], context: Context) -> str:
 def _in_layer(layer: str, change: "Change", images: "Tensor", context: Context) -> "Tensor":
     if layer == _INPUT:
         return change(images, context)
-    _network(context).once(layer, change)
+    context.looking().once(layer, change)
     return images
-
-
-def _network(context: Context) -> "Network":
-    if context.network is None:
-        raise ValueError("feature maps are mixed in a network; the context has none")
-    return context.network

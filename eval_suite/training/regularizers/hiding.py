@@ -6,7 +6,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from eval_suite.core.records import Paper
-from eval_suite.training.regularizers.base import STRICT, Context, Mixed, Regularizer, Stage, integers
+from eval_suite.training.regularizers.base import STRICT, Context, Mixed, Regularizer, Stage
+from eval_suite.training.regularizers.draws import integers
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -35,5 +35,8 @@ class LabelSmoothing(Regularizer):
     )
 
     def apply(self, images: "Tensor", targets: "Tensor", context: Context) -> Mixed:
-        """Smooth the targets (N, classes) of a batch."""
+        """Smooth the targets (N, classes) of a batch, or each weighted label of (N, 2, classes) within its weight."""
+        if targets.ndim == 3:
+            weights = targets.sum(2, keepdim=True)
+            return Mixed(images, targets * (1.0 - self.epsilon) + weights * (self.epsilon / targets.shape[2]))
         return Mixed(images, targets * (1.0 - self.epsilon) + self.epsilon / targets.shape[1])

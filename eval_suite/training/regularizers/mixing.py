@@ -1,7 +1,6 @@
 """Regularizers that mix pairs of images and their labels: CutMix with its variants, and Mixup."""
 
-import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -16,51 +15,12 @@ from eval_suite.training.regularizers.base import (
     Probability,
     Regularizer,
     Stage,
-    beta,
-    betas,
-    integers,
-    permutation,
-    uniform,
 )
+from eval_suite.training.regularizers.boxes import Box, clipped_box, cutmix_box, inside_boxes
+from eval_suite.training.regularizers.draws import beta, betas, integers, permutation, uniform
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
-
-
-class Box(NamedTuple):
-    """A pixel box; the corners (x1, y1) are exclusive."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-    @property
-    def area(self) -> int:
-        """Pixels inside."""
-        return (self.x1 - self.x0) * (self.y1 - self.y0)
-
-    @property
-    def inside(self) -> tuple[slice, slice]:
-        """Rows and columns of the box, to index an image with."""
-        return slice(self.y0, self.y1), slice(self.x0, self.x1)
-
-
-def cutmix_box(height: int, width: int, lam: float, centre_x: int, centre_y: int) -> Box:
-    """The box to paste, cut to sqrt(1 - lam) of each side around a centre and clipped at the borders.
-
-    Args:
-        height: image height in pixels.
-        width: image width in pixels.
-        lam: share of the image to keep, in [0, 1].
-        centre_x: centre column in [0, width).
-        centre_y: centre row in [0, height).
-
-    Reference: Yun et al., ICCV 2019, eq. 2, with the integer arithmetic of the authors' code: the side is
-    truncated and halved in whole pixels, so that odd sides lose one.
-    """
-    ratio = math.sqrt(1.0 - lam)
-    return _clipped(height, width, int(width * ratio) // 2, int(height * ratio) // 2, centre_x, centre_y)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -115,7 +75,7 @@ class CutMix(Regularizer):
         if self.per_sample:
             mine = share.mine(len(images))
             found, weights = found[mine], weights[mine]
-            images = share.partners(images, order).where(_inside(found, images), images)
+            images = share.partners(images, order).where(inside_boxes(found, images), images)
         else:
             inside = (..., *found[0].inside)
             images[inside] = share.partners(images[inside], order)
@@ -132,7 +92,7 @@ class CutMix(Regularizer):
     def _box(self, height: int, width: int, lam: float, x: int, y: int) -> Box:
         if self.size is None:
             return cutmix_box(height, width, lam, x, y)
-        return _clipped(height, width, self.size // 2, self.size // 2, x, y)
+        return clipped_box(height, width, self.size // 2, self.size // 2, x, y)
 
     def _weight(self, kept: float) -> float:
         if self.labels == "complete":
@@ -191,22 +151,3 @@ def mix_targets(targets: "Tensor", order: "Tensor", weights: list[float], contex
         return targets * weights[0] + partners * (1.0 - weights[0])
     weight = targets.new_tensor(weights).unsqueeze(1)
     return targets * weight + partners * (1.0 - weight)
-
-
-def _inside(boxes: list[Box], images: "Tensor") -> "Tensor":
-    """(N, 1, H, W) bool: the pixels of each image's own box."""
-    import torch
-
-    x0, y0, x1, y1 = torch.tensor(boxes).to(images.device, non_blocking=True).t()[..., None]
-    rows, columns = (torch.arange(side, device=images.device) for side in images.shape[-2:])
-    inside = ((rows >= y0) & (rows < y1))[:, :, None] & ((columns >= x0) & (columns < x1))[:, None, :]
-    return inside.unsqueeze(1)
-
-
-def _clipped(height: int, width: int, half_width: int, half_height: int, centre_x: int, centre_y: int) -> Box:
-    return Box(
-        max(centre_x - half_width, 0),
-        max(centre_y - half_height, 0),
-        min(centre_x + half_width, width),
-        min(centre_y + half_height, height),
-    )

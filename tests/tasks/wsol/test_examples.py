@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from eval_suite.tasks.wsol.examples import choose_pair, mixed_images, overlay, with_boxes
-from eval_suite.training.regularizers.mixing import cutmix_box
+from eval_suite.training.regularizers.boxes import cutmix_box
 
 RED, GREEN = (230, 20, 20), (30, 220, 60)
 

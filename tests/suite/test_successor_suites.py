@@ -1,0 +1,92 @@
+"""The suites of CutMix's successors: each row trains, small and short, and the numbers printed elsewhere are the ones they print."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eval_suite.core.parts import parts
+from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.report.printed import published_numbers
+from eval_suite.suite.suite import load_suite
+from eval_suite.training.loop import train
+from eval_suite.training.preparation import require_regularizers
+from eval_suite.training.recipe import Recipe
+
+SUITES = ("successors-cifar100", "successors-vit", "successors-fine-grained")
+SMALL: dict[str, dict[str, Any]] = {
+    "resnet18_cifar": {"layers": [1, 1, 1, 1]},
+    "resnet18": {"layers": [1, 1, 1, 1], "zero_init_last": False},
+    "vit_tiny_patch16_224": {"img_size": 32, "patch_size": 4, "depth": 2, "embed_dim": 24, "num_heads": 3},
+}
+
+
+def rows() -> Iterator[tuple[str, Recipe]]:
+    for suite in SUITES:
+        for name, row in load_suite(suite).backbones.items():
+            assert row.recipe is not None
+            yield f"{suite}:{name}", row.recipe
+
+
+def without_downloads(regularizers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Attentive CutMix with the network in training in place of published weights."""
+    own = {"extractor": None, "layer": "layer2"}
+    return [
+        {name: options | (own if name == "attentive-cutmix" else {}) for name, options in entry.items()}
+        for entry in regularizers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"), list(rows()), ids=lambda one: one if isinstance(one, str) else ""
+)
+def test_every_row_trains(
+    name: str, recipe: Recipe, tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    require_regularizers(recipe)
+    given = recipe.model_dump(mode="json")
+    size = [64, 64] if recipe.arch == "resnet18" else [32, 32]
+    small = tiny_recipe(
+        arch=recipe.arch,
+        arch_options=SMALL[recipe.arch],
+        regularizers=without_downloads(given["regularizers"]),
+        augmentation="resize-crop",
+        input_size=size,
+        epochs=1,
+        batch_size=8,
+        limit=16,
+        lr=0.001,
+    )
+    # SnapMix reads a map of several cells, which a ResNet-18 at 64 pixels has.
+    runtime = RuntimeOptions(device="cpu", workers=0, threads=1)
+    card = train(small, name="net", seed=0, folder=tmp_path / "net", runtime=runtime).card
+    assert card.training is not None
+    assert 0 < card.training["last"]["train_loss"] < 15, name
+
+
+def test_every_regularizer_that_mixes_or_erases_has_a_row() -> None:
+    named = {
+        one.name
+        for _, recipe in rows()
+        for chosen in recipe.ordered_regularizers()
+        for one in (chosen.regularizers() if chosen.name == "either" else [chosen])  # type: ignore[attr-defined]
+    }
+    of_images = {name for name, kind in parts("regularizer").items() if kind.stage in ("erase", "mix")}
+    # Hide-and-Seek is a method of localisation, in table9.
+    assert of_images - named == {"either", "has"}
+
+
+def test_openmixups_errors_are_those_of_its_table() -> None:
+    accuracy = {
+        "baseline": 76.42,
+        "mixup": 78.52,
+        "cutmix": 79.45,
+        "manifold-mixup": 79.18,
+        "saliencymix": 79.75,
+        "fmix": 78.91,
+        "puzzlemix": 79.96,
+        "resizemix": 79.56,
+    }
+    printed = {one.backbone: one.value for one in published_numbers() if one.suite == "successors-cifar100"}
+    assert printed == {row: pytest.approx(1 - percent / 100) for row, percent in accuracy.items()}
