@@ -47,19 +47,21 @@ const inspect = () => {
     if (!scrolls && box.width && box.right > innerWidth + 1)
       wide.add(`${element.tagName}.${element.getAttribute("class") || ""} ${Math.round(box.right)}`);
   }
-  return { width: innerWidth, scroll: document.documentElement.scrollWidth, faint: [...faint], wide: [...wide],
+  const cut = [...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth + 1);
+  return { width: innerWidth, cut: cut.map((e) => e.getAttribute("aria-label")), scroll: document.documentElement.scrollWidth, faint: [...faint], wide: [...wide],
            dark: matchMedia("(prefers-color-scheme: dark)").matches };
 };
 """
 
 
 class Look(NamedTuple):
-    """What one look at the page found; ``faint`` and ``wide`` name the elements."""
+    """What one look at the page found; ``faint``, ``wide`` and ``cut``, tables that have to be scrolled, name the elements."""
 
     width: int
     scroll: int
     faint: list[str]
     wide: list[str]
+    cut: list[str]
     dark: bool
 
 
