@@ -1,6 +1,7 @@
-"""Cells of a matrix in words: value, interval, difference to the baseline, verdict."""
+"""Tables of metrics by backbones in words: value, interval, difference to the baseline, verdict."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from eval_suite.report import wording
@@ -11,22 +12,13 @@ _VERDICTS = {
     "better": ("✓", "better"),
     "worse": ("✗", "worse"),
     "tied": ("≈", "tied"),
-    "untested": ("", "no paired interval"),
+    "untested": ("", "untested"),
 }
-_WHISKER = 34.0
-
-
-class Whisker(NamedTuple):
-    """The interval of a difference on its column's scale, -34 to 34 around the baseline."""
-
-    low: float
-    middle: float
-    high: float
 
 
 @dataclass(frozen=True)
 class CellView:
-    """One cell of a matrix; ``sort`` is what its column is sorted by."""
+    """One backbone's value of one metric; ``notes`` are numbers of the notes below the table, ``sort`` orders columns."""
 
     sort: float | None
     value: str = ""
@@ -39,17 +31,13 @@ class CellView:
     symbol: str = ""
     word: str = ""
     shared: str = ""
-    whisker: Whisker | None = None
-    refused: str = ""
-    baseline: bool = False
-    partial: str = ""
-    remarks: tuple[str, ...] = ()
+    notes: tuple[int, ...] = ()
     paper: str = ""
     paper_source: str = ""
 
 
 class HeadView(NamedTuple):
-    """The head of a metric's column."""
+    """What is measured."""
 
     metric: str
     unit: str
@@ -57,46 +45,63 @@ class HeadView(NamedTuple):
     direction: str
 
 
-class RowView(NamedTuple):
-    """One backbone's row, followed by one row per seed where there are several."""
+class MetricRow(NamedTuple):
+    """One metric over all backbones, followed by one row per seed where there are several."""
 
-    backbone: str
+    head: HeadView
     cells: list[CellView]
-    seeds: list[tuple[int, str, list[CellView]]]
+    seeds: list[tuple[int, list[CellView]]]
+
+
+class MetricGroup(NamedTuple):
+    """The rows of one task; ``position`` counts the tasks on the page from 1. A table of one task has no title."""
+
+    position: int
+    title: str
+    rows: list[MetricRow]
 
 
 @dataclass
 class MatrixView:
-    """Backbones by metrics; ``groups`` are (position of the task, title, columns) over the heads."""
+    """Metrics by backbones. What several cells have to say is said once, below the table, in ``notes``."""
 
-    heads: list[HeadView]
-    rows: list[RowView]
-    groups: list[tuple[int, str, int]] = field(default_factory=list)
+    groups: list[MetricGroup] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
+    def add(self, collation: Collation, title: str, position: int, columns: Sequence[Column]) -> None:
+        """Append the metrics of a task, with a row per seed where the suite has several and the table is its own."""
+        backbones = collation.suite.backbones
+        seeds = collation.suite.seeds if len(collation.suite.seeds) > 1 and not title else []
+        rows = [
+            MetricRow(
+                head_view(column),
+                [
+                    self._noted(cell_view(column, column.cells[name]), column.cells[name])
+                    for name in backbones
+                ],
+                [
+                    (seed, [_seed_cell(column, column.cells[name], seed) for name in backbones])
+                    for seed in seeds
+                ],
+            )
+            for column in columns
+        ]
+        if rows:
+            self.groups.append(MetricGroup(position, title, rows))
 
-def matrix_view(collation: Collation, columns: list[Column], seeds: bool) -> MatrixView:
-    """Backbones by the given columns, with a row per seed where asked for."""
-    rows = []
-    for backbone in collation.suite.backbones:
-        cells = [cell_view(column, column.cells[backbone], collation.baseline) for column in columns]
-        by_seed = []
-        for seed in collation.suite.seeds if seeds else []:
-            states = {
-                e.state for c in columns[:1] for e in collation.cells(c.task, backbone) if e.key.seed == seed
-            }
-            state = next(iter(states), "missing")
-            by_seed.append((seed, state, [_seed_cell(c, c.cells[backbone], seed) for c in columns]))
-        rows.append(RowView(backbone, cells, by_seed))
-    return MatrixView([head_view(column) for column in columns], rows)
+    def _noted(self, view: CellView, cell: Measurement) -> CellView:
+        texts = [*filter(None, (cell.refused, cell.partial)), *cell.remarks]
+        self.notes.extend(text for text in dict.fromkeys(texts) if text not in self.notes)
+        return replace(view, notes=tuple(self.notes.index(text) + 1 for text in texts))
 
 
 def head_view(column: Column) -> HeadView:
-    """The head of a column."""
+    """A column's metric in words."""
     arrow, _, meaning = wording.direction(column.higher_is_better).partition(" ")
     return HeadView(column.metric, wording.unit_label(column.unit), arrow, meaning)
 
 
-def cell_view(column: Column, cell: Measurement, baseline: str) -> CellView:
+def cell_view(column: Column, cell: Measurement) -> CellView:
     """One cell, differences included where the measurement has any."""
     unit, printed = column.unit, cell.published
     paper = (
@@ -105,7 +110,7 @@ def cell_view(column: Column, cell: Measurement, baseline: str) -> CellView:
         else ("", "")
     )
     if cell.value is None:
-        return CellView(None, remarks=cell.remarks, paper=paper[0], paper_source=paper[1])
+        return CellView(None, paper=paper[0], paper_source=paper[1])
     delta, interval = cell.delta, cell.delta.interval if cell.delta else None
     symbol, word = _VERDICTS[delta.verdict] if delta else ("", "")
     several = sum(metric.value is not None for metric in cell.by_seed.values())
@@ -116,18 +121,14 @@ def cell_view(column: Column, cell: Measurement, baseline: str) -> CellView:
         if cell.spread is not None
         else "",
         interval=wording.bounds(cell.interval, unit) if cell.interval else "",
-        best=cell.best,
+        # Where all have one value, that word would stand everywhere and say nothing.
+        best=cell.best and len({other.value for other in column.cells.values() if other.ranked}) > 1,
         delta=wording.signed(delta.difference, unit) if delta else "",
         delta_interval=wording.signed_bounds(interval, unit) if interval else "",
         verdict=delta.verdict if delta else "",
         symbol=symbol,
         word=word,
         shared=_shared(column, delta),
-        whisker=_whisker(column, cell),
-        refused=cell.refused,
-        baseline=cell.backbone == baseline,
-        partial=cell.partial,
-        remarks=cell.remarks,
         paper=paper[0],
         paper_source=paper[1],
     )
@@ -145,12 +146,3 @@ def _shared(column: Column, delta: Delta | None) -> str:
     if delta is None or not column.rests_on_some_seeds(delta):
         return ""
     return f"over {wording.counted(delta.seeds, 'shared seed')}"
-
-
-def _whisker(column: Column, cell: Measurement) -> Whisker | None:
-    known = [c.delta.interval for c in column.cells.values() if c.delta and c.delta.interval]
-    scale = max((abs(bound) for interval in known for bound in interval), default=0.0)
-    if not scale or cell.delta is None or cell.delta.interval is None:
-        return None
-    low, high = cell.delta.interval
-    return Whisker(*(round(_WHISKER * value / scale, 1) for value in (low, cell.delta.difference, high)))

@@ -35,8 +35,8 @@ class Finding(NamedTuple):
     @property
     def line(self) -> str:
         """The finding as one plain line."""
-        who = f"{self.winner} {self.value}; " if self.winner else ""
-        return f"{self.metric}: {who}{self.sentence}"
+        who = f"{self.winner} {self.value}" if self.winner else ""
+        return f"{self.metric}: {'; '.join(filter(None, (who, self.sentence)))}"
 
 
 def finding(section: Section, comparison: TaskComparison) -> Finding | None:
@@ -60,7 +60,7 @@ def _tell(column: Column, comparison: TaskComparison) -> tuple[str, str, str, st
             valued[0].backbone,
             _value(valued[0], column.unit),
             "",
-            "The only backbone with a number so far.",
+            "The only backbone with a number so far." if len(column.cells) > 1 else "",
         )
     if not best:
         return (

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -18,6 +19,7 @@ from eval_suite.report.wording import counted
 BUDGET_BYTES = 4_000_000
 _LARGE_BYTES = 8_000
 _QUALITY = 90
+_SHOWN_PICTURES = 8
 _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
@@ -46,6 +48,38 @@ class PictureRow:
     group: str = ""
     references: list[str] = field(default_factory=list)
 
+    @property
+    def shared(self) -> Picture | None:
+        """The picture where every backbone has the same one, which is then shown once."""
+        distinct = {picture.source: picture for picture in self.cells.values()}
+        return next(iter(distinct.values())) if len(distinct) == 1 else None
+
+    @property
+    def size(self) -> int:
+        """Bytes that the row takes on the page."""
+        return self.shared.size if self.shared else sum(picture.size for picture in self.cells.values())
+
+
+class PictureGroup(NamedTuple):
+    """Examples under one heading: those shown at once, and those that are folded."""
+
+    title: str
+    shown: list[PictureRow]
+    folded: list[PictureRow]
+
+
+def grouped(rows: list[PictureRow]) -> list[PictureGroup]:
+    """Rows by their heading: a screen's worth of each is shown, the rest is folded."""
+    groups: dict[str, list[PictureRow]] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    found = []
+    for title, members in groups.items():
+        # A shared picture takes the place of one, others that of one for each backbone.
+        first = max(2, _SHOWN_PICTURES // max(1 if row.shared else len(row.cells) for row in members))
+        found.append(PictureGroup(title, members[:first], members[first:]))
+    return found
+
 
 def pictures_by_task(collation: Collation, tasks: list[str], budget: int) -> dict[str, list[PictureRow]]:
     """The example pictures of every task, within a number of bytes.
@@ -59,11 +93,11 @@ def pictures_by_task(collation: Collation, tasks: list[str], budget: int) -> dic
         budget: bytes the pictures may take in all.
     """
     rows = {task: picture_rows(collation, task) for task in tasks}
-    need = {task: sum(map(_size, found)) for task, found in rows.items()}
+    need = {task: sum(row.size for row in found) for task, found in rows.items()}
     left, kept = budget, {}
     for number, task in enumerate(sorted(tasks, key=lambda task: need[task])):
         kept[task] = _within(collation, task, rows[task], left // (len(tasks) - number))
-        left -= sum(map(_size, kept[task]))
+        left -= sum(row.size for row in kept[task])
     return kept
 
 
@@ -95,14 +129,10 @@ def picture_rows(collation: Collation, task: str) -> list[PictureRow]:
     return rows
 
 
-def _size(row: PictureRow) -> int:
-    return sum(picture.size for picture in row.cells.values())
-
-
 def _within(collation: Collation, task: str, rows: list[PictureRow], budget: int) -> list[PictureRow]:
     kept, spent = [], 0
     for row in rows:
-        spent += _size(row)
+        spent += row.size
         if spent > budget:
             break
         kept.append(row)

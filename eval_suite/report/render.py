@@ -14,16 +14,18 @@ from eval_suite.report.collate import Collation, Notice, collate
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.matrices import overview_table, task_table
+from eval_suite.report.overview import overview
 from eval_suite.report.palette import styles_of
-from eval_suite.report.pictures import BUDGET_BYTES, pictures_by_task
+from eval_suite.report.pictures import BUDGET_BYTES, grouped, pictures_by_task
 from eval_suite.report.section import Section, section_of
 from eval_suite.report.tables import write_tables
 from eval_suite.report.training import training_table, training_view
-from eval_suite.report.views import overview_matrix, task_view
+from eval_suite.report.views import task_view
 from eval_suite.report.wording import counted, listed, moment, source_state
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STATES = ("failed", "broken", "missing", "partial", "warning")
+_NAMED_CELLS = 3
 
 
 class ReportPaths(NamedTuple):
@@ -72,7 +74,7 @@ def _page(
     styles = styles_of(suite.backbones, collation.baseline)
     pictures = pictures_by_task(collation, [section.task for section, _ in parts], BUDGET_BYTES)
     tasks = [
-        task_view(section, comparison, styles, pictures[section.task], f"chart{index}")
+        task_view(section, comparison, styles, grouped(pictures[section.task]), f"chart{index}")
         for index, (section, comparison) in enumerate(parts)
     ]
     script = (_TEMPLATES / "report.js").read_text("utf-8")
@@ -84,13 +86,13 @@ def _page(
             baseline=collation.baseline,
             styles=styles,
             findings=findings,
-            overview=overview_matrix(collation, parts),
+            overview=overview(collation, parts, styles),
             tasks=tasks,
             trainings=training_view(collation, styles),
             parts=backbone_parts(collation, styles),
             differences=recipe_differences(collation),
             facts=_facts(collation),
-            notices=_sorted(collation.notices),
+            notices=_merged(collation.notices),
             notice_summary=_summary(collation.notices),
             several_seeds=len(suite.seeds) > 1,
             tables=tables,
@@ -151,8 +153,26 @@ def _facts(collation: Collation) -> list[tuple[str, str]]:
     return [(what, words) for what, words in rows if words]
 
 
-def _sorted(notices: list[Notice]) -> list[Notice]:
-    return sorted(dict.fromkeys(notices), key=lambda notice: _STATES.index(notice.state))
+class NoticeView(NamedTuple):
+    """What one or several cells have to say; ``everywhere`` names all of them where ``where`` does not."""
+
+    state: str
+    where: str
+    everywhere: str
+    text: str
+
+
+def _merged(notices: list[Notice]) -> list[NoticeView]:
+    """Every text once, with the cells that it holds for, the gravest first."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for notice in sorted(dict.fromkeys(notices), key=lambda notice: _STATES.index(notice.state)):
+        where.setdefault((notice.state, notice.text), []).append(notice.where)
+    return [
+        NoticeView(state, "; ".join(cells), "", text)
+        if len(cells) <= _NAMED_CELLS
+        else NoticeView(state, f"{cells[0]} and {len(cells) - 1} more", "; ".join(cells), text)
+        for (state, text), cells in where.items()
+    ]
 
 
 def _summary(notices: list[Notice]) -> str:

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from statistics import stdev
 from typing import Any
 
@@ -13,7 +12,6 @@ from eval_suite.report.compare import Column, Pick, Records, TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.matrices import task_table
 from eval_suite.report.section import generic_section
-from eval_suite.report.views import _difference_charts
 from eval_suite.tasks.classify.report import SECTION
 from tests.report.fake_suite import ECE, TOP1, TOP5, FakeSuite, errors, id_of, metric_named
 
@@ -302,16 +300,3 @@ def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> Non
     assert list(comparison.metrics)[-1] == "relative_error"
     table = task_table(comparison.collation, generic_section(comparison), comparison)
     assert any("Relative error" in fact for fact in table.facts)
-
-
-def test_the_difference_chart_shows_the_metrics_that_a_section_names(four: FakeSuite) -> None:
-    comparison = TaskComparison(collate(four.folder), "classify")
-    columns = [found for name in comparison.metrics if (found := comparison.column(name))]
-
-    def shown(metrics: tuple[Pick, ...]) -> list[str]:
-        section = replace(SECTION, metrics=metrics)
-        (chart,) = _difference_charts(section, comparison, columns)
-        return chart.categories
-
-    assert shown((Pick("top1_error"),)) == [f"{TOP1}\xa0↓"]
-    assert len(shown(())) > 1

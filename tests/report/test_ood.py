@@ -89,7 +89,7 @@ def test_charts_compare_scores_and_confidences(page: str, suite: FakeSuite) -> N
 
 def test_the_papers_score_is_shown_in_full_and_the_others_are_folded(page: str, suite: FakeSuite) -> None:
     shown, folded = page.split("more metrics</summary>")
-    heads = re.findall(r'<span class="label">([^<]+)</span>', shown.split("chosen metrics</caption>")[1])
+    heads = re.findall(r'<span class="label">\s*(.+?) <span', shown.split("chosen metrics</span>")[1])
     rates = ["AUROC", "TNR@TPR95 (ID positive)", "Detection accuracy", "FPR95 (OOD positive)"]
     rates += ["AUPR-In (average precision)", "AUPR-Out (average precision)"]
     named = [html.unescape(head).removesuffix(",\u00a0%") for head in heads]

@@ -91,7 +91,7 @@ def test_the_section_draws_its_curves_and_corruptions(suite: FakeSuite) -> None:
     assert all(chart.percent for chart in charts)
     assert charts[1].categories == ["fog", "jpeg compression"]
     assert [series.y for series in charts[1].series] == [[0.5, 0.8], [0.25, 0.6]]
-    heads = [head.metric for head in task_view(SECTION, comparison, {}, [], "k").matrix.heads]
+    heads = [row.head.metric for row in task_view(SECTION, comparison, {}, [], "k").matrix.groups[0].rows]
     assert heads[-1] == RELATIVE_MCE.name({})
 
 

@@ -25,8 +25,7 @@
     if (a === null || b === null) return (a === null) - (b === null);
     return sign * (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b)));
   };
-  for (const table of document.querySelectorAll("table[data-sort]")) {
-    const groups = table.dataset.sort === "groups";
+  for (const table of document.querySelectorAll("table[data-sort=rows]")) {
     for (const head of table.querySelectorAll("th[data-col]")) {
       const button = document.createElement("button");
       button.type = "button";
@@ -37,13 +36,49 @@
         const ascending = head.getAttribute("aria-sort") !== "ascending";
         for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
         head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
-        const parent = groups ? table : table.tBodies[0];
-        const items = [...(groups ? table.tBodies : parent.rows)];
+        const parent = table.tBodies[0];
         const column = Number(head.dataset.col);
-        const keyed = items.map((item) => [key(groups ? item.rows[0] : item, column), item]);
+        const keyed = [...parent.rows].map((row) => [key(row, column), row]);
         keyed.sort((a, b) => compare(a[0], b[0], ascending ? 1 : -1));
         parent.append(...keyed.map((pair) => pair[1]));
       });
     }
   }
+
+  // Columns of backbones: a click on a metric orders them by it, in the whole table.
+  for (const table of document.querySelectorAll("table[data-sort=columns]")) {
+    const width = table.tHead.rows[0].cells.length;
+    if (width < 3) continue;
+    for (const head of table.querySelectorAll("th[data-row]")) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.title = "Order the backbones by this metric";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        const ascending = head.getAttribute("aria-sort") !== "ascending";
+        for (const other of table.querySelectorAll("th[aria-sort]")) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+        const row = head.parentElement;
+        const order = [...row.cells].slice(1).map((cell, column) => [key(row, column + 1), column + 1]);
+        order.sort((a, b) => compare(a[0], b[0], ascending ? 1 : -1));
+        for (const each of table.rows) {
+          const cells = [...each.cells];
+          if (cells.length === width) each.append(...order.map((pair) => cells[pair[1]]));
+        }
+      });
+    }
+  }
+
+  // Contents: the section in view is marked.
+  const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
+  const watcher = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      for (const link of links.values()) link.removeAttribute("aria-current");
+      const current = links.get(entry.target.getAttribute("aria-labelledby"));
+      if (current) current.setAttribute("aria-current", "true");
+    }
+  }, { rootMargin: "-20% 0px -75% 0px" });
+  for (const section of document.querySelectorAll("main section[aria-labelledby]")) watcher.observe(section);
 })();

@@ -1,0 +1,202 @@
+"""The top of the page: headline metrics of all tasks, standing and cost of each backbone, the paper's numbers beside ours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from eval_suite.core.errors import first_line
+from eval_suite.report import wording
+from eval_suite.report.cards import Difference, cards_of, finite, history_of
+from eval_suite.report.cells import MatrixView
+from eval_suite.report.collate import Collation, Notice
+from eval_suite.report.compare import Column, TaskComparison
+from eval_suite.report.figures import Drawing, draw
+from eval_suite.report.matrices import headline_columns
+from eval_suite.report.palette import Style
+from eval_suite.report.profile import ProfileRow, profile
+from eval_suite.report.section import Chart, Section, Series
+
+Parts = Sequence[tuple[Section, TaskComparison]]
+
+
+class PublishedRow(NamedTuple):
+    """A number of a paper and ours, in words; ``difference`` is ours minus the paper's."""
+
+    backbone: str
+    metric: str
+    paper: str
+    ours: str
+    difference: str
+    sort: tuple[float | None, float | None]
+    source: str
+    protocol: str
+
+
+@dataclass
+class Overview:
+    """What the first screen shows; ``standing`` holds rank, wins and cost as (what, value by backbone)."""
+
+    matrix: MatrixView
+    profile: list[ProfileRow]
+    standing: list[Difference]
+    cost: list[tuple[str, Drawing]]
+    published: list[PublishedRow]
+
+
+def overview(collation: Collation, parts: Parts, styles: dict[str, Style]) -> Overview:
+    """The overview of a suite.
+
+    Args:
+        collation: the suite's cells.
+        parts: every task's section and comparison, in the order of the page.
+        styles: look of every backbone, by name.
+    """
+    matrix = MatrixView()
+    titled: list[tuple[str, Column]] = []
+    for position, (section, comparison) in enumerate(parts, start=1):
+        columns = headline_columns(section, comparison)
+        matrix.add(collation, section.title, position, columns)
+        titled += [(section.title, column) for column in columns]
+    firsts = list({title: (title, column) for title, column in reversed(titled)}.values())[::-1]
+    return Overview(
+        matrix,
+        profile(titled),
+        [*_standing(collation, titled, [column for _, column in firsts]), *_cost(collation)],
+        _cost_charts(collation, firsts, styles),
+        published_rows(parts),
+    )
+
+
+def _standing(
+    collation: Collation, titled: list[tuple[str, Column]], firsts: list[Column]
+) -> list[Difference]:
+    """Mean ranks over the tasks, and how often a backbone was better, tied and worse; nothing for one backbone alone."""
+    names = collation.suite.backbones
+    ranked = [column for column in firsts if all(cell.ranked for cell in column.cells.values())]
+    rows = []
+    if len(names) > 1 and ranked:
+        values = np.array(
+            [
+                [(-1 if c.higher_is_better else 1) * (c.cells[name].value or 0.0) for name in names]
+                for c in ranked
+            ]
+        )
+        means = rankdata(values, axis=1).mean(axis=0)
+        over = f"Mean rank in the first metric of {wording.counted(len(ranked), 'task')}"
+        rows.append(Difference(over, {name: f"{mean:.1f}" for name, mean in zip(names, means, strict=True)}))
+    counts = {}
+    for name in names:
+        verdicts = [d.verdict for _, column in titled if (d := column.cells[name].delta) and d.interval]
+        if verdicts:
+            counts[name] = " / ".join(str(verdicts.count(word)) for word in ("better", "tied", "worse"))
+    if counts:
+        rows.append(Difference(f"Headline metrics better / tied / worse than {collation.baseline}", counts))
+    return rows
+
+
+def _cost(collation: Collation) -> list[Difference]:
+    """Size of each backbone, and the time its training and its evaluations took, averaged over seeds."""
+    size, training, evaluation = {}, {}, {}
+    for name in collation.suite.backbones:
+        cards = cards_of(collation, name)
+        if cards:
+            size[name] = f"{next(iter(cards.values())).parameters / 1e6:.2f} M"
+        spent = [
+            sum(seconds)
+            for card in cards.values()
+            if (seconds := [s for row in history_of(card) if (s := finite(row.get("seconds"))) is not None])
+        ]
+        if spent:
+            training[name] = wording.duration(float(np.mean(spent)))
+        records = [
+            entry.record for key, entry in collation.entries.items() if key.backbone == name and entry.record
+        ]
+        if records:
+            total = sum(sum(record.run.seconds.values()) for record in records)
+            evaluation[name] = wording.duration(total / len({record.run.seed for record in records}))
+    rows = [
+        Difference("Parameters", size),
+        Difference("Training time, as logged", training),
+        Difference("Evaluation time, all tasks with their fits", evaluation),
+    ]
+    return [row for row in rows if row.values]
+
+
+def _cost_charts(
+    collation: Collation, firsts: list[tuple[str, Column]], styles: dict[str, Style]
+) -> list[tuple[str, Drawing]]:
+    """Each task's first metric against the number of parameters, where the backbones differ in it."""
+    sizes = {
+        name: next(iter(cards.values())).parameters / 1e6
+        for name in collation.suite.backbones
+        if (cards := cards_of(collation, name))
+    }
+    if len(set(sizes.values())) < 2:
+        return []
+    charts = []
+    for title, column in firsts:
+        rate = column.unit == wording.RATE
+        series = [
+            Series(name, [sizes[name]], [cell.value], [cell.interval])
+            for name, cell in column.cells.items()
+            if name in sizes and cell.value is not None
+        ]
+        label = f"{column.metric}, {wording.unit_label(column.unit)}".removesuffix(", ")
+        charts.append(Chart(f"{title} against size", "parameters, millions", label, series, percent=rate))
+    try:
+        return [(chart.title, draw(chart, styles, f"cost{index}")) for index, chart in enumerate(charts)]
+    except Exception as error:
+        # As with the tasks' charts: whatever the records hold must not cost the tables.
+        collation.notices.append(
+            Notice("warning", "cost", f"the charts of cost cannot be drawn: {first_line(error)}")
+        )
+        return []
+
+
+def published_rows(parts: Parts) -> list[PublishedRow]:
+    """Every number of a paper for a metric on this page, next to ours, with what differs in the protocol."""
+    rows = []
+    for _, comparison in parts:
+        columns = [comparison.column(id_) for id_ in comparison.metrics]
+        columns += [
+            comparison.subset_column(id_, subset)
+            for id_, subsets in comparison.subsets.items()
+            for subset in subsets
+        ]
+        for column in filter(None, columns):
+            rows += [
+                _published_row(comparison, column, name)
+                for name, cell in column.cells.items()
+                if cell.published and cell.value is not None
+            ]
+    return rows
+
+
+def _published_row(comparison: TaskComparison, column: Column, backbone: str) -> PublishedRow:
+    cell = column.cells[backbone]
+    printed, value = cell.published, cell.value
+    assert printed is not None
+    assert value is not None
+    subset = f" ({column.sample.subset})" if column.sample.subset else ""
+    ours = wording.counted(len(cell.by_seed), "seed")
+    scored = {r.data.n_scored: r.data.name for r in comparison.records[backbone].values() if r.data}
+    items = ", ".join(f"{n:,} items of {name}" for n, name in scored.items())
+    return PublishedRow(
+        backbone,
+        column.metric + subset,
+        wording.number(printed.value, column.unit),
+        wording.number(value, column.unit)
+        + (f" ± {wording.number(cell.spread, column.unit)}" if cell.spread is not None else ""),
+        wording.signed(value - printed.value, column.unit),
+        (printed.value, value),
+        printed.source,
+        "; ".join(
+            filter(
+                None,
+                (f"paper: {printed.note}" if printed.note else "", f"ours: {ours}, {items}", cell.partial),
+            )
+        ),
+    )
