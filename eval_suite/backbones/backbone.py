@@ -1,4 +1,4 @@
-"""The one type every task evaluates: an image classifier that owns its normalisation."""
+"""The one type every task evaluates: a classifier or a network of features that owns its normalisation."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from eval_suite.backbones.probe import probe
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.layout import channels_first
+from eval_suite.backbones.structure.vectors import vectors_of
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.validation import problems, require_no_problems
@@ -29,8 +30,10 @@ class Prediction(NamedTuple):
 class Backbone(nn.Module):
     """An image classifier: RGB images in [0, 1] → its own normalisation → feature map → logits.
 
+    Where the card says ``headless``, feature vectors (N, D) stand for the logits.
+
     Args:
-        net: the network, called with normalised images (N, 3, H, W), returning logits (N, classes).
+        net: the network, called with normalised images (N, 3, H, W), returning logits (N, classes) or features.
         card: name, classes, input size, mean and std, and how it was loaded.
 
     Attributes:
@@ -62,6 +65,7 @@ class Backbone(nn.Module):
         interpolation: str | None = None,
         resize: str | None = None,
         feature_layer: str | None = None,
+        headless: bool = False,
     ) -> "Backbone":
         """A backbone from a network in memory, which is not copied, and is put into evaluation mode.
 
@@ -76,6 +80,7 @@ class Backbone(nn.Module):
             interpolation: how images are resized: nearest, bilinear, bicubic or lanczos.
             resize: crop, or squash to resize both sides whatever their ratio; see `BackboneOptions`.
             feature_layer: dotted name of the layer with the last feature map; found by itself where possible.
+            headless: the network returns features (N, D) and no classes; other shapes are taken for features by themselves.
 
         Raises:
             InputError: if a setting is out of range, the network cannot take such images or does not return (N, classes),
@@ -125,6 +130,7 @@ class Backbone(nn.Module):
             arch=type(net).__qualname__,
             classes=list(classes),
             feature_layer=feature_layer,
+            headless=headless,
             load=LoadReport(matched=len(net.state_dict()), notes=["a network in memory, as it is", *notes]),
             **settings,
         )
@@ -137,23 +143,30 @@ class Backbone(nn.Module):
         return made
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
+        """Logits (N, classes), or vectors (N, D) of a headless network, of images (N, 3, H, W) in [0, 1]."""
         normalised = self.normalise(images)
         if len(images) == 1 and not self.training:
             return self._of_one(normalised)
-        logits: Tensor = self.net(normalised)
+        return self._run(normalised)
+
+    def _run(self, normalised: Tensor) -> Tensor:
+        output = self.net(normalised)
+        if self.card.headless:
+            vectors = vectors_of(output)
+            assert vectors is not None  # as the network was looked at when it was wrapped
+            return vectors.values
+        logits: Tensor = output
         return logits
 
     def _of_one(self, normalised: Tensor) -> Tensor:
         """Networks that squeeze lose the first axis of a batch of one; such an image is given twice."""
         try:
-            logits: Tensor = self.net(normalised)
+            logits = self._run(normalised)
             if logits.ndim == 2:
                 return logits
         except (RuntimeError, IndexError, ValueError):
             pass  # where that is not the reason, the pass below raises it
-        twice: Tensor = self.net(torch.cat([normalised, normalised]))
-        return twice[:1]
+        return self._run(torch.cat([normalised, normalised]))[:1]
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] as the network expects them: (x - mean) / std per channel."""
@@ -201,7 +214,9 @@ def _other_precision(net: nn.Module) -> torch.dtype | None:
 
 def finish(net: nn.Module, card: BackboneCard) -> Backbone:
     """Wrap a network, filling in what can be read off it: outputs, parameters, feature layer, warnings, weights hash."""
-    found = probe(net, card.input_size)
+    found = probe(net, card.input_size, headless=card.headless)
+    if found.features:
+        card.load.notes.append(f"the network has no classes; its features are {found.features}")
     card.load.warnings.extend(found.warnings)
     if card.feature_layer is not None and card.feature_layer not in dict(net.named_modules()):
         raise unknown_name("feature layer", card.feature_layer, dict(net.named_modules()))
@@ -210,6 +225,7 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
     card = card.model_copy(
         update={
             "num_classes": found.outputs,
+            "headless": not found.outputs,
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
             "feature_layer": card.feature_layer or found.feature_layer,
             "weights_sha256": state_sha256(net.state_dict()),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.structure.vectors import lacks_last_layer, vectors_of
 from eval_suite.core.errors import InputError, first_line
 
 _SUMS_TO_ONE = 1e-3
@@ -19,17 +20,19 @@ class Probe(NamedTuple):
     """What a network told.
 
     Attributes:
-        outputs: how many logits it gives an image.
+        outputs: how many logits it gives an image; 0 where it gives features.
         feature_layer: the dotted name of the layer with its last feature map; None where it has none.
         warnings: each a name, a colon, and what it means for the numbers.
+        features: in words, what its vectors are where it has no classes; else empty.
     """
 
     outputs: int
     feature_layer: str | None
     warnings: tuple[str, ...] = ()
+    features: str = ""
 
 
-def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
+def probe(net: nn.Module, input_size: tuple[int, int], *, headless: bool = False) -> Probe:
     """Run two images of noise through a network, and watch its layers finish; nothing of it is changed.
 
     The feature layer is the last one to finish whose output is (N, C, h, w) with h*w > 1; None where later layers
@@ -39,9 +42,11 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
     Args:
         net: network taking (N, 3, H, W), in single precision.
         input_size: (H, W) of the probe.
+        headless: the network is said to return features. What is no (N, classes), and what ends where the last layer
+            should be, is taken for features without being told.
 
     Raises:
-        InputError: if the network cannot take such images or does not return (N, classes).
+        InputError: if the network cannot take such images, or returns neither logits nor features of each.
     """
     finished: list[tuple[str, torch.Size]] = []
 
@@ -68,21 +73,29 @@ def probe(net: nn.Module, input_size: tuple[int, int]) -> Probe:
         finally:
             for handle in handles:
                 handle.remove()
-        if not (isinstance(output, Tensor) and output.ndim == 2 and len(output) == len(images)):
+        vectors = vectors_of(output)
+        if vectors is None or len(vectors.values) != len(images) or not vectors.values.numel():
             found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
             raise InputError(
-                expected="a classifier returning logits (N, classes)",
+                expected="a classifier returning logits (N, classes), or a network returning features of each image",
                 found=f"{found} for 2 images",
-                remedy="let the network return its logits alone",
+                remedy="let the network return its logits or its features alone",
             )
-        warnings = _of_values(output.detach()) + _of_repetition(net, images.detach(), output.detach())
+        classifies = isinstance(output, Tensor) and output.ndim == 2
+        headless = headless or not classifies or (bool(finished) and lacks_last_layer(net, finished[-1][0]))
+        output = vectors.values
+        warnings = [] if headless else _of_values(output.detach())
+        warnings += _of_repetition(net, images.detach(), output.detach())
         warnings += _of_gradient(images, output)
         if any(not torch.equal(value, buffers[name]) for name, value in net.named_buffers()):
             warnings.append(
                 "changing: the network changes its own buffers while it is evaluated, so that results depend on the order "
                 "of images; let it stay in evaluation mode"
             )
-    return Probe(output.shape[1], _feature_layer(net, finished), tuple(warnings))
+    layer = _feature_layer(net, finished)
+    if headless:
+        return Probe(0, layer, tuple(warnings), f"{vectors.how}, {output.shape[1]:,} numbers")
+    return Probe(output.shape[1], layer, tuple(warnings))
 
 
 @contextmanager
@@ -161,17 +174,19 @@ def _of_repetition(net: nn.Module, images: Tensor, output: Tensor) -> list[str]:
     if not spread or not output.isfinite().all():
         return []
     with torch.no_grad():
-        if _differ(net.eval()(images.clone()), output, _SAME * spread):
+        again = vectors_of(net.eval()(images.clone()))
+        if again is None or _differ(again.values, output, _SAME * spread):
             return [
                 "random: two passes over the same images give other outputs; numbers cannot be repeated, and paired "
                 "comparisons take chance for the network; switch its random layers off in evaluation"
             ]
         try:
-            alone = net.eval()(images[:1].clone())
+            alone = vectors_of(net.eval()(images[:1].clone()))
         except Exception:  # noqa: BLE001 - such a network is given its image twice
             return []
-    comparable = isinstance(alone, Tensor) and alone.numel() == output.shape[1]
-    if not comparable or not _differ(alone.reshape(1, -1), output[:1], _SAME_ALONE * spread):
+    if alone is None or alone.values.numel() != output.shape[1]:
+        return []
+    if not _differ(alone.values.reshape(1, -1), output[:1], _SAME_ALONE * spread):
         return []
     return [
         "batch-dependent: an image alone gives other outputs than in a batch, as with BatchNorm in training mode; "

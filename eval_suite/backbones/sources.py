@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import timm
+import torch
 import torchvision
 from pydantic import ValidationError
 from torch import nn
@@ -14,6 +15,7 @@ from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone,
 from eval_suite.backbones.checkpoint import load_weights
 from eval_suite.backbones.class_names import named
 from eval_suite.backbones.spec import BackboneOptions, SourceSpec, default_name, parse_source
+from eval_suite.backbones.structure.classifier import classifier_layer
 from eval_suite.backbones.weights_match import OutputsError
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.parts import import_file, importable
@@ -147,13 +149,20 @@ def load_backbone(
             raise InputError(f"no backbone at '{source}': no such folder, and {error}") from None
     if options.class_file is not None:
         num_classes = len(read_class_names(options.class_file))
+    if options.headless:
+        num_classes = 0
     load = {"timm": _from_timm, "torchvision": _from_torchvision, "factory": _from_factory}[spec.kind]
     try:
         loaded = load(spec, num_classes, options.weights_entry)
     except OutputsError as error:
+        if not error.outputs and spec.kind == "factory":
+            raise InputError(
+                f"{error}; where the weights are of features alone, let the factory leave the last layer out"
+            ) from None
         # The file knows its number of classes; that of the data was a guess.
         loaded = load(spec, error.outputs, options.weights_entry)
-        loaded.report.notes.append(f"the network was built with {error.outputs} outputs, as the weights have")
+        outputs = f"{error.outputs} outputs" if error.outputs else "no last layer"
+        loaded.report.notes.append(f"the network was built with {outputs}, as the weights have")
     defaults = loaded.defaults
     if spec.kind == "factory" and image_size is not None:
         defaults = {**defaults, "input_size": image_size}
@@ -166,6 +175,7 @@ def load_backbone(
         classes=[],
         load=loaded.report,
         feature_layer=options.feature_layer,
+        headless=options.headless,
         **{**defaults, **options.model_dump(include=SETTINGS, exclude_none=True)},
     )
     return named(finish(loaded.net, card), options)
@@ -210,11 +220,12 @@ def _from_timm(spec: SourceSpec, num_classes: int | None, entry: str | None) -> 
         _require_known(spec.name, "timm")
     if spec.weights is not None:
         arch = f"timm:{spec.name}"
-        classes: dict[str, Any] = {"num_classes": num_classes} if num_classes else {}
+        classes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
         net = timm.create_model(spec.name, pretrained=False, **classes)
         return _Loaded(net, load_weights(net, spec.weights, entry), native_config(arch, net))
     try:
-        net = timm.create_model(spec.name, pretrained=True)
+        without_head: dict[str, Any] = {"num_classes": 0} if num_classes == 0 else {}
+        net = timm.create_model(spec.name, pretrained=True, **without_head)
     except Exception as error:  # noqa: BLE001 - what fetches weights raises whatever its servers do
         raise _not_fetched(f"timm:{spec.name}", error) from None
     report = LoadReport(matched=len(net.state_dict()), notes=[f"published weights of {spec.name}"])
@@ -261,6 +272,8 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | No
     _require_known(spec.name, "torchvision")
     if spec.weights is not None:
         net = build_net(f"torchvision:{spec.name}", num_classes or 1000)
+        if num_classes == 0:
+            _take_last_layer(net)
         report = load_weights(net, spec.weights, entry)
         return _Loaded(net, report, native_config(f"torchvision:{spec.name}", net))
     known = torchvision.models.get_model_weights(spec.name)
@@ -272,6 +285,8 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | No
         net = torchvision.models.get_model(spec.name, weights=weights)
     except Exception as error:  # noqa: BLE001 - what fetches weights raises whatever its servers do
         raise _not_fetched(f"torchvision:{spec.name}/{tag}", error) from None
+    if num_classes == 0:
+        _take_last_layer(net)
     preset = weights.transforms()
     side, short = preset.crop_size[0], preset.resize_size[0]
     defaults = {
@@ -285,6 +300,17 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | No
     return _Loaded(net, report, defaults)
 
 
+def _take_last_layer(net: nn.Module) -> None:
+    layer = classifier_layer(net, torch.zeros(2, 3, 224, 224))
+    if layer is None:
+        raise InputError(
+            expected="a network that ends in a linear layer with --headless",
+            found=type(net).__name__,
+            remedy="let a factory in a file of yours return its features",
+        )
+    net.set_submodule(layer.name, nn.Identity())
+
+
 def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) -> _Loaded:
     assert spec.module is not None
     module = import_file(spec.module)
@@ -294,10 +320,13 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) 
             key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
         ]
         raise unknown_name(f"factory in {spec.module}", spec.name, callables)
-    takes_classes = "num_classes" in inspect.signature(factory).parameters
+    asked = inspect.signature(factory).parameters.get("num_classes")
+    # Of no classes a factory has its own idea, so it is told only where it has to be.
+    takes_classes = asked is not None and bool(num_classes or asked.default is asked.empty)
     try:
         with importable(spec.module.parent):
-            net = factory(num_classes=num_classes) if takes_classes and num_classes else factory()
+            given = {"num_classes": num_classes} if takes_classes and num_classes is not None else {}
+            net = factory(**given)
     except Exception as error:
         raise EvalSuiteError(
             f"{spec.module}:{spec.name} failed: {type(error).__name__}: {first_line(error)}"

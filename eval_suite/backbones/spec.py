@@ -79,6 +79,8 @@ class BackboneOptions(BaseModel):
     """File with the names of the outputs in their order, one a line or JSON; they are matched with the data's classes by name."""
     class_order: str | None = None
     """Which of the data's classes each output is, where outputs have no names: sorted (by code points), natural (class_2 before class_10), or a FILE as for --classes."""
+    headless: bool = False
+    """The network returns features and no classes; an architecture of timm or torchvision is built without its last layer."""
     feature_layer: str | None = None
     """Dotted name of the layer with the last feature map; found by itself where possible."""
     weights_entry: str | None = None
@@ -91,6 +93,15 @@ class BackboneOptions(BaseModel):
         if self.class_file is not None and not self.class_file.is_file():
             orders = "" if self.classes else "sorted, natural or "
             raise ValueError(f"expected {orders}a file with class names, found '{self.class_file}'")
+        return self
+
+    @model_validator(mode="after")
+    def _no_classes_without_a_head(self) -> "BackboneOptions":
+        given = [
+            name for name in ("num_classes", "classes", "class_order") if getattr(self, name) is not None
+        ]
+        if self.headless and given:
+            raise ValueError(f"expected no {given[0]} with headless, as the network has no classes then")
         return self
 
     @property

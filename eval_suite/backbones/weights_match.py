@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from eval_suite.backbones.structure.vectors import LAST_LAYERS
 from eval_suite.backbones.weights_file import WeightsFile
 from eval_suite.core.errors import InputError, unknown_name
 
@@ -55,7 +56,7 @@ class Match(NamedTuple):
 
 
 class OutputsError(InputError):
-    """The weights cover the network but for its last layer, which has another number of outputs."""
+    """The weights cover the network but for its last layer, which has another number of outputs: 0 where the file has none."""
 
     def __init__(self, message: str, outputs: int) -> None:
         super().__init__(message)
@@ -222,9 +223,20 @@ def _not_covered(
         "check the architecture and its number of classes"
     )
     outputs = {_other_outputs(expected[key], file.tensors[prefix + key]) for key in misshapen}
+    if (
+        missing
+        and not misshapen
+        and all(map(_of_last_layer, missing))
+        and not any(map(_of_last_layer, unexpected))
+    ):
+        return OutputsError(message, 0)
     if not missing and len(outputs) == 1 and (count := outputs.pop()) is not None:
         return OutputsError(message, count)
     return InputError(message)
+
+
+def _of_last_layer(key: str) -> bool:
+    return any(name in LAST_LAYERS for name in key.split(".")[:-1])
 
 
 def _other_outputs(expected: Tensor, found: Tensor) -> int | None:

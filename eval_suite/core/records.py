@@ -178,6 +178,8 @@ class BackboneCard(_Strict):
     class_order: Literal["natural", "sorted"] | None = None
     """The order of the data's classes that the outputs are in, where their names are unknown."""
     num_classes: int = 0
+    headless: bool = False
+    """Whether the network returns features and no classes; ``num_classes`` is 0 then."""
     input_size: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]

@@ -141,6 +141,8 @@ class Task:
     """Whether `fit` can share its work among the processes that torchrun starts."""
     part: str | None = None
     """Where a task that is none of ours was found: ``path/to/file.py:NAME``."""
+    without_classes: ClassVar[str] = "eval-suite probe evaluates features"
+    """What to do with a network of features alone that `needs_classes` refuses."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose version may decide this task's numbers, apart from those that every task stands on."""
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {}
@@ -162,6 +164,10 @@ class Task:
         from eval_suite.data.images import open_images
 
         return open_images(options.data, options.split).subset(options.limit).sha256()
+
+    def needs_classes(self, options: Any) -> bool:
+        """Whether a network has to have outputs for classes, so that one of features alone cannot enter."""
+        return self.annotated is None
 
     def fits(self, options: Any) -> bool:
         """Whether `fit` fine-tunes with these options, and leaves parts in its folder."""

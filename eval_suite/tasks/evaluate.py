@@ -170,6 +170,7 @@ def evaluate_cell(
             options = task.resolved(options)
             with clock.stage("load"):
                 backbone = _load(cell, source, backbone_options, task, options)
+            _require_classes(task, backbone.card, options)
             _name_outputs(task, backbone, options)
             card = backbone.card
             if not expected:
@@ -321,11 +322,20 @@ def _load(
     return backbone
 
 
+def _require_classes(task: Task, card: BackboneCard, options: TaskOptions) -> None:
+    if card.headless and task.needs_classes(options):
+        raise InputError(
+            expected=f"a backbone with classes for {task.name}",
+            found=f"'{card.name}' ({card.arch}), which returns features",
+            remedy=task.without_classes,
+        )
+
+
 def _name_outputs(task: Task, backbone: "Backbone", options: TaskOptions) -> None:
     """Name the outputs after the data's classes where nothing else tells; a task that needs them refuses what is left open."""
     from eval_suite.backbones.class_names import match_outputs
 
-    if task.annotated is not None or task.fits(options) or backbone.card.classes:
+    if task.annotated is not None or task.fits(options) or backbone.card.classes or backbone.card.headless:
         return
     with suppress(InputError):
         match = match_outputs(backbone.card, open_images(options.data, options.split))

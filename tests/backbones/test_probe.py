@@ -66,7 +66,8 @@ class _Returns(nn.Module):
 @pytest.mark.parametrize(
     ("output", "found"),
     [
-        (torch.zeros(2, 3, 4), r"\(2, 3, 4\)"),
+        (torch.zeros(2, 3, 4, 5, 6), r"\(2, 3, 4, 5, 6\)"),
+        (torch.zeros(2, 0), r"\(2, 0\)"),
         (torch.zeros(1, 3), r"\(1, 3\)"),
         (torch.zeros(6), r"\(6,\)"),
         ({"logits": torch.zeros(1, 3)}, "dict"),
@@ -75,7 +76,7 @@ class _Returns(nn.Module):
 )
 def test_what_is_no_classifier_is_wrong_input(output: object, found: str) -> None:
     with pytest.raises(
-        InputError, match=rf"expected a classifier returning logits \(N, classes\), found {found}"
+        InputError, match=rf"expected a classifier returning logits .* found {found} for 2 images"
     ):
         probe(_Returns(output), (32, 32))
 

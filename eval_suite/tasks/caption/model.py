@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.embedding import embedding_of
 from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.caption.vocabulary import PAD, START, Vocabulary
 
@@ -92,5 +93,7 @@ class Captioner(nn.Module):
 
 
 def pooled_features(backbone: Backbone, images: Tensor) -> Tensor:
-    """The last feature map's mean over its places: (B, C) of images (B, 3, H, W) in [0, 1]."""
+    """The last feature map's mean over its places, or what stands for it: (B, C) of images (B, 3, H, W) in [0, 1]."""
+    if backbone.card.feature_layer is None:
+        return embedding_of(backbone).of(images).float()
     return backbone.features(images).float().mean(dim=(2, 3))

@@ -1,4 +1,4 @@
-"""One forward pass over a set: logits, the features they are a linear function of, and what ODIN adds."""
+"""One forward pass over a set: logits, the features they are a linear function of or that stand for them, and what ODIN adds."""
 
 import hashlib
 from collections.abc import Iterable
@@ -21,7 +21,8 @@ from eval_suite.tasks.ood.odin import OdinSettings, odin_confidence, perturbed
 class Outputs(NamedTuple):
     """What one pass leaves of n readable images, tensors on the CPU.
 
-    ``logits`` (n, classes) and ``features`` (n, D) float32, the latter empty without a last layer; ``odin`` (n,)
+    ``logits`` (n, classes), with no classes of a network that returns features, and ``features`` (n, D) float32, empty where no
+    score asks for them; ``odin`` (n,)
     confidences or None; ``labels`` (n,), ``positions`` (n,) in the index; ``digests`` tell equal images.
     """
 
@@ -78,6 +79,9 @@ def run_over(
                 if odin:
                     images = images.detach().clone().requires_grad_()
                 found = backbone(images)
+                if backbone.card.headless:
+                    features.append(found.detach().float().cpu())
+                    found = found[:, :0]
                 if inputs:
                     features.append(inputs.pop().detach().flatten(1).float().cpu())
                 if odin:

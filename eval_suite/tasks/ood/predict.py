@@ -82,7 +82,8 @@ def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -
     require_enough(len(known), {each.name: len(each) for each in sets}, options.data)
     runner = _Runner(backbone, options, runtime)
     runner.prepare(known, sets)
-    labelled = _labelled(backbone.card, everything, runner)
+    headless = backbone.card.headless
+    labelled = None if headless else _labelled(backbone.card, everything, runner)
 
     inside = runner.score(known)
     seen = set(inside.outputs.digests)
@@ -93,7 +94,7 @@ def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -
         outliers[each.name] = Outliers(
             ids=found.ids,
             scores=found.scores,
-            predicted=found.outputs.logits.argmax(dim=1).numpy(),
+            predicted=None if headless else found.outputs.logits.argmax(dim=1).numpy(),
             noise=isinstance(each, NoiseSet),
             about=each.about(found.failed),
         )
@@ -101,7 +102,7 @@ def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -
     predictions = Predictions(
         ids=inside.ids,
         scores=inside.scores,
-        logits=inside.outputs.logits.numpy(),
+        logits=None if headless else inside.outputs.logits.numpy(),
         labels=labelled.outputs[inside.outputs.labels] if labelled else None,
         classes=labelled.names if labelled else [],
         about=known.about(inside.failed),
@@ -159,8 +160,8 @@ class _Runner:
             index = open_images(options.data, options.fit_split).subset(options.fit_limit)
             for line in leak(index, known.whole, ", ".join(fitted)):
                 self.warn(line)
-            layer = last_layer(self.backbone)
-            self._layer = layer.module
+            layer = None if self.backbone.card.headless else last_layer(self.backbone)
+            self._layer = None if layer is None else layer.module
             training = self._fit(index, layer)
             fitted_to = f"fitted to {len(training.features)} images of '{index.split}'"
             self.settings |= dict.fromkeys(fitted, fitted_to)
@@ -197,12 +198,13 @@ class _Runner:
         ordered = {name: scores[name].numpy() for name in self._names}
         return _Scored(found, ordered, [each.ids[i] for i in found.positions], list(batches.failed))
 
-    def _fit(self, index: ImageIndex, layer: ClassifierLayer) -> TrainingFeatures:
+    def _fit(self, index: ImageIndex, layer: ClassifierLayer | None) -> TrainingFeatures:
         batches = self.place.batches(index)
         shown = progress(batches, len(batches), f"ood {self.backbone.card.name}, fitting to '{index.split}'")
-        found = run_over(self.backbone, shown, layer=layer.module, precision=self.precision)
+        found = run_over(self.backbone, shown, layer=self._layer, precision=self.precision)
         self._require_finite(found.features, index.split)
-        return TrainingFeatures(found.features, torch.from_numpy(found.labels), layer.linear())
+        linear = None if layer is None else layer.linear()
+        return TrainingFeatures(found.features, torch.from_numpy(found.labels), linear)
 
     def _odin_settings(self, known: ImageSet, sets: list[ImageSet | NoiseSet]) -> OdinSettings:
         temperature, epsilon = self.options.odin_temperature, self.options.odin_epsilon

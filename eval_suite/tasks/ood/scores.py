@@ -11,6 +11,11 @@ def fitted_scores() -> tuple[str, ...]:
     return tuple(name for name, score in parts("ood_score").items() if score.fitted)
 
 
+def scores_of_features() -> tuple[str, ...]:
+    """The scores that a network without classes has too."""
+    return tuple(name for name, score in parts("ood_score").items() if score.of_features)
+
+
 def require_scores(names: list[str]) -> list[str]:
     """The names, each once.
 

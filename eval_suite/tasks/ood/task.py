@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
+from eval_suite.core.parts import part
 from eval_suite.core.records import Params
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.ood.options import OodOptions
-from eval_suite.tasks.ood.scores import ODIN, fitted_scores
+from eval_suite.tasks.ood.scores import ODIN, fitted_scores, scores_of_features
 
 
 class OodTask(Task):
@@ -29,6 +30,12 @@ class OodTask(Task):
         "react_percentile": ({"score": "react"},),
         "vim_dimension": ({"score": "vim"},),
     }
+
+    without_classes = f"choose scores of features alone with --scores: {', '.join(scores_of_features())}"
+
+    def needs_classes(self, options: Any) -> bool:
+        """Unless every score is of features alone."""
+        return not all(part("ood_score", spec).of_features for spec in options.scores)
 
     def data_sha256(self, options: Any) -> str | None:
         """Not known before: that of several sets together."""

@@ -178,6 +178,7 @@ def _card(
             "source": str(folder),
             "classes": classes,
             "num_classes": len(classes),
+            "headless": False,
             "crop_fraction": options.crop_fraction,
             "interpolation": "bilinear",
             "feature_layer": localiser.feature_layer,

@@ -1,10 +1,11 @@
 """From any backbone to a network that localises: a larger last feature map and a new last layer."""
 
 import copy
+from collections import OrderedDict
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eval_suite.backbones.architectures.vgg_gap import GapNet
 from eval_suite.backbones.backbone import Backbone
@@ -12,6 +13,7 @@ from eval_suite.backbones.inference import require_finite
 from eval_suite.backbones.structure.classifier import ClassifierLayer, pooled_classifier
 from eval_suite.backbones.structure.hooks import evaluating, outputs_of
 from eval_suite.backbones.structure.stages import residual_stages
+from eval_suite.backbones.structure.vectors import vectors_of
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.wsol.gap import cut, has_no_pooled_map, vgg_places
@@ -79,12 +81,18 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
             guides=kept.places.guides,
             notes=(),
         )
-    head = linear_head(backbone)
-    channels = head.weight.shape[1]
-    replace_layer(net, head.name, head.renewed(classes))
-    assert backbone.card.feature_layer is not None
-    stages = residual_stages(net)
     layer = backbone.card.feature_layer
+    stages = residual_stages(net)
+    if backbone.card.headless:
+        channels, body = _pooled_width(backbone), net
+        net = nn.Sequential(OrderedDict(body=_Vectors(body), fc=nn.Linear(channels, classes)))
+        inside = "body.net."
+        layer, stages, head_name = f"{inside}{layer}", [f"{inside}{stage}" for stage in stages], "fc"
+    else:
+        head = linear_head(backbone)
+        channels, head_name = head.weight.shape[1], head.name
+        replace_layer(net, head.name, head.renewed(classes))
+    assert layer is not None
     notes: tuple[str, ...] = ()
     if isinstance(net, GapNet):  # its map is the enlarged one
         attention, guides = vgg_places(net.features)
@@ -94,14 +102,52 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
     return Localiser(
         net,
         feature_layer=layer,
-        head=head.name,
+        head=head_name,
         body=layer,
         channels=channels,
         classes=classes,
-        new=(head.name,),
+        new=(head_name,),
         attention=attention,
         guides=guides,
         notes=notes,
+    )
+
+
+class _Vectors(nn.Module):
+    """A network of features, whatever it returns, as vectors (N, D)."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        vectors = vectors_of(self.net(images))
+        assert vectors is not None
+        return vectors.values
+
+
+def _pooled_width(backbone: Backbone) -> int:
+    """The channels of the last feature map, whose mean a network of features returns.
+
+    Raises:
+        InputError: if it returns anything else, which has no class activation maps.
+    """
+    card = backbone.card
+    image = torch.rand(2, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
+    image = image.to(backbone.mean.device)
+    if card.feature_layer is not None:
+        with evaluating(backbone):
+            vectors, maps = backbone.predict(image)
+        if maps.shape[1] == vectors.shape[1] and torch.allclose(
+            maps.mean((2, 3)), vectors, rtol=1e-3, atol=1e-5
+        ):
+            return vectors.shape[1]
+    raise InputError(
+        expected=f"a network that returns the mean of its last feature map for a fit of '{card.name}' ({card.arch})",
+        found=f"another output behind '{card.feature_layer}'"
+        if card.feature_layer
+        else "one without such a map",
+        remedy="name the layer with --feature-layer",
     )
 
 

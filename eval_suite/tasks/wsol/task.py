@@ -36,6 +36,12 @@ class WsolTask(Task):
             return None
         return open_images(options.data, purpose="train"), open_images(options.data, options.split)
 
+    without_classes = "let a fit give it a last layer (--fit.preset)"
+
+    def needs_classes(self, options: Any) -> bool:
+        """Unless a fit gives the network a last layer."""
+        return not self.fits(options)
+
     def fits(self, options: Any) -> bool:
         """Where a preset or settings of its own are given."""
         return bool(options.fit.wanted)

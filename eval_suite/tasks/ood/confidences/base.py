@@ -11,14 +11,15 @@ if TYPE_CHECKING:
 
 
 class TrainingFeatures(NamedTuple):
-    """Features (n, D) and labels (n,) of training images, and the layer (weight, bias) that makes logits of features."""
+    """Features (n, D) and labels (n,) of training images, and the layer that makes logits of them, if the network has one."""
 
     features: "Tensor"
     labels: "Tensor"
-    layer: "nn.Linear"
+    layer: "nn.Linear | None" = None
 
     def weights(self) -> "tuple[Tensor, Tensor]":
         """Weight (classes, D) and bias (classes,) of the layer, in double precision on the CPU."""
+        assert self.layer is not None  # scores that ask for it are kept from networks without
         weight = self.layer.weight.detach().cpu().double()
         bias = self.layer.bias
         return weight, weight.new_zeros(len(weight)) if bias is None else bias.detach().cpu().double()
@@ -41,6 +42,7 @@ class OodScore:
         paper: where it comes from.
         fitted: whether `fit` has to see features of training images first; only then are features computed.
         of_covariance: whether it rests on how the features of training images vary together, which few images do not show.
+        of_features: whether it takes nothing but features, so that a network without classes will do.
         of_images: whether it needs the images and the network themselves, as ODIN does; the task then runs it.
     """
 
@@ -50,6 +52,7 @@ class OodScore:
     fitted: ClassVar[bool] = False
     of_covariance: ClassVar[bool] = False
     of_images: ClassVar[bool] = False
+    of_features: ClassVar[bool] = False
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:
         """Learn from training images.

@@ -28,6 +28,7 @@ class Neighbours(OodScore):
         "https://arxiv.org/abs/2204.06507",
     )
     fitted: ClassVar[bool] = True
+    of_features: ClassVar[bool] = True
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:
         """Keep the training features.

@@ -28,6 +28,7 @@ class Mahalanobis(OodScore):
         "https://arxiv.org/abs/1807.03888",
     )
     fitted: ClassVar[bool] = True
+    of_features: ClassVar[bool] = True
     of_covariance: ClassVar[bool] = True
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:

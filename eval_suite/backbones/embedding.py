@@ -1,0 +1,58 @@
+"""The vector of an image: what a network without classes returns, or what the layer that classifies is given."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.structure.classifier import classifier_layer
+from eval_suite.core.errors import InputError
+
+
+class Embedding(NamedTuple):
+    """Images (N, 3, H, W) in [0, 1] → vectors (N, D), and in words what they are."""
+
+    of: Callable[[Tensor], Tensor]
+    how: str
+
+
+def embedding_of(backbone: Backbone) -> Embedding:
+    """How vectors of images are had from a backbone: from its output, its last layer's input, or its last feature map.
+
+    Raises:
+        InputError: if it has none of them.
+    """
+    card = backbone.card
+    if card.headless:
+        return Embedding(backbone, "the network's output")
+    blank = torch.zeros(2, 3, *card.input_size, device=backbone.mean.device)
+    layer = classifier_layer(backbone.net, backbone.normalise(blank))
+    if layer is not None:
+        return Embedding(_InputOf(backbone, layer.module), f"the input of '{layer.name}'")
+    if card.feature_layer is not None:
+        return Embedding(
+            lambda images: backbone.features(images).mean((2, 3)), f"the mean of '{card.feature_layer}'"
+        )
+    raise InputError(
+        expected=f"features of backbone '{card.name}' ({card.arch})",
+        found="neither a linear layer at its end nor a feature map",
+        remedy="name a layer with --feature-layer, or let the network return its features and say --headless",
+    )
+
+
+class _InputOf:
+    """What a layer is given while a backbone runs."""
+
+    def __init__(self, backbone: Backbone, layer: nn.Module) -> None:
+        self._backbone, self._layer = backbone, layer
+
+    def __call__(self, images: Tensor) -> Tensor:
+        given: list[Tensor] = []
+        handle = self._layer.register_forward_pre_hook(lambda _layer, inputs: given.append(inputs[0]))
+        try:
+            self._backbone(images)
+        finally:
+            handle.remove()
+        return given[-1].flatten(1)[: len(images)]

@@ -1,0 +1,1 @@
+"""Classifying frozen features: by their nearest neighbours, and by a linear layer."""
