@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -15,6 +16,8 @@ from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.parts import is_file_spec, part, parts
 from eval_suite.core.predictions import About
 from eval_suite.data.layouts.base import SPLIT_NAMES, WITHOUT_SPLITS, Content, ImageLayout, Layout
+
+_kept: ContextVar["tuple[str, str | None, ImageIndex] | None"] = ContextVar("_kept", default=None)
 
 
 class DataSpec(NamedTuple):
@@ -132,7 +135,27 @@ def open_images(
     Raises:
         InputError: if the folder does not hold the layout, the split is absent, or class folders differ.
     """
+    kept = _kept.get()
+    if kept is not None and purpose == "evaluate" and kept[0] == spec and split in (kept[1], kept[2].split):
+        return kept[2]
     return read_split(spec, split, purpose=purpose).images
+
+
+@contextmanager
+def kept_open(spec: str, split: str | None) -> Iterator[ImageIndex]:
+    """Index a split to evaluate on, once: inside, `open_images` answers with this index when asked for the same split.
+
+    The folders of a million images take seconds to list, and the steps of an evaluation each ask for them.
+
+    Raises:
+        InputError: as `open_images` does.
+    """
+    index = open_images(spec, split)
+    token = _kept.set((spec, split, index))
+    try:
+        yield index
+    finally:
+        _kept.reset(token)
 
 
 class Split(NamedTuple):

@@ -12,7 +12,6 @@ from eval_suite.core.files import read_file, require_regular
 from eval_suite.data.layouts.base import SUFFIXES
 
 _LABEL = re.compile(r"(?P<name>.+?)(?:[ \t]+-?\d+)?")
-_TAR = re.compile(r".*\.(tar|tgz|tar\.gz|tar\.bz2|tbz2|tar\.xz|txz)", re.IGNORECASE)
 _ARRAYS = ("X", "images", "data", "x")
 
 
@@ -28,7 +27,7 @@ def from_file(path: Path) -> OutlierFiles:
     """The images of an ``.npy`` array, an array in a ``.mat`` or ``.npz`` file, or a list of files, one a line.
 
     Raises:
-        InputError: if it is none of these, an archive, or holds no images.
+        InputError: if it is none of these, or holds no images.
     """
     suffix = path.suffix.lower()
     if suffix == ".txt":
@@ -36,20 +35,16 @@ def from_file(path: Path) -> OutlierFiles:
     if suffix in (".npy", ".npz", ".mat"):
         return _from_array(path)
     raise InputError(
-        expected="a folder of images, or images in a .npy, .npz or .mat file, or a list of them in a .txt",
+        expected="a folder of images, a .tar, .tar.gz or .zip of them, images in a .npy, .npz or .mat file, or a list of "
+        "them in a .txt",
         where=path,
         found=f"a file '{path.name}'",
-        remedy=unpacking(path),
+        remedy=exporting(path),
     )
 
 
-def unpacking(file: Path) -> str:
-    """What to do with an archive or a table of images; empty for any other file."""
-    folder = file.parent / file.name.partition(".")[0]
-    if _TAR.fullmatch(file.name):
-        return f"unpack it: mkdir -p {folder} && tar -xf {file} -C {folder}, and name {folder}"
-    if file.suffix.lower() == ".zip":
-        return f"unpack it: unzip {file} -d {folder}, and name {folder}"
+def exporting(file: Path) -> str:
+    """What to do with a table or database of images; empty for any other file."""
     if file.suffix.lower() in (".parquet", ".arrow", ".mdb", ".lmdb", ".tfrecord"):
         return f"export the images of {file.name} as files"
     return ""

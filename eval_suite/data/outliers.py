@@ -16,9 +16,10 @@ import numpy as np
 
 from eval_suite.core.errors import InputError, first_line, unknown_name
 from eval_suite.core.runtime import derive_seed
+from eval_suite.data.archives import is_archive, unpacked
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.layouts.base import SUFFIXES, image_files, listing, skipped_note
-from eval_suite.data.outlier_files import OutlierFiles, from_file, unpacking
+from eval_suite.data.outlier_files import OutlierFiles, exporting, from_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -129,8 +130,8 @@ def open_outliers(source: OutlierSource, seed: int = 0) -> OutlierImages:
     """Index the images of a set; noise has none.
 
     Args:
-        source: a parsed source with a path: a folder, or a file that holds or lists images (``.npy``, ``.mat``, or ``.txt``
-            as OpenOOD's lists).
+        source: a parsed source with a path: a folder, an archive of one, or a file that holds or lists images (``.npy``,
+            ``.mat``, or ``.txt`` as OpenOOD's lists).
         seed: seed of random crops.
 
     Raises:
@@ -147,6 +148,8 @@ def open_outliers(source: OutlierSource, seed: int = 0) -> OutlierImages:
         )
     skipped: Counter[str] = Counter()
     try:
+        if is_archive(path) and not path.is_dir():
+            path, skipped = unpacked(path)
         found = KINDS[source.kind](path, skipped) if path.is_dir() else from_file(path)
     except OSError as error:
         raise InputError(
@@ -186,13 +189,11 @@ def require_outliers(text: str) -> None:
 
 def _nothing_found(spec: str, path: Path) -> InputError:
     """The error for a folder without images, with the way out where it holds them in another form."""
-    packed = next((file for file in sorted(path.rglob("*")) if unpacking(file)), None)
-    arrays = next((file for file in sorted(path.rglob("*")) if file.suffix in (".npy", ".mat")), None)
-    remedy = ""
-    if packed is not None:
-        remedy = unpacking(packed)
-    elif arrays is not None:
-        remedy = f"name the file itself: {spec.partition(':')[0]}:{arrays}"
+    files = sorted(path.rglob("*"))
+    readable = next((file for file in files if file.suffix in (".npy", ".mat") or is_archive(file)), None)
+    remedy = next(filter(None, map(exporting, files)), "")
+    if readable is not None:
+        remedy = f"name the file itself: {spec.partition(':')[0]}:{readable}"
     return InputError(
         expected=f"images ({', '.join(sorted(SUFFIXES))})", where=spec, found=listing(path), remedy=remedy
     )

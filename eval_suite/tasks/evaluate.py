@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -28,7 +28,7 @@ from eval_suite.core.records import (
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
 from eval_suite.core.store import Cell, exclusive, safe_name, write_record
 from eval_suite.core.validation import problems, require_no_problems
-from eval_suite.data.images import ImageIndex, open_images
+from eval_suite.data.images import ImageIndex, kept_open, open_images
 from eval_suite.data.kinds import kind_of
 from eval_suite.data.leaks import leak
 from eval_suite.data.outliers import require_outliers
@@ -163,12 +163,14 @@ def evaluate_cell(
         run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
         return Record(status=status, task=task_info(task, options), backbone=card, run=run, **content)
 
-    with exclusive(folder, f"evaluating {task.name}"):
+    with exclusive(folder, f"evaluating {task.name}"), ExitStack() as kept:
         try:
             if not expected:
                 _require_sources(task, options)
             options = task.resolved(options)
             with clock.stage("load"):
+                if task.annotated is None:
+                    kept.enter_context(kept_open(options.data, options.split))
                 backbone = _load(cell, source, backbone_options, task, options)
             _require_classes(task, backbone.card, options)
             _name_outputs(task, backbone, options)

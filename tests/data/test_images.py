@@ -16,7 +16,7 @@ from scipy.io import savemat
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import parts
 from eval_suite.data.decoding import open_item, to_rgb
-from eval_suite.data.images import open_images, parse_spec, splits_of
+from eval_suite.data.images import kept_open, open_images, parse_spec, splits_of
 
 CLASSES10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -462,3 +462,14 @@ def test_kaggles_tree_from_its_root(tmp_path: Path, kind: str) -> None:
     assert (index.ids, index.labels.tolist()) == (below.ids, below.labels.tolist())
     assert index.paths is not None
     assert all(path.is_file() for path in index.paths)
+
+
+def test_a_split_kept_open_is_listed_once_and_only_inside(tmp_path: Path) -> None:
+    class_folders(tmp_path, ("train", "val"), ["cat", "dog"], 1)
+    spec = f"folder:{tmp_path}"
+    with kept_open(spec, None) as index:
+        assert open_images(spec) is open_images(spec, "val") is index
+        assert open_images(spec, purpose="train").split == "train"
+        picture(tmp_path / "val" / "cat" / "1.png")
+        assert len(open_images(spec)) == 2
+    assert len(open_images(spec)) == 3

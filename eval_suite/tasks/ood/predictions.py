@@ -25,6 +25,7 @@ _OF_A_SET: Mapping[str, tuple[str, Kind]] = {
     "predicted": ("items", "integer"),
     "data": ("facts", "text"),
     "failed": ("failed items", "text"),
+    "notes": ("notes", "text"),
 }
 
 SCHEMA = {

@@ -382,4 +382,12 @@ def _data(found: Predictions) -> DataInfo:
         n_failed=sum(part.n_failed for part in parts),
         failed=[item for part in parts for item in part.failed][:_FAILED_NAMED],
         sha256=digest.hexdigest(),
+        notes=[
+            *parts[0].notes,
+            *(
+                f"{name}: {note}"
+                for name, part in zip(found.outliers, parts[1:], strict=True)
+                for note in part.notes
+            ),
+        ],
     )

@@ -341,3 +341,14 @@ def elsewhere(path: Path, **changes: Any) -> Path:
 def test_files_that_do_not_fit_together(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         scored(elsewhere(tmp_path, **changes))
+
+
+def test_notes_on_the_sets_reach_the_record(file: Callable[..., Path]) -> None:
+    sets = some_predictions().outliers
+    name, first = next(iter(sets.items()))
+    sets[name] = first._replace(about=first.about._replace(notes=["1 file left out"]))
+    about = About("demo", "val", N, "d" * 64, [], ["a class is empty"])
+    assert scored(file(outliers=sets, about=about)).data.notes == [
+        "a class is empty",
+        f"{name}: 1 file left out",
+    ]
