@@ -148,7 +148,7 @@ def _cost_charts(
         charts.append(Chart(f"{title} against size", "parameters, millions", label, series, percent=rate))
     try:
         return [(chart.title, draw(chart, styles, f"cost{index}")) for index, chart in enumerate(charts)]
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a chart fails no page
         # As with the tasks' charts: whatever the records hold must not cost the tables.
         collation.notices.append(
             Notice("warning", "cost", f"the charts of cost cannot be drawn: {first_line(error)}")
