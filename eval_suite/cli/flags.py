@@ -98,7 +98,9 @@ def flags_of(kind: type[BaseModel]) -> list[Flag]:
     for name, field in kind.model_fields.items():
         group = group_of(field)
         if group is not None:
-            found += _inside(group, (name,), "", group)
+            # A task's `--classes` are those of its boxes; the backbone's outputs, named by the same flag, it does not read.
+            names = {flag.name for flag in found}
+            found += [flag for flag in _inside(group, (name,), "", group) if flag.name not in names]
         else:
             positional = Marker.POSITIONAL in field.metadata
             found.append(Flag((name,), name if positional else f"--{_dashed(name)}", field, None))

@@ -1,14 +1,15 @@
 """``eval-suite score``: predictions and ground truth to metrics, without a model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from eval_suite.cli.flags import Marker
 from eval_suite.cli.parsing import parse
+from eval_suite.core.parts import is_file_spec, parts
 from eval_suite.core.store import write_json
-from eval_suite.tasks.evaluate import cell_in, headline, metric_line
+from eval_suite.tasks.evaluate import cell_in, headline, metric_line, task_named
 from eval_suite.tasks.external import score
 
 
@@ -37,7 +38,8 @@ class ScoreCommand(BaseModel):
 
 def main(arguments: list[str]) -> int:
     """Run the verb."""
-    command = parse(ScoreCommand, "score", arguments)
+    command = parse(_command_type(arguments), "score", arguments)
+    options = command.model_dump(exclude_none=True, exclude=set(ScoreCommand.model_fields))
     record = score(
         command.task,
         command.predictions,
@@ -46,6 +48,7 @@ def main(arguments: list[str]) -> int:
         out=command.out,
         name=command.name,
         seed=command.seed,
+        **options,
     )
     for metric in record.metrics:
         print(metric_line(metric))
@@ -59,3 +62,14 @@ def main(arguments: list[str]) -> int:
         closing += f"  → {cell.record(record.task.name)}"
     print(closing)
     return 0
+
+
+def _command_type(arguments: list[str]) -> type[ScoreCommand]:
+    """The verb's options, with those that scoring the task takes."""
+    name = next((word for word in arguments if word in parts("task") or is_file_spec(word)), None)
+    if name is None:
+        return ScoreCommand
+    task = task_named(name)
+    fields = (task.score_options or task.options).model_fields
+    own: dict[str, Any] = {field: (fields[field].annotation, fields[field]) for field in task.score_fields}
+    return create_model("ScoreTaskCommand", __base__=ScoreCommand, __doc__=ScoreCommand.__doc__, **own)

@@ -1,6 +1,6 @@
 """Boxes in COCO's format: the instances files of COCO, of annotation tools, and of anyone's own."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +28,13 @@ class _Source(NamedTuple):
     folders: list[Path]
 
 
-def open_coco(spec: str, split: str | None = None, *, purpose: Purpose = "evaluate") -> ObjectIndex:
+def open_coco(
+    spec: str,
+    split: str | None = None,
+    *,
+    purpose: Purpose = "evaluate",
+    class_list: Sequence[str] | None = None,
+) -> ObjectIndex:
     """Index one split of boxes in COCO's format.
 
     Classes are the file's ``categories`` in the order of their ids. Boxes are kept as they are, also where they reach
@@ -40,11 +46,18 @@ def open_coco(spec: str, split: str | None = None, *, purpose: Purpose = "evalua
             its images; or is such a file itself.
         split: an existing split; None takes val2017, val2014, test or val, and for training train2017, train2014 or train.
         purpose: what the images are for.
+        class_list: refused, since the file's ``categories`` name the classes.
 
     Raises:
         InputError: if there is no such file, or it has no images, annotations and categories.
         DefectsError: if annotations are of no image or class in the file, or have no box.
     """
+    if class_list is not None:
+        raise InputError(
+            expected=f"classes from the 'categories' of {spec}",
+            found="a file of class names",
+            remedy="leave --classes out",
+        )
     there = _sources(coco_path(spec))
     chosen = split or default_split(spec, purpose)
     if chosen not in there:

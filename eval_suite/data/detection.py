@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.data import coco_objects, voc
+from eval_suite.data.class_order import read_class_names
 from eval_suite.data.objects import ObjectIndex, Purpose
 
 
@@ -30,14 +31,19 @@ FORMATS = {
 """The formats of boxes, by the KIND of ``KIND:PATH``."""
 
 
-def open_objects(spec: str, split: str | None = None, *, purpose: Purpose = "evaluate") -> ObjectIndex:
+def open_objects(
+    spec: str, split: str | None = None, *, purpose: Purpose = "evaluate", class_file: Path | None = None
+) -> ObjectIndex:
     """Index a split as `open_voc` or `open_coco` does; a file of annotations alone counts as ``coco:FILE``.
+
+    ``class_file`` names the classes of annotations in VOC's format, in their order.
 
     Raises:
         InputError: as these do, or if the text is of neither kind.
     """
     full = _with_kind(spec)
-    return _format(full).open(full, split, purpose=purpose)
+    names = None if class_file is None else read_class_names(class_file.expanduser())
+    return _format(full).open(full, split, purpose=purpose, class_list=names)
 
 
 def object_splits(spec: str) -> list[str]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
-from eval_suite.data.class_order import ClassMatch, match_classes
+from eval_suite.data.class_order import ClassMatch, ClassOrder, match_classes
 from eval_suite.data.images import open_images
 
 
@@ -68,6 +68,7 @@ def true_labels(
     path: Path,
     outputs: int | None = None,
     names: list[str] | None = None,
+    order: ClassOrder | None = None,
 ) -> Truth:
     """The labels of the items in a predictions file.
 
@@ -80,6 +81,7 @@ def true_labels(
         path: the file, for the message.
         outputs: how many outputs the network had; None where the file does not tell.
         names: of the outputs; None or empty where the file has none.
+        order: of the outputs, where they have no names.
 
     Raises:
         InputError: if an id is not in the ground truth, there are neither ids nor as many items as it has, or a class has
@@ -95,8 +97,9 @@ def true_labels(
         spec,
         outputs=outputs or len(names or index.classes),
         names=names or [],
+        order=order,
         known_from=f"'classes' of {path}",
-        remedy="add an array 'classes' to the predictions: the names of the outputs in their order",
+        remedy="name the outputs in their order, by an array 'classes' in the predictions or a file (score classify --classes FILE)",
     )
     places = places_of(ids, index.ids, path, spec) if ids else np.arange(len(index))
     evaluated = np.union1d(places, np.flatnonzero(np.isin(index.ids, about.failed)))

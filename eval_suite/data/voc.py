@@ -1,6 +1,7 @@
 """Pascal VOC's devkit, and what annotation tools write in its format: splits of images with their objects."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,13 @@ _CLASS_FILES = ("classes.txt", "labelmap.txt", "labels.txt", "predefined_classes
 _BACKGROUND = ("background", "__background__", "_background_")
 
 
-def open_voc(spec: str, split: str | None = None, *, purpose: Purpose = "evaluate") -> ObjectIndex:
+def open_voc(
+    spec: str,
+    split: str | None = None,
+    *,
+    purpose: Purpose = "evaluate",
+    class_list: Sequence[str] | None = None,
+) -> ObjectIndex:
     """Index splits of a devkit, checking each annotation and the size of each image.
 
     The image of an item is the one that the split's line names, whatever its suffix and its annotation's ``<filename>``.
@@ -52,6 +59,7 @@ def open_voc(spec: str, split: str | None = None, *, purpose: Purpose = "evaluat
         split: ``VOC2007/test``, or several joined by ``+``. None takes every year's trainval, or else train, for
             training, and for evaluation the first year's test, or else its val.
         purpose: what the images are for.
+        class_list: the classes in their order, whatever the folder says; None finds them there.
 
     Raises:
         InputError: if the folder does not hold the layout, or a split is absent or empty.
@@ -65,7 +73,7 @@ def open_voc(spec: str, split: str | None = None, *, purpose: Purpose = "evaluat
             raise InputError(f"{spec} has no split '{name}'; it has: {', '.join(there)}")
     members = [member for name in chosen for member in there[name].members()]
     _require_each_once(members, there, chosen)
-    classes, notes = _classes(path, there)
+    classes, notes = (list(class_list), []) if class_list else _classes(path, there)
     number = {name: label for label, name in enumerate(classes)}
     images = [read_annotation(member.annotation, member.image) for member in members]
     _require_sound(spec, members, images, number)

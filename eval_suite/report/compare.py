@@ -30,11 +30,13 @@ class Pick(NamedTuple):
         key: of the metric.
         params: params that it has.
         prefer: of several, those of this value come first.
+        unless: what the pick gives way to: it stands for nothing where the records have such a metric.
     """
 
     key: str
     params: Params = MappingProxyType({})
     prefer: Params = MappingProxyType({})
+    unless: "Pick | None" = None
 
 
 class Delta(NamedTuple):
@@ -157,6 +159,8 @@ class TaskComparison:
 
     def picked(self, pick: Pick) -> list[str]:
         """Ids of the metrics that a pick stands for, preferred ones first, else in the order of the records."""
+        if pick.unless is not None and self.picked(pick.unless):
+            return []
         found = [metric for metric in self.metrics.values() if metric.matches(pick.key, pick.params)]
         return [m.id for m in sorted(found, key=lambda metric: not metric.matches(pick.key, pick.prefer))]
 

@@ -134,6 +134,10 @@ class Task:
     title: ClassVar[str]
     paper: ClassVar[Paper]
     options: ClassVar[type[TaskOptions]]
+    score_options: ClassVar[type[TaskOptions] | None] = None
+    """Options of scoring predictions made by other tools; None for the task's own."""
+    score_fields: ClassVar[tuple[str, ...]] = ()
+    """Which of them, besides those of every task, decide how such predictions are scored."""
     annotated: ClassVar[str | None] = None
     """What the task reads of its images: ``boxes``, ``captions``, or None for classes, which tell the backbone's outputs
     where its source leaves them open."""

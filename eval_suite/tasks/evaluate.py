@@ -103,9 +103,9 @@ def evaluate(
             remedy="a network in memory enters by Backbone.wrap(net, mean=..., std=..., input_size=...)",
         )
     given = {"data": data, **options}
-    runtime = _validated("evaluate", RuntimeOptions, {k: given.pop(k) for k in _RUNTIME & given.keys()})
-    chosen = _validated(f"evaluate '{found.name}'", found.options, given)
-    flags = _validated("settings", BackboneOptions, dict(settings or {}))
+    runtime = validated("evaluate", RuntimeOptions, {k: given.pop(k) for k in _RUNTIME & given.keys()})
+    chosen = validated(f"evaluate '{found.name}'", found.options, given)
+    flags = validated("settings", BackboneOptions, dict(settings or {}))
     own, at = default_name(backbone) if isinstance(backbone, str) else (backbone.card.name, None)
     with TemporaryDirectory(prefix="eval-suite-") if out is None else nullcontext() as temporary:
         where = Path(out) if out is not None else Path(temporary or "") / "reports" / "single"
@@ -360,7 +360,12 @@ def _leaks(task: Task, card: BackboneCard, options: TaskOptions) -> list[str]:
     return lines
 
 
-def _validated(what: str, model: type[_Options], given: dict[str, Any]) -> _Options:
+def validated(what: str, model: type[_Options], given: dict[str, Any]) -> _Options:
+    """Options from a dict.
+
+    Raises:
+        InputError: if one is unknown or has a value that it cannot have.
+    """
     try:
         return model.model_validate(given)
     except ValidationError as error:

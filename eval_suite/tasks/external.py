@@ -8,11 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from eval_suite.core.errors import unknown_name
 from eval_suite.core.records import Files, Outcomes, Record
 from eval_suite.core.runtime import Clock, run_info
 from eval_suite.core.store import Cell, atomic_write, exclusive, safe_name, write_record
-from eval_suite.tasks.base import Score, Task
-from eval_suite.tasks.evaluate import cell_in, remove_if_empty, scored, task_info, task_named, unloaded
+from eval_suite.tasks.base import Score, Task, TaskOptions
+from eval_suite.tasks.evaluate import (
+    cell_in,
+    remove_if_empty,
+    scored,
+    task_info,
+    task_named,
+    unloaded,
+    validated,
+)
 from eval_suite.tasks.replacing import require_replaceable
 
 log = logging.getLogger(__name__)
@@ -28,6 +37,7 @@ def score(
     out: Path | str | None = None,
     name: str | None = None,
     seed: int = 0,
+    **options: Any,
 ) -> Record:
     """Score predictions that other tools made.
 
@@ -39,6 +49,7 @@ def score(
         out: ``reports/NAME`` for the record and a copy of the predictions. By default nothing is left on disk.
         name: of the backbone in the record; by default that of the file.
         seed: what the record is filed under.
+        options: of the task, such as ``ious`` of detect, or ``classes``, a file that names the outputs, of classify.
 
     Returns:
         The record, with its per-item outcomes in memory for `compare`.
@@ -50,14 +61,15 @@ def score(
         >>> score("classify", "logits.npz", truth="folder:path/to/images")["top1_error"]  # doctest: +SKIP
     """
     chosen, path = task_named(task), Path(predictions)
+    scoring = _scoring_options(chosen, {"data": truth or "", "split": split, **options})
     backbone = safe_name(name or path.stem)
     if out is None:
-        return _record(chosen, path, truth, split, Cell("", backbone, seed), None, Clock())
+        return _record(chosen, path, truth, scoring, Cell("", backbone, seed), None, Clock())
     cell, clock = cell_in(Path(out), backbone, seed), Clock()
     folder = cell.results / chosen.name
     with exclusive(folder, f"scoring {chosen.name}"):
         try:
-            record = _record(chosen, path, truth, split, cell, folder, clock)
+            record = _record(chosen, path, truth, scoring, cell, folder, clock)
         except BaseException:
             remove_if_empty(folder)
             raise
@@ -70,17 +82,23 @@ def score_file(task: Task, predictions: Path, truth: str | None, split: str | No
     return scored(task, predictions, task.options(data=truth or "", split=split), truth, None)
 
 
+def _scoring_options(task: Task, given: dict[str, Any]) -> TaskOptions:
+    unknown = next((name for name in given if name not in {"data", "split", *task.score_fields}), None)
+    if unknown is not None:
+        raise unknown_name(f"option of scoring '{task.name}'", unknown, task.score_fields)
+    return validated(f"score '{task.name}'", task.score_options or task.options, given)
+
+
 def _record(
     task: Task,
     predictions: Path,
     truth: str | None,
-    split: str | None,
+    options: TaskOptions,
     cell: Cell,
     folder: Path | None,
     clock: Clock,
 ) -> Record:
     """The record of a predictions file, whose items and copy go to ``folder`` where there is one."""
-    options = task.options(data=truth or "", split=split)
     with clock.stage("score"):
         result = scored(task, predictions, options, truth, None)
     held = sorted(predictions.glob("*")) if predictions.is_dir() else [predictions]

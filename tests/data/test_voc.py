@@ -36,6 +36,12 @@ class TestReading:
         assert index.boxes[0].tolist() == [0.5, 1, 19.25, 14]
         assert index.difficult.tolist() == [True]
 
+    def test_a_list_of_classes_gives_their_order(self, devkit: Path) -> None:
+        index = open_voc(f"voc:{devkit}", class_list=["cat", "dog"])
+        assert (index.classes, index.labels.tolist()) == (["cat", "dog"], [1])
+        with pytest.raises(InputError, match="unknown class 'dog'"):
+            open_voc(f"voc:{devkit}", class_list=["cat"])
+
     def test_the_demo_world(self, demo_world: Path) -> None:
         spec = f"voc:{demo_world / 'VOCdevkit'}"
         train, test = open_voc(spec, purpose="train"), open_voc(spec)

@@ -6,6 +6,7 @@ import pytest
 from eval_suite.core.records import Curve
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
+from eval_suite.report.matrices import headline_columns
 from eval_suite.report.render import write_report
 from eval_suite.tasks.detect.report import SECTION
 from tests.report.fake_suite import FakeSuite, metric_named
@@ -48,3 +49,21 @@ def test_a_map_of_zero_stands_without_an_interval_and_says_why(detected: FakeSui
     assert "counts as 0 beyond the share of its objects that is found" in page
     assert "no interval (every resample of the items gives the same value)" in page
     assert "[0.00, 0.00]" not in page
+
+
+@pytest.mark.parametrize(
+    ("maps", "expected"),
+    [
+        ([MAP, "SSD mAP (area, +1)"], ["map"]),  # VOC: the paper's number alone
+        (["SSD mAP (area, no +1)"], ["coco_ap", "map"]),
+    ],
+)
+def test_the_overview_has_cocos_ap_of_boxes_in_cocos_format(
+    suite: FakeSuite, maps: list[str], expected: list[str]
+) -> None:
+    suite.describe(baseline="baseline", backbones=["baseline"], tasks=["detect"], seeds=[0])
+    names = ["SSD COCO AP (IoU 0.50:0.95)", *maps]
+    metrics = [metric_named(name, 0.5, higher_is_better=True) for name in names]
+    suite.add("baseline", task="detect", metrics=metrics, outcomes=False)
+    comparison = TaskComparison(collate(suite.folder), "detect")
+    assert [column.sample.key for column in headline_columns(SECTION, comparison)] == expected

@@ -1,13 +1,17 @@
 """Records of predictions that other tools made."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import eval_suite as es
+from eval_suite.cli.main import main
 from eval_suite.core.store import read_record
 from eval_suite.data.images import open_images
+from tests.data.voc_on_disk import write_devkit
 
 
 @pytest.fixture
@@ -71,3 +75,57 @@ def test_wrong_input_leaves_nothing_and_no_record_is_replaced_by_another(truth: 
     with pytest.raises(es.InputError):
         es.score("classify", tmp_path / "a.npz", truth=truth, out=out)
     assert read_record(out / "results" / "a-s0" / "classify.json")["top1_error"].value == 1 / 30
+
+
+def test_a_file_names_the_outputs_whatever_order_they_are_in(truth: str, tmp_path: Path) -> None:
+    index = open_images(truth)
+    names = index.classes[::-1]
+    np.save(tmp_path / "p.npy", len(names) - 1 - index.labels)
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    record = es.score("classify", tmp_path / "p.npy", truth=truth, classes=tmp_path / "names.txt")
+    assert record["top1_error"].value == 0
+    assert record.warnings == []
+    assumed = es.score("classify", tmp_path / "p.npy", truth=truth)
+    assert assumed["top1_error"].value == 1
+    assert assumed.warnings
+
+
+def test_an_order_is_for_outputs_without_names_only(truth: str, tmp_path: Path) -> None:
+    index = open_images(truth)
+    np.save(tmp_path / "p.npy", index.labels)
+    record = es.score("classify", tmp_path / "p.npy", truth=truth, class_order="sorted")
+    assert (record["top1_error"].value, record.warnings) == (0, [])
+    with pytest.raises(es.InputError):
+        es.score("classify", hard(tmp_path / "a.npz", truth, 1), truth=truth, class_order="sorted")
+
+
+@pytest.mark.parametrize("options", [{"ious": [0.6]}, {"classes": "absent.txt"}, {"class_order": "random"}])
+def test_options_of_scoring_that_a_task_has_not(truth: str, tmp_path: Path, options: dict[str, Any]) -> None:
+    np.save(tmp_path / "p.npy", open_images(truth).labels)
+    with pytest.raises(es.InputError):
+        es.score("classify", tmp_path / "p.npy", truth=truth, **options)
+
+
+def test_detections_at_further_overlaps_and_in_own_classes(tmp_path: Path) -> None:
+    devkit = write_devkit(tmp_path)  # one dog with the corners 1, 2, 19, 14, counted from 0
+    box = [1, 2, 15, 14]  # 15 x 13 of 19 x 13 pixels: an overlap of 0.789
+    found = [{"image_id": 1, "category_id": 2, "bbox": [*box[:2], 15, 13], "score": 0.9}]
+    (tmp_path / "found.json").write_text(json.dumps(found))
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    record = es.score(
+        "detect",
+        tmp_path / "found.json",
+        truth=f"voc:{devkit}",
+        ious=[0.75, 0.85],
+        classes=tmp_path / "names.txt",
+    )
+    by_iou = {m.params["iou"]: m.value for m in record.metrics if m.key == "map" and "iou" in m.params}
+    assert by_iou == {0.75: pytest.approx(1), 0.85: 0}
+    assert next(metric.subset for metric in record.metrics if metric.key == "class_ap") == "dog"
+
+
+def test_the_command_takes_the_options_of_the_task(truth: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", open_images(truth).labels)
+    words = ["classify", "--predictions", str(tmp_path / "p.npy"), "--truth", truth]
+    assert main(["score", *words, "--class-order", "sorted"]) == 0
+    assert main(["score", *words, "--ious", "0.6"]) == 2

@@ -13,6 +13,7 @@ from eval_suite.core.metrics import CALIBRATION_BINS, ECE, TOP1_ERROR, TOP5_ERRO
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Curve, Example, Params
 from eval_suite.core.statistics import topk_correct, wilson_interval
+from eval_suite.data.class_order import read_class_names
 from eval_suite.data.imagenet_names import real_labels, synsets
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
@@ -26,6 +27,7 @@ from eval_suite.tasks.classify.metrics import (
     negative_log_likelihood,
     per_class_correct,
 )
+from eval_suite.tasks.classify.options import ScoredLogits
 from eval_suite.tasks.classify.predictions import Predictions, are_probabilities, read_predictions
 from eval_suite.tasks.order_doubts import order_doubts
 
@@ -42,7 +44,7 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
         InputError: if there are no labels, or they do not fit the predictions.
     """
     read = read_predictions(predictions)
-    known = _truth(read, predictions, truth, options.split if options else None)
+    known = _truth(read, predictions, truth, options)
     labels, classes, warnings = known.labels, known.classes, [*known.assumptions]
     among = read.chosen
     if read.logits is None:
@@ -143,7 +145,18 @@ class _Truth(NamedTuple):
     assumptions: list[str]
 
 
-def _truth(read: Predictions, path: Path, truth: str | None, split: str | None) -> _Truth:
+def _truth(read: Predictions, path: Path, truth: str | None, options: TaskOptions | None) -> _Truth:
+    named = options if isinstance(options, ScoredLogits) else None
+    names, order = read.classes, named.class_order if named else None
+    if named and named.classes is not None:
+        names = read_class_names(named.classes.expanduser())
+        read = read._replace(classes=names)
+    elif order is not None and names:
+        raise InputError(
+            expected=f"no class order for {path}, which names its outputs",
+            found=f"'{order}'",
+            remedy="leave it out",
+        )
     outputs = len(read.classes) if read.logits is None else read.logits.shape[1]
     if read.logits is not None and read.classes and len(read.classes) != outputs:
         raise InputError(
@@ -154,13 +167,14 @@ def _truth(read: Predictions, path: Path, truth: str | None, split: str | None) 
     if truth is not None:
         given = true_labels(
             truth,
-            split,
+            options.split if options else None,
             ids=read.ids,
             items=len(read.chosen),
             about=read.about,
             path=path,
             outputs=outputs,
-            names=read.classes,
+            names=names,
+            order=order,
         )
         match = given.match
         known = _Truth(given.labels, given.ids, match.names, match.subset, given.about, given.assumptions)

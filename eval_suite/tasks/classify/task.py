@@ -2,7 +2,7 @@
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.tasks.base import Task
-from eval_suite.tasks.classify.options import ClassifyOptions
+from eval_suite.tasks.classify.options import ClassifyOptions, ScoredLogits
 
 
 class ClassifyTask(Task):
@@ -13,3 +13,5 @@ class ClassifyTask(Task):
     title = "Classification"
     paper = CUTMIX
     options = ClassifyOptions
+    score_options = ScoredLogits
+    score_fields = ("classes", "class_order")

@@ -18,7 +18,6 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, part_sha256
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, progress
-from eval_suite.data.detection import open_objects
 from eval_suite.data.objects import ObjectIndex
 from eval_suite.tasks.base import Fit
 from eval_suite.tasks.detect.detectors.base import Detector
@@ -61,8 +60,8 @@ def fit(backbone: Backbone, options: DetectOptions, runtime: RuntimeOptions, see
     detectors = options.chosen()
     for detector in detectors:
         images_per_process(detector)
-    evaluated = open_objects(options.data, options.split)
-    index = open_objects(options.data, options.train_split, purpose="train")
+    evaluated = options.objects(options.split)
+    index = options.objects(options.train_split, purpose="train")
     for each in (index, evaluated):
         for note in each.notes:
             log.warning("%s: %s", each.split, note)

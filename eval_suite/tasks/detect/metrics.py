@@ -11,7 +11,8 @@ VARIANTS = {"voc07": "VOC07 11-point", "area": "area"}
 """How the area under a class's precision-recall curve is measured."""
 PLUS_ONE = {True: "+1", False: "no +1"}
 """Whether a box from x0 to x1 counts as x1 - x0 + 1 wide, as in VOC's own code."""
-COCO_IOUS = {"0.50:0.95": "COCO AP (IoU 0.50:0.95)", "0.50": "COCO AP50", "0.75": "COCO AP75"}
+COCO_AP_MEAN = "0.50:0.95"
+COCO_IOUS = {COCO_AP_MEAN: "COCO AP (IoU 0.50:0.95)", "0.50": "COCO AP50", "0.75": "COCO AP75"}
 
 
 def detectors(specs: Iterable[str] = ()) -> dict[str, type[Detector]]:

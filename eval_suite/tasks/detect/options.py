@@ -1,6 +1,7 @@
 """Options of the detect task, with the protocol of the CutMix paper as defaults."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 from eval_suite.core.entries import InlineYaml
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.parts import part
+from eval_suite.data.detection import open_objects
+from eval_suite.data.objects import ObjectIndex, Purpose
 from eval_suite.tasks.base import TaskOptions
 from eval_suite.tasks.detect.detectors.base import Detector, Schedule
 from eval_suite.tasks.detect.detectors.faster_rcnn import FasterRcnnOptions
@@ -36,6 +39,8 @@ class DetectOptions(TaskOptions):
     """Settings of ssd and ssd-fpn."""
     faster_rcnn: FasterRcnnOptions = Field(default_factory=FasterRcnnOptions)
     """Settings of faster-rcnn-c4 and faster-rcnn-fpn."""
+    classes: Path | None = None
+    """File with the classes of boxes in VOC's format, one a line or JSON; by default those that the folder lists, or that occur."""
     ious: Ious = ()
     """Further overlaps (IoU) to report the mAP at, besides 0.5 and COCO's."""
     save_interval: float = Field(default=10.0, gt=0)
@@ -65,6 +70,14 @@ class DetectOptions(TaskOptions):
                 )
             others[name].options.model_validate(settings)
         return self
+
+    def objects(self, split: str | None, *, purpose: Purpose = "evaluate") -> ObjectIndex:
+        """The images of a split with their objects, as `open_objects` gives them.
+
+        Raises:
+            InputError: as it does.
+        """
+        return open_objects(self.data, split, purpose=purpose, class_file=self.classes)
 
     def chosen(self) -> list[Detector]:
         """The detectors, each with its schedule, ``iterations`` applied."""

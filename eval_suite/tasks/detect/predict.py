@@ -13,7 +13,6 @@ from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.corners import Boxes
-from eval_suite.data.detection import open_objects
 from eval_suite.data.objects import ObjectIndex
 from eval_suite.data.workers import WorkerLoader
 from eval_suite.tasks.detect.detectors.base import Detector
@@ -44,7 +43,7 @@ class Predicted(NamedTuple):
 
 def predict(fitted: FittedDetectors, options: DetectOptions, runtime: RuntimeOptions, folder: Path) -> Path:
     """Write ``predictions/<detector>.json``, COCO's results, and which images they are of."""
-    everything = open_objects(options.data, options.split)
+    everything = options.objects(options.split)
     index = everything.subset(options.limit)
     target = folder / PREDICTIONS
     failed: list[str] = []

@@ -66,7 +66,7 @@ def score(predictions: Path, options: Any, truth: str | None, folder: Path | Non
             f"{predictions} holds detections only; give the ground truth as --truth voc:PATH or coco:PATH"
         )
     known = detectors(options.detectors)
-    everything = open_objects(spec, options.split)
+    everything = open_objects(spec, options.split, class_file=options.classes)
     index, about, files, listed = _scope(predictions, everything, known)
     read = {
         name: read_voc_results(path, index) if path.is_dir() else read_coco_results(path, index, own=listed)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
-from eval_suite.data.detection import default_split, open_objects
+from eval_suite.data.detection import default_split
 from eval_suite.data.images import ImageIndex
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.detect.options import DetectOptions
@@ -24,6 +24,7 @@ class DetectTask(Task):
     paper = CUTMIX
     options = DetectOptions
     annotated = "boxes"
+    score_fields = ("ious", "classes")
     packages = ("onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "pycocotools")
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "ssd.input_size": _SSDS,
@@ -40,13 +41,13 @@ class DetectTask(Task):
     def learnt_and_evaluated(self, options: Any) -> tuple[ImageIndex, ImageIndex]:
         """The images of both splits."""
         return (
-            open_objects(options.data, options.train_split, purpose="train").images(),
-            open_objects(options.data, options.split).images(),
+            options.objects(options.train_split, purpose="train").images(),
+            options.objects(options.split).images(),
         )
 
     def data_sha256(self, options: Any) -> str | None:
         """That of the images with their objects."""
-        return open_objects(options.data, options.split).subset(options.limit).sha256()
+        return options.objects(options.split).subset(options.limit).sha256()
 
     def fits(self, options: Any) -> bool:
         """Always."""
