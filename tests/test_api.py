@@ -340,6 +340,22 @@ def test_a_regularizer_in_anybodys_loop() -> None:
         es.StochasticDepth()(images, labels, num_classes=6, generator=torch.Generator())
 
 
+def test_records_read_from_files_are_compared_item_by_item(demo_world: Path, tmp_path: Path) -> None:
+    data, out = f"folder:{demo_world / 'images'}", tmp_path / "reports" / "both"
+    made = [
+        es.evaluate(wrapped(name, seed), "classify", data=data, out=out, device="cpu", workers=0)
+        for seed, name in enumerate(("a", "b"))
+    ]
+    read = [es.read_record(out / "results" / f"{name}-s0" / "classify.json") for name in ("a", "b")]
+    assert es.compare(read, baseline="a").equals(es.compare(made, baseline="a"))
+    assert (
+        not es.compare(read, baseline="a")
+        .query("key == 'top1_error' and backbone == 'b'")["verdict"]
+        .eq("untested")
+        .any()
+    )
+
+
 class TestOwnParts:
     """One of the user's own from a folder: through YAML, the command line and Python, the report's section included."""
 

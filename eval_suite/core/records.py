@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -332,6 +333,7 @@ class Record(_Strict):  # noqa: PLW1641 - records are compared, never keys
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
     _outcomes: Outcomes | None = PrivateAttr(default=None)
+    _path: Path | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Record":
@@ -372,6 +374,16 @@ class Record(_Strict):  # noqa: PLW1641 - records are compared, never keys
     def outcomes(self) -> Outcomes | None:
         """Per-item outcomes of an evaluation in this process; None for a record read from a file, which names theirs."""
         return self._outcomes
+
+    @property
+    def path(self) -> Path | None:
+        """The file that this was read from, next to which lie the files it names; None for one in memory."""
+        return self._path
+
+    def at(self, path: Path) -> "Record":
+        """This record, knowing its file."""
+        self._path = path
+        return self
 
     def with_outcomes(self, outcomes: Outcomes) -> "Record":
         """This record, carrying its per-item outcomes."""

@@ -137,7 +137,7 @@ def read_record(path: Path | str) -> Record:
     Raises:
         InputError: if the file is no record.
     """
-    return _read_model(Path(path), Record, "a record of schema 2", upgrade=_upgraded)
+    return _read_model(Path(path), Record, "a record of schema 2", upgrade=_upgraded).at(Path(path))
 
 
 def read_card(folder: Path) -> BackboneCard:

@@ -104,11 +104,12 @@ class Collation:
         """A file that a record names.
 
         Raises:
-            InputError: if it lies outside the results or does not exist.
+            InputError: if it lies outside the results and the record's folder, or does not exist.
         """
         try:
-            path = (entry.path.parent / relative).resolve()
-            inside = path.is_relative_to(self.results.resolve())
+            home = entry.path.parent.resolve()
+            path = (home / relative).resolve()
+            inside = path.is_relative_to(self.results.resolve()) or path.is_relative_to(home)
         except (OSError, ValueError) as error:
             raise InputError(f"'{relative}' is no usable path: {first_line(error)}") from error
         if not inside:
@@ -182,7 +183,7 @@ def collate_records(records: Sequence[Record], baseline: str | None = None) -> C
                 found=f"two of {key.where}",
                 remedy="name the backbones apart",
             )
-        entries[key] = Entry(key, Path(), record.status, record)
+        entries[key] = Entry(key, record.path or Path(), record.status, record)
     backbones, seeds, tasks = (list(dict.fromkeys(part)) for part in zip(*entries, strict=True))
     suite = SuiteInfo(name="records", backbones=backbones, seeds=seeds, tasks=tasks)
     return Collation(Path(), suite, _baseline(baseline, backbones), entries)
