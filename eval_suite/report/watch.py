@@ -1,10 +1,13 @@
 """Write the page anew as the cells of a running suite finish."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from eval_suite.report.render import ReportPaths, write_report
+
+log = logging.getLogger(__name__)
 
 _PAUSE = 2.0  # seconds between two looks at the records
 _RELOAD = 5  # seconds after which the open page loads itself again
@@ -35,6 +38,8 @@ def watch(
     """
     seen: dict[Path, int] = {}
     written = False
+    if not any(folder.glob("results/*/*.json")):
+        log.info(f"waiting for the first record in {folder / 'results'}; Ctrl-C stops")
     try:
         while True:
             now = _times(folder)
