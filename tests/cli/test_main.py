@@ -213,7 +213,7 @@ def test_flags_reach_options_of_every_shape() -> None:
     from eval_suite.tasks.evaluate import task_named
 
     def read(verb: str, words: str, **default: Any) -> Any:
-        kind = _command_type(task_named(verb))
+        kind = command_for(task_named(verb), TaskCommand)
         needed = ["--backbone", "b", "--data", "d"]
         given = kind(backbone="", **default) if default else None
         return parse(kind, verb, [*needed, *words.split()], given)
