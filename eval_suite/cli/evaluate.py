@@ -38,7 +38,7 @@ def main(verb: str, arguments: list[str]) -> int:
     task = task_named(verb)
     suite_name = given(arguments, "--suite")
     suite = load_suite(suite_name) if suite_name and not {"-h", "--help"} & set(arguments) else None
-    command_type = _command_type(task)
+    command_type = command_for(task, TaskCommand)
     default = None
     if suite is not None:
         named = given(arguments, "--backbone") or ""
@@ -70,12 +70,12 @@ def main(verb: str, arguments: list[str]) -> int:
     return 0
 
 
-def _command_type(task: Task) -> Any:
-    """The verb's options: those of every task command, with the task's own among them."""
+def command_for(task: Task, base: type[BaseModel]) -> Any:
+    """A verb's options: those of ``base``, with the task's own, the backbone's and those of the run among them."""
     paper = f"{task.paper.title} ({task.paper.venue} {task.paper.year})"
     return create_model(
         f"{task.name.capitalize()}Command",
-        __base__=TaskCommand,
+        __base__=base,
         __doc__=f"{type(task).__doc__} Source: {paper}.",
         task=(task.options, ...),
         network=(BackboneOptions, Field(default_factory=BackboneOptions)),

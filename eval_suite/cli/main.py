@@ -17,9 +17,11 @@ from eval_suite.core.packages import torch_mismatch
 from eval_suite.core.parts import is_file_spec, part, parts
 
 VERBS = {
+    "quickstart": "two small networks that come with the package, four tasks, one page: half a minute",
     "train": "train a backbone from a recipe, or continue a stopped training",
     "score": "metrics from saved predictions, external ones too",
     "run": "everything of a suite that is missing, in parallel, then its report",
+    "show": "what a task sees and predicts on a few images, without measuring",
     "report": "put the records of a folder side by side in one HTML page",
     "data": "make the demo data, or check a data set: data demo|check",
     "list": "what there is: list tasks|regularizers|corruptions|data|architectures|suites|results|...",
@@ -101,6 +103,7 @@ def _help() -> str:
         "eval-suite: train image backbones, and measure what the training did to them\n\n"
         "usage: eval-suite COMMAND [options]        eval-suite COMMAND --help\n\n"
         f"{verbs}\n\ntasks, each a command that evaluates a backbone (or path/to/mine.py:MyTask):\n{of_tasks}\n\n"
+        "a first look:  eval-suite quickstart\n"
         "a first run:   eval-suite run demo\n"
         "your own:      eval-suite classify --backbone model.py:factory@weights.pth --data cifar10:PATH\n"
         "exit codes:    0 done, 1 something failed, 2 wrong usage or input, 130 stopped by the user"

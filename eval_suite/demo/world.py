@@ -42,6 +42,16 @@ SIZES = {
         coco_val=4,
         ood_per_set=8,
     ),
+    "quick": DemoSize(  # what `eval-suite quickstart` evaluates on; next to nothing to train on
+        train_per_class=1,
+        val_per_class=20,
+        voc2007_trainval=1,
+        voc2007_test=1,
+        voc2012_trainval=1,
+        coco_train=1,
+        coco_val=1,
+        ood_per_set=60,
+    ),
     "small": DemoSize(
         train_per_class=200,
         val_per_class=100,

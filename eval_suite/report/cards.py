@@ -159,11 +159,6 @@ def _flattened(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, dict) and value:
         for name, inner in value.items():
             yield from _flattened(inner, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        for index, inner in enumerate(value):
-            # A list item that is one named thing goes by its name: order says little, and rows line up.
-            named = isinstance(inner, dict) and len(inner) == 1
-            yield from _flattened(inner, path if named else f"{path}.{index}")
     else:
         yield path, _plain(value)
 
@@ -172,7 +167,17 @@ def _plain(value: Any) -> str:
     if value == {}:
         return "yes"
     if isinstance(value, list):
-        return ", ".join(map(_plain, value)) or "none"
+        return ("; " if any(isinstance(inner, dict) for inner in value) else ", ").join(
+            map(_plain, value)
+        ) or "none"
+    if isinstance(value, dict) and len(value) == 1:
+        # One named thing with its settings, such as a regularizer.
+        ((name, settings),) = value.items()
+        inner = settings if isinstance(settings, dict) else {"": settings}
+        words = ", ".join(f"{key} {_plain(each)}".strip() for key, each in inner.items())
+        return f"{name} ({words})" if words else str(name)
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
     if value is None or isinstance(value, bool):
         return {True: "yes", False: "no", None: "none"}[value]
     return f"{value:g}" if isinstance(value, float) else str(value)

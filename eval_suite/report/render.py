@@ -23,25 +23,29 @@ from eval_suite.report.training import training_table, training_view
 from eval_suite.report.views import task_view
 from eval_suite.report.wording import counted, listed, moment, source_state
 
-_TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 _STATES = ("failed", "broken", "missing", "partial", "warning")
 _NAMED_CELLS = 3
 
 
 class ReportPaths(NamedTuple):
-    """What `write_report` wrote, and its main finding as one line."""
+    """What `write_report` wrote, its main finding as one line, and how many cells are not complete."""
 
     index: Path  # type: ignore[assignment]  # the page is called index, though tuples have a method of that name
     tables: list[Path]
     headline: str
+    unfinished: int
 
 
-def write_report(folder: Path | str, baseline: str | None = None) -> ReportPaths:
+def write_report(
+    folder: Path | str, baseline: str | None = None, *, reload: int | None = None
+) -> ReportPaths:
     """Write ``index.html`` and ``tables/`` for the records in a suite's report folder.
 
     Args:
         folder: ``reports/<suite>``.
         baseline: backbone to compare with; by default the suite's own, else 'baseline', else the first.
+        reload: seconds after which the open page loads itself again, for a page that grows; None for never.
 
     Raises:
         InputError: if the folder holds no record, or the baseline is unknown.
@@ -53,12 +57,13 @@ def write_report(folder: Path | str, baseline: str | None = None) -> ReportPaths
     trained = training_table(collation)
     tables = [overview_table(collation, parts), *(task_table(collation, *part) for part in parts)]
     tables += [trained] if trained else []
-    page = _page(collation, parts, findings, [table.name for table in tables])
+    page = _page(collation, parts, findings, [table.name for table in tables], reload)
     written = write_tables(folder / "tables", tables)
     with atomic_write(folder / "index.html") as stream:
         stream.write(page)
     headline = findings[0].line if findings else "no record holds a number yet"
-    return ReportPaths(folder / "index.html", written, headline)
+    unfinished = sum(entry.state != "complete" for entry in collation.entries.values())
+    return ReportPaths(folder / "index.html", written, headline, unfinished)
 
 
 def _part(collation: Collation, task: str) -> tuple[Section, TaskComparison]:
@@ -68,7 +73,11 @@ def _part(collation: Collation, task: str) -> tuple[Section, TaskComparison]:
 
 
 def _page(
-    collation: Collation, parts: list[tuple[Section, TaskComparison]], findings: list[Any], tables: list[str]
+    collation: Collation,
+    parts: list[tuple[Section, TaskComparison]],
+    findings: list[Any],
+    tables: list[str],
+    reload: int | None,
 ) -> str:
     suite = collation.suite
     styles = styles_of(suite.backbones, collation.baseline)
@@ -77,12 +86,13 @@ def _page(
         task_view(section, comparison, styles, grouped(pictures[section.task]), f"chart{index}")
         for index, (section, comparison) in enumerate(parts)
     ]
-    script = (_TEMPLATES / "report.js").read_text("utf-8")
+    script = (TEMPLATES / "report.js").read_text("utf-8")
     return (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             suite=suite,
+            reload=reload,
             baseline=collation.baseline,
             styles=styles,
             findings=findings,
@@ -96,7 +106,7 @@ def _page(
             notice_summary=_summary(collation.notices),
             several_seeds=len(suite.seeds) > 1,
             tables=tables,
-            style=Markup((_TEMPLATES / "report.css").read_text("utf-8")),
+            style=Markup((TEMPLATES / "report.css").read_text("utf-8")),
             script=Markup(script),
             # The page allows itself this one script and no connection to anywhere.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -104,9 +114,10 @@ def _page(
     )
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """The templates, with every text escaped."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -209,12 +209,11 @@ def test_wrong_flags_end_in_one_line_and_code_2(cli: Cli, verb: str, words: str,
 
 
 def test_flags_reach_options_of_every_shape() -> None:
-    from eval_suite.cli.evaluate import _command_type
     from eval_suite.cli.parsing import parse
     from eval_suite.tasks.evaluate import task_named
 
     def read(verb: str, words: str, **default: Any) -> Any:
-        kind = _command_type(task_named(verb))
+        kind = command_for(task_named(verb), TaskCommand)
         needed = ["--backbone", "b", "--data", "d"]
         given = kind(backbone="", **default) if default else None
         return parse(kind, verb, [*needed, *words.split()], given)

@@ -78,7 +78,7 @@ def test_the_page_answers_and_names_what_lacks(four: FakeSuite) -> None:
         "2026-03-01 10:00 UTC to 2026-03-02 10:00 UTC",
         "eval-suite classify --suite demo --backbone cutmix --seed 0",
         "122 keys matched, none missing, none unexpected",
-        "regularizers.cutmix.alpha",
+        "cutmix (alpha 1, p 0.5)",
         "25.00 % (epoch 10)",
     ):
         assert part in text
@@ -239,7 +239,7 @@ def test_options_that_differ_stand_in_a_table(suite: FakeSuite) -> None:
     path.write_text(json.dumps(content))
     text = words(Page(write_report(suite.folder).index))
     assert "Options in which the backbones differ; all others are equal" in text
-    assert "fit.regularizers.cutmix.alpha — 0.5" in text
+    assert "fit.regularizers — cutmix (alpha 0.5)" in text
     assert "Options as resolved, for baseline" in text
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from eval_suite.cli.evaluate import _command_type
+from eval_suite.cli.evaluate import TaskCommand, command_for
 from eval_suite.cli.flags import _read, shown
 from eval_suite.cli.parsing import parse
 from eval_suite.core.errors import InputError
@@ -72,7 +72,7 @@ def test_what_is_no_yaml_is_said_to_be_none() -> None:
 
 
 def test_flags_change_what_a_suite_gives_and_nothing_else() -> None:
-    kind = _command_type(WsolTask())
+    kind = command_for(WsolTask(), TaskCommand)
     given = options(
         method={"has": {"sizes": [8]}}, fit={"epochs": 2, "regularizers": [{"cutmix": {"prob": 0.5}}]}
     )
