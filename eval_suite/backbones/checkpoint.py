@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from eval_suite.backbones.weights_dialects import find_weights
 from eval_suite.backbones.weights_file import read_weights_file
-from eval_suite.backbones.weights_match import match_weights
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import atomic_write, write_json
@@ -20,7 +20,7 @@ from eval_suite.core.store import atomic_write, write_json
 def load_weights(net: nn.Module, path: Path, entry: str | None = None) -> LoadReport:
     """Load a weights file into a network; every parameter and buffer must be covered.
 
-    Keys the file has beyond the network are reported, not an error; `match_weights` says how the network's are found.
+    Keys the file has beyond the network are reported, not an error; `find_weights` says how the network's are found.
 
     Args:
         net: the network.
@@ -33,7 +33,7 @@ def load_weights(net: nn.Module, path: Path, entry: str | None = None) -> LoadRe
     file = read_weights_file(path)
     expected = net.state_dict()
     tensors = {key: value for key, value in expected.items() if isinstance(value, Tensor)}  # no extra state
-    match = match_weights(tensors, file, path, entry)
+    match = find_weights(net, tensors, file, path, entry)
     state = OrderedDict(match.state)
     # Modules such as MNASNet's refuse a state dict that does not say their version; files without it are of today's.
     state._metadata = {**getattr(expected, "_metadata", {}), **match.versions}  # type: ignore[attr-defined]  # noqa: SLF001 - torch keeps a state dict's versions there

@@ -1,6 +1,5 @@
 """Opening a weights file of any trainer without running code in it: every tensor by its path, class names where they stand."""
 
-import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from torch import Tensor
 from eval_suite.backbones.torch_file import damaged, read_torch
 from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.files import require_regular
+from eval_suite.data.class_order import class_names_in
 
 _DEEPEST = 40
 # By the first bytes of what is no weights file: what it is, and what to do.
@@ -30,9 +30,6 @@ _FOREIGN = (
     (rb"\s*\{\s*\"", "a JSON file", "give the weights file that it describes"),
     (rb".{257}ustar", "a tar archive", "unpack it and give the weights file in it"),
 )
-_CLASS_LISTS = ("classes", "class_names", "class_labels", "label_names", "CLASSES")
-_CLASS_NUMBERS = ("class_to_idx", "label2id")
-_NUMBERED_CLASSES = ("idx_to_class", "id2label")
 
 
 class WeightsFile(NamedTuple):
@@ -89,7 +86,7 @@ def read_weights_file(path: Path) -> WeightsFile:
             found=f"{type(content).__name__} without tensors",
             remedy="save model.state_dict() with torch.save, or as safetensors",
         )
-    file.classes.extend(_classes_in(where_classes_are))
+    file.classes.extend(class_names_in(where_classes_are))
     return file
 
 
@@ -159,32 +156,3 @@ def _collect(value: Any, path: str, file: WeightsFile, around: list[int]) -> Non
             file.entries[f"{path}{key}"] = path
         else:
             _collect(item, f"{path}{key}.", file, [*around, id(value)])
-
-
-def _classes_in(content: Any, depth: int = 0) -> list[str]:
-    """Class names in the order of the outputs, from the first entry of a usual name."""
-    if not isinstance(content, Mapping) or depth > 3:
-        return []
-    for key in (*_CLASS_NUMBERS, *_NUMBERED_CLASSES, *_CLASS_LISTS):
-        if names := _class_names(key, content.get(key)):
-            return names
-    inner = (_classes_in(value, depth + 1) for value in content.values())
-    return next((names for names in inner if names), [])
-
-
-def _class_names(key: str, value: Any) -> list[str]:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = value.split(",")
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        pairs = [(str(b), a) if key in _NUMBERED_CLASSES else (str(a), b) for a, b in value.items()]
-        numbers = {name: int(number) for name, number in pairs if str(number).isdecimal()}
-        by_number = sorted(numbers, key=lambda name: numbers[name])
-        return by_number if [numbers[name] for name in by_number] == list(range(len(value))) else []
-    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
-        return [name.strip() for name in value]
-    return []

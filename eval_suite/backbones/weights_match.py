@@ -87,8 +87,8 @@ def match_weights(
         OutputsError: if only the number of classes differs.
         InputError: if no prefix covers the network, several do, or the tensors are unusable.
     """
-    required = [key for key in expected if not key.endswith("num_batches_tracked")]
-    counts = _counts(required, file)
+    required = required_keys(expected)
+    counts = prefix_counts(required, file)
     covering = [
         prefix
         for prefix, count in counts.items()
@@ -116,7 +116,12 @@ def match_weights(
     return Match(state, versions, [*unexpected, *left_over], [*file.notes, *notes])
 
 
-def _counts(required: list[str], file: WeightsFile) -> Counter[str]:
+def required_keys(expected: Mapping[str, Tensor]) -> list[str]:
+    """The keys of a state dict that a file must have."""
+    return [key for key in expected if not key.endswith("num_batches_tracked")]
+
+
+def prefix_counts(required: list[str], file: WeightsFile) -> Counter[str]:
     """How many of the network's keys lie under each prefix."""
     keys = set(required)
     counts: Counter[str] = Counter()

@@ -20,13 +20,16 @@ from eval_suite.data.layouts.base import some
 ClassOrder = Literal["natural", "sorted"]
 _CLASS_ENTRIES = (
     "class_to_idx",
-    "idx_to_class",
-    "class_names",
-    "classes",
-    "label_names",
-    "id2label",
     "label2id",
+    "idx_to_class",
+    "id2label",
+    "classes",
+    "class_names",
+    "class_labels",
+    "label_names",
+    "CLASSES",
 )
+_DEEPEST = 3
 
 
 class ClassMatch(NamedTuple):
@@ -140,8 +143,7 @@ def read_class_names(path: Path) -> list[str]:
     if text.lstrip().startswith(("[", "{")):
         try:
             content = json.loads(text)
-            entries = [content.get(key) for key in _CLASS_ENTRIES] if isinstance(content, Mapping) else []
-            names = next(filter(None, map(_ordered_names, [*entries, content])), [])
+            names = class_names_in(content) or _ordered_names(content)
         except json.JSONDecodeError as error:
             raise InputError(
                 expected="a JSON list of class names", where=path, found=first_line(error)
@@ -154,25 +156,46 @@ def read_class_names(path: Path) -> list[str]:
     return names
 
 
+def class_names_in(content: Any, depth: int = 0) -> list[str]:
+    """Class names in the order of the outputs, from the first entry of a usual name in nested dicts; empty where there is none."""
+    if not isinstance(content, Mapping) or depth > _DEEPEST:
+        return []
+    inner = (class_names_in(value, depth + 1) for value in content.values())
+    named = (_ordered_names(content.get(key)) for key in _CLASS_ENTRIES)
+    return next(filter(None, (*named, *inner)), [])
+
+
 def _ordered_names(value: Any) -> list[str]:
-    """Names of a list, or of a dict between names and the numbers 0 to n - 1; none of anything else."""
+    """Names of a list, or of a dict between names and the numbers 0 to n - 1, also as text; none of anything else."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = value.split(",")
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, list | tuple):
-        return list(value) if all(isinstance(name, str) for name in value) else []
+        return (
+            [name.strip() for name in value] if all(isinstance(name, str) and name for name in value) else []
+        )
     if not isinstance(value, Mapping):
         return []
     # An entry of ImageNet's usual index is {"0": ["n01440764", "tench"]}.
-    firsts = {
-        key: item[0] if isinstance(item, list | tuple) and item else item for key, item in value.items()
-    }
-    pairs = [(item, key) if isinstance(item, int) else (key, item) for key, item in firsts.items()]
-    by_number = {
-        int(number): name for number, name in pairs if str(number).isdecimal() and isinstance(name, str)
-    }
-    return (
-        [by_number[number] for number in sorted(by_number)]
-        if by_number.keys() == set(range(len(value)))
-        else []
-    )
+    pairs = [
+        (key, item[0] if isinstance(item, list | tuple) and item else item) for key, item in value.items()
+    ]
+    # Names may be numbers themselves: then those that are no texts, or are 0 to n - 1 where they come first, count.
+    forwards = [(item, key) for key, item in pairs]
+    ways = (forwards, pairs) if any(isinstance(item, int) for _, item in pairs) else (pairs, forwards)
+    for way in ways:
+        by_number = {
+            int(number): str(name)
+            for number, name in way
+            if str(number).isdecimal() and isinstance(name, str | int)
+        }
+        if by_number.keys() == set(range(len(pairs))):
+            return [by_number[number] for number in range(len(pairs))]
+    return []
 
 
 def _by_name(classes: list[str], data: str, names: list[str], how: str, remedy: str = "") -> ClassMatch:

@@ -175,7 +175,16 @@ def _origin(frame: Frame, name: str, entry: dict[str, Any]) -> tuple[_Origin | N
         except ValidationError as error:
             return None, problems(error, _TrainedElsewhere, ("backbones", name))
     try:
-        return _Origin(Recipe.model_validate({**frame.recipe, **entry}), None, BackboneOptions(), None), []
+        recipe = Recipe.model_validate({**frame.recipe, **entry})
+        if recipe.init in frame.backbones:
+            # Rows are trained side by side: none waits for another.
+            wanted = f"checkpoints/{frame.name}/{recipe.init}-s0"
+            return None, [
+                f"backbones.{name}.init: expected a source of weights, found '{recipe.init}', a row of this suite; train that "
+                f"row first, in a suite of its own or with eval-suite train, and name its folder, such as {wanted} "
+                f"(timm's model of that name is timm:{recipe.init})"
+            ]
+        return _Origin(recipe, None, BackboneOptions(), None), []
     except ValidationError as error:
         shared = {key for key in frame.recipe if key not in entry}
         own = problems(error, Recipe, ("backbones", name))

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.sources import SETTINGS, build_net, load_backbone, native_config
 from eval_suite.backbones.spec import is_weights_file
+from eval_suite.backbones.weights_dialects import find_weights
 from eval_suite.backbones.weights_file import WeightsFile, read_weights_file
-from eval_suite.backbones.weights_match import match_weights
 from eval_suite.training.recipe import Recipe
 
 
@@ -44,9 +44,8 @@ def initialise(net: nn.Module, recipe: Recipe) -> Initialised:
         file, settings = _as_file(source.net), source.card.model_dump(include=SETTINGS)
     head = _last_layer(recipe)
     body = {key: value for key, value in net.state_dict().items() if key not in head}
-    match = match_weights(
-        body, file, path, recipe.init_entry if is_weights_file(recipe.init) else None, unused=head
-    )
+    entry = recipe.init_entry if is_weights_file(recipe.init) else None
+    match = find_weights(net, body, file, path, entry, unused=head)
     net.load_state_dict(match.state, strict=False)
     layers = sorted({key.rpartition(".")[0] for key in head})
     notes = [

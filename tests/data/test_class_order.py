@@ -2,12 +2,19 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.class_order import ClassMatch, match_classes, natural_order, read_class_names
+from eval_suite.data.class_order import (
+    ClassMatch,
+    class_names_in,
+    match_classes,
+    natural_order,
+    read_class_names,
+)
 from eval_suite.data.imagenet_names import real_labels, synsets
 from eval_suite.data.images import ImageIndex
 
@@ -130,3 +137,21 @@ def test_the_lists_of_timm() -> None:
     assert (len(synsets(1000)), synsets(1000)[217], synsets(7)) == (1000, "n02102040", ())
     assert (len(real_labels()), real_labels()[:3]) == (50_000, ((), (970, 795), (230, 231)))
     assert json.dumps(real_labels()[4]) == "[516, 850]"
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"class_to_idx": {"7": 0, "3": 1}}, ["7", "3"]),
+        ({"idx_to_class": {0: "7", 1: "3"}}, ["7", "3"]),
+        ({"id2label": {"0": "cat", "1": "dog"}}, ["cat", "dog"]),
+        ({"label2id": {"cat": "1", "dog": "0"}}, ["dog", "cat"]),
+        ({"meta": {"dataset_meta": {"CLASSES": ("cat", "dog")}}}, ["cat", "dog"]),
+        ({"classes": 7, "class_names": np.array(["cat", "dog"])}, ["cat", "dog"]),
+        ({"class_to_idx": {"cat": 1, "dog": 2}}, []),
+        ({"id2label": {"0": None}}, []),
+        ({"classes": ""}, []),
+    ],
+)
+def test_class_names_stand_in_many_forms(entry: dict[str, Any], expected: list[str]) -> None:
+    assert class_names_in(entry) == expected

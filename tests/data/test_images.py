@@ -425,6 +425,22 @@ def test_a_flat_validation_with_wordnet_ids_in_its_names(tmp_path: Path) -> None
     assert (index.classes, index.labels.tolist()) == (WNIDS[:2], [0, 1, 1])
 
 
+@pytest.mark.parametrize("folders", [False, True])
+def test_a_flat_training_split_with_wordnet_ids_in_its_names(tmp_path: Path, folders: bool) -> None:
+    for name in (f"{WNIDS[2]}_18.JPEG", f"{WNIDS[0]}_2.JPEG", f"{WNIDS[1]}_1.JPEG"):
+        picture(tmp_path / "train" / name)
+    for number, wnid in enumerate(WNIDS[1:]):
+        picture(
+            tmp_path / "val" / (f"{wnid}/1.JPEG" if folders else f"ILSVRC2012_val_{number:08d}_{wnid}.JPEG")
+        )
+    train, val = open_images(f"imagenet:{tmp_path}", purpose="train"), open_images(f"imagenet:{tmp_path}")
+    assert train.classes == val.classes == WNIDS
+    assert (train.labels.tolist(), val.labels.tolist()) == ([0, 1, 2], [1, 2])
+    picture(tmp_path / "train" / "cat.JPEG")
+    with pytest.raises(InputError, match=r"none in cat\.JPEG"):
+        open_images(f"imagenet:{tmp_path}")
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_a_flat_validation_with_caffes_list(tmp_path: Path, train: bool) -> None:
     if train:

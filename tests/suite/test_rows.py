@@ -182,3 +182,13 @@ def test_a_row_says_the_order_of_its_outputs() -> None:
         assert (row.class_file is None) == (given == {"class_order": "natural"})
     (line,) = told(backbones={"theirs": {"source": "timm:resnet18", "classes": "absent.txt"}})
     assert line.startswith("backbones.theirs")
+
+
+def test_a_row_does_not_start_from_another_row_of_its_suite() -> None:
+    (line,) = told(backbones={"plain": None, "more": {"init": "plain"}})
+    assert line.startswith("backbones.more.init: ")
+    assert "checkpoints/mine/plain-s0" in line
+    assert (
+        load(backbones={"plain": None, "more": {"init": "timm:resnet18"}}).backbones["more"].recipe
+        is not None
+    )

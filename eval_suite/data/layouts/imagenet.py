@@ -16,6 +16,7 @@ from eval_suite.data.layouts.base import (
     Layout,
     class_folders,
     common_classes,
+    folder_content,
     folders,
     image_files,
     listing,
@@ -32,13 +33,13 @@ _CLASSES = 1000
 
 
 class ImageNet(ImageLayout):
-    """ImageNet's train/<wnid>/ and val/, the latter in folders, or flat with a list of labels or WordNet ids in its file names."""
+    """ImageNet's train/<wnid>/ and val/, either also flat with WordNet ids in its file names, val/ with a list of labels too."""
 
     name: ClassVar[str] = "imagenet"
 
     @staticmethod
     def read(path: Path) -> Layout:
-        """ImageNet's train/<wnid>/ and val/ in PATH, or where Kaggle's archive has them below it.
+        """ImageNet's train/<wnid>/ and val/ in PATH, or where Kaggle's archive has them below it; train/ may be flat too.
 
         A flat val/ takes its labels from LOC_val_solution.csv (Kaggle), ILSVRC2012_validation_ground_truth.txt with the
         meta.mat of its development kit, val.txt (Caffe), or the WordNet ids in its files' names.
@@ -79,6 +80,8 @@ def _read(path: Path) -> Layout:
         raise InputError(
             expected="train/<wnid>/ or val/", where=path, found=f"{listing(path)}", remedy="check the path"
         )
+    if "train" in splits and not folders(path / "train"):
+        return _flat_training(path, splits)
     if "val" in splits and not folders(path / "val"):
         classes = folders(path / "train") if "train" in splits else None
         flat: dict[str, Callable[[], Content]] = {"val": partial(_flat_validation, path, classes or None)}
@@ -86,6 +89,42 @@ def _read(path: Path) -> Layout:
             return Layout(flat)
         return Layout(class_folders(path, {"train": "train"}, classes, ()).splits | flat)
     return class_folders(path, splits, common_classes(path, splits), ("val",))
+
+
+def _flat_training(path: Path, splits: dict[str, str]) -> Layout:
+    """The layout where train/ has no class folders, but images with their WordNet ids in their names, as n01440764_18.JPEG."""
+    files = sorted(image_files(path / "train"))
+    wnid_of = _wnids_in_names(files)
+    if not files or len(wnid_of) < len(files):
+        unnamed = [file for file in files if Path(file).stem not in wnid_of]
+        raise InputError(
+            expected="train/<wnid>/ folders, or images with WordNet ids in their names, as n01440764_18.JPEG",
+            where=path / "train",
+            found=f"none in {some(unnamed)}" if files else listing(path / "train"),
+        )
+    classes = sorted(set(wnid_of.values()))
+    number = {name: label for label, name in enumerate(classes)}
+
+    def train() -> Content:
+        labels = np.array([number[wnid_of[Path(file).stem]] for file in files], dtype=np.int64)
+        return Content(classes=classes, ids=[f"train/{file}" for file in files], labels=labels)
+
+    found: dict[str, Callable[[], Content]] = {"train": train}
+    if "val" in splits:
+        held = folders(path / "val")
+        if unknown := sorted(set(held) - set(classes)):
+            raise InputError(
+                expected=f"the classes of {path / 'train'}", where=path / "val", found=f"also {some(unknown)}"
+            )
+        flat = partial(_flat_validation, path, classes)
+        found["val"] = partial(folder_content, path, "val", classes) if held else flat
+    return Layout(found)
+
+
+def _wnids_in_names(files: list[str]) -> dict[str, str]:
+    """The WordNet id in each file's name, by its name without suffix; only of those that have one."""
+    named = {Path(file).stem: _WNID.search(Path(file).stem) for file in files}
+    return {stem: match[1] for stem, match in named.items() if match}
 
 
 def _moved(read: Callable[[], Content], within: str) -> Content:
@@ -131,9 +170,9 @@ def _labels(path: Path, files: list[str], classes: list[str] | None) -> tuple[Pa
     caffe = next((base / "val.txt" for base in bases if (base / "val.txt").is_file()), None)
     if caffe is not None:
         return caffe, _from_caffe(caffe, classes)
-    named = {Path(file).stem: _WNID.search(Path(file).stem) for file in files}
-    if files and all(named.values()):
-        return path / "val", {stem: match[1] for stem, match in named.items() if match}
+    named = _wnids_in_names(files)
+    if files and len(named) == len(files):
+        return path / "val", named
     raise InputError(
         expected=f"val/<wnid>/ folders in {path}, or images directly in val/ and {_SOLUTION}, {_GROUND_TRUTH} or val.txt next to it",
         found=f"{listing(path / 'val')} and no {_SOLUTION}",

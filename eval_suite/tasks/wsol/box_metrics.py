@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.metrics import MetricSet
-from eval_suite.core.records import Curve
+from eval_suite.core.metrics import MetricKind, MetricSet
+from eval_suite.core.records import Curve, Params
 from eval_suite.tasks.wsol.box_accuracy import BoxFits, accuracy_curve, best_threshold, correct_at
 from eval_suite.tasks.wsol.metrics import BEST, GT_KNOWN_LOC, MAX_BOX_ACC, MAX_BOX_ACC_V2, TOP1_LOC, TOP5_LOC
 
@@ -31,6 +31,7 @@ def box_metrics(
     thresholds: NDArray[np.float64],
     ious: tuple[float, ...],
     unknown: str = "",
+    among: Params | None = None,
 ) -> MetricSet:
     """Every metric of boxes.
 
@@ -47,27 +48,30 @@ def box_metrics(
         ious: those of ``fits.every``.
         unknown: why the metrics that take the true class for known have no value, e.g. because the maps are the
             predicted class's.
+        among: params of the metrics that ask for the class.
 
     Reference: Zhou et al., CVPR 2016 (Loc); Choe et al., CVPR 2020 and TPAMI 2022 (MaxBoxAcc, V2).
     """
     found, n = MetricSet(), len(fits.peaks)
-    named = [
-        (TOP1_LOC, classified.top1, classified.reason1),
-        (TOP5_LOC, classified.top5, classified.reason5 or unknown),
-        (GT_KNOWN_LOC, np.ones(n, np.bool_), unknown),
+    named: list[tuple[MetricKind, NDArray[np.bool_] | None, str, Params]] = [
+        (TOP1_LOC, classified.top1, classified.reason1, among or {}),
+        (TOP5_LOC, classified.top5, classified.reason5 or unknown, among or {}),
+        (GT_KNOWN_LOC, np.ones(n, np.bool_), unknown, {}),
     ]
-    for kind, right, reason in named:
+    for kind, right, reason, own in named:
+        params = {"sigma": sigma, **own}
         if right is None or reason:
-            found.missing(kind, n, reason, {"sigma": sigma})
+            found.missing(kind, n, reason, params)
         else:
-            found.share(kind, correct_at(fits.largest, fits.peaks, sigma) & right, {"sigma": sigma})
-    for kind, right, reason in named:
+            found.share(kind, correct_at(fits.largest, fits.peaks, sigma) & right, params)
+    for kind, right, reason, own in named:
+        params = {"sigma": BEST, **own}
         if right is None or reason:
-            found.missing(kind, n, reason, {"sigma": BEST})
+            found.missing(kind, n, reason, params)
             continue
         correct = fits.largest & right[:, None]
         best = best_threshold(correct, fits.peaks, thresholds)
-        found.share(kind, best.correct, {"sigma": BEST}, note=f"σ={best.threshold:.3f} {_CHOSEN}")
+        found.share(kind, best.correct, params, note=f"σ={best.threshold:.3f} {_CHOSEN}")
         title = kind.name({"sigma": BEST}).removesuffix(" (best σ)")
         found.curves.append(_curve(title, thresholds, accuracy_curve(correct, fits.peaks, thresholds)))
     _max_box_acc(found, fits, thresholds, ious, unknown)

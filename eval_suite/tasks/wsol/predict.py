@@ -21,7 +21,7 @@ from eval_suite.data.loading import Batch
 from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.wsol.examples import write_pictures
 from eval_suite.tasks.wsol.geometry import Transform
-from eval_suite.tasks.wsol.maps import Extractor, PackageMaps
+from eval_suite.tasks.wsol.maps import ClassMaps, Extractor, PackageMaps
 from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import WsolOptions, require_precision
 from eval_suite.tasks.wsol.predictions import Predictions, write_predictions
@@ -34,37 +34,45 @@ def predict(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, f
     require_precision(options, runtime)
     truth = open_localisation(options.data, options.split)
     card = backbone.card
-    match = _match(card, truth.images)
+    match = _match(card, truth.images, options)
     log.info(_prepared(card.input_size, options))
     device = runtime.resolve_device()
     extract = _extractor(to_device(backbone, device), options, runtime)
     found = predict_maps(extract, match.relabel(truth.images), card, options, runtime, device)
+    place = np.full(len(match.names), -1)
+    place[match.outputs] = np.arange(len(match.outputs))
     found = found._replace(
         logits=found.logits[:, match.outputs],
-        labels=np.argsort(match.outputs)[found.labels],
+        labels=place[found.labels],
         classes=truth.images.classes,
+        of_outputs=None if match.subset is None else len(match.names),
         about=truth.images.about(truth.images.subset(options.limit), found.about.failed),
     )
     path = folder / "predictions.npz"
     write_predictions(path, found)
     with never_failing("wsol"):
-        write_pictures(extract, found, truth, options.sigma, card.mean, device, folder)
+        outputs = torch.from_numpy(match.outputs).to(device)
+
+        def of_data(images: Tensor, wanted: Tensor | None) -> ClassMaps:
+            return extract(images, None if wanted is None else outputs[wanted])
+
+        write_pictures(of_data, found, truth, options.sigma, card.mean, device, folder)
     return path
 
 
-def _match(card: BackboneCard, images: ImageIndex) -> ClassMatch:
-    """Which output stands for which class, where the network has an output for each class and no others."""
+def _match(card: BackboneCard, images: ImageIndex, options: WsolOptions) -> ClassMatch:
+    """Which output stands for which class; the map of a predicted class needs a network without further outputs."""
     remedy = "let a fit replace the last layer (--fit.preset)"
     try:
         match = match_outputs(card, images)
     except InputError as error:
         raise InputError(f"{error}, or {remedy}") from None
-    if match.subset is not None:
+    if match.subset is not None and options.map_class == "predicted":
         raise InputError(
             expected=f"as many classes as the network has outputs, {len(match.names):,}",
             where=images.spec,
             found=f"{len(images.classes):,}",
-            remedy=remedy,
+            remedy=f"take the maps of the labels (--map-class ground-truth), or {remedy}",
         )
     return match
 

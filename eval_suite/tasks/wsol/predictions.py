@@ -23,6 +23,7 @@ SCHEMA = {
     "input_size": Array("2", "integer"),
     "crop_fraction": Array(),
     "map_class": Array("", "text"),
+    "of_outputs": Array("", "integer"),
 }
 
 
@@ -33,7 +34,7 @@ class Predictions(NamedTuple):
     size and to [0, 1]. ``logits`` is (n, classes), with no column in a file made by other tools without logits; ``ids`` (n,)
     and ``labels`` (n,) name the items; ``labels`` is empty where the file has none. ``transform`` is how an image became
     the network's input, so that boxes can follow it. ``map_class`` tells whose map it is: the label's or the
-    prediction's.
+    prediction's. ``of_outputs`` is how many outputs the network has, where ``logits`` are those of the data's classes alone.
     """
 
     maps: NDArray[np.floating]
@@ -44,6 +45,7 @@ class Predictions(NamedTuple):
     transform: Transform
     map_class: MapClass
     about: About
+    of_outputs: int | None = None
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -60,6 +62,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             "input_size": np.asarray(predictions.transform.size, np.int64),
             "crop_fraction": np.asarray(predictions.transform.crop_fraction, np.float64),
             "map_class": np.asarray(predictions.map_class),
+            "of_outputs": None if predictions.of_outputs is None else np.asarray(predictions.of_outputs),
         },
     )
 
@@ -84,6 +87,7 @@ def read_predictions(path: Path) -> Predictions:
         transform=_transform(read),
         map_class=_map_class(read),
         about=read.about,
+        of_outputs=int(read["of_outputs"]) if "of_outputs" in read else None,
     )
 
 

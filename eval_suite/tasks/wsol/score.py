@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import FEW_CLASSES, TOP1_ERROR, TOP5_ERROR, MetricSet
-from eval_suite.core.records import Example
+from eval_suite.core.records import Example, Params
 from eval_suite.core.runtime import progress
 from eval_suite.core.statistics import topk_correct
 from eval_suite.data.boxes import LocalisationIndex, open_localisation
@@ -134,6 +134,7 @@ def _box_part(
     return box_metrics(
         fits,
         _classified(found.logits, labels, "" if truth.masks is None else reason),
+        among=_among(found),
         sigma=options.sigma,
         thresholds=thresholds,
         ious=options.iou,
@@ -188,7 +189,7 @@ def _pixel_part(
 
 
 def _class_part(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
-    into, n = MetricSet(), len(labels)
+    into, n = MetricSet(shared=_among(found)), len(labels)
     classified = _classified(found.logits, labels, "")
     for kind, right, reason in (
         (TOP1_ERROR, classified.top1, classified.reason1),
@@ -199,6 +200,11 @@ def _class_part(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
         else:
             into.share(kind, ~right)
     return into
+
+
+def _among(found: Predictions) -> Params:
+    """The param of metrics that look at the predicted class, where only some of the network's outputs could be it."""
+    return {} if found.of_outputs is None else {"outputs": found.logits.shape[1]}
 
 
 def _classified(logits: NDArray[np.float32], labels: NDArray[np.int64], reason: str) -> Classified:

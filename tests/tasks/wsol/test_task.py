@@ -40,14 +40,21 @@ def world(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def localise(world: Path, *, factory: str = "colours", batch_size: int = 5, **options: Any) -> Record:
+def localise(
+    world: Path,
+    *,
+    factory: str = "colours",
+    batch_size: int = 5,
+    backbone: BackboneOptions = PLAIN,
+    **options: Any,
+) -> Record:
     settings = {"data": f"cub:{world / 'birds'}", "transform": "evaluation-paper", **options}
     return evaluate(
         WsolTask(),
         WsolOptions.model_validate(settings),
         cell=Cell("s", "colours", 0, world / "out"),
         source=f"{world / 'model.py'}:{factory}",
-        backbone_options=PLAIN,
+        backbone_options=backbone,
         runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
         expected=False,
     ).result
@@ -164,6 +171,29 @@ def test_an_unreadable_image_is_counted_and_named(world: Path) -> None:
     assert result.data is not None
     assert result.data.failed == ["test/blue/0.png"]
     assert value(result, "Top-1 Loc (σ=0.15)") == pytest.approx(10 / 11)
+
+
+def test_a_network_of_further_classes_answers_among_those_of_the_data(world: Path) -> None:
+    with (world / "model.py").open("a") as file:
+        file.write(
+            "def more():\n    net = four()\n    net.fc.weight.data = net.fc.weight.data[[2, 3, 0, 1]]\n    return net\n"
+        )
+    (world / "names.txt").write_text("red\nextra\nblue\ngreen\n")
+    backbone = BackboneOptions(mean=(0, 0, 0), std=(1, 1, 1), classes=world / "names.txt")
+    whole = localise(world)
+    record = world / "out/reports/s/results/colours-s0/wsol.json"
+    record.unlink()
+    among = localise(world, factory="more", backbone=backbone)
+    top1_loc = among.metric("top1_loc", sigma=0.15, outputs=3)
+    assert top1_loc is not None
+    assert top1_loc.value == value(whole, "Top-1 Loc (σ=0.15)")
+    assert value(among, "GT-known Loc (σ=0.15)") == value(whole, "GT-known Loc (σ=0.15)")
+    top1 = among.metric("top1_error", outputs=3)
+    assert top1 is not None
+    assert top1.value == pytest.approx(1 / 12)
+    record.unlink()
+    with pytest.raises(InputError, match="--map-class ground-truth"):
+        localise(world, factory="more", backbone=backbone, map_class="predicted")
 
 
 # Bad input
