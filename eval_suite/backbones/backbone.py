@@ -11,7 +11,7 @@ from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.probe import probe
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.backbones.structure.hooks import evaluating, watching
-from eval_suite.backbones.structure.layout import channels_first
+from eval_suite.backbones.structure.layout import map_of
 from eval_suite.backbones.structure.vectors import vectors_of
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.records import BackboneCard, LoadReport
@@ -195,7 +195,13 @@ class Backbone(nn.Module):
             logits = self(images)
         finally:
             handle.remove()
-        features = channels_first(kept[-1], (images.shape[2], images.shape[3]), self.net)
+        features = map_of(kept[-1], (images.shape[2], images.shape[3]), self.net)
+        if features is None:
+            raise EvalSuiteError(
+                expected=f"a feature map or tokens of patches from '{self.card.feature_layer}' of backbone '{self.card.name}'",
+                found=f"{tuple(kept[-1].shape)}",
+                remedy="name another layer with --feature-layer",
+            )
         return Prediction(logits, features if len(features) == len(images) else features[: len(images)])
 
 
