@@ -90,6 +90,8 @@ class Metric(_Strict):
     method: str | None = None
     subset: str | None = None
     reason: str | None = None
+    controls: dict[str, float] = Field(default_factory=dict)
+    """What trivial methods reach on the same items, by name: a value that is no better says nothing of the backbone."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Metric":
