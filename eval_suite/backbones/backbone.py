@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from eval_suite.backbones.checkpoint import state_sha256
+from eval_suite.backbones.operations import multiply_adds
 from eval_suite.backbones.probe import probe
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.backbones.structure.hooks import evaluating, watching
@@ -233,6 +234,7 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
             "num_classes": found.outputs,
             "headless": not found.outputs,
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "multiply_adds": multiply_adds(net, card.input_size),
             "feature_layer": card.feature_layer or found.feature_layer,
             "weights_sha256": state_sha256(net.state_dict()),
         }
