@@ -8,10 +8,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from eval_suite.backbones.checkpoint import state_sha256
+from eval_suite.backbones.operations import multiply_adds
 from eval_suite.backbones.probe import probe
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.backbones.structure.hooks import evaluating, watching
-from eval_suite.backbones.structure.layout import channels_first
+from eval_suite.backbones.structure.layout import map_of
 from eval_suite.backbones.structure.vectors import vectors_of
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.records import BackboneCard, LoadReport
@@ -195,7 +196,13 @@ class Backbone(nn.Module):
             logits = self(images)
         finally:
             handle.remove()
-        features = channels_first(kept[-1], (images.shape[2], images.shape[3]), self.net)
+        features = map_of(kept[-1], (images.shape[2], images.shape[3]), self.net)
+        if features is None:
+            raise EvalSuiteError(
+                expected=f"a feature map or tokens of patches from '{self.card.feature_layer}' of backbone '{self.card.name}'",
+                found=f"{tuple(kept[-1].shape)}",
+                remedy="name another layer with --feature-layer",
+            )
         return Prediction(logits, features if len(features) == len(images) else features[: len(images)])
 
 
@@ -227,6 +234,7 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
             "num_classes": found.outputs,
             "headless": not found.outputs,
             "parameters": sum(parameter.numel() for parameter in net.parameters()),
+            "multiply_adds": multiply_adds(net, card.input_size),
             "feature_layer": card.feature_layer or found.feature_layer,
             "weights_sha256": state_sha256(net.state_dict()),
         }

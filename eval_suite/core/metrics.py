@@ -1,6 +1,6 @@
 """How tasks make their metrics: what is measured, under which identity, with which interval (numpy only)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -244,6 +244,20 @@ class MetricSet:
             "normal approximation with the bootstrap's standard error",
         )
         self.add(ECE, error(np.arange(n)), n, {"bins": CALIBRATION_BINS}, uncertainty=uncertainty)
+
+    def control(self, kind: MetricKind, values: Mapping[str, float]) -> None:
+        """Note what trivial methods reach, by name, with every metric of a kind over all items."""
+        for metric in self.metrics:
+            if metric.key == kind.key and metric.subset is None and metric.value is not None:
+                metric.controls.update(values)
+
+    def control_by(self, name: str, others: "MetricSet") -> None:
+        """Note with every metric what a trivial method reaches in the same one, where it has a value."""
+        reached = {(other.id, other.subset): other.value for other in others.metrics}
+        for metric in self.metrics:
+            value = reached.get((metric.id, metric.subset))
+            if value is not None and metric.value is not None:
+                metric.controls[name] = value
 
     def extend(self, other: "MetricSet") -> None:
         """Append what another set holds."""

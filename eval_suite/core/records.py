@@ -90,6 +90,8 @@ class Metric(_Strict):
     method: str | None = None
     subset: str | None = None
     reason: str | None = None
+    controls: dict[str, float] = Field(default_factory=dict)
+    """What trivial methods reach on the same items, by name: a value that is no better says nothing of the backbone."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Metric":
@@ -189,6 +191,8 @@ class BackboneCard(_Strict):
     resize: Literal["crop", "squash"] = "crop"
     """Whether an image of another shape is resized by its short side and cropped, or by both sides whatever their ratio."""
     parameters: int = 0
+    multiply_adds: int | None = None
+    """Of one image of the input's size; None where unknown."""
     feature_layer: str | None = None
     weights_sha256: str | None = None
     fitted_sha256: dict[str, str] = Field(default_factory=dict)
@@ -285,6 +289,19 @@ class GitState(_Strict):
     dirty: bool | None
 
 
+class Cost(_Strict):
+    """How fast a backbone's forward pass ran, with batches and one image at a time, and what it took of the GPU's memory."""
+
+    images_per_second: float
+    latency_ms: float
+    peak_memory: int | None
+    """Bytes, weights included; None on a CPU."""
+    batch_size: int
+    device: str
+    threads: int
+    precision: str
+
+
 class RunInfo(_Strict):
     """How the record came to be."""
 
@@ -296,6 +313,8 @@ class RunInfo(_Strict):
     command: str
     git: GitState
     versions: dict[str, str]
+    cost: Cost | None = None
+    """Of the backbone on this machine, where it was asked for."""
 
 
 class Files(_Strict):

@@ -50,6 +50,8 @@ class RuntimeOptions(BaseModel):
     """Processes that read and decode images of large data sets."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of the arithmetic; 0 leaves it to torch."""
+    measure_cost: bool = False
+    """Time the backbone's forward pass on this machine, for the record: a few seconds more."""
 
     def resolve_device(self) -> "torch.device":
         """The torch device, after setting the number of threads.

@@ -79,7 +79,7 @@ def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[Backb
         part = BackbonePart(name, commands=list(_commands(collation, name)))
         if found:
             card = next(iter(found.values()))
-            part.facts = _facts(card)
+            part.facts = _facts(card) + _speed(collation, name)
             part.recipe = _yaml(card.recipe)
             part.recipes_differ = any(other.recipe != card.recipe for other in found.values())
             part.loading = [
@@ -133,6 +133,7 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
         ("Architecture", card.arch + (f" ({options})" if options else "")),
         ("Source", card.source),
         ("Parameters", f"{card.parameters:,}".replace(",", "\u202f") if card.parameters else ""),
+        ("Multiply-adds", f"{card.multiply_adds / 1e9:.3g} billion an image" if card.multiply_adds else ""),
         ("Classes", _classes(card)),
         (
             "Input",
@@ -142,6 +143,22 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
         ("Feature layer", card.feature_layer or ""),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _speed(collation: Collation, backbone: str) -> list[tuple[str, str]]:
+    """The forward pass as the first record that was asked for it has it."""
+    records = (e.record for key, e in collation.entries.items() if key.backbone == backbone and e.record)
+    cost = next((record.run.cost for record in records if record.run.cost), None)
+    if cost is None:
+        return []
+    where = f"{cost.device}, {cost.precision}" + (f", {cost.threads} threads" if cost.device == "cpu" else "")
+    rows = [
+        ("Speed", f"{cost.images_per_second:,.0f} images a second in batches of {cost.batch_size} ({where})"),
+        ("Latency", f"{cost.latency_ms:.1f} ms an image alone"),
+    ]
+    if cost.peak_memory is not None:
+        rows.append(("Peak memory", f"{cost.peak_memory / 2**30:.2f} GiB"))
+    return rows
 
 
 def _classes(card: BackboneCard) -> str:

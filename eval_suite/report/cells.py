@@ -43,6 +43,7 @@ class HeadView(NamedTuple):
     unit: str
     arrow: str
     direction: str
+    controls: str = ""
 
 
 class MetricRow(NamedTuple):
@@ -98,7 +99,9 @@ class MatrixView:
 def head_view(column: Column) -> HeadView:
     """A column's metric in words."""
     arrow, _, meaning = wording.direction(column.higher_is_better).partition(" ")
-    return HeadView(column.metric, wording.unit_label(column.unit), arrow, meaning)
+    reached = column.sample.controls.items()
+    controls = "; ".join(f"{name} {wording.number(value, column.unit)}" for name, value in reached)
+    return HeadView(column.metric, wording.unit_label(column.unit), arrow, meaning, controls)
 
 
 def cell_view(column: Column, cell: Measurement) -> CellView:

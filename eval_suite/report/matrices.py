@@ -51,7 +51,7 @@ _DETAIL_HEAD = [
         "low",
         "high",
     ),
-    *("method", "reason", "data_sha256"),
+    *("method", "reason", "controls", "data_sha256"),
 ]
 
 
@@ -154,7 +154,7 @@ def _details(comparison: TaskComparison) -> Iterator[_Fact]:
                 yield [backbone, entry.key.seed, entry.state, *_detail(metric), digest]
             if not metrics:
                 reason = record.error.message if record and record.error else entry.problem
-                yield [backbone, entry.key.seed, entry.state, *[None] * 9, reason or None, digest]
+                yield [backbone, entry.key.seed, entry.state, *[None] * 9, reason or None, None, digest]
 
 
 def _detail(metric: Metric) -> _Fact:
@@ -163,6 +163,7 @@ def _detail(metric: Metric) -> _Fact:
     return [
         *(metric.name, metric.subset, metric.value, metric.unit, direction, metric.n, low, high),
         *(metric.method, metric.reason),
+        "; ".join(f"{name}: {value:g}" for name, value in metric.controls.items()) or None,
     ]
 
 

@@ -16,6 +16,7 @@ from eval_suite.core.machine import machine_error
 from eval_suite.core.parts import is_file_spec, part, part_sha256
 from eval_suite.core.records import (
     BackboneCard,
+    Cost,
     DataInfo,
     ErrorInfo,
     Files,
@@ -159,8 +160,11 @@ def evaluate_cell(
     path = cell.record(task.name)
     card = unloaded(cell.backbone, source) if isinstance(source, str) else source.card
 
+    cost: Cost | None = None
+
     def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Record:
         run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
+        run.cost = cost
         return Record(status=status, task=task_info(task, options), backbone=card, run=run, **content)
 
     with exclusive(folder, f"evaluating {task.name}"), ExitStack() as kept:
@@ -184,6 +188,13 @@ def evaluate_cell(
             leaks = _leaks(task, backbone.card, options)
             for line in (*card.load.warnings, *leaks):
                 log.warning(line)
+            if runtime.measure_cost:
+                from eval_suite.backbones.cost import measured
+
+                cost = measured(backbone, runtime)
+                log.info(
+                    f"{cost.images_per_second:,.0f} images a second, {cost.latency_ms:.1f} ms an image alone"
+                )
             with clock.stage("fit"):
                 fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
             if fit.data is not None and fit.data.n_failed:

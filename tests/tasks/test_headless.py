@@ -70,6 +70,7 @@ def test_features_alone_tell_of_outliers(
 
 
 @pytest.mark.parametrize("which", ["convolutional", "tokens"])
+@pytest.mark.long
 def test_captions_are_made_of_features_alone(
     which: str, demo_world: Path, request: pytest.FixtureRequest
 ) -> None:

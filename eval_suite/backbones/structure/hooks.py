@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from eval_suite.backbones.structure.layout import channels_first
+from eval_suite.backbones.structure.layout import map_of
 
 See = Callable[[str, nn.Module, tuple[object, ...], object], None]
 """Receives a layer's dotted name, the layer, its inputs and its output."""
@@ -37,7 +37,7 @@ def watching(net: nn.Module, see: See, names: Iterable[str] | None = None) -> It
 @contextmanager
 def outputs_of(net: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tensor]]:
     """Collect what layers give while the network runs inside, by their names; maps are (N, C, h, w) also where a layer
-    gives its channels last. Empty before.
+    gives its channels last, or tokens of patches. Empty before.
     """
     kept: dict[str, Tensor] = {}
     image_size = (0, 0)
@@ -48,7 +48,8 @@ def outputs_of(net: nn.Module, names: Iterable[str]) -> Iterator[dict[str, Tenso
 
     def keep(name: str, _layer: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
         assert isinstance(output, Tensor)
-        kept[name] = channels_first(output, image_size, net) if output.ndim == 4 else output
+        as_map = map_of(output, image_size, net)
+        kept[name] = output if as_map is None else as_map
 
     handle = net.register_forward_pre_hook(look)
     try:

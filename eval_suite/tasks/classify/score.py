@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.calibration import confidence_and_correctness, reliability
+from eval_suite.core.controls import guessing
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import CALIBRATION_BINS, ECE, TOP1_ERROR, TOP5_ERROR, Bounds, MetricSet
 from eval_suite.core.predictions import About
@@ -96,9 +97,15 @@ def metrics_of(
     metrics.top_errors(~right, None if logits.shape[1] <= 5 else ~topk_correct(logits, labels, 5))
     metrics.mean(NLL, negative_log_likelihood(logits, labels))
     metrics.calibration(*confidence_and_correctness(logits, labels))
+    _controls(metrics, labels, logits.shape[1])
     # Counted as the top-1 error is, where ties count against the model.
     _per_class(metrics, right, labels, classes)
     return metrics
+
+
+def _controls(metrics: MetricSet, labels: NDArray[np.int64], classes: int) -> None:
+    metrics.control(TOP1_ERROR, guessing(labels, classes))
+    metrics.control(TOP5_ERROR, guessing(labels, classes, 5))
 
 
 def _without_logits(predicted: NDArray[np.int64], labels: NDArray[np.int64], classes: list[str]) -> MetricSet:
@@ -106,6 +113,7 @@ def _without_logits(predicted: NDArray[np.int64], labels: NDArray[np.int64], cla
     metrics.share(TOP1_ERROR, predicted != labels)
     for kind, params in ((TOP5_ERROR, {}), (NLL, {}), (ECE, {"bins": CALIBRATION_BINS})):
         metrics.missing(kind, len(labels), reason, params)
+    _controls(metrics, labels, len(classes))
     _per_class(metrics, predicted == labels, labels, classes)
     return metrics
 

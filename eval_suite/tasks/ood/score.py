@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.calibration import confidence_and_correctness
+from eval_suite.core.controls import CHANCE
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import CALIBRATION_BINS, ECE, Bounds, MetricKind, MetricSet, rate_bounds
 from eval_suite.core.records import Curve, DataInfo, Example, Params
@@ -122,6 +123,9 @@ def detection_metrics(found: Predictions) -> MetricSet:
         if score == MAX_SOFTMAX and found.logits is not None:
             _reference_rows(into, found, found.logits.shape[1])
     into.outcomes |= auroc_outcomes(found)
+    into.control(AUROC, {CHANCE: 0.5})
+    into.control(TNR, {CHANCE: 0.05})
+    into.control(FPR, {CHANCE: 0.95})
     return into
 
 

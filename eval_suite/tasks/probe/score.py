@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.controls import guessing
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import FEW_CLASSES, Bounds, MetricSet
 from eval_suite.core.statistics import topk_correct
@@ -42,6 +43,8 @@ def _errors(metrics: MetricSet, scores: NDArray[np.float32], labels: NDArray[np.
         metrics.missing(TOP5, len(labels), FEW_CLASSES)
     else:
         metrics.share(TOP5, ~topk_correct(scores, labels, _FEW), note=how)
+    metrics.control(TOP1, guessing(labels, scores.shape[1]))
+    metrics.control(TOP5, guessing(labels, scores.shape[1], _FEW))
     present = np.unique(labels)
     accuracies = [right[labels == label].mean() for label in present]
     method = f"mean over the {len(present)} classes with items"

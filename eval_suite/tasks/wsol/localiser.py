@@ -13,6 +13,7 @@ from eval_suite.backbones.inference import require_finite
 from eval_suite.backbones.structure.classifier import ClassifierLayer, pooled_classifier
 from eval_suite.backbones.structure.hooks import evaluating, outputs_of
 from eval_suite.backbones.structure.stages import residual_stages
+from eval_suite.backbones.structure.tokens import token_layer
 from eval_suite.backbones.structure.vectors import vectors_of
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.records import BackboneCard
@@ -50,6 +51,16 @@ class Localiser(NamedTuple):
     notes: tuple[str, ...]
 
 
+def with_map(backbone: Backbone) -> Backbone:
+    """The backbone with its last tokens for a feature map, where it has tokens and no map; else as it is."""
+    if backbone.card.feature_layer is not None:
+        return backbone
+    image = torch.rand(2, 3, *backbone.card.input_size, generator=torch.Generator().manual_seed(0))
+    layer = token_layer(backbone.net, backbone.normalise(image.to(backbone.mean.device)))
+    card = backbone.card.model_copy(update={"feature_layer": layer})
+    return Backbone(backbone.net, card).eval() if layer is not None else backbone
+
+
 def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Localiser:
     """Prepare a copy of a backbone for localisation; the backbone itself is left alone.
 
@@ -66,6 +77,7 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
     Raises:
         InputError: if there is no such end.
     """
+    backbone = with_map(backbone)
     net = copy.deepcopy(backbone.net)
     kept = cut(net) if enlarge or has_no_pooled_map(net) else None
     if kept is not None:

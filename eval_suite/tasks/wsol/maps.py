@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
-from eval_suite.backbones.structure.layout import channels_first
+from eval_suite.backbones.structure.layout import map_of
 from eval_suite.core.errors import InputError
 from eval_suite.tasks.wsol.localiser import linear_head
 
@@ -127,7 +127,8 @@ class PackageMaps:
         self._image_size = backbone.card.input_size
 
         def reshape(maps: Tensor) -> Tensor:
-            first = channels_first(maps, self._image_size, backbone.net)
+            first = map_of(maps, self._image_size, backbone.net)
+            assert first is not None  # as `with_map` found it
             if name == "ablationcam" and first is not maps:
                 raise InputError(
                     f"layer '{layer}' of {backbone.card.arch} gives its channels last, of which ablationcam can take none "

@@ -26,6 +26,8 @@ MapName = Literal[
     "ablationcam",
     "eigencam",
     "eigengradcam",
+    "rollout",
+    "legrad",
 ]
 CROP_FRACTIONS = {"paper": PAPER.crop_fraction, "evaluation-paper": EVALUATION_PAPER.crop_fraction}
 
@@ -144,7 +146,7 @@ class WsolOptions(TaskOptions):
     )
     """Method of localisation: cam, has, acol, adl or spg; all but cam need a fit."""
     cam_method: MapName = "cam"
-    """Whose map is scored: cam is the plain class activation map, of the forward pass alone; the others are the grad-cam package's."""
+    """Whose map is scored: cam is the plain class activation map, of the forward pass alone; rollout and legrad are made of a vision transformer's attention; the others are the grad-cam package's."""
     map_class: Literal["ground-truth", "predicted"] = "ground-truth"
     """Class whose map is scored; Top-1 Loc is the same for both."""
     transform: Literal["paper", "evaluation-paper"] = "paper"

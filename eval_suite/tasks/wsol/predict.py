@@ -19,8 +19,10 @@ from eval_suite.data.class_order import ClassMatch
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.loading import Batch
 from eval_suite.data.pictures import never_failing
+from eval_suite.tasks.wsol.attention_maps import ATTENTION_MAPS
 from eval_suite.tasks.wsol.examples import write_pictures
 from eval_suite.tasks.wsol.geometry import Transform
+from eval_suite.tasks.wsol.localiser import with_map
 from eval_suite.tasks.wsol.maps import ClassMaps, Extractor, PackageMaps
 from eval_suite.tasks.wsol.methods import make_method
 from eval_suite.tasks.wsol.options import WsolOptions, require_precision
@@ -37,7 +39,7 @@ def predict(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions, f
     match = _match(card, truth.images, options)
     log.info(_prepared(card.input_size, options))
     device = runtime.resolve_device()
-    extract = _extractor(to_device(backbone, device), options, runtime)
+    extract = _extractor(with_map(to_device(backbone, device)), options, runtime)
     found = predict_maps(extract, match.relabel(truth.images), card, options, runtime, device)
     place = np.full(len(match.names), -1)
     place[match.outputs] = np.arange(len(match.outputs))
@@ -140,6 +142,8 @@ def _gather(
 
 
 def _extractor(backbone: Backbone, options: WsolOptions, runtime: RuntimeOptions) -> Extractor:
+    if options.cam_method in ATTENTION_MAPS:
+        return ATTENTION_MAPS[options.cam_method](backbone)
     if options.cam_method != "cam":
         return PackageMaps(backbone, options.cam_method)
     return make_method(options.method.chosen).extractor(backbone, runtime.precision)

@@ -23,6 +23,7 @@ from eval_suite.tasks.order_doubts import order_doubts
 from eval_suite.tasks.wsol.box_accuracy import BoxFits, best_iou, empty_fits, level_iou, threshold_grid
 from eval_suite.tasks.wsol.box_metrics import Classified, box_metrics
 from eval_suite.tasks.wsol.components import both_boxes, to_8bit
+from eval_suite.tasks.wsol.controls import CENTRE, centre_metrics
 from eval_suite.tasks.wsol.examples import examples
 from eval_suite.tasks.wsol.geometry import boxes_through, score_map
 from eval_suite.tasks.wsol.metrics import EMPTY_MAPS
@@ -131,7 +132,7 @@ def _box_part(
         _fit_boxes(found, truth, chosen, scores, options, fits)
     else:
         reason = "the ground truth has masks, no boxes"
-    return box_metrics(
+    metrics = box_metrics(
         fits,
         _classified(found.logits, labels, "" if truth.masks is None else reason),
         among=_among(found),
@@ -140,6 +141,19 @@ def _box_part(
         ious=options.iou,
         unknown=reason,
     )
+    if truth.masks is None:
+        boxes = [_boxes(found, truth, place) for place in chosen]
+        centre = centre_metrics(
+            boxes, found.transform.size, sigma=options.sigma, thresholds=thresholds, ious=options.iou
+        )
+        metrics.control_by(CENTRE, centre)
+    return metrics
+
+
+def _boxes(found: Predictions, truth: LocalisationIndex, place: int) -> NDArray[np.int64]:
+    """An item's boxes as they lie in the network's input."""
+    width, height = truth.sizes[place].tolist()
+    return boxes_through(truth.boxes[place], (width, height), found.transform)
 
 
 def _fit_boxes(
@@ -154,8 +168,7 @@ def _fit_boxes(
 
     def fit(chunk: range) -> None:
         for i in chunk:
-            width, height = truth.sizes[chosen[i]].tolist()
-            boxes = boxes_through(truth.boxes[chosen[i]], (width, height), found.transform)
+            boxes = _boxes(found, truth, chosen[i])
             map8 = to_8bit(scores[i])
             largest, every = both_boxes(map8)
             fits.largest[i] = best_iou(largest, boxes) >= 0.5

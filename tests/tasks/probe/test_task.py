@@ -165,6 +165,7 @@ def test_scores_by_hand_where_ties_count_against(tmp_path: Path) -> None:
     write_predictions(tmp_path / "p.npz", predictions())
     found = score(tmp_path / "p.npz", None, None, None)
     top1 = found.metrics[0]
+    assert top1.controls == pytest.approx({"chance": 2 / 3, "most frequent class": 2 / 3})
     assert (top1.id, top1.value) == ("probe_top1_error{fraction=0.1,k=20,probe=knn}", pytest.approx(2 / 3))
     assert found.metrics[2].value == pytest.approx(1 / 3)  # classes 0, 2, 1 by themselves: 1, 0, 0
     assert read_predictions(tmp_path / "p.npz").scores["knn@0.1"].shape == (3, 3)
