@@ -91,7 +91,7 @@ def test_gradients_are_clipped_to_a_norm(tiny_recipe: MakeRecipe) -> None:
     settings: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "lr": 1.0}
     moves = {}
     for limit in (None, 1e-2, 1e6):
-        one = stepper(tiny_recipe(clip_grad=limit, **settings))
+        one = train_step(tiny_recipe(clip_grad=limit, **settings))
         one.begin(0)
         before = weights(one)
         one.step(batch(), 0, 0, 4)
@@ -103,7 +103,7 @@ def test_gradients_are_clipped_to_a_norm(tiny_recipe: MakeRecipe) -> None:
 
 def test_a_rate_by_step_changes_within_an_epoch(tiny_recipe: MakeRecipe) -> None:
     recipe = tiny_recipe(schedule="cosine", schedule_by="step", epochs=2, lr=0.2)
-    one = stepper(recipe, rates={"backbone.net.fc.": 10.0})
+    one = train_step(recipe, rates={"backbone.net.fc.": 10.0})
     one.begin(0)
     for epoch, step in ((0, 0), (0, 2), (1, 1)):
         one.step(batch(), epoch, step, 4)
@@ -113,7 +113,7 @@ def test_a_rate_by_step_changes_within_an_epoch(tiny_recipe: MakeRecipe) -> None
 
 
 def test_the_average_takes_in_every_step(tiny_recipe: MakeRecipe) -> None:
-    one = stepper(tiny_recipe(ema=0.75))
+    one = train_step(tiny_recipe(ema=0.75))
     assert one.average is not None
     name = "backbone.net.fc.weight"
     expected = one.average.values[name].clone()
@@ -126,7 +126,7 @@ def test_the_average_takes_in_every_step(tiny_recipe: MakeRecipe) -> None:
 
 def test_binary_cross_entropy_takes_every_class_by_itself(tiny_recipe: MakeRecipe) -> None:
     for threshold, target in ((None, [0.7, 0.3, 0.0]), (0.2, [1.0, 1.0, 0.0])):
-        one = stepper(tiny_recipe(loss="bce", bce_threshold=threshold))
+        one = train_step(tiny_recipe(loss="bce", bce_threshold=threshold))
         images, soft = batch(1).images, torch.tensor([[0.7, 0.3, 0.0]])
         one.model.eval()
         logits = one.model.backbone(images)
@@ -146,7 +146,7 @@ def test_images_that_a_regularizer_looks_at_are_counted(tiny_recipe: MakeRecipe)
             one.model.backbone(images)
             return Mixed(images, targets)
 
-    one = stepper(tiny_recipe())
+    one = train_step(tiny_recipe())
     one.begin(0)
     one.step(batch(6), 0, 0, 4)
     assert one.passed == 6
@@ -159,7 +159,7 @@ def test_images_that_a_regularizer_looks_at_are_counted(tiny_recipe: MakeRecipe)
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 def test_a_compiled_network_learns_the_same_under_the_same_keys(tiny_recipe: MakeRecipe) -> None:
-    plain, compiled = stepper(tiny_recipe()), stepper(tiny_recipe(compile=True))
+    plain, compiled = train_step(tiny_recipe()), train_step(tiny_recipe(compile=True))
     for one in (plain, compiled):
         one.begin(0)
         for step in range(2):
@@ -176,7 +176,7 @@ def test_a_missing_compiler_is_an_error_of_the_recipe(tiny_recipe: MakeRecipe) -
     def fail(*_: object) -> None:
         raise BackendCompilerFailed("inductor", RuntimeError("No working C++ compiler found"), None)
 
-    one = stepper(tiny_recipe(compile=True))
+    one = train_step(tiny_recipe(compile=True))
     one.begin(0)
     one.model = fail  # type: ignore[assignment]
     with pytest.raises(InputError) as caught:
@@ -197,7 +197,7 @@ def test_what_a_network_cannot_do_is_refused_before_and_at_the_start(
     changes: dict[str, Any], found: str
 ) -> None:
     recipe = Recipe.model_validate({"data": "cifar10:x", **changes})
-    for check in (lambda: require_regularizers(recipe), lambda: stepper(recipe)):
+    for check in (lambda: require_regularizers(recipe), lambda: train_step(recipe)):
         with pytest.raises(InputError) as caught:
             check()
         assert found in str(caught.value)
@@ -208,7 +208,7 @@ def test_paths_are_dropped_in_training_alone(tiny_recipe: MakeRecipe) -> None:
     options = {"channels": (8, 8, 8, 8), "zero_init_last": False}
     recipe = tiny_recipe(arch="resnet10t", arch_options=options, drop_path=0.9)
     require_regularizers(recipe)
-    one = stepper(recipe)
+    one = train_step(recipe)
     images = batch(4).images
     one.model.eval()
     assert torch.equal(one.model.backbone(images), one.model.backbone(images))
