@@ -30,6 +30,7 @@ from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
 from eval_suite.training.replacing import require_no_other_backbone
 from eval_suite.training.step import TrainStep, accelerator_on
+from eval_suite.training.tracking import Tracking, require_trackers
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,9 @@ class _Run:
         digest: str,
     ) -> None:
         self.recipe, self.seed, self.fit, self.digest = recipe, seed, fit, digest
-        self.accelerator = accelerator_on(device, recipe.precision)
+        require_trackers(recipe)
+        trackers = fit.folder / "trackers"
+        self.accelerator = accelerator_on(device, recipe.precision, recipe.trackers, trackers)
         self.device = self.accelerator.device
         forget_peak(self.device)
         images = open_images(recipe.data, "train", purpose="train")
@@ -139,11 +142,13 @@ class _Run:
 
     def run(self) -> Trained:
         self._warn_of_slow_average()
+        self.tracking = Tracking(self.accelerator, self.recipe, self.fit.folder)
         if not self._resume():
             self._save()
         while self.epoch < self.recipe.epochs:
             self._train_epoch()
             self._end_epoch()
+        self.tracking.finish()
         card = self._card()
         self.fit.finish(self._kept_weights(), card.model_dump(mode="json"), self.rows)
         if self.train_step.network is not None:
@@ -209,6 +214,7 @@ class _Run:
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
         self.passed = 0
         self._save()
+        self.tracking.log(row)
         self._say(
             f"epoch {row.epoch}/{self.recipe.epochs}  loss {row.train_loss:.3f}  "
             f"top-1 error {row.top1_error:.1%}  lr {row.lr:g}  {row.seconds:.1f} s"

@@ -1,7 +1,8 @@
 """One optimiser step on one batch: regularised, in parts where memory is short, alone or with other processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -23,12 +24,29 @@ from eval_suite.training.regularizers import Shard, regularise
 _STEP = 0x57E9  # purpose of `derive_seed`
 
 
-def accelerator_on(device: torch.device, precision: Literal["fp32", "bf16"]) -> Accelerator:
-    """What moves batches, networks and gradients, for a training on this kind of device."""
+def accelerator_on(
+    device: torch.device,
+    precision: Literal["fp32", "bf16"],
+    trackers: Sequence[str] = (),
+    folder: Path | None = None,
+) -> Accelerator:
+    """What moves batches, networks and gradients, for a training on this kind of device.
+
+    Args:
+        device: a CPU or GPU.
+        precision: of the network's arithmetic.
+        trackers: those that shall get the log.
+        folder: where trackers that write files do so.
+    """
     torch.backends.cudnn.benchmark = device.type == "cuda"
     # Accelerate keeps one state per process; another training in this process may choose another precision.
     AcceleratorState._reset_state()  # noqa: SLF001 - accelerate's state outlives a training otherwise
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if precision == "bf16" else "no")
+    return Accelerator(
+        cpu=device.type == "cpu",
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        log_with=list(trackers) or None,
+        project_dir=folder,
+    )
 
 
 class TrainStep:
