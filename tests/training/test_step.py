@@ -158,8 +158,13 @@ def test_images_that_a_regularizer_looks_at_are_counted(tiny_recipe: MakeRecipe)
 
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-def test_a_compiled_network_learns_the_same_under_the_same_keys(tiny_recipe: MakeRecipe) -> None:
-    plain, compiled = train_step(tiny_recipe()), train_step(tiny_recipe(compile=True))
+@pytest.mark.parametrize(
+    "changes", [{}, {"batch_norm_groups": 4, "accumulate": 2, "regularizers": ["cutmix"]}]
+)
+def test_a_compiled_network_learns_the_same_under_the_same_keys(
+    tiny_recipe: MakeRecipe, changes: dict[str, Any]
+) -> None:
+    plain, compiled = (train_step(tiny_recipe(compile=chosen, **changes)) for chosen in (False, True))
     for one in (plain, compiled):
         one.begin(0)
         for step in range(2):
