@@ -10,15 +10,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+
+from eval_suite.core.errors import EvalSuiteError, first_line
 
 NAMED = ("auto-augment", "auto-augment-cifar", "auto-augment-svhn", "rand-augment", "trivial-augment")
 _SPECIFICATION = re.compile(r"rand(-((m|mmax)\d+|n[1-9]|inc[01]|(mstd|p)\d+(\.\d+)?))+")
 _LARGEST_MAGNITUDE = 10  # timm's, where a specification has no mmax
 _IMAGENET_MEAN = (124, 116, 104)  # fills what rotations and shifts leave empty, as in timm
+
+
+class PolicyError(EvalSuiteError):
+    """An operation failed on a sound image."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,17 @@ class Policy:
         require_policy(self.name)
 
     def __call__(self, image: Image.Image, seed: int) -> Image.Image:
-        """The augmented image of the same size; the seed decides all that is drawn."""
+        """The augmented image of the same size; the seed decides all that is drawn.
+
+        Raises:
+            PolicyError: if an operation fails on what is a sound image.
+        """
         with _seeded(seed):
-            return _operations(self.name, self.size)(image)
+            try:
+                return _operations(self.name, self.size)(image)
+            except Exception as error:
+                # Else it would be taken for a fault of the image, which would be left out.
+                raise PolicyError(f"the policy {self.name} failed: {first_line(error)}") from error
 
 
 def require_policy(name: str) -> None:
@@ -70,7 +84,7 @@ def require_policy(name: str) -> None:
 @cache
 def _operations(name: str, size: tuple[int, int]) -> Callable[[Image.Image], Image.Image]:
     if name not in NAMED:
-        from timm.data.auto_augment import rand_augment_transform
+        from timm.data.auto_augment import posterize, rand_augment_transform
 
         # timm's own settings: shifts by up to 45 % of the shorter side.
         settings: dict[str, Any] = {
@@ -78,8 +92,11 @@ def _operations(name: str, size: tuple[int, int]) -> Callable[[Image.Image], Ima
             "img_mean": _IMAGENET_MEAN,
             "interpolation": Image.Resampling.BICUBIC,
         }
-        made: Callable[[Image.Image], Image.Image] = rand_augment_transform(name, settings)
-        return made
+        made = rand_augment_transform(name, settings)
+        for operation in made.ops:
+            if operation.aug_fn is posterize:
+                operation.aug_fn = _posterize
+        return cast("Callable[[Image.Image], Image.Image]", made)
     from torchvision.transforms import v2
 
     bilinear = v2.InterpolationMode.BILINEAR
@@ -94,6 +111,13 @@ def _operations(name: str, size: tuple[int, int]) -> Callable[[Image.Image], Ima
         "svhn": v2.AutoAugmentPolicy.SVHN,
     }[data_set]
     return v2.AutoAugment(policy, interpolation=bilinear)
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keep the highest bits, none of them too: timm's strongest level, which newer versions of Pillow refuse."""
+    if bits >= 8:
+        return image
+    return ImageOps.posterize(image, bits) if bits > 0 else Image.new("RGB", image.size)
 
 
 @contextmanager

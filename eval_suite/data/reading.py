@@ -20,6 +20,7 @@ from eval_suite.data.decoding import (
     why_unreadable,
 )
 from eval_suite.data.images import ImageIndex
+from eval_suite.data.policies import PolicyError
 from eval_suite.data.workers import WorkerLoader
 
 log = logging.getLogger(__name__)
@@ -205,6 +206,8 @@ class _Decoder(Dataset[Any]):
                 row += 1
             except WrongSizeError as error:
                 return _Decoded(torch.empty(0), unreadable, (position, error.found))
+            except PolicyError:
+                raise
             except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
                 unreadable[position] = why_unreadable(error)
         return _Decoded(torch.from_numpy(pixels[:row]), unreadable, None)

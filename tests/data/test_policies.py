@@ -1,6 +1,7 @@
 """Augmentation by chosen operations: drawn by seed alone, of the libraries' own pixels."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from eval_suite.data.policies import NAMED, Policy, require_policy
+from eval_suite.data import policies, reading
+from eval_suite.data.images import ImageIndex
+from eval_suite.data.policies import NAMED, Policy, PolicyError, require_policy
 
 OF_TIMM = "rand-m9-mstd0.5-inc1"
 
@@ -46,6 +49,26 @@ def test_the_pixels_are_torchvisions() -> None:
 @pytest.mark.parametrize("name", ["rand-m9-n3-p0.3", "rand-m15-mmax20", OF_TIMM])
 def test_timms_specifications_work(name: str) -> None:
     assert Policy(name, (40, 40))(image(40), 3).size == (40, 40)
+
+
+@pytest.mark.parametrize("name", [*NAMED, "rand-m10-mstd1-inc1", "rand-m30-mmax30-inc1-p1", "rand-m0"])
+def test_no_level_of_any_operation_fails(name: str) -> None:
+    policy = Policy(name, (8, 8))
+    assert {policy(image(8), seed).size for seed in range(300)} == {(8, 8)}
+
+
+def test_an_operation_that_fails_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Image.Image) -> Image.Image:
+        raise ValueError("bits")
+
+    monkeypatch.setattr(policies, "_operations", lambda *_: fail)
+    index = ImageIndex(
+        *("x", "cifar10:x", "train", ["a"], ["1"], np.zeros(1, dtype=np.int64), Path(), None),
+        pixels=np.asarray(image())[None],
+    )
+    decoder = reading._Decoder(index, (32, 32), lambda one, _: Policy(OF_TIMM, (32, 32))(one, 0))
+    with pytest.raises(PolicyError, match="bits"):
+        decoder[[0]]
 
 
 @pytest.mark.parametrize("name", ["rand", "rand-x3", "rand-m11", "rand-m9-n0", "autoaugment", "", "rand-m9-"])
