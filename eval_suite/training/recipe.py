@@ -239,6 +239,10 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"expected warmup_epochs below the {self.epochs} epochs, found {self.warmup_epochs:g}; give fewer, 0 for none"
             )
+        if self.warmup_epochs and not self.warmup_lr and self.schedule_by == "epoch":
+            raise ValueError(
+                "expected a warmup_lr above 0, found 0, at which the whole first epoch would train nothing; give one, or schedule_by: step"
+            )
         for name, lower in (("warmup_lr", self.warmup_lr), ("min_lr", self.min_lr)):
             if lower > self.lr:
                 raise ValueError(f"expected {name} up to lr {self.lr:g}, found {lower:g}")

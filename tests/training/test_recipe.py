@@ -300,7 +300,7 @@ def test_digests_from_before_todays_recipes_stay() -> None:
         {"ema": 0.99},
         {"schedule": "cosine"},
         {"schedule_by": "step"},
-        {"warmup_epochs": 2},
+        {"warmup_epochs": 2, "warmup_lr": 0.01},
         {"warmup_lr": 0.01},
         {"warmup_prefix": True},
         {"min_lr": 0.01},
@@ -315,6 +315,7 @@ def test_whatever_changes_a_training_changes_its_digest(changes: dict[str, Any])
     ("changes", "named"),
     [
         ({"warmup_epochs": 5, "epochs": 5}, "warmup_epochs"),
+        ({"warmup_epochs": 2}, "warmup_lr above 0"),
         ({"min_lr": 0.2}, "min_lr"),
         ({"warmup_lr": 0.2}, "warmup_lr"),
         ({"policy": "randaugment"}, "rand-augment"),
