@@ -1,9 +1,6 @@
 """The recipe: everything that decides a trained backbone, except the seed."""
 
-import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,13 +12,13 @@ from eval_suite.backbones.spec import (
     Interpolation,
     is_weights_file,
     parse_source,
-    source_sha256,
 )
 from eval_suite.core.entries import Entry, entry_type
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, parts
 from eval_suite.data.policies import require_policy
 from eval_suite.training import schedules
+from eval_suite.training.identity import settings_sha256
 from eval_suite.training.presets import PRESETS
 from eval_suite.training.regularizers import STAGES, Regularizer
 
@@ -34,49 +31,6 @@ _LOADING_OPTIONS = {
     "weights",
     "weights_backbone",
 }
-
-# Keys that joined later, and the values at which they change nothing: left out of the digest there, so that what was
-# trained before them is known again.
-_NEUTRAL: dict[str, Any] = {
-    "init": None,
-    "init_entry": None,
-    "accumulate": 1,
-    "batch_norm_groups": None,
-    "limit": None,
-    "crop_fraction": None,
-    "interpolation": None,
-    "policy": None,
-    "repeats": 1,
-    "train_size": None,
-    "train_interpolation": "bilinear",
-    "loss": "ce",
-    "bce_threshold": None,
-    "drop_path": 0.0,
-    "optimizer": "sgd",
-    "weight_decay_on": "all",
-    "layer_decay": None,
-    "clip_grad": None,
-    "ema": None,
-    "schedule": "milestones",
-    "schedule_by": "epoch",
-    "warmup_epochs": 0.0,
-    "warmup_lr": 0.0,
-    "warmup_prefix": False,
-    "min_lr": 0.0,
-    "compile": False,
-}
-_NEUTRAL_IN: dict[str, dict[str, Any]] = {
-    "cutmix": {
-        "per_sample": False,
-        "schedule": "constant",
-        "centre": "uniform",
-        "sigma": 0.25,
-        "size": None,
-        "labels": "mixed",
-    },
-    "mixup": {"per_sample": False},
-}
-
 
 if TYPE_CHECKING:
     RegularizerEntry = Entry
@@ -101,7 +55,7 @@ class Recipe(BaseModel):
         Literal["cifar", "imagenet", "imagenet-jitter", "deit", "rsb-a1", "rsb-a2", "rsb-a3", "convnext"]
         | None
     ) = None
-    """A paper's settings to start from, by default the CutMix authors'; any field given with it wins."""
+    """Settings of a paper to start from; any field given with it wins."""
     arch: str
     """NAME or timm:NAME, or torchvision:NAME."""
     arch_options: dict[str, Any] = Field(default_factory=dict)
@@ -312,27 +266,12 @@ class Recipe(BaseModel):
         Raises:
             InputError: if the weights to start from are a file that is missing.
         """
-        decisive = self.model_dump(mode="json", exclude={"save_interval", "preset", "trackers"})
-        # Under the name that digests on disk were made with.
-        decisive["keep"] = decisive.pop("checkpoint")
-        decisive = _without(decisive, _NEUTRAL)
-        decisive["regularizers"] = [
-            {name: _without(options, _NEUTRAL_IN.get(name, {})) for name, options in entry.items()}
-            for entry in decisive["regularizers"]
-        ]
-        if self.init is not None:
-            decisive["init_sha256"] = source_sha256(self.init)
+        settings = self.model_dump(mode="json", exclude={"save_interval", "preset", "trackers"})
         files = [
             name.rpartition(":")[0]
-            for entry in decisive["regularizers"]
+            for entry in settings["regularizers"]
             for name in entry
             if is_file_spec(name)
         ]
         files += [path for one in self.ordered_regularizers() for path in one.files()]
-        if files:
-            decisive["files"] = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files]
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _without(given: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if key not in neutral or value != neutral[key]}
+        return settings_sha256(settings, init=self.init, files=files)
