@@ -12,7 +12,7 @@ def install_command(extra: str) -> str:
     """The command that installs the packages of an extra, wherever this distribution came from.
 
     Args:
-        extra: ``"detection"``, ``"captioning"`` or ``"cluster"``.
+        extra: one of those in pyproject.toml, such as ``"detection"``.
 
     Example:
         >>> install_command("cluster")

@@ -17,10 +17,11 @@ from eval_suite.core.runtime import derive_seed
 from eval_suite.data.augment import Augmentation, random_resized_crop_box, to_unit_range
 from eval_suite.data.decoding import first_size, to_rgb
 from eval_suite.data.images import ImageIndex
+from eval_suite.data.policies import Policy
 from eval_suite.data.reading import Geometry, ImageSource, WrongSizeError, wrong_size
 
 # Purposes of `derive_seed`, apart from those of other modules that draw by seed, epoch and step.
-_ORDER, _DECISIONS, _GEOMETRY = 0xDA7A01, 0xDA7A02, 0xDA7A03
+_ORDER, _DECISIONS, _GEOMETRY, _POLICY = 0xDA7A01, 0xDA7A02, 0xDA7A03, 0xDA7A04
 
 INTERPOLATIONS: dict[str, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
@@ -131,9 +132,14 @@ class TrainingBatches:
     ``batch_size`` is the global batch: each of ``world`` ranks takes its contiguous part. The last, smaller batch
     of an epoch is dropped unless it is the only one. Unreadable images are left out and named in ``failed``.
 
+    With ``repeats`` every image comes so many times in a row, each time augmented anew, and an epoch of as many images as
+    before ends after a share of the set (Hoffer et al., "Augment your batch", CVPR 2020; as DeiT's sampler without its rounding).
+    A ``policy`` augments images once they have their size, before crops of padded images and flips. ``interpolation`` is that of
+    resizing.
+
     Raises:
         InputError: if an image cannot be read and ``strict`` is set, if no image of a step can, or if the
-            augmentation needs images of the wanted size and they have another.
+            augmentation needs images of the wanted size and they have another, or the policy is unknown.
     """
 
     def __init__(
@@ -149,13 +155,16 @@ class TrainingBatches:
         strict: bool = False,
         rank: int = 0,
         world: int = 1,
+        policy: str | None = None,
+        repeats: int = 1,
+        interpolation: str = "bilinear",
     ) -> None:
         """Decode the set if it fits in memory and the augmentation needs no decoding at each step."""
         if not 0 <= rank < world or min(batch_size, len(index)) < world:
             raise ValueError(
                 f"rank in [0, world) and an image for each rank expected: {rank=} {world=} {batch_size=} n={len(index)}"
             )
-        keep = augmentation.geometry != "resized_crop"
+        keep = augmentation.geometry != "resized_crop" and policy is None
         size = augmentation.source_size(size)
         self._source = ImageSource(index, size, device, workers, strict, keep=keep)
         # Asked before training starts, where the set is not in memory and so may have another size.
@@ -163,6 +172,8 @@ class TrainingBatches:
         if augmentation.geometry == "exact" and found not in (size, None):
             raise wrong_size(size, found, index.spec)
         self._augmentation = augmentation
+        self._policy = None if policy is None else Policy(policy, size)
+        self._repeats, self._interpolation = repeats, interpolation
         self._size = size
         self._seed = seed
         self._rank, self._world = rank, world
@@ -174,7 +185,11 @@ class TrainingBatches:
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from ``start_step`` on: bit for bit the tail of the full epoch."""
         generator = torch.Generator().manual_seed(derive_seed(self._seed, epoch, 0, _ORDER))
-        order = torch.randperm(len(self._source.index), generator=generator)
+        count = len(self._source.index)
+        order = torch.randperm(count, generator=generator)
+        if self._repeats > 1:
+            copies = torch.arange(self._repeats) * count
+            order = (order[:, None] + copies).flatten()[:count]
         size = self._batch_size
         mine = slice(self._rank * size // self._world, (self._rank + 1) * size // self._world)
         steps = range(start_step, self.steps_per_epoch)
@@ -190,12 +205,19 @@ class TrainingBatches:
             yield Batch(images, self._source.labels_of(kept), kept)
 
     def _geometry(self, epoch: int) -> Geometry:
+        sized = self._to_size(epoch)
+        return sized if self._policy is None else _Augmented(sized, self._policy, self._seed, epoch)
+
+    def _to_size(self, epoch: int) -> Geometry:
         if self._augmentation.geometry == "resized_crop":
-            return _ResizedCrop(self._size, self._seed, epoch)
+            return _ResizedCrop(self._size, self._seed, epoch, INTERPOLATIONS[self._interpolation])
         if self._augmentation.geometry == "exact":
             return _Exact(self._size)
         stretch = self._augmentation.geometry == "stretch"
-        return _Fit(EvaluationTransform(self._size, crop_fraction=1.0, stretch=stretch))
+        transform = EvaluationTransform(
+            self._size, crop_fraction=1.0, interpolation=self._interpolation, stretch=stretch
+        )
+        return _Fit(transform)
 
 
 @dataclass(frozen=True)
@@ -231,6 +253,7 @@ class _ResizedCrop:
     size: tuple[int, int]
     seed: int
     epoch: int
+    interpolation: Image.Resampling
 
     def __call__(self, image: Image.Image, position: int) -> Image.Image:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch, position, _GEOMETRY))
@@ -244,6 +267,16 @@ class _ResizedCrop:
         x, y = image.width / full[0], image.height / full[1]
         left, top = round(box.left * x), round(box.top * y)
         right, bottom = round((box.left + box.width) * x), round((box.top + box.height) * y)
-        return (
-            to_rgb(image).crop((left, top, right, bottom)).resize((width, height), Image.Resampling.BILINEAR)
-        )
+        return to_rgb(image).crop((left, top, right, bottom)).resize((width, height), self.interpolation)
+
+
+@dataclass(frozen=True)
+class _Augmented:
+    sized: Geometry
+    policy: Policy
+    seed: int
+    epoch: int
+
+    def __call__(self, image: Image.Image, position: int) -> Image.Image:
+        seed = derive_seed(self.seed, self.epoch, position, _POLICY)
+        return self.policy(self.sized(image, position), seed)

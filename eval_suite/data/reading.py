@@ -20,13 +20,14 @@ from eval_suite.data.decoding import (
     why_unreadable,
 )
 from eval_suite.data.images import ImageIndex
+from eval_suite.data.policies import PolicyError
 from eval_suite.data.workers import WorkerLoader
 
 log = logging.getLogger(__name__)
 
 
 class Geometry(Protocol):
-    """Brings an image, not yet decoded, to RGB of the wanted size; ``position`` is its place in the index."""
+    """Brings an image, not yet decoded, to RGB of the wanted size; ``position`` is its place in the index, plus n for each copy before."""
 
     def __call__(self, image: Image.Image, position: int) -> Image.Image:  # noqa: D102
         ...
@@ -94,7 +95,11 @@ class ImageSource:
         return self._labels[positions.to(self._device)]
 
     def read(self, batches: list[Tensor], geometry: Geometry) -> Iterator[Part]:
-        """Read batches of positions in order; ``geometry`` applies to images that are not in memory."""
+        """Read batches of positions in order; ``geometry`` applies to images that are not in memory.
+
+        With n images, position p + k n is copy k of image p: the geometry is told it, so that copies may differ; what is
+        returned is the image.
+        """
         if self._pixels is not None:
             yield from map(self._from_memory, batches)
             return
@@ -130,6 +135,7 @@ class ImageSource:
 
     def _from_memory(self, batch: Tensor) -> Part:
         assert self._pixels is not None
+        batch = batch % len(self.index)
         if self._readable is None:
             return Part(None, batch, self._pixels.index_select(0, batch.to(self._device)))
         readable = self._readable[batch]
@@ -139,17 +145,18 @@ class ImageSource:
     def _from_worker(self, batch: Tensor, decoded: "_Decoded") -> Part:
         if decoded.wrong_size is not None:
             position, found = decoded.wrong_size
-            raise wrong_size(self._size, found, self.index.ids[position])
+            raise wrong_size(self._size, found, self.index.ids[position % len(self.index)])
         self._note(decoded.unreadable)
         pixels = decoded.pixels.to(self._device, non_blocking=True)
+        images = batch % len(self.index)
         if not decoded.unreadable:
-            return Part(None, batch, pixels)
+            return Part(None, images, pixels)
         readable = torch.tensor([position not in decoded.unreadable for position in batch.tolist()])
-        return Part(readable, batch[readable], pixels)
+        return Part(readable, images[readable], pixels)
 
     def _note(self, unreadable: Mapping[int, str]) -> None:
         for position, reason in unreadable.items():
-            name = self.index.ids[position]
+            name = self.index.ids[position % len(self.index)]
             if self._strict:
                 raise InputError(
                     f"cannot read {name} of {self.index.spec}: {reason}; replace it or drop --strict"
@@ -194,10 +201,13 @@ class _Decoder(Dataset[Any]):
         row = 0
         for position in positions:
             try:
-                pixels[row] = pixel_array(self._geometry(open_item(self._index, position), position))
+                image = open_item(self._index, position % len(self._index))
+                pixels[row] = pixel_array(self._geometry(image, position))
                 row += 1
             except WrongSizeError as error:
                 return _Decoded(torch.empty(0), unreadable, (position, error.found))
+            except PolicyError:
+                raise
             except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
                 unreadable[position] = why_unreadable(error)
         return _Decoded(torch.from_numpy(pixels[:row]), unreadable, None)

@@ -12,6 +12,7 @@ from eval_suite.core.store import atomic_write
 from eval_suite.report.cards import backbone_parts, recipe_differences
 from eval_suite.report.collate import Collation, Notice, collate
 from eval_suite.report.compare import TaskComparison
+from eval_suite.report.cost import HEADS, MEANING, cost_table, costs
 from eval_suite.report.findings import finding
 from eval_suite.report.matrices import overview_table, task_table
 from eval_suite.report.overview import overview
@@ -54,9 +55,9 @@ def write_report(
     collation = collate(folder, baseline)
     parts = sorted((_part(collation, task) for task in collation.suite.tasks), key=lambda part: part[0].place)
     findings = [found for part in parts if (found := finding(*part))]
-    trained = training_table(collation)
+    of_training = (training_table(collation), cost_table(collation))
     tables = [overview_table(collation, parts), *(task_table(collation, *part) for part in parts)]
-    tables += [trained] if trained else []
+    tables += [table for table in of_training if table is not None]
     page = _page(collation, parts, findings, [table.name for table in tables], reload)
     written = write_tables(folder / "tables", tables)
     with atomic_write(folder / "index.html") as stream:
@@ -99,6 +100,9 @@ def _page(
             overview=overview(collation, parts, styles),
             tasks=tasks,
             trainings=training_view(collation, styles),
+            costs=costs(collation),
+            cost_heads=HEADS,
+            cost_meaning=MEANING,
             parts=backbone_parts(collation, styles),
             differences=recipe_differences(collation),
             facts=_facts(collation),

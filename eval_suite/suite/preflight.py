@@ -83,6 +83,8 @@ def _of_networks(suite: Suite) -> Iterator[_Need]:
         if row.recipe is not None:
             yield _Need(f"backbones.{name}.arch", partial(_require_architecture, row.recipe.arch))
             yield _Need(f"backbones.{name}.regularizers", partial(_require_regularizers, row.recipe))
+            if row.recipe.trackers:
+                yield _Need(f"backbones.{name}.trackers", partial(_require_trackers, row.recipe))
         elif row.source is not None:
             spec = parse_source(row.source)
             if spec.kind in ("timm", "torchvision") and ":" not in spec.name:
@@ -137,6 +139,12 @@ def _require_architecture(arch: str) -> None:
     from eval_suite.backbones.sources import require_architecture
 
     require_architecture(arch)
+
+
+def _require_trackers(recipe: Recipe) -> None:
+    from eval_suite.training.tracking import require_trackers
+
+    require_trackers(recipe)
 
 
 def _require_regularizers(recipe: Recipe) -> None:

@@ -4,7 +4,13 @@ from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One line of ``log.jsonl``: one epoch, counted from 1. Errors are fractions on the validation split."""
+    """One line of ``log.jsonl``: one epoch, counted from 1. Errors are fractions on the validation split.
+
+    ``lr`` is the rate at the epoch's beginning. What the training cost: ``step_seconds``, the mean time of a step with reading
+    its images; ``passes``, images that went forward through the network for each image of the data, in steps and in
+    what regularizers look at before; ``memory``, the most bytes so far: of tensors on the GPU, on a CPU of the process.
+    None where it was not measured.
+    """
 
     epoch: int
     lr: float
@@ -12,6 +18,9 @@ class Row(NamedTuple):
     top1_error: float
     top5_error: float
     seconds: float
+    step_seconds: float | None = None
+    passes: float | None = None
+    memory: int | None = None
 
 
 def best_row(rows: list[Row]) -> Row:

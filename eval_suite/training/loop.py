@@ -2,6 +2,7 @@
 
 import logging
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import read_finished
 from eval_suite.data.images import open_images
+from eval_suite.training.cost import forget_peak, peak_memory, processor_of
 from eval_suite.training.distributed import pad_batch, share_buffers
 from eval_suite.training.fit_run import FitRun
 from eval_suite.training.history import Row, best_row
@@ -28,10 +30,12 @@ from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
 from eval_suite.training.replacing import require_no_other_backbone
 from eval_suite.training.step import TrainStep, accelerator_on
+from eval_suite.training.tracking import Tracking, require_trackers
 
 log = logging.getLogger(__name__)
 
 _CHECK_EVERY_STEPS = 50
+_INITIAL_SHARE = 0.01  # of the initial weights in the final average, above which their average is warned of
 
 
 class Trained(NamedTuple):
@@ -109,8 +113,11 @@ class _Run:
         digest: str,
     ) -> None:
         self.recipe, self.seed, self.fit, self.digest = recipe, seed, fit, digest
-        self.accelerator = accelerator_on(device, recipe.precision)
+        require_trackers(recipe)
+        trackers = fit.folder / "trackers"
+        self.accelerator = accelerator_on(device, recipe.precision, recipe.trackers, trackers)
         self.device = self.accelerator.device
+        forget_peak(self.device)
         images = open_images(recipe.data, "train", purpose="train")
         start = start or initial_state(
             recipe, name=name, seed=seed, folder=fit.folder, classes=images.classes
@@ -131,19 +138,33 @@ class _Run:
         self.rows: list[Row] = []
         self.best_model: dict[str, Tensor] | None = None
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = 0, 0, 0.0, 0, 0.0
+        self.passed = 0
 
     def run(self) -> Trained:
+        self._warn_of_slow_average()
+        self.tracking = Tracking(self.accelerator, self.recipe, self.fit.folder)
         if not self._resume():
             self._save()
         while self.epoch < self.recipe.epochs:
             self._train_epoch()
             self._end_epoch()
+        self.tracking.finish()
         card = self._card()
         self.fit.finish(self._kept_weights(), card.model_dump(mode="json"), self.rows)
         if self.train_step.network is not None:
             self.train_step.network.release()
         self.accelerator.wait_for_everyone()
         return Trained(card, self.fit.folder, already_done=False)
+
+    def _warn_of_slow_average(self) -> None:
+        if self.recipe.ema is None:
+            return
+        left = self.recipe.ema ** (self.recipe.epochs * self.data.train.steps_per_epoch)
+        if left > _INITIAL_SHARE and first_process():
+            log.warning(
+                f"the average of the weights, which is judged and kept, will still be to {left:.0%} the initial weights after the "
+                f"last step; a smaller ema than {self.recipe.ema:g} suits so short a training"
+            )
 
     def _train_epoch(self) -> None:
         self.train_step.begin(self.epoch)
@@ -155,6 +176,7 @@ class _Run:
             loss = self.train_step.step(batch, self.epoch, self.step, self.data.train.steps_per_epoch)
             total += loss.double() * len(batch.labels)
             self.seen += len(batch.labels)
+            self.passed += self.train_step.passed
             self.step += 1
             if self.fit.due():
                 self._require_good(total)
@@ -171,30 +193,42 @@ class _Run:
         begin = time.monotonic()
         self.train_step.model.eval()
         share_buffers(self.objective)
+        average = self.train_step.average
+        with nullcontext() if average is None else average.applied():
+            share_buffers(self.objective)
+            top1_error, top5_error = self._errors()
+            row = Row(
+                epoch=self.epoch + 1,
+                lr=self.recipe.learning_rate(self.epoch),
+                train_loss=self.loss_sum / max(1, self.seen),
+                top1_error=top1_error,
+                top5_error=top5_error,
+                seconds=round(self.seconds + time.monotonic() - begin, 3),
+                step_seconds=round(self.seconds / max(1, self.step), 6),
+                passes=self.passed / max(1, self.seen),
+                memory=peak_memory(self.device),
+            )
+            self.rows.append(row)
+            if self.recipe.checkpoint == "best" and row is best_row(self.rows):
+                self.best_model = {k: v.detach().cpu().clone() for k, v in self.backbone.state_dict().items()}
+        self.epoch, self.step, self.loss_sum, self.seen, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
+        self.passed = 0
+        self._save()
+        self.tracking.log(row)
+        self._say(
+            f"epoch {row.epoch}/{self.recipe.epochs}  loss {row.train_loss:.3f}  "
+            f"top-1 error {row.top1_error:.1%}  lr {row.lr:g}  {row.seconds:.1f} s"
+        )
+
+    def _errors(self) -> tuple[float, float]:
+        """Top-1 and top-5 error on the validation images of all processes."""
         found = predict_logits(self.backbone, self.data.validation, precision=self.recipe.precision)
         counts = [float(topk_correct(found.logits, found.labels, k).sum()) for k in (1, 5)]
         correct = torch.tensor([*counts, len(found.labels)], dtype=torch.float64)
         if self.share.world > 1:
             # In single precision as a GPU may have no other; counts up to 2^24 are exact.
             correct = self.accelerator.reduce(correct.float().to(self.device), "sum").double().cpu()
-        errors = [1.0 - float(correct[k] / correct[2]) for k in (0, 1)]
-        row = Row(
-            epoch=self.epoch + 1,
-            lr=self.recipe.learning_rate(self.epoch),
-            train_loss=self.loss_sum / max(1, self.seen),
-            top1_error=errors[0],
-            top5_error=errors[1],
-            seconds=round(self.seconds + time.monotonic() - begin, 3),
-        )
-        self.rows.append(row)
-        if self.recipe.checkpoint == "best" and row is best_row(self.rows):
-            self.best_model = {k: v.detach().cpu().clone() for k, v in self.backbone.state_dict().items()}
-        self.epoch, self.step, self.loss_sum, self.seen, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
-        self._save()
-        self._say(
-            f"epoch {row.epoch}/{self.recipe.epochs}  loss {row.train_loss:.3f}  "
-            f"top-1 error {row.top1_error:.1%}  lr {row.lr:g}  {row.seconds:.1f} s"
-        )
+        return 1.0 - float(correct[0] / correct[2]), 1.0 - float(correct[1] / correct[2])
 
     def _require_good(self, total: Tensor, *, weights: bool = True) -> None:
         self.fit.require_good(
@@ -212,6 +246,8 @@ class _Run:
             "step": self.step,
             "loss_sum": self.loss_sum,
             "seen": self.seen,
+            "passed": self.passed,
+            "average": None if self.train_step.average is None else self.train_step.average.values,
             "seconds": self.seconds,
             "rows": [tuple(row) for row in self.rows],
             "best_model": self.best_model,
@@ -226,13 +262,23 @@ class _Run:
         self.train_step.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
         self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
+        self.passed = state.get("passed", self.seen)
+        if self.train_step.average is not None:
+            self.train_step.average.load(state["average"])
         self.rows = [Row(*row) for row in state["rows"]]
         self.best_model = state["best_model"]
         self._say(f"continuing after {self.epoch} epochs and {self.step} steps")
         return True
 
     def _kept_weights(self) -> dict[str, Tensor]:
-        state = self.best_model if self.best_model is not None else self.backbone.state_dict()
+        average = self.train_step.average
+        if self.best_model is not None:
+            state = self.best_model
+        elif average is not None:
+            prefix = "backbone."
+            state = {k.removeprefix(prefix): v for k, v in average.values.items() if k.startswith(prefix)}
+        else:
+            state = self.backbone.state_dict()
         if self.train_step.network is not None:
             state = self.train_step.network.plain_state(state, f"{self.objective.network}.")
         return {key.removeprefix("net."): value for key, value in state.items()}
@@ -249,6 +295,7 @@ class _Run:
             "history": [row._asdict() for row in self.rows],
             "validation": self.data.validated_on,
             "seconds": round(sum(row.seconds for row in self.rows), 1),
+            "processor": processor_of(self.device),
             "unreadable": sorted(self.data.train.failed),
         }
         return self.backbone.card.model_copy(

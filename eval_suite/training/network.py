@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.stages import residual_stages
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import InputError, first_line
 
 INPUT = "input"
 Change = Callable[[Tensor, Any], Tensor]
@@ -36,6 +36,9 @@ class Network:
 
     Attributes:
         kept: what a regularizer keeps between its calls, by its name: another network, an attention map for its loss.
+
+    Raises:
+        InputError: if the network takes no input of that size.
     """
 
     def __init__(
@@ -47,7 +50,14 @@ class Network:
     ) -> None:
         self.net, self.arch, self.backbone = net, arch, backbone
         self.kept: dict[str, Any] = {}
-        self.sizes = {INPUT: torch.Size((3, *input_size)), **_map_sizes(net, input_size)}
+        try:
+            self.sizes = {INPUT: torch.Size((3, *input_size)), **_map_sizes(net, input_size)}
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise InputError(
+                expected=f"a size of input that {arch} takes",
+                found=f"{input_size[0]} x {input_size[1]} ({first_line(error)})",
+                remedy="choose another input_size or train_size",
+            ) from error
         self._context: Any = None
         self._passing: list[torch.utils.hooks.RemovableHandle] = []
         self._staying: list[torch.utils.hooks.RemovableHandle] = []

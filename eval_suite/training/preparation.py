@@ -7,10 +7,13 @@ import logging
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from timm.layers import DropPath
+from timm.loss import BinaryCrossEntropy
+from torch import nn
 
 from eval_suite.backbones.backbone import finish
 from eval_suite.backbones.inference import evaluation_batches
@@ -24,6 +27,7 @@ from eval_suite.data.loading import ImageBatches, TrainingBatches
 from eval_suite.training.initialisation import initialise
 from eval_suite.training.network import Network
 from eval_suite.training.objective import Objective, TrainInit
+from eval_suite.training.optimisers import require_layers
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
 
@@ -48,13 +52,15 @@ def digest_of(recipe: Recipe, start: TrainInit | None) -> str:
 
 
 def initial_state(recipe: Recipe, *, name: str, seed: int, folder: Path, classes: list[str]) -> TrainInit:
-    """A recipe's network at its initialisation, to be trained under cross entropy.
+    """A recipe's network at its initialisation, to be trained under its loss.
 
     Raises:
-        InputError: if the architecture or the weights to start from cannot be had.
+        InputError: if the architecture or the weights to start from cannot be had, or the network cannot drop paths, take
+            images of the training's size or tell its layers apart where the recipe asks for it.
     """
     torch.manual_seed(derive_seed(seed, 0, 0, _INITIALISATION))
-    net = build_net(recipe.arch, len(classes), recipe.arch_options)
+    net = _network_to_train(recipe, len(classes))
+    require_layers(recipe, net)
     start = initialise(net, recipe)
     if recipe.init is not None and first_process():
         for note in start.notes:
@@ -70,7 +76,12 @@ def initial_state(recipe: Recipe, *, name: str, seed: int, folder: Path, classes
         recipe=recipe.model_dump(mode="json"),
         **settings,
     )
-    return TrainInit(Objective(finish(net, card)), identity="")
+    if recipe.train_size is not None:
+        Network(net, recipe.arch, recipe.train_size)
+    objective = Objective(finish(net, card))
+    if recipe.loss == "bce":
+        objective.loss = BinaryCrossEntropy(smoothing=0.0, target_threshold=recipe.bce_threshold)
+    return TrainInit(objective, identity="")
 
 
 def regularised_network(recipe: Recipe, start: TrainInit) -> Network | None:
@@ -83,11 +94,11 @@ def regularised_network(recipe: Recipe, start: TrainInit) -> Network | None:
     if _acts_on_network(recipe):
         backbone = start.objective.backbone
         acted_on = backbone.get_submodule(start.objective.network)
-        network = Network(acted_on, recipe.arch, backbone.card.input_size, backbone)
+        network = Network(acted_on, recipe.arch, recipe.train_size or backbone.card.input_size, backbone)
         _install(recipe, network)
     made = [(one.name, one.criterion(network)) for one in recipe.ordered_regularizers()]
     losses = {name: loss for name, loss in made if loss is not None}
-    if losses and type(start.objective) is not Objective:
+    if losses and (type(start.objective) is not Objective or recipe.loss != "ce"):
         raise InputError(f"this training has a loss of its own, so that {next(iter(losses))} cannot set one")
     if len(losses) > 1:
         raise InputError(f"only one regularizer may set the loss, found {' and '.join(losses)}")
@@ -97,14 +108,18 @@ def regularised_network(recipe: Recipe, start: TrainInit) -> Network | None:
 
 
 def require_regularizers(recipe: Recipe) -> None:
-    """Check that a recipe's architecture has what its regularizers need.
+    """Check that a recipe's architecture has what its regularizers need, and what else acts on the network.
 
     Raises:
         InputError: if it has not.
     """
-    if not _acts_on_network(recipe):
+    if not (_acts_on_network(recipe) or recipe.drop_path or recipe.layer_decay or recipe.train_size):
         return
-    skeleton = _skeleton(recipe.arch, json.dumps(recipe.arch_options, sort_keys=True), recipe.input_size)
+    options = json.dumps(_options(recipe), sort_keys=True)
+    skeleton = _skeleton(recipe.arch, options, recipe.train_size or recipe.input_size)
+    if recipe.drop_path:
+        _require_paths(recipe, skeleton.net)
+    require_layers(recipe, skeleton.net)
     _install(recipe, copy.deepcopy(skeleton))
 
 
@@ -114,6 +129,27 @@ def _skeleton(arch: str, options: str, input_size: tuple[int, int] | None) -> Ne
     with torch.device("meta"):
         net = build_net(arch, 2, json.loads(options))
     return Network(net, arch, input_size or native_config(arch, net)["input_size"])
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    return recipe.arch_options | ({"drop_path_rate": recipe.drop_path} if recipe.drop_path else {})
+
+
+def _network_to_train(recipe: Recipe, classes: int) -> nn.Module:
+    net = build_net(recipe.arch, classes, _options(recipe))
+    if recipe.drop_path:
+        _require_paths(recipe, net)
+    return net
+
+
+def _require_paths(recipe: Recipe, net: nn.Module) -> None:
+    """Some constructors take a rate and do nothing with it."""
+    if not any(isinstance(module, DropPath) and module.drop_prob for module in net.modules()):
+        raise InputError(
+            expected="an architecture of timm with residual branches to drop, for drop_path",
+            found=recipe.arch,
+            remedy="give drop_path: 0",
+        )
 
 
 def _acts_on_network(recipe: Recipe) -> bool:
@@ -159,7 +195,7 @@ def training_data(
     train = TrainingBatches(
         images,
         AUGMENTATIONS[recipe.augmentation],
-        size=card.input_size,
+        size=recipe.train_size or card.input_size,
         batch_size=recipe.batch_size,
         seed=seed,
         device=device,
@@ -167,6 +203,9 @@ def training_data(
         strict=strict,
         rank=share.rank,
         world=share.world,
+        policy=recipe.policy,
+        repeats=recipe.repeats,
+        interpolation=recipe.train_interpolation,
     )
     index = open_images(recipe.data, recipe.validation_split)
     mine = _every(index.subset(recipe.limit), share)

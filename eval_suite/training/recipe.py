@@ -1,9 +1,6 @@
 """The recipe: everything that decides a trained backbone, except the seed."""
 
-import hashlib
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -15,43 +12,15 @@ from eval_suite.backbones.spec import (
     Interpolation,
     is_weights_file,
     parse_source,
-    source_sha256,
 )
 from eval_suite.core.entries import Entry, entry_type
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, parts
+from eval_suite.data.policies import require_policy
+from eval_suite.training import schedules
+from eval_suite.training.identity import settings_sha256
+from eval_suite.training.presets import PRESETS
 from eval_suite.training.regularizers import STAGES, Regularizer
-
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-# The authors' settings. CIFAR: PyramidNet-200 on CIFAR-100. ImageNet: ResNet-50; the paper's text names crop and
-# flip only, while the authors' code also jitters colours and lighting, hence two presets.
-_IMAGENET: dict[str, Any] = {
-    "augmentation": "imagenet",
-    "epochs": 300,
-    "batch_size": 256,
-    "lr": 0.1,
-    "milestones": [0.25, 0.5, 0.75],
-    "mean": _IMAGENET_MEAN,
-    "std": _IMAGENET_STD,
-    "input_size": (224, 224),
-    "crop_fraction": 0.875,
-    "interpolation": "bilinear",
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "cifar": {
-        "augmentation": "cifar",
-        "epochs": 300,
-        "batch_size": 64,
-        "lr": 0.25,
-        "milestones": [0.5, 0.75],
-        "mean": (125.3 / 255, 123.0 / 255, 113.9 / 255),
-        "std": (63.0 / 255, 62.1 / 255, 66.7 / 255),
-        "input_size": (32, 32),
-    },
-    "imagenet": _IMAGENET,
-    "imagenet-jitter": {**_IMAGENET, "augmentation": "imagenet-jitter"},
-}
 
 # Arguments by which timm and torchvision load weights where a network is built.
 _LOADING_OPTIONS = {
@@ -62,30 +31,6 @@ _LOADING_OPTIONS = {
     "weights",
     "weights_backbone",
 }
-
-# Keys that joined later, and the values at which they change nothing: left out of the digest there, so that what was
-# trained before them is known again.
-_NEUTRAL: dict[str, Any] = {
-    "init": None,
-    "init_entry": None,
-    "accumulate": 1,
-    "batch_norm_groups": None,
-    "limit": None,
-    "crop_fraction": None,
-    "interpolation": None,
-}
-_NEUTRAL_IN: dict[str, dict[str, Any]] = {
-    "cutmix": {
-        "per_sample": False,
-        "schedule": "constant",
-        "centre": "uniform",
-        "sigma": 0.25,
-        "size": None,
-        "labels": "mixed",
-    },
-    "mixup": {"per_sample": False},
-}
-
 
 if TYPE_CHECKING:
     RegularizerEntry = Entry
@@ -106,8 +51,11 @@ class Recipe(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {"keep": "checkpoint", "save_minutes": "save_interval"}
     """Fields that had another name in the version before, which is still read: the old name and the new one."""
 
-    preset: Literal["cifar", "imagenet", "imagenet-jitter"] | None = None
-    """Settings of the CutMix authors to start from; any field given with it wins."""
+    preset: (
+        Literal["cifar", "imagenet", "imagenet-jitter", "deit", "rsb-a1", "rsb-a2", "rsb-a3", "convnext"]
+        | None
+    ) = None
+    """Settings of a paper to start from; any field given with it wins."""
     arch: str
     """NAME or timm:NAME, or torchvision:NAME."""
     arch_options: dict[str, Any] = Field(default_factory=dict)
@@ -122,6 +70,14 @@ class Recipe(BaseModel):
     """Split for the metrics of each epoch; by default the evaluation split the layout has."""
     augmentation: Literal["cifar", "imagenet", "imagenet-jitter", "resize-crop", "flip", "none"] = "flip"
     """Geometric and colour augmentation before the regularizers."""
+    policy: str | None = None
+    """Further augmentation of each image by chosen operations, once it has its size: a name such as trivial-augment, or timm's specification."""
+    repeats: Annotated[int, Field(ge=1)] = 1
+    """Copies of an image in a batch, each augmented by itself; an epoch then sees a smaller share of the images."""
+    train_size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
+    """Height and width of training images, where evaluation has another input_size; by default the same."""
+    train_interpolation: Interpolation = "bilinear"
+    """How images are resized for training."""
     regularizers: list[RegularizerEntry] = Field(default_factory=list)
     """Each a name, or a name with its hyper-parameters; erasing comes before mixing whatever the order."""
     limit: int | None = Field(default=None, ge=1)
@@ -134,16 +90,44 @@ class Recipe(BaseModel):
     """Forward and backward passes a process divides its part of a batch into; their gradients make one step."""
     batch_norm_groups: int | None = Field(default=None, ge=1)
     """Parts of a batch over each of which BatchNorm takes its own statistics, as DataParallel has one per GPU; by default one per pass of each process, and with 1 several processes share theirs."""
+    loss: Literal["ce", "bce"] = "ce"
+    """Cross entropy of the softmax, or binary cross entropy of every class by itself; a regularizer may set its own."""
+    bce_threshold: float | None = Field(default=None, ge=0, lt=1)
+    """Share of a mixed label above which a class counts as wholly there, for bce; by default targets stay soft."""
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Rate at which residual branches are dropped, as the architecture's drop_path_rate has it."""
+    optimizer: Literal["sgd", "adamw", "lamb", "lion"] = "sgd"
+    """The optimiser."""
     lr: float = Field(default=0.1, gt=0, allow_inf_nan=False)
-    """Initial learning rate of SGD."""
+    """Learning rate that the schedule starts from, for batches of batch_size."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of SGD."""
     nesterov: bool = True
     """Nesterov's form of the momentum."""
     weight_decay: float = Field(default=1e-4, ge=0, allow_inf_nan=False)
-    """L2 penalty on all parameters."""
+    """L2 penalty in SGD; decay apart from the gradient in adamw and lion."""
+    weight_decay_on: Literal["all", "weights"] = "all"
+    """All parameters, or weights alone: no biases, norms, or what the network exempts."""
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    """Factor of the learning rate from a layer to the one below it, as timm counts layers."""
+    clip_grad: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    """Largest norm of all gradients together."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of the moving average of the weights; with it the averages are judged and kept."""
+    schedule: Literal["milestones", "cosine"] = "milestones"
+    """How the learning rate falls."""
+    schedule_by: Literal["epoch", "step"] = "epoch"
+    """Whether the learning rate changes with every epoch or every step."""
+    warmup_epochs: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Epochs over which the learning rate rises from warmup_lr."""
+    warmup_lr: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Learning rate at the first step of the warm-up."""
+    warmup_prefix: bool = False
+    """Begin the cosine after the warm-up; else it runs beneath it from the first epoch."""
+    min_lr: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    """Learning rate at the end of the cosine."""
     milestones: list[Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: [0.5, 0.75])
-    """Shares of the epochs after which the learning rate is multiplied by gamma."""
+    """Shares of the epochs after which the learning rate is multiplied by gamma, in that schedule."""
     gamma: float = Field(default=0.1, gt=0, le=1)
     """Factor of the learning rate at a milestone."""
     input_size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
@@ -160,10 +144,14 @@ class Recipe(BaseModel):
     """Arithmetic of training; bf16 uses autocast."""
     channels_last: bool = True
     """Memory layout of the network."""
+    compile: bool = False
+    """Compile the network with torch.compile; needs a C++ compiler on a CPU, Triton on a GPU."""
     checkpoint: Literal["last", "best"] = "last"
     """Which epoch's weights the checkpoint holds; metrics of both are recorded."""
     save_interval: float = Field(default=10.0, gt=0)
     """Minutes between two saved states within an epoch; every epoch's end is saved too."""
+    trackers: list[Literal["tensorboard", "wandb", "mlflow", "trackio"]] = Field(default_factory=list)
+    """Experiment trackers that get each epoch's line of the log too; each is a package of its own."""
 
     @model_validator(mode="before")
     @classmethod
@@ -188,6 +176,9 @@ class Recipe(BaseModel):
             )
         self._require_weights_by_init()
         self._require_compatible()
+        self._require_consistent_schedule()
+        if self.policy is not None:
+            require_policy(self.policy)
         for whole, what in ((self.batch_size, "batch_size"), (self.batch_norm_groups, "batch_norm_groups")):
             if whole is not None and whole % self.accumulate:
                 raise ValueError(f"{what} {whole} cannot be divided into accumulate {self.accumulate} passes")
@@ -196,6 +187,19 @@ class Recipe(BaseModel):
                 f"batch_size {self.batch_size} cannot be divided into batch_norm_groups {self.batch_norm_groups}"
             )
         return self
+
+    def _require_consistent_schedule(self) -> None:
+        if self.warmup_epochs and self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"expected warmup_epochs below the {self.epochs} epochs, found {self.warmup_epochs:g}; give fewer, 0 for none"
+            )
+        if self.warmup_epochs and not self.warmup_lr and self.schedule_by == "epoch":
+            raise ValueError(
+                "expected a warmup_lr above 0, found 0, at which the whole first epoch would train nothing; give one, or schedule_by: step"
+            )
+        for name, lower in (("warmup_lr", self.warmup_lr), ("min_lr", self.min_lr)):
+            if lower > self.lr:
+                raise ValueError(f"expected {name} up to lr {self.lr:g}, found {lower:g}")
 
     def _require_weights_by_init(self) -> None:
         loading = sorted(_LOADING_OPTIONS & self.arch_options.keys())
@@ -219,6 +223,19 @@ class Recipe(BaseModel):
         dropping = [one.name for one in chosen if one.name in ("shakedrop", "stochastic-depth")]
         if len(dropping) > 1:
             raise ValueError(f"only one regularizer may drop branches, found {' and '.join(dropping)}")
+        if dropping and self.drop_path:
+            raise ValueError(
+                f"only one may drop branches, found {dropping[0]} and drop_path {self.drop_path:g}"
+            )
+        if self.bce_threshold is not None and self.loss != "bce":
+            raise ValueError(f"bce_threshold needs loss: bce, found {self.loss}")
+        if self.bce_threshold is not None and any(one.stage == "labels" for one in chosen):
+            raise ValueError(
+                "bce_threshold makes labels hard again, so that smoothing them has no effect; give one"
+            )
+        changing = [one.name for one in chosen if one.acts_on_network()]
+        if changing and self.compile:
+            raise ValueError(f"{changing[0]} changes the network from step to step, which compile rules out")
         features = [one.name for one in chosen if one.stage == "features"]
         if features and self.accumulate > 1:
             raise ValueError(
@@ -230,10 +247,18 @@ class Recipe(BaseModel):
         chosen = [entry.chosen for entry in self.regularizers]
         return sorted(chosen, key=lambda regularizer: STAGES.index(regularizer.stage))
 
-    def learning_rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0: lr * gamma for every milestone behind it."""
-        passed = sum(epoch >= share * self.epochs - 1e-9 for share in self.milestones)
-        return self.lr * self.gamma**passed
+    def learning_rate(self, epoch: float) -> float:
+        """The learning rate at a place of the training, in epochs from its beginning.
+
+        The warm-up takes the place of the schedule's first epochs; of a rate that changes by epoch, the epoch's beginning counts.
+        """
+        epoch = float(epoch // 1) if self.schedule_by == "epoch" else epoch
+        if epoch < self.warmup_epochs:
+            return schedules.warm_up(epoch, self.warmup_epochs, self.warmup_lr, self.lr)
+        if self.schedule == "milestones":
+            return schedules.milestones(epoch, self.epochs, self.lr, self.milestones, self.gamma)
+        before = self.warmup_epochs if self.warmup_prefix else 0.0
+        return schedules.cosine(epoch - before, self.epochs - before, self.lr, self.min_lr)
 
     def digest(self) -> str:
         """SHA-256 over all that decides the weights.
@@ -241,27 +266,12 @@ class Recipe(BaseModel):
         Raises:
             InputError: if the weights to start from are a file that is missing.
         """
-        decisive = self.model_dump(mode="json", exclude={"save_interval", "preset"})
-        # Under the name that digests on disk were made with.
-        decisive["keep"] = decisive.pop("checkpoint")
-        decisive = _without(decisive, _NEUTRAL)
-        decisive["regularizers"] = [
-            {name: _without(options, _NEUTRAL_IN.get(name, {})) for name, options in entry.items()}
-            for entry in decisive["regularizers"]
-        ]
-        if self.init is not None:
-            decisive["init_sha256"] = source_sha256(self.init)
+        settings = self.model_dump(mode="json", exclude={"save_interval", "preset", "trackers"})
         files = [
             name.rpartition(":")[0]
-            for entry in decisive["regularizers"]
+            for entry in settings["regularizers"]
             for name in entry
             if is_file_spec(name)
         ]
         files += [path for one in self.ordered_regularizers() for path in one.files()]
-        if files:
-            decisive["files"] = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files]
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-
-def _without(given: dict[str, Any], neutral: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if key not in neutral or value != neutral[key]}
+        return settings_sha256(settings, init=self.init, files=files)

@@ -16,6 +16,7 @@ import yaml
 
 from eval_suite.cli import data as data_commands
 from eval_suite.cli import main as entry
+from eval_suite.cli.evaluate import TaskCommand, command_for
 from eval_suite.core.parts import parts
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import read_record

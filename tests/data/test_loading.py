@@ -300,6 +300,59 @@ def test_the_parts_of_the_ranks_make_the_global_batch(tmp_path: Path, preset: st
         torch.testing.assert_close(together.images, whole.images, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("preset", ["cifar", "imagenet"])
+def test_repeated_images_follow_one_another_each_augmented_by_itself(tmp_path: Path, preset: str) -> None:
+    index = folder(tmp_path, [(8, 8)] * 12)
+    batches = training(index, preset, batch_size=6, repeats=3)
+    plain = joined(list(training(index, preset, batch_size=6).epoch(0))).index
+    whole = list(batches.epoch(0))
+    result = joined(whole)
+    assert result.index.tolist() == plain[:4].repeat_interleave(3).tolist()
+    assert result.labels.tolist() == index.labels[result.index].tolist()
+    copies = result.images.view(4, 3, -1)
+    assert sum(torch.equal(copies[i, 0], copies[i, 1]) for i in range(4)) < 2
+    assert equal(next(batches.epoch(0, 1)), whole[1])
+    ranks = [
+        training(index, preset, batch_size=6, repeats=3, rank=rank, world=2, workers=rank).epoch(0)
+        for rank in range(2)
+    ]
+    assert equal(joined([next(rank) for rank in ranks]), whole[0])
+
+
+def test_an_unreadable_image_takes_all_its_copies(tmp_path: Path) -> None:
+    index = folder(tmp_path, [(8, 8)] * 4)
+    name = spoil(index, 1)
+    for size in ((8, 8), (6, 6)):
+        batches = training(index, "flip", size=size, repeats=2)
+        found = [joined(list(batches.epoch(epoch))).index.tolist() for epoch in range(6)]
+        assert all(1 not in epoch and len(epoch) in (2, 4) for epoch in found)
+        assert batches.failed == [name]
+
+
+@pytest.mark.parametrize("preset", ["cifar", "imagenet"])
+def test_a_policy_augments_each_image_by_its_place(tmp_path: Path, preset: str) -> None:
+    index = folder(tmp_path, [(8, 8)] * 12)
+    plain, batches = (training(index, preset, policy=policy) for policy in (None, "trivial-augment"))
+    one, other = joined(list(plain.epoch(0))), joined(list(batches.epoch(0)))
+    assert torch.equal(one.index, other.index)
+    changed = [not torch.equal(a, b) for a, b in zip(one.images, other.images, strict=True)]
+    assert sum(changed) > 4
+    state = torch.get_rng_state()
+    assert equal(joined(list(training(index, preset, policy="trivial-augment", workers=2).epoch(0))), other)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(joined(list(batches.epoch(1))).images, other.images)
+
+
+def test_images_are_resized_for_training_as_is_said(tmp_path: Path) -> None:
+    index = folder(tmp_path, [(20, 20)] * 4)
+    for preset in ("none", "imagenet", "resize-crop"):
+        sizes = {
+            name: joined(list(training(index, preset, interpolation=name).epoch(0))).images
+            for name in ("bilinear", "bicubic")
+        }
+        assert not torch.equal(sizes["bilinear"], sizes["bicubic"])
+
+
 def test_a_set_smaller_than_a_batch_is_one_batch(tmp_path: Path) -> None:
     batches = training(folder(tmp_path, [(8, 8)] * 5), batch_size=64)
     assert batches.steps_per_epoch == 1

@@ -36,6 +36,16 @@ REGULARIZERS: dict[str, list[Any]] = {
     "looking": ["snapmix"],
     "views": ["regmixup"],
 }
+OF_TODAY: dict[str, Any] = {
+    "optimizer": "adamw",
+    "lr": 1e-3,
+    "ema": 0.5,
+    "clip_grad": 1.0,
+    "schedule": "cosine",
+    "schedule_by": "step",
+    "policy": "trivial-augment",
+    "repeats": 2,
+}
 # Trains what a JSON file lists, in every process that torchrun starts, and keeps the state after the first epoch.
 SCRIPT = """
 import json, shutil, sys
@@ -80,6 +90,7 @@ def test_two_processes_train_as_one_and_continue_one_another(
         name: tiny_recipe(regularizers=chosen, batch_norm_groups=2, epochs=2)
         for name, chosen in REGULARIZERS.items()
     }
+    made["today"] = tiny_recipe(batch_norm_groups=2, epochs=2, **OF_TODAY)
     broken = tmp_path / "broken"
     shutil.copytree(demo_world / "images", broken)
     unreadable = sorted(broken.glob("train/*/*"))[3]
@@ -110,7 +121,7 @@ def test_two_processes_train_as_one_and_continue_one_another(
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr.count("continuing after 1 epochs and 0 steps") == 1
 
-    for name in REGULARIZERS:
+    for name in (*REGULARIZERS, "today"):
         ours, theirs = curve(tmp_path / "one" / name), curve(tmp_path / "two" / name)
         # Sums in another order: float32 noise, grown over the steps.
         assert [loss for loss, _ in theirs] == pytest.approx([loss for loss, _ in ours], rel=2e-5), name

@@ -28,6 +28,7 @@ from eval_suite.training.recipe import Recipe
 MakeRecipe = Callable[..., Recipe]
 CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
 EVERY_STEP = 1e-9
+MEASURED = {"seconds": 0, "step_seconds": 0, "memory": 0}
 
 
 def run(recipe: Recipe, folder: Path, seed: int = 0, *, overwrite: bool = False) -> Trained:
@@ -104,7 +105,71 @@ def test_resuming_after_every_saved_state_ends_bit_identical(
     assert ours is not None
     assert theirs is not None
     for row, other in zip(ours["history"], theirs["history"], strict=True):
-        assert {**row, "seconds": 0} == {**other, "seconds": 0}
+        assert {**row, **MEASURED} == {**other, **MEASURED}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": "adamw", "ema": 0.5, "schedule": "cosine", "schedule_by": "step", "warmup_epochs": 0.5},
+        pytest.param(
+            {"optimizer": "lamb", "checkpoint": "best", "ema": 0.5, "clip_grad": 0.1, "layer_decay": 0.7},
+            marks=pytest.mark.long,
+        ),
+        pytest.param({"optimizer": "lion", "schedule": "cosine"}, marks=pytest.mark.long),
+        pytest.param({"policy": "rand-m9-mstd0.5-inc1", "repeats": 2, "loss": "bce"}, marks=pytest.mark.long),
+        pytest.param({"drop_path": 0.5}, marks=pytest.mark.long),
+    ],
+)
+def test_a_recipe_of_today_stopped_in_the_middle_ends_bit_identical(
+    tiny_recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object]
+) -> None:
+    timm_net = {"arch": "resnet10t", "arch_options": {"channels": (8, 8, 8, 8), "stem_width": 8}}
+    recipe = tiny_recipe(**timm_net, save_interval=EVERY_STEP, epochs=2, lr=0.01, **changes)
+    whole = run(recipe, tmp_path / "whole")
+    real_save = fit_run.save_state
+    for stop in (3, 5):
+
+        def save_and_die(path: Path, state: dict[str, object], stop: int = stop) -> None:
+            real_save(path, state)
+            if (state["epoch"], state["step"]) == divmod(stop, 60 // 16):
+                raise Killed
+
+        monkeypatch.setattr(fit_run, "save_state", save_and_die)
+        with pytest.raises(Killed):
+            run(recipe, tmp_path / "broken")
+    monkeypatch.setattr(fit_run, "save_state", real_save)
+    broken = run(recipe, tmp_path / "broken")
+    assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
+    for row, other in zip(
+        (whole.card.training or {})["history"], (broken.card.training or {})["history"], strict=True
+    ):
+        assert {**row, **MEASURED} == {**other, **MEASURED}
+
+
+def test_what_is_judged_and_kept_is_the_average(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(epochs=1, ema=0.5)
+    kept = run(recipe, tmp_path / "averaged")
+    plain = run(tiny_recipe(epochs=1), tmp_path / "plain")
+    assert weights(tmp_path / "averaged") != weights(tmp_path / "plain")
+    backbone = load_backbone(str(tmp_path / "averaged"))
+    index = open_images(recipe.data, None)
+    found = predict_logits(
+        backbone, evaluation_batches(index, backbone.card, runtime=CPU, device=torch.device("cpu"))
+    )
+    error = 1 - float(topk_correct(found.logits, found.labels, 1).mean())
+    assert (kept.card.training or {})["last"]["top1_error"] == pytest.approx(error)
+    assert (plain.card.training or {})["last"]["train_loss"] == (kept.card.training or {})["last"][
+        "train_loss"
+    ]
+
+
+def test_a_training_logs_what_it_costs(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    history = (run(tiny_recipe(epochs=2, regularizers=["cutmix"]), tmp_path).card.training or {})["history"]
+    for row in history:
+        assert row["passes"] == 1.0
+        assert 0 < row["step_seconds"] * (60 // 16) <= row["seconds"] + 1e-3
+        assert row["memory"] > 1 << 20
 
 
 def test_dying_between_the_weights_and_the_card_is_mended(

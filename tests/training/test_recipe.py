@@ -171,7 +171,7 @@ def test_the_digest_is_over_what_decides_the_weights() -> None:
         ({"epocs": 3}, "epocs: unknown key; did you mean 'epochs'?"),
         (
             {"preset": "cifra"},
-            "preset: expected 'cifar', 'imagenet' or 'imagenet-jitter', found 'cifra'",
+            "preset: expected 'cifar', 'imagenet', 'imagenet-jitter', 'deit', 'rsb-a1', 'rsb-a2', 'rsb-a3' or 'convnext', found 'cifra'",
         ),
         (
             {"regularizers": ["mixup", "cutmix"]},
@@ -272,6 +272,65 @@ def test_the_combinations_of_table_5_are_recipes(pair: list[str]) -> None:
         recipe(regularizers=pair[::-1]).ordered_regularizers()
         == recipe(regularizers=pair).ordered_regularizers()
     )
+
+
+def test_digests_from_before_todays_recipes_stay() -> None:
+    jitter = recipe(preset="imagenet-jitter", regularizers=["cutout", {"cutmix": {"prob": 0.5}}])
+    assert jitter.digest() == "e22a125294fe0d193e0ebcca318e0850e69822d8eb42b8a6465acf852894c416"
+    assert (
+        recipe(preset="cifar").digest() == "d4c70c5bb79d2359fdd2386fedfb74b25e23ff2abd75c69900f4d851dc4cbe9e"
+    )
+    assert recipe(preset="cifar", trackers=["tensorboard"]).digest() == recipe(preset="cifar").digest()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"policy": "trivial-augment"},
+        {"repeats": 3},
+        {"train_size": (24, 24)},
+        {"train_interpolation": "bicubic"},
+        {"loss": "bce"},
+        {"loss": "bce", "bce_threshold": 0.2},
+        {"drop_path": 0.1},
+        {"optimizer": "lion"},
+        {"weight_decay_on": "weights"},
+        {"layer_decay": 0.7},
+        {"clip_grad": 1.0},
+        {"ema": 0.99},
+        {"schedule": "cosine"},
+        {"schedule_by": "step"},
+        {"warmup_epochs": 2, "warmup_lr": 0.01},
+        {"warmup_lr": 0.01},
+        {"warmup_prefix": True},
+        {"min_lr": 0.01},
+        {"compile": True},
+    ],
+)
+def test_whatever_changes_a_training_changes_its_digest(changes: dict[str, Any]) -> None:
+    assert recipe(**changes).digest() != recipe().digest()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"warmup_epochs": 5, "epochs": 5}, "warmup_epochs"),
+        ({"warmup_epochs": 2}, "warmup_lr above 0"),
+        ({"min_lr": 0.2}, "min_lr"),
+        ({"warmup_lr": 0.2}, "warmup_lr"),
+        ({"policy": "randaugment"}, "rand-augment"),
+        ({"bce_threshold": 0.2}, "loss: bce"),
+        ({"loss": "bce", "bce_threshold": 0.2, "regularizers": ["label-smoothing"]}, "smoothing"),
+        ({"drop_path": 0.1, "regularizers": ["stochastic-depth"]}, "drop_path"),
+        ({"compile": True, "regularizers": ["shakedrop"]}, "shakedrop"),
+        ({"ema": 1.0}, "ema"),
+        ({"clip_grad": float("nan")}, "clip_grad"),
+        ({"optimizer": "adam"}, "adamw"),
+    ],
+)
+def test_settings_that_exclude_one_another_are_refused(changes: dict[str, Any], named: str) -> None:
+    (line,) = told(**changes)
+    assert named in line
 
 
 def test_digests_from_before_later_keys_joined_stay() -> None:

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from eval_suite.core.errors import InputError
 from eval_suite.data.loading import Batch
-from eval_suite.training.preparation import initial_state
+from eval_suite.training.preparation import initial_state, require_regularizers
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.regularizers import Shard
+from eval_suite.training.regularizers import Mixed, Regularizer, Shard
 from eval_suite.training.step import TrainStep, accelerator_on
 
 MakeRecipe = Callable[..., Recipe]
@@ -84,3 +85,134 @@ def test_an_epoch_begins_with_its_rates_and_in_training(tiny_recipe: MakeRecipe)
         assert rates == pytest.approx([recipe.learning_rate(epoch), 10 * recipe.learning_rate(epoch)])
     assert recipe.learning_rate(3) < recipe.learning_rate(0)
     assert one.model.training
+
+
+def test_gradients_are_clipped_to_a_norm(tiny_recipe: MakeRecipe) -> None:
+    settings: dict[str, Any] = {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0, "lr": 1.0}
+    moves = {}
+    for limit in (None, 1e-2, 1e6):
+        one = train_step(tiny_recipe(clip_grad=limit, **settings))
+        one.begin(0)
+        before = weights(one)
+        one.step(batch(), 0, 0, 4)
+        moves[limit] = weights(one) - before
+    assert float(moves[1e-2].norm()) == pytest.approx(1e-2, rel=1e-3)
+    assert torch.equal(moves[None], moves[1e6])
+    torch.testing.assert_close(moves[1e-2] / 1e-2, moves[None] / moves[None].norm(), atol=1e-4, rtol=1e-3)
+
+
+def test_a_rate_by_step_changes_within_an_epoch(tiny_recipe: MakeRecipe) -> None:
+    recipe = tiny_recipe(schedule="cosine", schedule_by="step", epochs=2, lr=0.2)
+    one = train_step(recipe, rates={"backbone.net.fc.": 10.0})
+    one.begin(0)
+    for epoch, step in ((0, 0), (0, 2), (1, 1)):
+        one.step(batch(), epoch, step, 4)
+        rates = sorted(group["lr"] for group in one.optimizer.param_groups)
+        rate = recipe.learning_rate(epoch + step / 4)
+        assert rates == pytest.approx([rate, 10 * rate])
+
+
+def test_the_average_takes_in_every_step(tiny_recipe: MakeRecipe) -> None:
+    one = train_step(tiny_recipe(ema=0.75))
+    assert one.average is not None
+    name = "backbone.net.fc.weight"
+    expected = one.average.values[name].clone()
+    one.begin(0)
+    for step in range(3):
+        one.step(batch(), 0, step, 4)
+        expected = 0.75 * expected + 0.25 * one.model.state_dict()[name]
+    torch.testing.assert_close(one.average.values[name], expected)
+
+
+def test_binary_cross_entropy_takes_every_class_by_itself(tiny_recipe: MakeRecipe) -> None:
+    for threshold, target in ((None, [0.7, 0.3, 0.0]), (0.2, [1.0, 1.0, 0.0])):
+        one = train_step(tiny_recipe(loss="bce", bce_threshold=threshold))
+        images, soft = batch(1).images, torch.tensor([[0.7, 0.3, 0.0]])
+        one.model.eval()
+        logits = one.model.backbone(images)
+        truth = torch.tensor([target])
+        expected = -(truth * logits.sigmoid().log() + (1 - truth) * (-logits).sigmoid().log()).mean()
+        torch.testing.assert_close(one.model(images, soft), expected)
+    # Without mixing there are labels rather than soft targets.
+    hard = F.binary_cross_entropy_with_logits(logits, torch.tensor([[0.0, 1.0, 0.0]]))
+    torch.testing.assert_close(one.model(images, torch.tensor([1])), hard)
+
+
+def test_images_that_a_regularizer_looks_at_are_counted(tiny_recipe: MakeRecipe) -> None:
+    class Looking(Regularizer):
+        name, stage = "looking", "erase"
+
+        def apply(self, images: Tensor, targets: Tensor, context: Any) -> Mixed:
+            one.model.backbone(images)
+            return Mixed(images, targets)
+
+    one = train_step(tiny_recipe())
+    one.begin(0)
+    one.step(batch(6), 0, 0, 4)
+    assert one.passed == 6
+    one._regularizers = [Looking()]
+    for step in (1, 2):
+        one.step(batch(6), 0, step, 4)
+        assert one.passed == 12
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_a_compiled_network_learns_the_same_under_the_same_keys(tiny_recipe: MakeRecipe) -> None:
+    changes = {"batch_norm_groups": 2, "regularizers": ["cutmix"]}
+    plain, compiled = (train_step(tiny_recipe(compile=chosen, **changes)) for chosen in (False, True))
+    for one in (plain, compiled):
+        one.begin(0)
+        for step in range(2):
+            one.step(batch(), 0, step, 4)
+    torch.testing.assert_close(weights(compiled), weights(plain), atol=1e-5, rtol=1e-4)
+    assert compiled.model.state_dict().keys() == plain.model.state_dict().keys()
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_a_missing_compiler_is_an_error_of_the_recipe(tiny_recipe: MakeRecipe) -> None:
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def fail(*_: object) -> None:
+        raise BackendCompilerFailed("inductor", RuntimeError("No working C++ compiler found"), None)
+
+    one = train_step(tiny_recipe(compile=True))
+    one.begin(0)
+    one.model = fail  # type: ignore[assignment]
+    with pytest.raises(InputError) as caught:
+        one.step(batch(), 0, 0, 4)
+    assert "C++" in caught.value.found
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"arch": "torchvision:resnet18", "drop_path": 0.1}, "drop_path_rate"),
+        ({"arch": "vgg11", "drop_path": 0.1}, "vgg11"),
+        ({"arch": "vit_tiny_patch16_224", "train_size": (40, 40)}, "40 x 40"),
+        ({"arch": "torchvision:resnet18", "layer_decay": 0.7}, "torchvision:resnet18"),
+    ],
+)
+def test_what_a_network_cannot_do_is_refused_before_and_at_the_start(
+    changes: dict[str, Any], found: str
+) -> None:
+    recipe = Recipe.model_validate({"data": "cifar10:x", **changes})
+    for check in (lambda: require_regularizers(recipe), lambda: train_step(recipe)):
+        with pytest.raises(InputError) as caught:
+            check()
+        assert found in str(caught.value)
+
+
+def test_paths_are_dropped_in_training_alone(tiny_recipe: MakeRecipe) -> None:
+    # timm begins with branches of zeros, which are dropped without a trace.
+    options = {"channels": (8, 8, 8, 8), "zero_init_last": False}
+    recipe = tiny_recipe(arch="resnet10t", arch_options=options, drop_path=0.9)
+    require_regularizers(recipe)
+    one = train_step(recipe)
+    images = batch(4).images
+    one.model.eval()
+    assert torch.equal(one.model.backbone(images), one.model.backbone(images))
+    one.model.train()
+    assert not torch.equal(one.model.backbone(images), one.model.backbone(images))
+    assert "drop_path_rate" not in one.model.backbone.card.arch_options
