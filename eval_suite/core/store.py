@@ -177,10 +177,20 @@ def exclusive(folder: Path, purpose: str) -> Iterator[None]:
         raise EvalSuiteError(f"cannot write to {folder}: {error.strerror}; choose another folder") from error
     with stream:
         _hold(stream, folder, purpose)
+        _remove_leftovers(folder)
         stream.truncate(0)
         stream.write(identity())
         stream.flush()
         yield
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """What a holder that was killed had begun to write in the folder, or as the record next to it, which has its name."""
+    # Folders inside that have a lock of their own may be in use.
+    inside = [each for each in folder.iterdir() if each.is_dir() and not (each / ".lock").exists()]
+    of_record = folder.parent.glob(f".{folder.name}.json.*.tmp")
+    for left in (*(path for each in (folder, *inside) for path in each.glob(".*.tmp")), *of_record):
+        left.unlink(missing_ok=True)
 
 
 def _hold(stream: IO[str], folder: Path, purpose: str) -> None:
