@@ -210,7 +210,6 @@ def test_wrong_flags_end_in_one_line_and_code_2(cli: Cli, verb: str, words: str,
 
 
 def test_flags_reach_options_of_every_shape() -> None:
-    from eval_suite.cli.evaluate import TaskCommand, command_for
     from eval_suite.cli.parsing import parse
     from eval_suite.tasks.evaluate import task_named
 
