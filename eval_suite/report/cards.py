@@ -79,7 +79,7 @@ def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[Backb
         part = BackbonePart(name, commands=list(_commands(collation, name)))
         if found:
             card = next(iter(found.values()))
-            part.facts = _facts(card) + _speed(collation, name)
+            part.facts = _facts(card) + speed(collation, name)
             part.recipe = _yaml(card.recipe)
             part.recipes_differ = any(other.recipe != card.recipe for other in found.values())
             part.loading = [
@@ -145,7 +145,7 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
-def _speed(collation: Collation, backbone: str) -> list[tuple[str, str]]:
+def speed(collation: Collation, backbone: str) -> list[tuple[str, str]]:
     """The forward pass as the first record that was asked for it has it."""
     records = (e.record for key, e in collation.entries.items() if key.backbone == backbone and e.record)
     cost = next((record.run.cost for record in records if record.run.cost), None)

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from eval_suite.core.errors import first_line
 from eval_suite.report import wording
-from eval_suite.report.cards import Difference, cards_of, finite, history_of
+from eval_suite.report.cards import Difference, cards_of, finite, history_of, speed
 from eval_suite.report.cells import MatrixView
 from eval_suite.report.collate import Collation, Notice
 from eval_suite.report.compare import Column, TaskComparison
@@ -100,10 +100,13 @@ def _standing(
 def _cost(collation: Collation) -> list[Difference]:
     """Size of each backbone, and the time its training and its evaluations took, averaged over seeds."""
     size, training, evaluation = {}, {}, {}
+    speeds: dict[str, dict[str, str]] = {}
     for name in collation.suite.backbones:
         cards = cards_of(collation, name)
         if cards:
             size[name] = f"{next(iter(cards.values())).parameters / 1e6:.2f} M"
+        for what, words in speed(collation, name):
+            speeds.setdefault(what, {})[name] = words
         spent = [
             sum(seconds)
             for card in cards.values()
@@ -119,6 +122,7 @@ def _cost(collation: Collation) -> list[Difference]:
             evaluation[name] = wording.duration(total / len({record.run.seed for record in records}))
     rows = [
         Difference("Parameters", size),
+        *(Difference(what, values) for what, values in speeds.items()),
         Difference("Training time, as logged", training),
         Difference("Evaluation time, all tasks with their fits", evaluation),
     ]

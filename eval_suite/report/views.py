@@ -18,6 +18,8 @@ from eval_suite.report.pictures import PictureGroup
 from eval_suite.report.profile import ProfileRow, profile
 from eval_suite.report.section import Section
 
+_SHOWN_METRICS = 6  # of a task's own table; the rest is folded
+
 
 class SubsetView(NamedTuple):
     """One metric on every subset: (subset, items, cells by backbone)."""
@@ -45,7 +47,7 @@ class ChartView(NamedTuple):
 
 @dataclass
 class TaskView:
-    """One task's section; ``options`` are those of the first backbone that has any, and ``differences`` all that differ."""
+    """One task's section; ``rest`` holds the metrics that are folded, ``options`` are those of the first backbone that has any, and ``differences`` all that differ."""
 
     name: str
     title: str
@@ -56,6 +58,7 @@ class TaskView:
     options_of: str
     differences: list[Difference]
     matrix: MatrixView
+    rest: MatrixView
     folded: list[FoldedRow]
     subsets: list[SubsetView]
     profile: list[ProfileRow]
@@ -72,8 +75,9 @@ def task_view(
 ) -> TaskView:
     """One task's section; a chart that cannot be drawn becomes a notice."""
     columns = table_columns(section, comparison)
-    matrix = MatrixView()
-    matrix.add(comparison.collation, "", 1, columns)
+    matrix, rest = MatrixView(), MatrixView()
+    matrix.add(comparison.collation, "", 1, columns[:_SHOWN_METRICS])
+    rest.add(comparison.collation, "", 1, columns[_SHOWN_METRICS:])
     listed_ids = {column.id for column in columns}
     first = {b: next(iter(seeds.values())) for b, seeds in comparison.records.items() if seeds}
     shown, record = next(iter(first.items()), ("", None))
@@ -88,6 +92,7 @@ def task_view(
         options_of=shown,
         differences=differences({backbone: found.task.options for backbone, found in first.items()}),
         matrix=matrix,
+        rest=rest,
         folded=_folded(section, comparison),
         subsets=[
             _subset_view(comparison, name, listed)

@@ -60,6 +60,26 @@ def test_cost_is_size_and_time(suite: FakeSuite) -> None:
     assert standing(suite, "Evaluation time") == {"baseline": "13.3 s"}
 
 
+def test_the_speed_of_a_forward_pass_stands_with_the_cost_where_it_was_measured(suite: FakeSuite) -> None:
+    path = suite.add("baseline")
+    suite.add("cutmix")
+    content = json.loads(path.read_text())
+    content["run"]["cost"] = {
+        "images_per_second": 1234.4,
+        "latency_ms": 2.25,
+        "peak_memory": None,
+        "batch_size": 8,
+        "device": "cpu",
+        "threads": 2,
+        "precision": "fp32",
+    }
+    path.write_text(json.dumps(content))
+    assert standing(suite, "Speed") == {
+        "baseline": "1,234 images a second in batches of 8 (cpu, fp32, 2 threads)"
+    }
+    assert standing(suite, "Latency").keys() == {"baseline"}
+
+
 def test_cost_is_drawn_against_the_score_where_sizes_differ(suite: FakeSuite) -> None:
     suite.add("baseline")
     suite.add("small", card=suite.card("small", 0).model_copy(update={"parameters": 1000}))
