@@ -143,6 +143,7 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
         "split": None,
         "limit": None,
         "strict": False,
+        "calibration_split": None,
     }
     found = by_name(result.metrics)
     top1 = found["Top-1 error"]
