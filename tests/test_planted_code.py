@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from eval_suite.backbones import features
 from eval_suite.backbones.checkpoint import load_state
 from eval_suite.backbones.weights_file import read_weights_file
 from eval_suite.core.errors import EvalSuiteError
@@ -22,7 +23,6 @@ from eval_suite.data.check import check_data
 from eval_suite.data.decoding import FORMATS, size_of_file
 from eval_suite.data.pickles import load_pickle
 from eval_suite.report.collate import collate
-from eval_suite.tasks.caption import features
 from eval_suite.tasks.evaluate import task_named
 from eval_suite.tasks.external import score_file
 from eval_suite.training.fit_run import STATE, FitRun
@@ -81,7 +81,7 @@ READERS: dict[str, tuple[str, Callable[[Path], Any]]] = {
     "state of a training": (STATE, load_state),
     "state of a fit": (STATE, unfinished),
     "CIFAR batch": ("data_batch_1", load_pickle),
-    "features": ("features.npy", lambda path: features._read(path.parent, {})),
+    "features": ("features.npy", lambda path: features._read(path, path.with_suffix(".json"), {})),
     "SVHN": ("test_32x32.mat", lambda path: check_data(f"svhn:{path.parent}")),
     "suite": ("suite.yaml", read_yaml),
     "record": ("record.json", read_record),

@@ -88,3 +88,87 @@ def _binned(
         mean_confidence = np.bincount(bin_of, confidence, minlength=bins) / count
         accuracy = np.bincount(bin_of, correct, minlength=bins) / count
     return Reliability(mean_confidence, accuracy, count)
+
+
+def equal_mass_calibration_error(
+    confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15
+) -> float:
+    """ECE with bins of equally many items: those of rising confidence, the first bins one larger where it does not divide.
+
+    Args:
+        confidence: (n,) in [0, 1].
+        correct: (n,) booleans.
+        bins: number of bins; with fewer items each is a bin.
+
+    Reference: Nixon et al., CVPR Workshops 2019, sec. 4 (adaptive calibration error of the top prediction).
+    """
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    gaps = [abs(float(correct[part].mean() - confidence[part].mean())) * len(part) for part in parts]
+    return float(np.sum(gaps) / len(order))
+
+
+def classwise_calibration_error(probabilities: NDArray[np.floating], labels: Labels, bins: int = 15) -> float:
+    """The calibration error of each class's probability in equal-width bins, as a mean over the classes.
+
+    Args:
+        probabilities: (n, classes), rows summing to 1.
+        labels: (n,) class indices.
+        bins: number of bins.
+
+    Reference: Kull et al., NeurIPS 2019, eq. 3.
+    """
+    classes = probabilities.shape[1]
+    errors = [
+        expected_calibration_error(np.clip(probabilities[:, label], 0, 1), labels == label, bins)
+        for label in range(classes)
+    ]
+    return float(np.mean(errors))
+
+
+def brier_scores(probabilities: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
+    """Σ_c (p_c - [c is the label])² of each item, in [0, 2].
+
+    Args:
+        probabilities: (n, classes), rows summing to 1.
+        labels: (n,) class indices.
+
+    Reference: Brier, Monthly Weather Review 1950.
+    """
+    of_label = probabilities[np.arange(len(labels)), labels]
+    return np.asarray(np.square(probabilities).sum(axis=1) - 2 * of_label + 1, np.float64)
+
+
+def area_under_risk_coverage(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:
+    """AURC: the error among the k most confident items, as a mean over k = 1..n; of tied items in any order.
+
+    Args:
+        confidence: (n,), larger is surer.
+        correct: (n,) booleans.
+
+    Reference: Geifman et al., ICLR 2019, eq. 2.
+    """
+    values, place = np.unique(-np.asarray(confidence), return_inverse=True)
+    counts = np.bincount(place, minlength=len(values))
+    wrong = np.bincount(place, ~correct, minlength=len(values)) / counts
+    expected = np.repeat(wrong, counts)  # in falling confidence; within a tie each place holds its mean
+    return float((np.cumsum(expected) / np.arange(1, len(expected) + 1)).mean())
+
+
+def fitted_temperature(logits: Logits, labels: Labels) -> float:
+    """The temperature T > 0 for which the logits divided by it have the smallest mean NLL, within e^-5..e^5.
+
+    Args:
+        logits: (n, classes) of items that are not evaluated.
+        labels: (n,) class indices.
+
+    Reference: Guo et al., ICML 2017, sec. 4.2.
+    """
+    from scipy.optimize import minimize_scalar
+
+    exact, rows = logits.astype(np.float64), np.arange(len(labels))
+
+    def loss(log_temperature: float) -> float:
+        return -float(log_softmax(exact / np.exp(log_temperature))[rows, labels].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-6}).x))

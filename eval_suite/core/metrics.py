@@ -232,7 +232,9 @@ class MetricSet:
         else:
             self.share(TOP5_ERROR, wrong5)
 
-    def calibration(self, confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> None:
+    def calibration(
+        self, confidence: NDArray[np.floating], correct: NDArray[np.bool_], kind: MetricKind = ECE
+    ) -> None:
         """The expected calibration error of (n,) confidences in [0, 1] and whether each item is correct (n,)."""
 
         def error(chosen: NDArray[np.intp]) -> float:
@@ -243,7 +245,7 @@ class MetricSet:
             bootstrap_normal(error, n, bounds=Interval(0.0, 1.0)),
             "normal approximation with the bootstrap's standard error",
         )
-        self.add(ECE, error(np.arange(n)), n, {"bins": CALIBRATION_BINS}, uncertainty=uncertainty)
+        self.add(kind, error(np.arange(n)), n, {"bins": CALIBRATION_BINS}, uncertainty=uncertainty)
 
     def control(self, kind: MetricKind, values: Mapping[str, float]) -> None:
         """Note what trivial methods reach, by name, with every metric of a kind over all items."""

@@ -9,6 +9,19 @@ from eval_suite.core.metrics import MetricKind
 NLL = MetricKind("nll", "NLL", higher_is_better=False, unit="nats")
 MEAN_CLASS_ACCURACY = MetricKind("mean_class_accuracy", "Mean per-class accuracy")
 REAL_ERROR = MetricKind("real_top1_error", "Top-1 error (ReaL labels)", higher_is_better=False)
+ECE_EQUAL_MASS = MetricKind("ece_equal_mass", "ECE ({bins} equal-mass bins)", higher_is_better=False)
+ECE_CLASSWISE = MetricKind("ece_classwise", "Class-wise ECE ({bins} bins)", higher_is_better=False)
+BRIER = MetricKind("brier", "Brier score (0 to 2)", higher_is_better=False, unit="points")
+AURC = MetricKind("aurc", "AURC", higher_is_better=False)
+SCALED_NLL = MetricKind("nll_scaled", "NLL, temperature-scaled", higher_is_better=False, unit="nats")
+SCALED_ECE = MetricKind(
+    "ece_scaled", "ECE, temperature-scaled ({bins} equal-width bins)", higher_is_better=False
+)
+SCALED_BRIER = MetricKind(
+    "brier_scaled", "Brier score, temperature-scaled (0 to 2)", higher_is_better=False, unit="points"
+)
+SCALED = (SCALED_NLL, SCALED_ECE, SCALED_BRIER)
+"""What is measured again after the logits are divided by a temperature."""
 CLASS_ACCURACY = MetricKind("class_accuracy", "Accuracy")
 
 

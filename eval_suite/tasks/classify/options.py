@@ -2,12 +2,25 @@
 
 from pathlib import Path
 
+from pydantic import model_validator
+
 from eval_suite.data.class_order import ClassOrder
 from eval_suite.tasks.base import TaskOptions
 
 
 class ClassifyOptions(TaskOptions):
-    """Options of the classify task: those every task shares."""
+    """Options of the classify task."""
+
+    calibration_split: str | None = None
+    """Split whose images choose a temperature that the logits are divided by; calibration is then measured before and after."""
+
+    @model_validator(mode="after")
+    def _not_on_what_is_evaluated(self) -> "ClassifyOptions":
+        if self.calibration_split is not None and self.calibration_split == self.split:
+            raise ValueError(
+                f"expected another calibration_split than the evaluated split, found '{self.split}' for both"
+            )
+        return self
 
 
 class ScoredLogits(ClassifyOptions):

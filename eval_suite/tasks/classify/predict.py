@@ -1,6 +1,7 @@
 """Running a backbone over a labelled set."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,26 +14,32 @@ from eval_suite.backbones.inference import (
     require_some_read,
     to_device,
 )
+from eval_suite.core.calibration import fitted_temperature
 from eval_suite.core.runtime import RuntimeOptions, progress
+from eval_suite.data.class_order import ClassMatch
 from eval_suite.data.images import open_images
 from eval_suite.data.pictures import never_failing
-from eval_suite.tasks.base import TaskOptions
 from eval_suite.tasks.classify.examples import write_pictures
+from eval_suite.tasks.classify.options import ClassifyOptions
 from eval_suite.tasks.classify.predictions import Predictions, write_predictions
 
 
-def predict(backbone: Backbone, options: TaskOptions, runtime: RuntimeOptions, folder: Path) -> Path:
+def predict(backbone: Backbone, options: ClassifyOptions, runtime: RuntimeOptions, folder: Path) -> Path:
     """Write the logits of every readable image to ``predictions.npz``, and a few images to show."""
     everything = open_images(options.data, options.split)
     index = everything.subset(options.limit)
     card = backbone.card
     match = match_outputs(card, everything)
     device = runtime.resolve_device()
+    to_device(backbone, device)
+    chosen = None
+    if options.calibration_split is not None:
+        chosen = _temperature(backbone, match, options.calibration_split, options, runtime)
     batches = evaluation_batches(
         match.relabel(index), card, runtime=runtime, device=device, strict=options.strict
     )
     shown = progress(batches, len(batches), f"classify {card.name}")
-    found = predict_logits(to_device(backbone, device), shown, precision=runtime.precision)
+    found = predict_logits(backbone, shown, precision=runtime.precision)
     require_some_read(len(found.labels), len(index), options.data)
     require_finite(bool(np.isfinite(found.logits).all()), card, options.data)
     path = folder / "predictions.npz"
@@ -45,8 +52,40 @@ def predict(backbone: Backbone, options: TaskOptions, runtime: RuntimeOptions, f
             classes=match.names,
             about=everything.about(index, batches.failed),
             subset=match.subset,
+            temperature=None if chosen is None else np.asarray(chosen.value),
+            temperature_from=[] if chosen is None else [chosen.how],
         ),
     )
     with never_failing("classify"):
         write_pictures(index, found.positions, folder)
     return path
+
+
+class _Temperature(NamedTuple):
+    value: float
+    how: str
+
+
+def _temperature(
+    backbone: Backbone, match: ClassMatch, split: str, options: ClassifyOptions, runtime: RuntimeOptions
+) -> _Temperature:
+    """The temperature that fits another split's images best, among the classes of the data."""
+    index = open_images(options.data, split)
+    batches = evaluation_batches(
+        match.relabel(index),
+        backbone.card,
+        runtime=runtime,
+        device=runtime.resolve_device(),
+        strict=options.strict,
+    )
+    shown = progress(batches, len(batches), f"classify {backbone.card.name}, temperature on '{split}'")
+    found = predict_logits(backbone, shown, precision=runtime.precision)
+    require_some_read(len(found.labels), len(index), f"{options.data}, '{split}'")
+    require_finite(bool(np.isfinite(found.logits).all()), backbone.card, f"{options.data}, '{split}'")
+    logits, labels = found.logits, found.labels
+    if match.subset is not None:
+        place = np.full(logits.shape[1], -1)
+        place[match.subset] = np.arange(len(match.subset))
+        logits, labels = logits[:, match.subset], place[labels]
+    value = fitted_temperature(logits, labels)
+    return _Temperature(value, f"temperature {value:.3g} chosen on {len(labels):,} images of '{split}'")

@@ -18,6 +18,8 @@ SCHEMA = {
     "labels": Array("items", "integer"),
     "classes": Array("classes", "text"),
     "subset": Array("classes of the data", "integer", below="outputs"),
+    "temperature": Array(),
+    "temperature_from": Array("lines", "text"),
 }
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _ROUNDING = 0.01  # half precision rounds the sum of a thousand probabilities by about so much
@@ -34,6 +36,8 @@ class Predictions(NamedTuple):
         about: which items were predicted on.
         subset: (k,) the outputs that stand for classes of the data, where others do not.
         predicted: (n,) outputs, where there are no logits.
+        temperature: () that other items chose to divide the logits by, where they did.
+        temperature_from: which items, in words.
     """
 
     logits: NDArray[np.float32] | None
@@ -43,6 +47,8 @@ class Predictions(NamedTuple):
     about: About
     subset: NDArray[np.int64] | None = None
     predicted: NDArray[np.int64] | None = None
+    temperature: NDArray[np.float64] | None = None
+    temperature_from: list[str] = []  # noqa: RUF012 - a default of a NamedTuple, never changed
 
     @property
     def chosen(self) -> NDArray[np.int64]:
@@ -98,7 +104,16 @@ def read_predictions(path: Path) -> Predictions:
         read.about,
         read.get("subset"),
         predicted,
+        _temperature(read),
+        read.texts("temperature_from"),
     )
+
+
+def _temperature(read: file.PredictionFile) -> NDArray[np.float64] | None:
+    temperature = read.get("temperature")
+    if temperature is not None and not 0 < float(temperature) < np.inf:
+        raise InputError(expected="a finite 'temperature' above 0", where=read.path, found=f"{temperature:g}")
+    return temperature
 
 
 def are_probabilities(values: NDArray[Any]) -> bool:

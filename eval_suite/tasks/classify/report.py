@@ -3,7 +3,15 @@
 from eval_suite.core.metrics import ECE, TOP1_ERROR, TOP5_ERROR
 from eval_suite.core.papers import CUTMIX
 from eval_suite.report.section import Chart, Pick, Section, TaskComparison, curve_chart
-from eval_suite.tasks.classify.metrics import MEAN_CLASS_ACCURACY, NLL
+from eval_suite.tasks.classify.metrics import (
+    AURC,
+    BRIER,
+    ECE_CLASSWISE,
+    ECE_EQUAL_MASS,
+    MEAN_CLASS_ACCURACY,
+    NLL,
+    SCALED,
+)
 
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
@@ -14,7 +22,14 @@ def _charts(comparison: TaskComparison) -> list[Chart]:
     reliability = curve_chart(
         comparison, "Reliability diagram", diagonal=True, caption=caption, unit_square=True
     )
-    return [reliability] if reliability else []
+    scaled = curve_chart(
+        comparison,
+        "Reliability diagram, temperature-scaled",
+        diagonal=True,
+        caption="The same after the logits are divided by a temperature that other images chose.",
+        unit_square=True,
+    )
+    return [chart for chart in (reliability, scaled) if chart]
 
 
 SECTION = Section(
@@ -27,7 +42,13 @@ SECTION = Section(
     ),
     paper=CUTMIX,
     headline=tuple(Pick(kind.key) for kind in (TOP1_ERROR, TOP5_ERROR, ECE)),
-    metrics=tuple(Pick(kind.key) for kind in (TOP1_ERROR, TOP5_ERROR, NLL, ECE, MEAN_CLASS_ACCURACY)),
+    metrics=tuple(
+        Pick(kind.key)
+        for kind in (
+            *(TOP1_ERROR, TOP5_ERROR, NLL, ECE, MEAN_CLASS_ACCURACY),
+            *(ECE_EQUAL_MASS, ECE_CLASSWISE, BRIER, AURC, *SCALED),
+        )
+    ),
     charts=_charts,
     place=10,
 )

@@ -1,19 +1,38 @@
 """From logits and labels to the metrics of classification."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.calibration import confidence_and_correctness, reliability
+from eval_suite.core.calibration import (
+    area_under_risk_coverage,
+    brier_scores,
+    classwise_calibration_error,
+    confidence_and_correctness,
+    equal_mass_calibration_error,
+    log_softmax,
+    reliability,
+)
 from eval_suite.core.controls import guessing
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import CALIBRATION_BINS, ECE, TOP1_ERROR, TOP5_ERROR, Bounds, MetricSet
+from eval_suite.core.metrics import (
+    CALIBRATION_BINS,
+    ECE,
+    OVER_ITEMS,
+    TOP1_ERROR,
+    TOP5_ERROR,
+    Bounds,
+    MetricKind,
+    MetricSet,
+    bounds,
+)
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Curve, Example, Params
-from eval_suite.core.statistics import topk_correct, wilson_interval
+from eval_suite.core.statistics import Interval, bootstrap_normal, topk_correct, wilson_interval
 from eval_suite.data.class_order import read_class_names
 from eval_suite.data.imagenet_names import real_labels, synsets
 from eval_suite.data.pictures import never_failing
@@ -21,10 +40,17 @@ from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
 from eval_suite.tasks.classify.examples import examples
 from eval_suite.tasks.classify.metrics import (
+    AURC,
+    BRIER,
     CLASS_ACCURACY,
+    ECE_CLASSWISE,
+    ECE_EQUAL_MASS,
     MEAN_CLASS_ACCURACY,
     NLL,
     REAL_ERROR,
+    SCALED_BRIER,
+    SCALED_ECE,
+    SCALED_NLL,
     negative_log_likelihood,
     per_class_correct,
 )
@@ -34,6 +60,7 @@ from eval_suite.tasks.order_doubts import order_doubts
 
 _ITEMS_TO_DRAW = 10
 _IMAGENET_CLASSES = 1000
+_OfConfidence = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
 
 
 def score(predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None) -> Score:
@@ -52,6 +79,7 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
         metrics = _without_logits(among, labels, classes)
     elif known.subset is None:
         metrics = metrics_of(read.logits, labels, classes)
+        _scaled(metrics, read.logits, labels, read)
     else:
         place = np.full(len(classes), -1)
         place[known.subset] = np.arange(len(known.subset))
@@ -59,6 +87,7 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
         metrics = metrics_of(
             own, place[labels], [classes[i] for i in known.subset], {"outputs": own.shape[1]}
         )
+        _scaled(metrics, own, place[labels], read)
         metrics.extend(metrics_of(read.logits, labels, classes, {"outputs": len(classes)}))
         among = known.subset[own.argmax(axis=1)]
     _real_error(metrics, known.ids, read.chosen, classes)
@@ -100,7 +129,52 @@ def metrics_of(
     _controls(metrics, labels, logits.shape[1])
     # Counted as the top-1 error is, where ties count against the model.
     _per_class(metrics, right, labels, classes)
+    _further_calibration(metrics, logits, labels)
     return metrics
+
+
+def _further_calibration(metrics: MetricSet, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    """The calibration error in other bins, the Brier score, and what is left of the error among confident items."""
+    probabilities = np.exp(log_softmax(logits))
+    confidence, correct = confidence_and_correctness(logits, labels)
+    n, bins = len(labels), {"bins": CALIBRATION_BINS}
+    measures: list[tuple[MetricKind, _OfConfidence, Params]] = [
+        (ECE_EQUAL_MASS, equal_mass_calibration_error, bins),
+        (AURC, area_under_risk_coverage, {}),
+    ]
+    for kind, value_of, params in measures:
+
+        def value(chosen: NDArray[np.intp], value_of: _OfConfidence = value_of) -> float:
+            return value_of(confidence[chosen], correct[chosen])
+
+        interval = bootstrap_normal(value, n, bounds=Interval(0.0, 1.0))
+        uncertainty = bounds(interval, "normal approximation with the bootstrap's standard error")
+        metrics.add(kind, value(np.arange(n)), n, params, uncertainty=uncertainty)
+    metrics.add(
+        ECE_CLASSWISE,
+        classwise_calibration_error(probabilities, labels, CALIBRATION_BINS),
+        n,
+        bins,
+        uncertainty=Bounds(reason="resampling every class would take too long"),
+    )
+    metrics.mean(BRIER, brier_scores(probabilities, labels))
+
+
+def _scaled(
+    metrics: MetricSet, logits: NDArray[np.float32], labels: NDArray[np.int64], read: Predictions
+) -> None:
+    """What a temperature, chosen on other items, makes of the likelihood and of calibration."""
+    if read.temperature is None:
+        return
+    scaled = logits.astype(np.float64) / float(read.temperature)
+    how = "; ".join((OVER_ITEMS, *read.temperature_from))
+    own = MetricSet(shared=metrics.shared)
+    own.mean(SCALED_NLL, negative_log_likelihood(scaled, labels), method=how)
+    confidence, correct = confidence_and_correctness(scaled, labels)
+    own.calibration(confidence, correct, SCALED_ECE)
+    own.mean(SCALED_BRIER, brier_scores(np.exp(log_softmax(scaled)), labels), method=how)
+    own.curves.append(_reliability_curve(confidence, correct, "Reliability diagram, temperature-scaled"))
+    metrics.extend(own)
 
 
 def _controls(metrics: MetricSet, labels: NDArray[np.int64], classes: int) -> None:
@@ -204,13 +278,15 @@ def _truth(read: Predictions, path: Path, truth: str | None, options: TaskOption
     return known
 
 
-def _reliability_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:
+def _reliability_curve(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], name: str = "Reliability diagram"
+) -> Curve:
     bins = reliability(confidence, correct, CALIBRATION_BINS)
     centres = (np.arange(CALIBRATION_BINS) + 0.5) / CALIBRATION_BINS
     # A bin of one or two items says 0 or 1; drawn, it would make the most confident network look the worst.
     filled = bins.items >= max(1, min(_ITEMS_TO_DRAW, len(correct) // 100))
     return Curve(
-        name="Reliability diagram",
+        name=name,
         x=[float(x) for x in np.where(filled, bins.confidence, centres)],
         y=[float(y) if full else None for y, full in zip(bins.accuracy, filled, strict=True)],
         x_label="confidence",

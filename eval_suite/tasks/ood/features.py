@@ -46,7 +46,7 @@ def last_layer(backbone: Backbone) -> ClassifierLayer:
         raise InputError(
             expected=f"backbone '{backbone.card.name}' ({backbone.card.arch}) to end in a linear layer",
             found="none whose outputs are the logits",
-            remedy="leave out the scores that need its features: mahalanobis, knn, react, vim",
+            remedy="leave out the scores that need its features: mahalanobis, rmd, knn, react, she, vim",
         )
     return layer
 

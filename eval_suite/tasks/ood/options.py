@@ -14,7 +14,7 @@ class OodOptions(TaskOptions):
     outliers: list[str] = Field(default_factory=list)
     """Out-of-distribution sets as [NAME=]KIND:PATH (folder, tinyimagenet-crop, tinyimagenet-resize, lsun-crop, lsun-resize, isun, svhn, textures), or uniform or gaussian."""
     scores: list[str] = Field(default=[MAX_SOFTMAX, "max-logit", "energy"], min_length=1)
-    """Score functions: max-softmax, max-logit, energy, odin, and fitted to training images mahalanobis, knn, react, vim."""
+    """Score functions: max-softmax, max-logit, energy, gen, odin, and fitted to training images mahalanobis, rmd, knn, react, she, vim."""
     skip_first: int = Field(default=0, ge=0)
     """Leave out the first N images of every set, as ODIN's code does with the 1000 it is tuned on."""
     noise_items: int | None = Field(default=None, ge=5)

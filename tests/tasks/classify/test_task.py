@@ -143,6 +143,7 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
         "split": None,
         "limit": None,
         "strict": False,
+        "calibration_split": None,
     }
     found = by_name(result.metrics)
     top1 = found["Top-1 error"]
@@ -160,7 +161,7 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
     assert {name: metric.value for name, metric in accuracy.items()} == {"blue": 1, "green": 0.75, "red": 0.5}
     assert {metric.n for metric in accuracy.values()} == {4}
     assert found["Mean per-class accuracy"].value == pytest.approx(0.75)
-    assert len(found) == len(result.metrics) == 8
+    assert len(found) == len(result.metrics) == 12
     for metric in result.metrics:
         if metric.interval is not None and metric.value is not None:
             assert metric.interval[0] <= metric.value <= metric.interval[1]

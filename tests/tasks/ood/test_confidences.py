@@ -198,4 +198,35 @@ def test_names() -> None:
         require_scores(["max-softmax", "enrgy"])
     assert score_title("knn") == "KNN"
     assert score_title("theirs") == "theirs"
-    assert set(fitted_scores()) == {"mahalanobis", "knn", "react", "vim"}
+    assert set(fitted_scores()) == {"mahalanobis", "rmd", "knn", "react", "she", "vim"}
+
+
+def test_generalised_entropy_by_hand_over_at_most_a_hundred_classes() -> None:
+    two = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
+    expected = [-2 * 0.25**0.1, -2 * 0.09**0.1]
+    np.testing.assert_allclose(of("gen", None, two, EMPTY), expected, rtol=1e-6)
+    logits = torch.randn(20, 150, generator=torch.Generator().manual_seed(0))
+    top = np.sort(softmax(logits.numpy().astype(float), axis=1))[:, -100:]
+    np.testing.assert_allclose(of("gen", None, logits, EMPTY), -((top * (1 - top)) ** 0.1).sum(1))
+
+
+def test_the_relative_distance_is_that_of_two_gaussians(training: TrainingFeatures) -> None:
+    features, queries = training.features.numpy().astype(float), some_features(20, seed=3)
+    background = EmpiricalCovariance().fit(features)
+    expected = of("mahalanobis", training, EMPTY, queries) + background.mahalanobis(
+        queries.numpy().astype(float)
+    )
+    np.testing.assert_allclose(of("rmd", training, EMPTY, queries), expected, rtol=1e-6)
+
+
+def test_patterns_are_of_the_images_that_were_right() -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    layer.weight.data = torch.eye(2)
+    # The third is taken for class 1 but is of class 0, so the pattern of class 0 is the mean of the first two.
+    known = torch.tensor([[4.0, 0.0], [2.0, 1.0], [0.0, 9.0], [0.0, 3.0]])
+    training = TrainingFeatures(known, torch.tensor([0, 0, 0, 1]), layer)
+    features = torch.tensor([[1.0, 2.0], [5.0, 1.0]])
+    found = of("she", training, features, features)
+    np.testing.assert_allclose(found, [2.0 * 3.0, 5.0 * 3.0 + 1.0 * 0.5])
+    with pytest.raises(InputError):
+        of("she", training._replace(labels=torch.tensor([1, 1, 0, 0])), features, features)

@@ -42,14 +42,14 @@ class Mahalanobis(OodScore):
         features = training.features.double()
         if len(features) <= features.shape[1]:
             raise InputError(
-                expected=f"more than {features.shape[1]} training images, one for each feature, for the score 'mahalanobis'",
+                expected=f"more than {features.shape[1]} training images, one for each feature, for the score '{self.name}'",
                 found=f"{len(features)}",
                 remedy="raise --fit-limit",
             )
         present, place = training.labels.unique(return_inverse=True)
         if len(present) == len(features):
             raise InputError(
-                expected="a class with two training images or more for the score 'mahalanobis'",
+                expected=f"a class with two training images or more for the score '{self.name}'",
                 found=f"{len(features)} images of as many classes",
                 remedy="raise --fit-limit",
             )
@@ -69,3 +69,40 @@ class Mahalanobis(OodScore):
         of_images = ((centred @ self.precision) * centred).sum(dim=1)
         distances = of_images[:, None] - 2 * centred @ of_means.T + (of_means * means).sum(dim=1)
         return -distances.amin(dim=1).clamp(min=0)
+
+
+class RelativeMahalanobis(Mahalanobis):
+    """Mahalanobis, less the squared distance to the mean of all training images under their own covariance.
+
+    What all images share, such as features that vary much in any image, then counts no longer.
+
+    Reference: Ren et al., 2021, eq. 2.
+    """
+
+    name: ClassVar[str] = "rmd"
+    title: ClassVar[str] = "relative Mahalanobis"
+    paper: ClassVar[Paper] = Paper(
+        "A Simple Fix to Mahalanobis Distance for Improving Near-OOD Detection",
+        "ICML Workshops",
+        2021,
+        "https://arxiv.org/abs/2106.09022",
+    )
+
+    def fit(self, training: TrainingFeatures, options: FitOptions) -> None:
+        """Class means, the mean of all, and both precisions.
+
+        Raises:
+            InputError: as of Mahalanobis.
+        """
+        import torch
+
+        super().fit(training, options)
+        features = training.features.double()
+        self.mean = features.mean(0)
+        centred = features - self.mean
+        self.background = torch.linalg.pinv(centred.T @ centred / len(features), hermitian=True)
+
+    def __call__(self, logits: "Tensor", features: "Tensor") -> "Tensor":
+        """Confidences (n,)."""
+        centred = features.double() - self.mean
+        return super().__call__(logits, features) + ((centred @ self.background) * centred).sum(dim=1)

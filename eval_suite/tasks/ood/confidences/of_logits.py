@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+_GEN_EXPONENT, _GEN_CLASSES = 0.1, 100
+
+
 class MaxSoftmax(OodScore):
     """Probability of the predicted class: max_c softmax(z)_c."""
 
@@ -64,3 +67,24 @@ class Energy(OodScore):
         from pytorch_ood.detector import EnergyBased
 
         return -EnergyBased.score(logits.double())
+
+
+class Gen(OodScore):
+    """Minus the generalised entropy of the most probable classes: -Σ_c (p_c (1 - p_c))^γ, γ = 0.1, over at most 100 classes.
+
+    Reference: Liu et al., CVPR 2023, eq. 4, with the settings of their code.
+    """
+
+    name: ClassVar[str] = "gen"
+    title: ClassVar[str] = "GEN"
+    paper: ClassVar[Paper] = Paper(
+        "GEN: Pushing the Limits of Softmax-Based Out-of-Distribution Detection",
+        "CVPR",
+        2023,
+        "https://openaccess.thecvf.com/content/CVPR2023/html/Liu_GEN_Pushing_the_Limits_of_Softmax-Based_Out-of-Distribution_Detection_CVPR_2023_paper.html",
+    )
+
+    def __call__(self, logits: "Tensor", features: "Tensor") -> "Tensor":
+        """Confidences (n,), at most 0."""
+        probabilities = logits.double().softmax(1).topk(min(_GEN_CLASSES, logits.shape[1]), dim=1).values
+        return -(probabilities * (1 - probabilities)).pow(_GEN_EXPONENT).sum(1)

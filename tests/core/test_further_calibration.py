@@ -1,0 +1,57 @@
+"""Further calibration errors, the Brier score, AURC and the temperature, by hand."""
+
+import numpy as np
+import pytest
+
+from eval_suite.core.calibration import (
+    area_under_risk_coverage,
+    brier_scores,
+    classwise_calibration_error,
+    equal_mass_calibration_error,
+    expected_calibration_error,
+    fitted_temperature,
+    log_softmax,
+)
+
+
+def test_bins_of_equal_mass_by_hand() -> None:
+    confidence, correct = np.array([0.9, 0.5, 0.6, 0.8]), np.array([True, False, True, True])
+    # {0.5, 0.6}: accuracy 0.5, confidence 0.55; {0.8, 0.9}: 1 and 0.85.
+    assert equal_mass_calibration_error(confidence, correct, 2) == pytest.approx((0.05 + 0.15) / 2)
+    assert equal_mass_calibration_error(confidence, correct, 99) == pytest.approx((0.5 + 0.4 + 0.2 + 0.1) / 4)
+
+
+def test_the_error_of_two_classes_is_that_of_one() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0, 1, 500)
+    labels = (rng.uniform(0, 1, 500) < p**2).astype(int)
+    one = expected_calibration_error(p, labels == 1, 10)
+    assert classwise_calibration_error(np.stack([1 - p, p], 1), labels, 10) == pytest.approx(one, abs=1e-3)
+
+
+def test_brier_by_hand() -> None:
+    p = np.array([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    assert brier_scores(p, np.array([0, 2, 2])) == pytest.approx([0.09 + 0.04 + 0.01, 0, 2])
+
+
+def test_aurc_by_hand() -> None:
+    confidence = np.array([0.9, 0.8, 0.7])
+    assert area_under_risk_coverage(confidence, np.array([True, False, True])) == pytest.approx(
+        (0 + 1 / 2 + 1 / 3) / 3
+    )
+    assert area_under_risk_coverage(confidence, np.array([True, True, True])) == 0
+
+
+def test_the_order_of_ties_does_not_count() -> None:
+    tied = np.full(4, 0.5)
+    for correct in ([True, False, True, False], [False, False, True, True]):
+        assert area_under_risk_coverage(tied, np.array(correct)) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
+def test_the_temperature_of_logits_that_were_multiplied_is_found(temperature: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 3))
+    uniform = rng.uniform(size=(4000, 1))
+    labels = (uniform > np.exp(log_softmax(logits)).cumsum(axis=1)).sum(axis=1).clip(max=2)
+    assert fitted_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.1)
