@@ -166,6 +166,12 @@ def load_backbone(
     defaults = loaded.defaults
     if spec.kind == "factory" and image_size is not None:
         defaults = {**defaults, "input_size": image_size}
+    unknown = [name for name in ("mean", "std") if getattr(options, name) is None]
+    if spec.kind == "factory" and unknown:
+        loaded.report.notes.append(
+            f"{' and '.join(unknown)} of the input are assumed to be ImageNet's ({', '.join(f'--{name}' for name in unknown)}); "
+            "a network that normalises its input itself needs --mean 0 0 0 --std 1 1 1"
+        )
     if (precision := single_precision(loaded.net)) is not None:
         loaded.report.notes.append(f"the network is in {precision}; it is evaluated in torch.float32")
     card = BackboneCard(

@@ -1,5 +1,6 @@
-"""Weights files whose keys are not the network's under one prefix: parts stored side by side, and what timm converts."""
+"""Weights files whose keys are not the network's under one prefix: wrapped or separate parts, and what timm converts."""
 
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
@@ -18,6 +19,9 @@ from eval_suite.backbones.weights_match import (
 )
 from eval_suite.core.errors import InputError
 
+# What torch.compile, activation checkpointing, FSDP and DataParallel put into the keys of a part that they wrap.
+_WRAPPERS = re.compile(r"(?:(?<=\.)|^)(?:_orig_mod|_checkpoint_wrapped_module|_fsdp_wrapped_module|module)\.")
+
 
 def find_weights(
     net: nn.Module,
@@ -28,7 +32,7 @@ def find_weights(
     *,
     unused: Collection[str] = (),
 ) -> Match:
-    """A network's tensors in a file, as `match_weights` finds them, or else under two prefixes or by timm's conversion.
+    """A network's tensors in a file, as `match_weights` finds them, or else with parts unwrapped or put together, or by timm's conversion.
 
     Args:
         net: the network; of timm's, an architecture may bring a conversion of its authors' files.
@@ -47,7 +51,8 @@ def find_weights(
     except OutputsError:
         raise
     except InputError as error:
-        for other in (joined(required_keys(expected), file), converted(net, file)):
+        plain = unwrapped(file) or file
+        for other in (plain, joined(required_keys(expected), plain), converted(net, plain)):
             if other is not None:
                 try:
                     return match_weights(expected, other, path, entry, unused=unused)
@@ -56,6 +61,25 @@ def find_weights(
                 except InputError:
                     continue
         raise error from None
+
+
+def unwrapped(file: WeightsFile) -> WeightsFile | None:
+    """The file without the wrappers within its keys, as in ``features.module.0.weight``; None where it has none.
+
+    Args:
+        file: as it was read.
+    """
+    named = {key: entry + _WRAPPERS.sub("", key.removeprefix(entry)) for key, entry in file.entries.items()}
+    if all(key == name for key, name in named.items()) or len(set(named.values())) < len(named):
+        return None
+    return file._replace(
+        tensors={named[key]: value for key, value in file.tensors.items()},
+        entries={named[key]: entry for key, entry in file.entries.items()},
+        notes=[
+            *file.notes,
+            "left out the wrappers of parts (DataParallel, torch.compile, ...) in the weights' names",
+        ],
+    )
 
 
 def joined(required: list[str], file: WeightsFile) -> WeightsFile | None:

@@ -17,6 +17,12 @@ _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|shadow)\d*([._]|$)", re.IGNO
 _LISTED_KEYS = 6
 _UNUSABLE: tuple[tuple[str, str, Callable[[Tensor], bool], str], ...] = (
     (
+        "stored",
+        "tensor without values (on the device 'meta')",
+        lambda value: value.is_meta,
+        "save them once they are loaded",
+    ),
+    (
         "dense",
         "sparse tensor",
         lambda value: value.layout != torch.strided,
@@ -98,7 +104,7 @@ def match_weights(
     if prefix is None:
         raise _not_covered(expected, required, file, _nearest(counts, entry), path)
     state = {key: file.tensors[prefix + key] for key in expected if prefix + key in file.tensors}
-    _require_usable(state, path)
+    _require_usable(state, expected, path)
     if prefix:
         notes.insert(0, f"took the weights under '{_named(prefix)}'")
     unexpected, left_over = _left_over([*state, *unused], file, prefix, covering)
@@ -250,12 +256,21 @@ def _other_outputs(expected: Tensor, found: Tensor) -> int | None:
     return found.shape[0] if same else None
 
 
-def _require_usable(state: dict[str, Tensor], path: Path) -> None:
+def _require_usable(state: dict[str, Tensor], network: Mapping[str, Tensor], path: Path) -> None:
     for expected, what, wrong, remedy in _UNUSABLE:
         keys = [key for key, value in state.items() if wrong(value)]
         if keys:
             found = f"{_count(len(keys), what)}: {_some(keys)}"
             raise InputError(expected=f"{expected} weights", where=path, found=found, remedy=remedy)
+    # torch would cast whole numbers, of a quantisation whose scale is lost, and drop imaginary parts.
+    cast = {key: value.dtype for key, value in state.items() if network[key].is_floating_point()}
+    if keys := [key for key, dtype in cast.items() if not dtype.is_floating_point]:
+        raise InputError(
+            expected="float weights",
+            where=path,
+            found=f"{cast[keys[0]]} in {_count(len(keys), 'tensor')}: {_some(keys)}",
+            remedy="save the network's own float weights",
+        )
 
 
 def _left_over(

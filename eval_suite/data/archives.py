@@ -114,10 +114,19 @@ def _require_room(path: Path, base: Path, needed: int) -> None:
 
 def _unpack(path: Path, members: list[Member], base: Path, folder: Path) -> None:
     """Write the images into a folder of their own, which gets its name when it is whole."""
+    _require_within(path, members)
+    # macOS puts a file ._NAME next to each.
+    members = [each for each in members if not PurePosixPath(each.name).name.startswith(".")]
     suffixes = [PurePosixPath(each.name).suffix.lower() for each in members]
     wanted = [each for each, suffix in zip(members, suffixes, strict=True) if suffix in _TAKEN]
     left_out = Counter(suffix or "no suffix" for suffix in suffixes if suffix not in _TAKEN)
-    _require_within(path, wanted)
+    if not wanted:
+        raise InputError(
+            expected="images",
+            where=path,
+            found=", ".join(f"{count:,} {suffix}" for suffix, count in left_out.items()) or "no file",
+            remedy="name an archive of images, or unpack what is in it by hand",
+        )
     _require_room(path, base, sum(each.size for each in wanted))
     log.warning(f"unpacking {len(wanted):,} images of {path} into {folder}")
     with TemporaryDirectory(dir=base) as temporary:

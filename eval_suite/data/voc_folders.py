@@ -60,7 +60,7 @@ class Folder:
 
     def member(self, line: str) -> Member:
         """The image that a line of a list names: with or without folder, suffix and a label after it."""
-        line = line.strip().replace("\\", "/")
+        line = line.strip().replace("\\", "/").replace("\t", " ")
         head, _, last = line.rpartition(" ")
         texts = [line, head.strip(), line.split()[0]] if head else [line]
         forms = [form for text in texts for form in _forms(text)]

@@ -183,7 +183,7 @@ def evaluate_cell(
                 # Last of the checks: a wrong path or name is what the user should hear of first.
                 if not overwrite:
                     require_replaceable(path, card, options, task.data_sha256(options))
-                for line in _how_loaded(card, backbone_options):
+                for line in _how_loaded(card):
                     log.info(line)
             leaks = _leaks(task, backbone.card, options)
             for line in (*card.load.warnings, *leaks):
@@ -391,7 +391,7 @@ def _require_sources(task: Task, options: TaskOptions) -> None:
         require_outliers(text)
 
 
-def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
+def _how_loaded(card: BackboneCard) -> list[str]:
     """What a user should know who sees a surprising number: what was assumed, and how images are prepared."""
     height, width = card.input_size
 
@@ -399,14 +399,11 @@ def _how_loaded(card: BackboneCard, given: BackboneOptions) -> list[str]:
         return " ".join(f"{value:.3f}" for value in values)
 
     squashed = "both sides resized, " if card.resize == "squash" else ""
-    assumed = (
-        " (ImageNet's, assumed: see --mean, --std)" if given.mean is None and ".py:" in card.source else ""
-    )
     return [
         *(f"note: {note}" for note in card.load.notes),
         *([f"order of the outputs: {card.classes_from}"] if card.classes_from else []),
         f"input {height}x{width}, {card.interpolation}, {squashed}centre crop of {card.crop_fraction:g} unless images have "
-        f"that size; mean {triple(card.mean)}, std {triple(card.std)}{assumed}",
+        f"that size; mean {triple(card.mean)}, std {triple(card.std)}",
     ]
 
 

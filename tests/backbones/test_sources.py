@@ -291,7 +291,7 @@ def test_a_users_factory_with_its_weights(tmp_path: Path) -> None:
 def test_a_factory_alone_says_that_no_weights_were_named() -> None:
     card = load_backbone(f"{FACTORY}:resnet20", name="r", num_classes=4).card
     assert card.num_classes == 4
-    assert card.load.notes == ["no weights file named: the weights are those the factory returned"]
+    assert card.load.notes[0] == "no weights file named: the weights are those the factory returned"
     assert (card.input_size, card.mean, card.std) == ((224, 224), IMAGENET_MEAN, IMAGENET_STD)
 
 

@@ -72,6 +72,36 @@ def test_parts_that_fit_in_two_ways_or_in_none_are_refused(tmp_path: Path, conte
         loaded(Small(), content, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "wrapper", ["module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"]
+)
+@pytest.mark.parametrize("around", ["", "model."])
+def test_parts_that_were_wrapped(tmp_path: Path, wrapper: str, around: str) -> None:
+    state = Small().state_dict()
+    net = Small()
+    wrapped = {f"{around}{key.replace('bn1.', f'bn1.{wrapper}.')}": value for key, value in state.items()}
+    notes = loaded(net, {"state_dict": wrapped}, tmp_path)
+    assert same(net, state)
+    assert any("wrappers" in note for note in notes)
+    with pytest.raises(InputError, match="do not cover the network"):
+        loaded(
+            net,
+            {**wrapped, **{f"{around}{key}": value + 1 for key, value in state.items() if "bn1.w" in key}},
+            tmp_path,
+        )
+
+
+@pytest.mark.parametrize(
+    "change", [lambda v: (v * 100).to(torch.int8), lambda v: v.to(torch.complex64), lambda v: v.to("meta")]
+)
+def test_what_torch_would_cast_silently_is_refused(tmp_path: Path, change: Any) -> None:
+    state = {
+        key: change(value) if key == "fc.weight" else value for key, value in Small().state_dict().items()
+    }
+    with pytest.raises(InputError, match=r"fc\.weight"):
+        loaded(Small(), state, tmp_path)
+
+
 def of_its_authors(key: str) -> str:
     """ConvNeXt's keys as its authors have them."""
     key = re.sub(r"^stem\.", "downsample_layers.0.", key)

@@ -349,6 +349,8 @@ def test_ids_are_unique_and_sorted(tmp_path: Path) -> None:
         (("Train", "Val"), ["train", "val"]),
         (("training", "validation", "TEST"), ["train", "val", "test"]),
         (("testing",), ["test"]),
+        (("train", "dev", "test"), ["train", "val", "test"]),
+        (("train", "eval"), ["train", "val"]),
     ],
 )
 def test_splits_under_other_names(tmp_path: Path, folders: tuple[str, ...], splits: list[str]) -> None:

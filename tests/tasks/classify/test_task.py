@@ -16,7 +16,7 @@ from sklearn.metrics import log_loss
 
 from eval_suite.backbones.backbone import finish
 from eval_suite.backbones.checkpoint import save_checkpoint
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.sources import build_net, load_backbone
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
 from eval_suite.core.calibration import expected_calibration_error
@@ -29,7 +29,7 @@ from eval_suite.core.store import Cell, exclusive, read_record
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.classify.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.tasks.classify.task import ClassifyOptions, ClassifyTask
-from eval_suite.tasks.evaluate import _how_loaded, headline, task_named, write_failed
+from eval_suite.tasks.evaluate import headline, task_named, write_failed
 from eval_suite.tasks.external import score_file
 from tests.report.fake_suite import id_of
 from tests.tasks.running import Evaluated, evaluate
@@ -608,7 +608,11 @@ def test_a_wrong_request_is_named_before_the_record_that_it_would_replace(world:
 
 
 def test_assumed_statistics_are_said(world: Path) -> None:
-    card = classify(world).result.backbone
-    said = _how_loaded(card, BackboneOptions())
-    assert said[-1].endswith("(ImageNet's, assumed: see --mean, --std)")
-    assert "assumed" not in _how_loaded(card, PLAIN)[-1]
+    def assumed(mean: tuple[float, float, float] | None, std: tuple[float, float, float] | None) -> str:
+        notes = load_backbone(f"{world / 'model.py'}:colours", mean=mean, std=std).card.load.notes
+        return next((note for note in notes if "assumed" in note), "")
+
+    zeros, ones = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    assert "mean and std" in assumed(None, None)
+    assert assumed(zeros, None).startswith("std")
+    assert assumed(zeros, ones) == ""
