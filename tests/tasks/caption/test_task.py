@@ -217,16 +217,9 @@ def test_no_readable_image_is_an_error(own_coco: Path, tmp_path: Path) -> None:
         caption(tmp_path, own_coco)
 
 
-@pytest.mark.parametrize(
-    ("factory", "message"),
-    [
-        ("broken", "stopped being finite"),
-        ("tokens", "has no feature map of height and width"),
-    ],
-)
-def test_backbones_that_cannot_caption(demo_world: Path, tmp_path: Path, factory: str, message: str) -> None:
-    with pytest.raises(EvalSuiteError, match=message):
-        caption(tmp_path, demo_world / "coco", factory=factory, expected=True)
+def test_a_backbone_of_infinite_features_cannot_caption(demo_world: Path, tmp_path: Path) -> None:
+    with pytest.raises(EvalSuiteError, match="stopped being finite"):
+        caption(tmp_path, demo_world / "coco", factory="broken", expected=True)
     record = read_record(tmp_path / "reports/s/results/tiny-s0/caption.json")
     assert record.status == "failed"
 
