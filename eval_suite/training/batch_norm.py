@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.core.errors import InputError
 
 _Norm = nn.modules.batchnorm._BatchNorm  # noqa: SLF001 - the base of all batch normalisations has no public name
@@ -27,6 +28,37 @@ def synchronise(module: nn.Module, device: torch.device) -> nn.Module:
 
     converted: nn.Module = convert_sync_batchnorm(module)
     return converted
+
+
+def require_varying_values(net: nn.Module, images: int, input_size: tuple[int, int]) -> None:
+    """Check before the first step that no BatchNorm takes its statistics over a single value, which torch refuses.
+
+    Args:
+        net: takes normalised images (N, 3, H, W).
+        images: that statistics are taken over.
+        input_size: (H, W) of the images.
+
+    Raises:
+        InputError: if one does.
+    """
+    if images > 1:
+        return
+    lonely: list[str] = []
+
+    def see(name: str, layer: nn.Module, inputs: tuple[object, ...], _output: object) -> None:
+        if isinstance(layer, _Norm) and isinstance(inputs[0], Tensor):
+            values = inputs[0].numel() // inputs[0].shape[1] // len(inputs[0])
+            if values == 1:
+                lonely.append(name)
+
+    with evaluating(net), watching(net, see):
+        net(torch.zeros(2, 3, *input_size, device=next(net.parameters()).device))
+    if lonely:
+        raise InputError(
+            expected=f"two values or more for the statistics of BatchNorm '{lonely[0]}'",
+            found="one, of a map of 1x1 of one image",
+            remedy="raise batch_size, or lower accumulate, batch_norm_groups or the number of processes",
+        )
 
 
 class GroupedBatchNorm:

@@ -16,6 +16,7 @@ from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import read_finished
 from eval_suite.data.images import open_images
+from eval_suite.training.batch_norm import require_varying_values
 from eval_suite.training.cost import forget_peak, peak_memory, processor_of
 from eval_suite.training.distributed import pad_batch, share_buffers
 from eval_suite.training.fit_run import FitRun
@@ -133,6 +134,11 @@ class _Run:
             device=self.device,
             strict=strict,
             share=self.share,
+        )
+        parts = recipe.batch_norm_groups or self.share.world * recipe.accumulate
+        together = self.data.rows * self.share.world // parts
+        require_varying_values(
+            self.backbone.net, together, recipe.train_size or self.backbone.card.input_size
         )
         self.train_step = TrainStep(recipe, start, self.accelerator, self.share, seed)
         self.rows: list[Row] = []

@@ -9,7 +9,7 @@ from torch import nn
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.training.batch_norm import GroupedBatchNorm, synchronise
+from eval_suite.training.batch_norm import GroupedBatchNorm, require_varying_values, synchronise
 from eval_suite.training.loop import train
 from eval_suite.training.recipe import Recipe
 
@@ -76,3 +76,14 @@ def test_synchronised_statistics_need_gpus() -> None:
     synchronise(net, torch.device("cuda"))
     assert isinstance(net[1], nn.SyncBatchNorm)
     assert list(net.state_dict()) == keys
+
+
+def test_a_norm_with_a_single_value_is_named_before_the_first_step() -> None:
+    ends_in_one_place = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4))
+    require_varying_values(ends_in_one_place, 2, (16, 16))
+    require_varying_values(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)), 1, (16, 16))
+    with pytest.raises(InputError) as caught:
+        require_varying_values(ends_in_one_place, 1, (16, 16))
+    assert caught.value.expected.endswith("BatchNorm '2'")
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        ends_in_one_place.train()(torch.zeros(1, 3, 16, 16))
