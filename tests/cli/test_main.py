@@ -168,7 +168,7 @@ WRONG_WORDS = {
     ],
     "ood": [
         ("--outliers foo:x", "--outliers: unknown kind of outliers 'foo'. Known: folder, gaussian, "),
-        ("--scores foo", "--scores: unknown score 'foo'. Known: energy, knn, "),
+        ("--scores foo", "--scores: unknown score 'foo'. Known: energy, gen, knn, "),
     ],
     "detect": [
         ("--detectors sdd", "--detectors: unknown detector 'sdd'. Did you mean 'ssd'?"),

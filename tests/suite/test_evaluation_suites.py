@@ -236,7 +236,7 @@ def test_two_methods_from_one_start_stand_side_by_side_with_the_papers_numbers(
         assert f"paper {number}" in page
     assert "options differ between records" not in page
     assert "not comparable" not in page
-    assert "fit.regularizers.cutmix.alpha" in page
+    assert "cutmix (alpha" in page
 
     # A single call has the row's options, and flags win over them.
     said = cli("wsol", "--suite", "table9-cub.yaml", "--backbone", "adl", "--sigma", 0.3, "--threads", 1)

@@ -32,12 +32,12 @@ def watch(event, words):
 
 def compared(*arguments):
     found = fit(*arguments)
-    for name, model in found.model.models.items():
+    for detector, model in found.model.models:
         mine = torch.cat([value.detach().flatten() for value in model.parameters()])
         firsts = mine.clone()
         torch.distributed.broadcast(firsts, 0)
         if not torch.equal(mine, firsts):
-            print("DIFFERS", name, flush=True)
+            print("DIFFERS", detector.name, flush=True)
     return found
 
 DetectTask.fit = compared

