@@ -42,6 +42,11 @@ def named(backbone: Backbone, options: BackboneOptions) -> Backbone:
                 remedy="leave --class-order out",
             )
         backbone.card = card.model_copy(update={"class_order": options.class_order})
+    elif not card.classes and len(card.load.classes) not in (0, card.num_classes):
+        card.load.warnings.append(
+            f"class names: the weights hold {len(card.load.classes):,} for {card.num_classes:,} outputs, which are not "
+            "used; name the outputs with --classes"
+        )
     return backbone
 
 

@@ -43,6 +43,16 @@ def test_names_in_the_weights_file_decide_where_the_data_have_such_classes(sourc
     assert match_outputs(asked, index("a", "b", "c")).outputs.tolist() == [0, 1, 2]
 
 
+def test_names_of_another_number_than_the_outputs_are_warned_of(source: str, tmp_path: Path) -> None:
+    assert load_backbone(source).card.load.warnings == []
+    held = torch.load(tmp_path / "w.pth")
+    torch.save({**held, "class_to_idx": {"a": 0, "b": 1}}, tmp_path / "w.pth")
+    (warning,) = load_backbone(source).card.load.warnings
+    assert warning.startswith("class names: the weights hold 2 for 3 outputs")
+    (tmp_path / "names.txt").write_text("x\ny\nz\n")
+    assert load_backbone(source, classes=tmp_path / "names.txt").card.load.warnings == []
+
+
 def test_a_file_of_names_wins_and_has_one_for_each_output(source: str, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("x\ny\nz\n")
     for option in ("classes", "class_order"):
