@@ -17,7 +17,7 @@ _ENOUGH_OUTPUTS = 4  # below, outputs may all lie in 0..1 by chance
 
 
 class Probe(NamedTuple):
-    """What a network told.
+    """What a few passes showed of a network.
 
     Attributes:
         outputs: how many logits it gives an image; 0 where it gives features.
@@ -43,7 +43,7 @@ def probe(net: nn.Module, input_size: tuple[int, int], *, headless: bool = False
         net: network taking (N, 3, H, W), in single precision.
         input_size: (H, W) of the probe.
         headless: the network is said to return features. What is no (N, classes), and what ends where the last layer
-            should be, is taken for features without being told.
+            should be, is taken for features without being named.
 
     Raises:
         InputError: if the network cannot take such images, or returns neither logits nor features of each.

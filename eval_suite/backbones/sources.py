@@ -327,7 +327,7 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) 
         ]
         raise unknown_name(f"factory in {spec.module}", spec.name, callables)
     asked = inspect.signature(factory).parameters.get("num_classes")
-    # Of no classes a factory has its own idea, so it is told only where it has to be.
+    # Of no classes a factory has its own idea, so it is given them only where it has to be.
     takes_classes = asked is not None and bool(num_classes or asked.default is asked.empty)
     try:
         with importable(spec.module.parent):

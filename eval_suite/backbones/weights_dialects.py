@@ -96,16 +96,16 @@ def joined(required: list[str], file: WeightsFile) -> WeightsFile | None:
     ((largest, count), *others) = counts.most_common() or [("", 0)]
     rest = [key for key in required if largest + key not in file.tensors]
     parent = largest.rstrip(".").rpartition(".")[0]
-    beside = [
+    heads = [
         prefix
         for prefix, _ in others
         if prefix.rstrip(".").rpartition(".")[0] == parent
         and all(prefix + key in file.tensors for key in rest)
     ]
-    if not rest or not largest or any(number == count for _, number in others) or len(beside) != 1:
+    if not rest or not largest or any(number == count for _, number in others) or len(heads) != 1:
         return None
-    moved = {beside[0] + key: largest + key for key in rest}
-    note = f"put together the parts under '{largest.rstrip('.')}' and '{beside[0].rstrip('.')}'"
+    moved = {heads[0] + key: largest + key for key in rest}
+    note = f"put together the parts under '{largest.rstrip('.')}' and '{heads[0].rstrip('.')}'"
     return file._replace(
         tensors={moved.get(key, key): value for key, value in file.tensors.items()},
         entries={moved.get(key, key): value for key, value in file.entries.items()},

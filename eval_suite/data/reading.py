@@ -97,7 +97,7 @@ class ImageSource:
     def read(self, batches: list[Tensor], geometry: Geometry) -> Iterator[Part]:
         """Read batches of positions in order; ``geometry`` applies to images that are not in memory.
 
-        With n images, position p + k n is copy k of image p: the geometry is told it, so that copies may differ; what is
+        With n images, position p + k n is copy k of image p: the geometry receives it, so that copies may differ; what is
         returned is the image.
         """
         if self._pixels is not None:

@@ -17,7 +17,7 @@ from eval_suite.report.protocols import different_options
 State = Literal["complete", "partial", "failed", "broken", "missing"]
 _CELL_FOLDER = re.compile(r"(?P<backbone>.+)-s(?P<seed>\d+)")
 _DEFAULT_BASELINE = "baseline"
-_PATHS = ("data", "corrupted")  # what lies there is told apart by its hash
+_PATHS = ("data", "corrupted")  # what lies there is identified by its hash
 # Options that are what is compared, by task: a difference in them is no difference of protocol.
 _COMPARED = {"wsol": ("method", "fit.regularizers")}
 _Name = TypeVar("_Name", str, int)

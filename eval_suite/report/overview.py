@@ -1,4 +1,4 @@
-"""The top of the page: headline metrics of all tasks, standing and cost of each backbone, the paper's numbers beside ours."""
+"""The top of the page: headline metrics of all tasks, standing and cost of each backbone, the paper's numbers next to ours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a network without classes returns, as one vector an image; and how it is told from one with classes."""
+"""What a network without classes returns, as one vector an image; and how it differs from one with classes."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -213,7 +213,7 @@ def common_classes(path: Path, splits: Mapping[str, str]) -> list[str]:
 
 
 def folder_content(path: Path, split: str, classes: list[str]) -> Content:
-    """The images in the class folders of a split; classes without any are told.
+    """The images in the class folders of a split; classes without any are named in a note.
 
     Raises:
         InputError: if no class, or of the training split one, has none.

@@ -74,7 +74,7 @@ def score(predictions: Path, options: Any, truth: str | None, folder: Path | Non
     }
     notes = [note for each in read.values() for note in each.notes]
     if folder is None:
-        notes = [*everything.notes, *notes]  # else the fit has told them
+        notes = [*everything.notes, *notes]  # else the fit has logged them
     for note in notes:
         log.warning("%s", note)
     found = {name: each.detections for name, each in read.items()}

@@ -213,7 +213,7 @@ def _rows(
     params = params_of(score)
     if (
         non_noise
-    ):  # first, as the headline: noise is told apart so easily, or so badly, that it dominates a mean
+    ):  # first, as the headline: noise is detected so easily, or so badly, that it dominates a mean
         chosen = [sets[each] for each in non_noise]
         _row(into, kind, params_of(score, without_noise=True), chosen, note)
     _row(into, kind, params, list(sets.values()), note)
