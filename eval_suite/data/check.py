@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import combinations
@@ -217,7 +217,7 @@ class _Look(NamedTuple):
 
 def _look_at_all(index: ImageIndex, workers: int, looked: dict[Path, _Look]) -> list[_Look]:
     """A look at every image of a split; those of other splits are in ``looked``, which is added to."""
-    paths: list[Path] = index.paths or [index.root / item for item in index.ids]
+    paths: Sequence[Path] = index.paths or [index.root / item for item in index.ids]
     new = [i for i, path in enumerate(paths) if path not in looked]
     chunks = [new[start : start + _CHUNK] for start in range(0, len(new), _CHUNK)]
     with ThreadPoolExecutor(max(1, workers)) as pool:

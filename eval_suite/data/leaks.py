@@ -1,7 +1,7 @@
 """Images that are evaluated although something was learnt from them."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from eval_suite.data.images import ImageIndex
@@ -55,7 +55,7 @@ def leak(learnt: ImageIndex, evaluated: ImageIndex, what: str) -> list[str]:
     ]
 
 
-def _sizes(paths: list[Path]) -> Iterator[tuple[int, Path]]:
+def _sizes(paths: Sequence[Path]) -> Iterator[tuple[int, Path]]:
     """The size of each file in bytes, -1 where there is none."""
     for path in paths:
         try:

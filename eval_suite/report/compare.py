@@ -1,18 +1,19 @@
 """Put backbones side by side: values over seeds, paired differences to the baseline, the best of a column."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import Metric, Outcomes, Params, Record
-from eval_suite.core.statistics import Interval, paired_difference
+from eval_suite.core.records import Metric, Params, Record
+from eval_suite.core.statistics import Interval, PairedDifference, mean_differences
 from eval_suite.report.collate import Collation, Entry, Key
-from eval_suite.report.outcomes import OutcomeFiles
+from eval_suite.report.outcomes import OutcomeFiles, StoredOutcomes
 from eval_suite.report.printed import PublishedNumber, published_number
 from eval_suite.report.protocols import deciding, mismatch, scored_how
 
@@ -105,6 +106,13 @@ class Column:
         return delta.seeds < max(len(cell.by_seed) for cell in self.cells.values())
 
 
+class _Pair(NamedTuple):
+    """What two backbones differ by on each item (n,), averaged over so many seeds."""
+
+    differences: NDArray[np.float64]
+    seeds: int
+
+
 class TaskComparison:
     """All comparisons within one task.
 
@@ -186,9 +194,22 @@ class TaskComparison:
         of the sampling of items for these trainings, not of further trainings.
         """
         column = self._measure(metric, subset=None)
+        return "" if column is None else self._deltas(column, [(backbone, reference)])[0]
+
+    def _deltas(self, column: Column, pairs: Sequence[tuple[str, str]]) -> list[Delta | str]:
+        """What `delta` says of pairs of backbones, whose items are resampled once for all of them."""
+        found = [self._pair(column, *pair) for pair in pairs]
+        tests = iter(mean_differences([pair.differences for pair in found if isinstance(pair, _Pair)]))
+        return [
+            _judged(next(tests), pair.seeds, column.higher_is_better) if isinstance(pair, _Pair) else pair
+            for pair in found
+        ]
+
+    def _pair(self, column: Column, backbone: str, reference: str) -> "_Pair | Delta | str":
         own, other = self.records[backbone], self.records[reference]
         seeds = [seed for seed in sorted(own) if seed in other]
-        if column is None or not own:
+        metric = column.id
+        if not own:
             return ""
         if not seeds:
             return f"not comparable: no seed in common with {reference}"
@@ -200,24 +221,20 @@ class TaskComparison:
             if reason := mismatch(own[seed], other[seed], column.sample):
                 return f"not comparable: {reason}"
         try:
-            pairs = [(self._outcomes(backbone, s), self._outcomes(reference, s)) for s in seeds]
+            sides = [(self._outcomes(backbone, s), self._outcomes(reference, s)) for s in seeds]
         except InputError as error:
             return f"not comparable: {error}"
-        if not all(metric in side.values for pair in pairs for side in pair):
+        if not all(metric in side.metrics for pair in sides for side in pair):
             return Delta(float(np.mean(here) - np.mean(there)), None, "untested", 0, len(seeds))
-        ids = pairs[0][0].ids
-        if not all(np.array_equal(side.ids, ids) for pair in pairs for side in pair):
+        if len({id(side.ids) for pair in sides for side in pair}) > 1:
             return "not comparable: different items"
-        a = np.mean([pair[0].values[metric] for pair in pairs], axis=0)
-        b = np.mean([pair[1].values[metric] for pair in pairs], axis=0)
+        a = np.mean([pair[0].values(metric) for pair in sides], axis=0)
+        b = np.mean([pair[1].values(metric) for pair in sides], axis=0)
         if a.size == 0 or not np.isfinite(a - b).all():
             return "not comparable: some items have no outcome"
-        found = paired_difference(a, b)
-        better = (found.difference > 0) == column.higher_is_better
-        verdict: Verdict = "tied" if found.tied else "better" if better else "worse"
-        return Delta(found.difference, found.interval, verdict, found.n, len(seeds))
+        return _Pair(a - b, len(seeds))
 
-    def _outcomes(self, backbone: str, seed: int) -> Outcomes:
+    def _outcomes(self, backbone: str, seed: int) -> StoredOutcomes:
         return self._files.load(self.collation.entries[Key(backbone, seed, self.task)])
 
     @cached_property
@@ -265,14 +282,13 @@ class TaskComparison:
         return Column(self.task, known, cells)
 
     def _with_deltas(self, column: Column) -> Column:
-        cells = {}
-        for name, cell in column.cells.items():
-            if name == self.collation.baseline or cell.value is None:
-                cells[name] = cell
-                continue
-            found = self.delta(column.id, name, self.collation.baseline)
+        baseline, cells = self.collation.baseline, dict(column.cells)
+        names = [name for name, cell in cells.items() if name != baseline and cell.value is not None]
+        for name, found in zip(names, self._deltas(column, [(n, baseline) for n in names]), strict=True):
             refused = found if isinstance(found, str) else ""
-            cells[name] = replace(cell, delta=found if isinstance(found, Delta) else None, refused=refused)
+            cells[name] = replace(
+                cells[name], delta=found if isinstance(found, Delta) else None, refused=refused
+            )
         return replace(column, cells=cells)
 
     def _rivals(self, metric: Metric, cells: dict[str, Measurement]) -> dict[str, float]:
@@ -291,6 +307,12 @@ class TaskComparison:
         found = (self._metrics[backbone, seed].get((metric, None)) for seed in seeds)
         values = [m.value if m else None for m in found]
         return None if any(v is None for v in values) else [v for v in values if v is not None]
+
+
+def _judged(found: PairedDifference, seeds: int, higher_is_better: bool) -> Delta:
+    better = (found.difference > 0) == higher_is_better
+    verdict: Verdict = "tied" if found.tied else "better" if better else "worse"
+    return Delta(found.difference, found.interval, verdict, found.n, seeds)
 
 
 def _partial(entries: list[Entry]) -> str:

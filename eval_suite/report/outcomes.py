@@ -1,20 +1,57 @@
 """Per-item outcomes next to the records: what paired comparisons are made from."""
 
 import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
-from eval_suite.core.records import Outcomes, Record
+from eval_suite.core.records import Record
 from eval_suite.report.collate import Collation, Entry, Key, Notice
 
 # Outcomes of measures that are no means are linearised: their mean is the value but for rounding.
 _TOLERANCE = 1e-4
 
 
+class _Archive(Mapping[str, NDArray[np.float64]]):
+    """Arrays of a checked ``.npz`` by the ids of their metrics."""
+
+    def __init__(self, path: Path, names: dict[str, str]) -> None:
+        self._path, self._names = path, names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, metric: str) -> NDArray[np.float64]:
+        with np.load(self._path, allow_pickle=False) as stored:
+            return np.asarray(stored[self._names[metric]], float)
+
+
+class StoredOutcomes:
+    """The outcomes of one cell, whose values are read when they are asked for: a large study's do not fit into memory.
+
+    Attributes:
+        ids: (n,) of the items; cells of the same items share one array.
+        metrics: ids of the metrics that have outcomes.
+    """
+
+    def __init__(self, ids: NDArray[np.str_], values: Mapping[str, NDArray[np.float64]]) -> None:
+        self.ids = ids
+        self.metrics = frozenset(values)
+        self._values = values
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """(n,) outcomes of a metric."""
+        return self._values[metric]
+
+
 class OutcomeFiles:
-    """Reads each outcomes file once; an unreadable one costs its comparisons, not the report.
+    """Checks each outcomes file once; an unreadable one costs its comparisons, not the report.
 
     Args:
         collation: the suite's cells; unreadable files are added to its notices.
@@ -22,9 +59,10 @@ class OutcomeFiles:
 
     def __init__(self, collation: Collation) -> None:
         self._collation = collation
-        self._read: dict[Key, Outcomes | None] = {}
+        self._read: dict[Key, StoredOutcomes | None] = {}
+        self._ids: list[NDArray[np.str_]] = []
 
-    def load(self, entry: Entry) -> Outcomes:
+    def load(self, entry: Entry) -> StoredOutcomes:
         """The outcomes of a cell, empty where its record names none.
 
         Raises:
@@ -37,12 +75,13 @@ class OutcomeFiles:
             raise InputError("per-item outcomes cannot be read")
         return found
 
-    def _load(self, entry: Entry) -> Outcomes | None:
+    def _load(self, entry: Entry) -> StoredOutcomes | None:
         if entry.record is not None and entry.record.outcomes is not None:
-            return entry.record.outcomes
+            ids, values = entry.record.outcomes
+            return StoredOutcomes(self._shared(ids), values)
         relative = entry.record.files.outcomes if entry.record else None
         if relative is None:
-            return Outcomes(np.empty(0, str), {})
+            return StoredOutcomes(self._shared(np.empty(0, str)), {})
         try:
             path = self._collation.file_beside(entry, relative)
             # Opened here, because numpy leaves a file open whose archive it cannot read.
@@ -52,10 +91,10 @@ class OutcomeFiles:
             assert entry.record is not None
             # Files of schema 1 name their arrays as the metrics are shown.
             shown = {metric.name: metric.id for metric in entry.record.metrics if metric.subset is None}
-            values = {shown.get(name, name): array.astype(float) for name, array in arrays.items()}
-            if ids.ndim != 1 or any(array.shape != ids.shape for array in values.values()):
+            names = {shown.get(name, name): name for name in arrays}
+            if ids.ndim != 1 or any(array.shape != ids.shape for array in arrays.values()):
                 raise ValueError("ids and outcomes differ in length")
-            _require_agreement(entry.record, values)
+            _require_agreement(entry.record, {id_: arrays[name].astype(float) for id_, name in names.items()})
         except Exception as error:  # noqa: BLE001
             # Any bytes may lie there, and the readers of npz raise anything from KeyError to BadZipFile.
             cause = first_line(error)
@@ -63,7 +102,13 @@ class OutcomeFiles:
             text = f"per-item outcomes cannot be read: {reason}"
             self._collation.notices.append(Notice("warning", entry.key.where, text))
             return None
-        return Outcomes(ids, values)
+        return StoredOutcomes(self._shared(ids), _Archive(path, names))
+
+    def _shared(self, ids: NDArray[np.str_]) -> NDArray[np.str_]:
+        known = next((each for each in self._ids if np.array_equal(each, ids)), None)
+        if known is None:
+            self._ids.append(ids)
+        return ids if known is None else known
 
 
 def _require_agreement(record: Record, values: dict[str, NDArray[np.float64]]) -> None:

@@ -221,6 +221,6 @@ def _every(index: ImageIndex, share: Shard) -> ImageIndex:
         index,
         ids=[index.ids[i] for i in chosen],
         labels=index.labels[chosen],
-        paths=None if index.paths is None else [index.paths[i] for i in chosen],
+        paths=None if index.paths is None else [index.paths[i] for i in chosen.tolist()],
         pixels=None if index.pixels is None else index.pixels[chosen],
     )

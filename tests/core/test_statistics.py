@@ -14,6 +14,7 @@ from eval_suite.core.statistics import (
     PairedDifference,
     bootstrap_mean,
     bootstrap_normal,
+    mean_differences,
     paired_difference,
     topk_correct,
     wilson_interval,
@@ -174,11 +175,42 @@ def test_rounding_gives_no_width() -> None:
     assert constant.degenerate
 
 
-def test_bootstrap_mean_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bootstrap_mean_is_the_mean_of_chosen_items_and_the_same_in_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     values = np.random.default_rng(0).random(50)
-    whole = bootstrap_mean(values, resamples=101)
-    monkeypatch.setattr("eval_suite.core.statistics._RESAMPLE_BUDGET", 50 * 7)
-    assert bootstrap_mean(values, resamples=101) == pytest.approx(whole, abs=1e-15)
+    chosen = np.random.default_rng(4).integers(0, 50, size=(101, 50))
+    by_hand = np.quantile(values[chosen].mean(axis=1), [0.025, 0.975])
+    assert bootstrap_mean(values, resamples=101, seed=4) == pytest.approx(tuple(by_hand), abs=1e-15)
+    monkeypatch.setattr("eval_suite.core.statistics._ENTRIES_AT_ONCE", 50 * 7)
+    monkeypatch.setattr("eval_suite.core.statistics._ENTRIES_KEPT", 0)
+    assert bootstrap_mean(values, resamples=101, seed=4) == pytest.approx(tuple(by_hand), abs=1e-15)
+
+
+def test_pairs_resampled_together_are_what_each_is_alone() -> None:
+    rng = np.random.default_rng(3)
+    pairs = [(rng.random(n), rng.random(n)) for n in (40, 300, 40)]
+    together = mean_differences([a - b for a, b in pairs])
+    for found, (a, b) in zip(together, pairs, strict=True):
+        alone = paired_difference(a, b)
+        assert found.n == alone.n
+        assert found.difference == alone.difference
+        assert found.interval == pytest.approx(alone.interval, abs=1e-15)
+    assert mean_differences([]) == []
+
+
+def test_errors_of_very_many_items_are_resampled_by_their_values() -> None:
+    a, b = outcomes(20_000, 0.02)
+    found = paired_difference(a, b, resamples=10_000)
+    # The bootstrap's distribution of a mean of so many items is normal but for a term of order 1/n.
+    half = 1.959964 * np.std(a - b) / math.sqrt(20_000)
+    expected = (found.difference - half, found.difference + half)
+    # As above: five standard errors of a simulated 2.5 % quantile.
+    assert found.interval == pytest.approx(expected, abs=5 * 0.027 * half / 1.96)
+    # Values that hardly ever repeat take the way over the items; a tiny tremor must not move the interval.
+    trembling = a + 1e-9 * np.random.default_rng(0).random(20_000)
+    by_item = paired_difference(trembling, b, resamples=400).interval
+    assert by_item == pytest.approx(found.interval, abs=0.2 * half)
 
 
 def test_bootstrap_normal_has_the_standard_error_of_scipy_around_the_value() -> None:

@@ -133,11 +133,13 @@ def image_files(
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            suffix = os.path.splitext(entry.name)[1].lower()
+            name = entry.name
+            dot = name.rfind(".")
+            suffix = name[dot:].lower() if dot > 0 else ""
             if entry.is_dir():
-                yield from image_files(entry.path, skipped, f"{prefix}{entry.name}/", (*above, real))
+                yield from image_files(entry.path, skipped, f"{prefix}{name}/", (*above, real))
             elif suffix in SUFFIXES:
-                yield prefix + entry.name
+                yield prefix + name
             elif skipped is not None:
                 skipped[suffix or "no suffix"] += 1
 

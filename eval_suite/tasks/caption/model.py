@@ -69,6 +69,43 @@ class NicDecoder(nn.Module):
         return projected
 
 
+class Reader:
+    """Reads words as a decoder in evaluation mode does, and keeps what its first layer makes of each word.
+
+    A search reads the same words over and over; half of a layer's product is then made once for each.
+
+    Args:
+        decoder: whose weights do not change while this is in use.
+    """
+
+    def __init__(self, decoder: NicDecoder) -> None:
+        self._embedding = decoder.embedding
+        self._layers = decoder.lstm.all_weights
+        words, weight = decoder.embedding.num_embeddings, self._layers[0][0]
+        self._known = torch.zeros(words, dtype=torch.bool, device=weight.device)
+        self._products = weight.new_empty((words, len(weight)))
+
+    def __call__(self, words: Tensor, state: State) -> tuple[Tensor, State]:
+        """`NicDecoder.read`."""
+        hidden, cell = state
+        new_hidden, new_cell = torch.empty_like(hidden), torch.empty_like(cell)
+        for layer, (into, recurrent, bias, recurrent_bias) in enumerate(self._layers):
+            part = self._of_words(words) if layer == 0 else F.linear(new_hidden[layer - 1], into, bias)
+            gates = torch.addmm(part.add_(recurrent_bias), hidden[layer], recurrent.T)
+            enter, forget, candidate, leave = gates.chunk(4, dim=1)
+            new_cell[layer] = forget.sigmoid_().mul_(cell[layer]).add_(enter.sigmoid_() * candidate.tanh_())
+            torch.mul(leave.sigmoid_(), new_cell[layer].tanh(), out=new_hidden[layer])
+        return new_hidden[-1], (new_hidden, new_cell)
+
+    def _of_words(self, words: Tensor) -> Tensor:
+        into, _, bias, _ = self._layers[0]
+        new = words[~self._known[words]].unique()
+        if len(new):
+            self._products[new] = F.linear(self._embedding(new), into, bias)
+            self._known[new] = True
+        return self._products[words]
+
+
 class Captioner(nn.Module):
     """A backbone and the decoder fitted to its features.
 

@@ -13,7 +13,7 @@ from eval_suite.backbones.inference import (
 )
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.coco import CaptionSet, open_captions
-from eval_suite.tasks.caption.model import Captioner, pooled_features
+from eval_suite.tasks.caption.model import Captioner, Reader, pooled_features
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.predictions import write_captions
 from eval_suite.tasks.caption.search import SearchOptions, beam_search
@@ -46,13 +46,14 @@ def generate(
         captions.images(), card, runtime=runtime, device=device, strict=options.strict
     )
     how = SearchOptions(options.num_beams, options.max_length, options.length_penalty, options.fixed_length)
+    reader = Reader(captioner.decoder)
     found: dict[int | str, str] = {}
     with torch.inference_mode():
         for batch in progress(batches, len(batches), f"caption {card.name}"):
             with autocast(device, runtime.precision):
                 features = pooled_features(captioner.backbone, batch.images)
             require_finite(bool(features.isfinite().all()), card, options.data, "features")
-            words = beam_search(captioner.decoder, features, how).words.tolist()
+            words = beam_search(captioner.decoder, features, how, reader).words.tolist()
             for position, numbers in zip(batch.index.tolist(), words, strict=True):
                 found[captions.image_ids[position]] = captioner.vocabulary.decode(numbers)
     return found

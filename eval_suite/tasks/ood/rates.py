@@ -65,8 +65,8 @@ def detection(known: Confidences, outliers: Confidences) -> Detection:
     Raises:
         ValueError: if either is empty or holds NaN.
     """
-    found = _sort(known, outliers)
-    return detection_from_counts(found.known_above, found.outliers_above)
+    known, outliers = _both(known, outliers)
+    return detection_from_counts(*_merged(np.sort(known), np.sort(outliers)))
 
 
 def rank(known: Confidences, outliers: Confidences) -> Ranking:
@@ -75,9 +75,10 @@ def rank(known: Confidences, outliers: Confidences) -> Ranking:
     Raises:
         ValueError: if either is empty or holds NaN.
     """
-    found = _sort(known, outliers)
-    order, is_known = found.order, found.is_known
-    return Ranking(order[is_known], order[~is_known] - len(known), found.known_above, found.outliers_above)
+    known, outliers = _both(known, outliers)
+    known_order, outlier_order = np.argsort(known)[::-1], np.argsort(outliers)[::-1]
+    counts = _merged(known[known_order[::-1]], outliers[outlier_order[::-1]])
+    return Ranking(known_order, outlier_order, *counts)
 
 
 def detection_from_counts(known_above: Counts, outliers_above: Counts) -> Detection:
@@ -96,23 +97,30 @@ def detection_from_counts(known_above: Counts, outliers_above: Counts) -> Detect
 
     # Counts only grow from cut to cut: how many fall short tells the place of the first that does not.
     accepting = np.count_nonzero(known < _most_of(n), axis=-1)
-    rejecting = np.count_nonzero(m - outliers >= _most_of(m), axis=-1) - 1
+    rejecting = np.count_nonzero(outliers <= m - _most_of(m), axis=-1) - 1
 
+    # Arrays are used again: asking the system for new ones would take as long as the arithmetic.
     known_here, outliers_here = np.diff(known), np.diff(outliers)
+    each = known[..., 1:] + known[..., :-1]
     # Twice the pairs in which the in-distribution item stands higher: a tie counts one, a win two.
-    pairs = np.einsum("...g,...g->...", outliers_here, known[..., 1:] + known[..., :-1])
+    pairs = np.einsum("...g,...g->...", outliers_here, each)
     gap = known / n
-    gap -= outliers / m
-    total = known + outliers
+    total = outliers / m
+    gap -= total
+    accuracy = 0.5 + 0.5 * gap.max(axis=-1)
+    np.add(known, outliers, out=total)
     # Resampled counts may leave the first groups, or the last, empty; they weigh nothing.
-    precision_in = known[..., 1:] / np.maximum(total[..., 1:], 1)
-    precision_out = (m - outliers[..., :-1]) / np.maximum(n + m - total[..., :-1], 1)
+    np.divide(known[..., 1:], np.maximum(total[..., 1:], 1, out=each), out=each)
+    aupr_in = np.einsum("...g,...g->...", known_here, each) / n[..., 0]
+    np.maximum(np.subtract(n + m, total[..., :-1], out=each), 1, out=each)
+    np.divide(np.subtract(m, outliers[..., :-1], out=known_here), each, out=each)
+    aupr_out = np.einsum("...g,...g->...", outliers_here, each) / m[..., 0]
     return Detection(
         tnr=(m[..., 0] - _at(outliers, accepting)) / m[..., 0],
         auroc=pairs / (2 * n[..., 0] * m[..., 0]),
-        accuracy=0.5 + 0.5 * gap.max(axis=-1),
-        aupr_in=np.einsum("...g,...g->...", known_here, precision_in) / n[..., 0],
-        aupr_out=np.einsum("...g,...g->...", outliers_here, precision_out) / m[..., 0],
+        accuracy=accuracy,
+        aupr_in=aupr_in,
+        aupr_out=aupr_out,
         fpr_outliers_positive=(n[..., 0] - _at(known, rejecting)) / n[..., 0],
     )
 
@@ -202,25 +210,30 @@ def _at(counts: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.floa
     return np.take_along_axis(counts, np.asarray(group)[..., None], axis=-1)[..., 0]
 
 
-class _Sorted(NamedTuple):
-    """All items by falling confidence, which of them are known, and the counts of a `Ranking`."""
+def _merged(known: Confidences, outliers: Confidences) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of items of each kind above every cut of a `Ranking`, from each kind's confidences in rising order."""
+    if np.isnan(known[-1]) or np.isnan(outliers[-1]):  # sorting puts NaN last
+        raise ValueError("expected numbers as confidences, found NaN")
+    # Two sorts of plain numbers and one search are several times faster than a sort of places.
+    places = np.searchsorted(outliers, known)
+    places += np.arange(len(known))
+    is_known = np.zeros(len(known) + len(outliers), np.bool_)
+    is_known[places] = True
+    rising = np.concatenate([known, outliers])
+    rising.sort()
+    differs = rising[1:] != rising[:-1]
+    known_below = np.zeros(len(rising) + 1, np.int64)
+    np.cumsum(is_known, out=known_below[1:])
+    below = np.arange(len(rising) + 1)
+    if not differs.all():
+        cuts = np.concatenate([[True], differs, [True]])
+        known_below, below = known_below[cuts], below[cuts]
+    outliers_above = (len(outliers) - (below - known_below))[::-1]
+    return (len(known) - known_below)[::-1], outliers_above
 
-    order: NDArray[np.intp]
-    is_known: NDArray[np.bool_]
-    known_above: NDArray[np.int64]
-    outliers_above: NDArray[np.int64]
 
-
-def _sort(known: Confidences, outliers: Confidences) -> _Sorted:
+def _both(known: Confidences, outliers: Confidences) -> tuple[Confidences, Confidences]:
     known, outliers = np.asarray(known), np.asarray(outliers)
     if not (known.size and outliers.size):
         raise ValueError(f"expected items of both kinds, found {known.size} and {outliers.size}")
-    scores = np.concatenate([known, outliers])
-    order = np.argsort(scores)[::-1]
-    ranked = scores[order]
-    if np.isnan(ranked[0]) or np.isnan(ranked[-1]):
-        raise ValueError("expected numbers as confidences, found NaN")
-    is_known = order < known.size
-    cuts = np.concatenate([[0], np.flatnonzero(ranked[1:] != ranked[:-1]) + 1, [scores.size]])
-    known_above = np.concatenate([[0], np.cumsum(is_known)])[cuts]
-    return _Sorted(order, is_known, known_above, cuts - known_above)
+    return known, outliers
