@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -13,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.core.files import read_file
 from eval_suite.core.parts import is_file_spec, part, parts
 from eval_suite.core.predictions import About
 from eval_suite.data.layouts.base import SPLIT_NAMES, WITHOUT_SPLITS, Content, ImageLayout, Layout
 
+# Formats in which all images of so many pixels have one size in bytes.
+_OF_ONE_SIZE = {".bmp", ".pbm", ".pgm", ".ppm", ".pnm", ".tif", ".tiff"}
 _kept: ContextVar["tuple[str, str | None, ImageIndex] | None"] = ContextVar("_kept", default=None)
 
 
@@ -80,14 +84,14 @@ class ImageIndex:
     def sha256(self) -> str:
         """Hash of classes, ids and labels, and of the size of every file or of all pixel bytes.
 
-        File contents are not read: two files of one name, label and size count as the same.
+        Only formats without compression are read: otherwise two files of one name, label and size count as the same.
         """
         digest = hashlib.sha256()
         digest.update("\0".join(self.classes).encode("utf-8", "surrogateescape") + b"\1")
         digest.update("\0".join(self.ids).encode("utf-8", "surrogateescape") + b"\1")
         digest.update(self.labels.astype("<i8").tobytes())
         if self.paths is not None:
-            digest.update(np.array([_size(path) for path in self.paths], dtype="<i8").tobytes())
+            digest.update(np.array([file_mark(path) for path in self.paths], dtype="<i8").tobytes())
         if self.pixels is not None:
             digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
@@ -281,8 +285,9 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _size(path: Path) -> int:
+def file_mark(path: Path) -> int:
+    """What tells a changed file without reading it: its size, -1 where there is none; a checksum in formats that do not compress."""
     try:
-        return path.stat().st_size
+        return zlib.crc32(read_file(path)) if path.suffix.lower() in _OF_ONE_SIZE else path.stat().st_size
     except OSError:
         return -1
