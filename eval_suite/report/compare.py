@@ -280,7 +280,9 @@ class TaskComparison:
         options = deciding(metric, self._all_records())
         sets = sets_behind(metric, self._all_records())
         how = {
-            b: scored_how(self.records[b].values(), options, sets) for b, c in cells.items() if c.value is not None
+            b: scored_how(self.records[b].values(), options, sets)
+            for b, c in cells.items()
+            if c.value is not None
         }
         if not how:
             return {}

@@ -47,6 +47,8 @@ class RobustnessTask(Task):
         read = super().sets_read(options)
         if options.corrupted:
             versions = published_versions(options.corrupted, options).values()
-            hashes = [open_images(options.corrupted, split).sha256() for splits in versions for split in splits]
+            hashes = [
+                open_images(options.corrupted, split).sha256() for splits in versions for split in splits
+            ]
             read["corrupted"] = sha256(" ".join(hashes).encode()).hexdigest()
         return read
