@@ -68,7 +68,7 @@ def probe(net: nn.Module, input_size: tuple[int, int], *, headless: bool = False
         try:
             with torch.enable_grad():
                 output = net.eval()(images.clone())  # networks may change their input in place
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _refusal(net, input_size, error) from error
         finally:
             for handle in handles:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.foreign import foreign_error
 from eval_suite.core.machine import machine_error
 from eval_suite.core.parts import is_file_spec, part, part_sha256
 from eval_suite.core.records import (
@@ -224,7 +225,7 @@ def evaluate_cell(
             )
             write_record(path, result)
         except Exception as error:
-            worded = machine_error(error)
+            worded = machine_error(error) or foreign_error(error)
             if expected or not isinstance(error, InputError):
                 fault = ErrorInfo(type=type(error).__name__, message=first_line(worded or error))
                 write_record(path, record("failed", runtime.device, data=None, error=fault))

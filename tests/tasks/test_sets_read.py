@@ -122,8 +122,10 @@ def test_a_change_in_a_set_changes_its_hash_and_no_other(
 
 
 def test_pixels_of_images_that_all_have_one_size(tmp_path: Path) -> None:
-    file = tmp_path / "images" / "val" / "a" / "0.bmp"
-    file.parent.mkdir(parents=True)
+    for name in "ab":
+        file = tmp_path / "images" / "val" / name / "0.bmp"
+        file.parent.mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(file)
     hashes = []
     for value in (3, 4):
         Image.fromarray(np.full((4, 4, 3), value, np.uint8)).save(file)
