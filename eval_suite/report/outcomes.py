@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
 from eval_suite.core.records import Outcomes, Record
@@ -43,19 +42,10 @@ class OutcomeFiles:
         relative = entry.record.files.outcomes if entry.record else None
         if relative is None:
             return Outcomes(np.empty(0, str), {})
+        assert entry.record is not None
         try:
-            path = self._collation.file_beside(entry, relative)
-            # Opened here, because numpy leaves a file open whose archive it cannot read.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            ids = arrays.pop("ids").astype(str)
-            assert entry.record is not None
-            # Files of schema 1 name their arrays as the metrics are shown.
-            shown = {metric.name: metric.id for metric in entry.record.metrics if metric.subset is None}
-            values = {shown.get(name, name): array.astype(float) for name, array in arrays.items()}
-            if ids.ndim != 1 or any(array.shape != ids.shape for array in values.values()):
-                raise ValueError("ids and outcomes differ in length")
-            _require_agreement(entry.record, values)
+            found = _read(self._collation, entry, relative)
+            _require_agreement(entry.record, found)
         except Exception as error:  # noqa: BLE001
             # Any bytes may lie there, and the readers of npz raise anything from KeyError to BadZipFile.
             cause = first_line(error)
@@ -63,13 +53,44 @@ class OutcomeFiles:
             text = f"per-item outcomes cannot be read: {reason}"
             self._collation.notices.append(Notice("warning", entry.key.where, text))
             return None
-        return Outcomes(ids, values)
+        return found
 
 
-def _require_agreement(record: Record, values: dict[str, NDArray[np.float64]]) -> None:
+def _read(collation: Collation, entry: Entry, relative: str) -> Outcomes:
+    path = collation.file_beside(entry, relative)
+    # Opened here, because numpy leaves a file open whose archive it cannot read.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    ids = arrays.pop("ids").astype(str)
+    assert entry.record is not None
+    # Files of schema 1 name their arrays as the metrics are shown.
+    shown = {metric.name: metric.id for metric in entry.record.metrics if metric.subset is None}
+    values = {shown.get(name, name): array.astype(float) for name, array in arrays.items()}
+    if ids.ndim != 1 or any(array.shape != ids.shape for array in values.values()):
+        raise ValueError("ids and outcomes differ in length")
+    return Outcomes(ids, values)
+
+
+def refuse_contradictions(collation: Collation) -> None:
+    """Take the numbers out of records that their own per-item outcomes contradict: one of the two is of something else."""
+    for key, entry in collation.entries.items():
+        if entry.record is None or entry.record.files.outcomes is None:
+            continue
+        try:
+            found = _read(collation, entry, entry.record.files.outcomes)
+        except Exception:  # noqa: BLE001 - a file that cannot be read costs comparisons alone
+            continue
+        try:
+            _require_agreement(entry.record, found)
+        except ValueError as error:
+            collation.entries[key] = Entry(key, entry.path, "broken", problem=str(error))
+            collation.notices.append(Notice("broken", key.where, str(error)))
+
+
+def _require_agreement(record: Record, outcomes: Outcomes) -> None:
     """Refuse outcomes whose mean is not their metric's value: one of the two is of something else."""
     said = {m.id: m.value for m in record.metrics if m.subset is None and m.value is not None}
-    for name, array in values.items():
+    for name, array in outcomes.values.items():
         mean = float(array.mean()) if array.size else math.nan
         if name in said and math.isfinite(mean) and not math.isclose(mean, said[name], abs_tol=_TOLERANCE):
             raise ValueError(f"the mean of {name} is {mean:.4g}, and the record says {said[name]:.4g}")

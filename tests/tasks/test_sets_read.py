@@ -12,11 +12,13 @@ from PIL import Image
 
 import eval_suite as es
 from eval_suite.core.errors import InputError
+from eval_suite.core.records import BackboneCard
+from eval_suite.core.store import read_card
 from eval_suite.data.images import open_images
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
 from eval_suite.tasks.evaluate import task_named
-from tests.report.fake_suite import FakeSuite
+from tests.report.fake_suite import TOP1, TOP5, FakeSuite, id_of
 
 NETWORK = """
 import torch
@@ -174,11 +176,58 @@ def test_numbers_that_stand_on_other_sets_are_not_compared(suite: FakeSuite) -> 
         content["sets"] = {} if sets is None else {"fit_split": sets, "data": "dd"}
         path.write_text(json.dumps(content))
     refused = {}
-    for key in ("top1_error", "top5_error"):
-        column = next(
-            each
-            for each in TaskComparison(collate(suite.folder), "classify").columns
-            if each.sample.key == key
-        )
+    for key, name in (("top1_error", TOP1), ("top5_error", TOP5)):
+        column = TaskComparison(collate(suite.folder), "classify").column(id_of(name))
+        assert column is not None
         refused[key] = [name for name, cell in column.cells.items() if cell.refused]
     assert refused == {"top1_error": [], "top5_error": ["other"]}
+
+
+def test_a_training_is_that_of_the_images_it_learnt_from(
+    world: Path, tmp_path: Path, tiny_recipe: Callable[..., es.Recipe]
+) -> None:
+    recipe = tiny_recipe(data=f"folder:{world / 'images'}", epochs=1)
+
+    def train(**more: Any) -> BackboneCard:
+        es.train(recipe, out=tmp_path / "out", name="net", device="cpu", workers=0, threads=1, **more)
+        return read_card(tmp_path / "out" / "net-s0")
+
+    card = train()
+    before = (tmp_path / "out" / "net-s0" / "card.json").stat().st_mtime_ns
+    assert train() == card
+    assert (tmp_path / "out" / "net-s0" / "card.json").stat().st_mtime_ns == before
+    longer(first(world / "images" / "train"))
+    with pytest.raises(InputError):
+        train()
+    again = train(overwrite=True)
+    assert card.training is not None
+    assert again.training is not None
+    assert again.training["data_sha256"] != card.training["data_sha256"]
+    shutil.rmtree(world / "images")
+    assert train() == again
+
+
+def test_a_fit_whose_images_changed_is_made_again(world: Path, tmp_path: Path, tiny_recipe: Any) -> None:
+    recipe = tiny_recipe(data=f"folder:{world / 'images'}", epochs=1)
+    es.train(recipe, out=tmp_path / "out", name="net", device="cpu", workers=0, threads=1)
+
+    def evaluate(**more: Any) -> es.Record:
+        return es.evaluate(
+            str(tmp_path / "out" / "net-s0"),
+            "wsol",
+            data=f"cub:{world / 'images'}",
+            fit={"preset": "custom", "epochs": 1, "batch_size": 16},
+            out=tmp_path / "reports" / "one",
+            device="cpu",
+            workers=0,
+            threads=1,
+            **more,
+        )
+
+    record = evaluate()
+    path = first(world / "images" / "train")
+    shutil.copy(sorted((world / "images" / "val").rglob("*.jpg"))[-1], path)
+    with pytest.raises(InputError, match="fit "):
+        evaluate()
+    again = evaluate(overwrite=True)
+    assert again.backbone.fitted_sha256 != record.backbone.fitted_sha256

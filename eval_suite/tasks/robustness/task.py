@@ -18,7 +18,6 @@ from eval_suite.tasks.robustness.metrics import (
     PGD,
 )
 from eval_suite.tasks.robustness.options import RobustnessOptions
-from eval_suite.tasks.robustness.published import published_versions
 
 
 class RobustnessTask(Task):
@@ -46,6 +45,8 @@ class RobustnessTask(Task):
         """Also those of published corrupted images."""
         read = super().sets_read(options)
         if options.corrupted:
+            from eval_suite.tasks.robustness.published import published_versions
+
             versions = published_versions(options.corrupted, options).values()
             hashes = [
                 open_images(options.corrupted, split).sha256() for splits in versions for split in splits
