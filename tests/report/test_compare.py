@@ -163,7 +163,9 @@ def test_a_record_that_its_outcomes_contradict_shows_no_number(suite: FakeSuite)
     refuse_contradictions(found)
     states = {key.backbone: (entry.state, entry.record is None) for key, entry in found.entries.items()}
     assert states == {"baseline": ("broken", True), "cutmix": ("complete", False)}
-    assert [notice.where for notice in found.notices if notice.state == "broken"] == ["baseline-s0 · classify"]
+    assert [notice.where for notice in found.notices if notice.state == "broken"] == [
+        "classify · baseline · seed 0"
+    ]
 
 
 def test_pickled_outcomes_are_refused(suite: FakeSuite) -> None:
