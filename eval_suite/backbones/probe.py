@@ -133,7 +133,7 @@ def _device(net: nn.Module) -> torch.device:
     return torch.device("cpu") if parameter is None else parameter.device
 
 
-def _refusal(net: nn.Module, input_size: tuple[int, int], error: Exception) -> InputError:
+def _refusal(net: nn.Module, input_size: tuple[int, int], error: BaseException) -> InputError:
     first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
     if first is not None and first.in_channels != 3 and f"{first.in_channels} channels" in str(error):
         return InputError(
