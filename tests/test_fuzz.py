@@ -2,38 +2,40 @@
 
 import json
 import os
+import pickle
 import random
+import shutil
 import signal
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from scipy.io import savemat
 from torch import nn
 
-from eval_suite.cli.main import TRACEBACK_VARIABLE
+from eval_suite.cli.main import TRACEBACK_VARIABLE, main
+from eval_suite.training.fit_run import FitRun
 from tests.conftest import Said
 from tests.data.voc_on_disk import write_devkit
 
-SECONDS, CASES = 20, 30
+SECONDS, CASES = 20, 20
 NETWORK = """
 from torch import nn
 def make():
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 """
+COMPUTE = ["--device", "cpu", "--workers", "0", "--threads", "1"]
 FLAGS = [
-    "--device",
-    "cpu",
-    "--workers",
-    "0",
-    "--threads",
-    "1",
+    *COMPUTE,
     "--input-size",
     "16",
     "16",
@@ -48,6 +50,16 @@ FLAGS = [
     "--num-classes",
     "2",
 ]
+OOD = ["ood", "--backbone", "net.py:make", "--data", "folder:images", *FLAGS, "--outliers"]
+TRAIN = ["train", "--recipe", "r.yaml", *COMPUTE, "--name"]
+RECIPE = """
+arch: resnet14_demo
+arch_options: {blocks: 1, channels: [4, 4, 4]}
+data: "folder:images"
+input_size: [16, 16]
+epochs: 1
+batch_size: 4
+"""
 SUITE = """
 name: s
 recipe: {arch: resnet14_demo, data: "folder:images", epochs: 1, batch_size: 4}
@@ -81,14 +93,39 @@ KINDS = {
     "captions": Kind("coco/annotations/captions_val2014.json", ["data", "check", "coco:coco"]),
     "CIFAR": Kind("cifar/cifar-10-batches-py/test_batch", ["data", "check", "cifar10:cifar"]),
     "predictions": Kind("p.npz", ["score", "classify", "--predictions", "p.npz"]),
-    "maps": Kind("p.npz", ["score", "wsol", "--predictions", "p.npz", "--truth", "cub:cub"]),
+    "maps": Kind("m.npz", ["score", "wsol", "--predictions", "m.npz", "--truth", "cub:cub"]),
+    "boxes": Kind(
+        "cub/bounding_boxes.txt", ["score", "wsol", "--predictions", "m.npz", "--truth", "cub:cub"]
+    ),
     "OOD scores": Kind("o.npz", ["score", "ood", "--predictions", "o.npz"]),
     "detections": Kind(
         "d.json",
         ["score", "detect", "--predictions", "d.json", "--truth", "voc:voc", "--split", "VOC2007/test"],
     ),
-    "record": Kind("reports/r/results/b-s0/classify.json", ["report", "reports/r"]),
-    "outcomes": Kind("reports/r/results/b-s0/classify/outcomes.npz", ["report", "reports/r"]),
+    "record": Kind("reports/r/results/make-s0/classify.json", ["report", "reports/r"]),
+    "outcomes": Kind("reports/r/results/make-s0/classify/outcomes.npz", ["report", "reports/r"]),
+    "card": Kind(
+        "checkpoints/single/c-s0/card.json",
+        ["classify", "--backbone", "checkpoints/single/c-s0", "--data", "folder:images", *COMPUTE],
+    ),
+    "class names": Kind(
+        "names.txt",
+        [
+            "classify",
+            "--backbone",
+            "net.py:make",
+            "--data",
+            "folder:images",
+            *FLAGS,
+            "--classes",
+            "names.txt",
+        ],
+    ),
+    "packed outliers": Kind("o.zip", [*OOD, "x=folder:o.zip"]),
+    "list of outliers": Kind("o.txt", [*OOD, "x=folder:o.txt"]),
+    "SVHN": Kind("svhn/test_32x32.mat", [*OOD, "svhn:svhn"]),
+    "state of a training": Kind("checkpoints/single/t-s0/state.pt", [*TRAIN, "t"]),
+    "recipe": Kind("r.yaml", [*TRAIN, "u"]),
 }
 
 
@@ -113,7 +150,7 @@ def write_world(root: Path) -> None:
         for name in "ab":
             folder = root / "images" / split / name
             folder.mkdir(parents=True)
-            for i in range(3):
+            for i in range(10):
                 Image.fromarray(rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i}.png")
     (root / "s.yaml").write_text(SUITE)
     write_devkit(root / "voc")
@@ -128,11 +165,66 @@ def write_world(root: Path) -> None:
     (folder / "captions_val2014.json").write_text(json.dumps(captions))
     logits = rng.normal(size=(8, 2)).astype(np.float32)
     ids = np.array([f"i{i}" for i in range(8)])
-    np.savez(root / "p.npz", logits=logits, ids=ids, labels=np.arange(8) % 2, maps=rng.random((8, 4, 4)))
+    np.savez(root / "p.npz", logits=logits, ids=ids, labels=np.arange(8) % 2)
+    write_cub(root / "cub")
+    maps = {
+        "maps": rng.random((4, 4, 4)),
+        "logits": logits[:4],
+        "ids": np.array([f"{c}/{i}.png" for c in "ab" for i in (0, 1)]),
+    }
+    np.savez(root / "m.npz", **maps, input_size=np.array([16, 16]))
+    write_cifar(root / "cifar" / "cifar-10-batches-py")
     scores = {"known/energy": rng.random(30), "outliers/svhn/energy": rng.random(30)}
     np.savez(root / "o.npz", **scores)
     rows = [{"image_id": "000001", "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]
     (root / "d.json").write_text(json.dumps(rows))
+    (root / "names.txt").write_text("a\nb\n")
+    outliers = sorted((root / "images" / "train").rglob("*.png"))
+    (root / "o.txt").write_text("".join(f"{path.relative_to(root)} 0\n" for path in outliers))
+    with zipfile.ZipFile(root / "o.zip", "w") as archive:
+        for path in outliers:
+            archive.write(path, path.parent.name + path.name)
+    (root / "svhn").mkdir()
+    pixels = rng.integers(0, 255, (32, 32, 3, 6), dtype=np.uint8)
+    savemat(root / "svhn" / "test_32x32.mat", {"X": pixels, "y": np.arange(6)[:, None] + 1})
+    write_runs(root)
+
+
+def write_cub(root: Path) -> None:
+    """Four images of two classes, with their boxes."""
+    root.mkdir()
+    names = [f"{name}/{i}.png" for name in "ab" for i in range(2)]
+    for name in names:
+        (root / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (9, 9, 9)).save(root / "images" / name)
+    tables = {
+        "images": names,
+        "image_class_labels": [1, 1, 2, 2],
+        "train_test_split": [0] * 4,
+        "classes": ["a", "b"],
+    }
+    for table, values in {**tables, "bounding_boxes": ["1.0 2.0 9.0 8.0"] * 4}.items():
+        (root / f"{table}.txt").write_text(
+            "".join(f"{i} {value}\n" for i, value in enumerate(values, start=1))
+        )
+
+
+def write_cifar(root: Path) -> None:
+    """Ten test images of CIFAR-10."""
+    root.mkdir(parents=True)
+    pixels = np.random.default_rng(1).integers(0, 255, (10, 3072), dtype=np.uint8)
+    (root / "test_batch").write_bytes(pickle.dumps({b"data": pixels, b"labels": list(range(10))}, 2))
+    (root / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"c%d" % i for i in range(10)]}, 2))
+
+
+def write_runs(root: Path) -> None:
+    """What commands leave: a record, a finished training and one that was stopped before its end."""
+    (root / "r.yaml").write_text(RECIPE)
+    assert main([*KINDS["images"].words, "--out", "reports/r"]) == 0
+    assert main([*TRAIN, "c"]) == 0
+    with patch.object(FitRun, "finish", side_effect=KeyboardInterrupt):
+        assert main([*TRAIN, "t"]) == 130
+    assert (root / KINDS["state of a training"].file).is_file()
 
 
 @contextmanager
@@ -206,6 +298,8 @@ PIECES = [
 
 def write(root: Path, originals: dict[str, bytes]) -> None:
     """The world anew."""
+    for left in root.iterdir():
+        shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
     for name, content in originals.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,15 +321,21 @@ def require_a_good_end(said: Said, root: Path) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_end_well(
-    kind: str, originals: dict[str, bytes], tmp_path: Path, cli: Callable[..., Said]
+    kind: str,
+    originals: dict[str, bytes],
+    tmp_path: Path,
+    cli: Callable[..., Said],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     draw = random.Random(f"{kind} 0")
     file, words = KINDS[kind]
-    content = originals.get(file, originals["p.npz"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write(tmp_path, originals)
+    with inside(tmp_path):
+        assert cli(*words).code == 0  # what is not damaged goes through, or no damage would be looked at
     for _ in range(CASES):
         write(tmp_path, originals)
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_bytes(damaged(content, draw))
+        (tmp_path / file).write_bytes(damaged(originals[file], draw))
         with inside(tmp_path), time_limit(SECONDS):
             require_a_good_end(cli(*words), tmp_path)
 
@@ -247,7 +347,6 @@ def test_what_is_no_file_ends_well(
     file, words = KINDS[kind]
     write(tmp_path, originals)
     path = tmp_path / file
-    path.parent.mkdir(parents=True, exist_ok=True)
     for make in (
         lambda: os.mkfifo(path),
         lambda: path.symlink_to("/dev/zero"),

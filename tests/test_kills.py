@@ -2,7 +2,9 @@
 
 import json
 import multiprocessing
+import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 import eval_suite as es
+from eval_suite.suite.quickstart import quickstart
 
 pytestmark = pytest.mark.long
 
@@ -20,8 +23,14 @@ KILLS = 10
 _OF_THE_MOMENT = {"run", "seconds", "step_seconds", "memory", "source"}
 
 DATA: dict[str, dict[str, Any]] = {
-    "classify": {},
-    "ood": {"outliers": ["uniform"], "noise_items": 20},
+    "classify": {"calibration_split": "train"},
+    "ood": {
+        "outliers": ["folder:{archive}", "uniform"],
+        "noise_items": 20,
+        "scores": ["energy", "knn"],
+        "knn_k": 5,
+    },
+    "probe": {"fractions": (1.0, 0.5), "knn_k": 3, "linear_c": (0.1, 1.0)},
     "robustness": {"occlusion_sizes": 2, "pairs_per_image": 1, "mixup_lambdas": (0.5,), "cutmix_sizes": 2},
     "wsol": {"fit": {"preset": "custom", "epochs": 2, "batch_size": 16}},
     "caption": {"embed": 8, "hidden": 16, "epochs": 4, "min_count": 2, "num_beams": 2, "fine_tune": True},
@@ -86,6 +95,7 @@ def check(work: Callable[[Path], object], folder: Path, seed: int) -> None:
     child.join(300)
     assert child.exitcode == 0
     died = kill_and_finish(work, killed, time.monotonic() - begin, seed)
+    print(f"killed {died} of {KILLS} times")
     assert died >= 1
     assert artefacts(killed) == artefacts(whole)
     assert not list(killed.rglob("*.tmp"))
@@ -123,13 +133,24 @@ def test_a_training(demo_world: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def archive(demo_world: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Outliers that each process has to unpack into its cache first."""
+    name = tmp_path_factory.mktemp("packed") / "textures"
+    return shutil.make_archive(str(name), "zip", demo_world / "ood" / "textures")
+
+
 @pytest.mark.parametrize("task", DATA)
-def test_a_task(task: str, backbone: str, demo_world: Path, tmp_path: Path) -> None:
+def test_a_task(task: str, backbone: str, archive: str, demo_world: Path, tmp_path: Path) -> None:
     sources = {"wsol": f"cub:{demo_world / 'images'}", "caption": f"coco:{demo_world / 'coco'}"}
     sources["detect"] = f"voc:{demo_world}"
     data = sources.get(task, f"folder:{demo_world / 'images'}")
+    options = dict(DATA[task])
+    if "outliers" in options:
+        options["outliers"] = [each.format(archive=archive) for each in options["outliers"]]
 
     def work(folder: Path) -> object:
+        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # of the child that does this work
         return es.evaluate(
             backbone,
             task,
@@ -139,7 +160,7 @@ def test_a_task(task: str, backbone: str, demo_world: Path, tmp_path: Path) -> N
             device="cpu",
             workers=0,
             threads=1,
-            **DATA[task],
+            **options,
         )
 
     check(work, tmp_path, seed=len(task))
@@ -160,3 +181,21 @@ def test_a_report(backbone: str, demo_world: Path, tmp_path: Path) -> None:
     made = [artefacts(tmp_path / folder / "reports" / "one" / "tables") for folder in ("whole", "killed")]
     assert made[0].keys() == {name for name in made[1] if not name.endswith(".tmp")}
     assert all(made[1][name] == content for name, content in made[0].items())
+
+
+def test_the_quickstart(tmp_path: Path) -> None:
+    """From nothing: the images it draws, its records and their tables."""
+    begin = time.monotonic()
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    child = multiprocessing.get_context("fork").Process(target=_child, args=(quickstart, whole))
+    child.start()
+    child.join(300)
+    assert child.exitcode == 0
+    died = kill_and_finish(quickstart, killed, time.monotonic() - begin, seed=4)
+    print(f"killed {died} of {KILLS} times")
+    assert died >= 1
+    for part in ("data", "reports/quickstart/results", "reports/quickstart/tables"):
+        assert artefacts(killed / part) == artefacts(whole / part)
+    assert not list(killed.rglob("*.tmp"))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from eval_suite.backbones.structure.vectors import lacks_last_layer, vectors_of
 from eval_suite.core.errors import InputError, first_line
@@ -48,6 +49,7 @@ def probe(net: nn.Module, input_size: tuple[int, int], *, headless: bool = False
     Raises:
         InputError: if the network cannot take such images, or returns neither logits nor features of each.
     """
+    _require_values(net)
     finished: list[tuple[str, torch.Size]] = []
 
     def watch(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -68,7 +70,7 @@ def probe(net: nn.Module, input_size: tuple[int, int], *, headless: bool = False
         try:
             with torch.enable_grad():
                 output = net.eval()(images.clone())  # networks may change their input in place
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise _refusal(net, input_size, error) from error
         finally:
             for handle in handles:
@@ -98,6 +100,17 @@ def probe(net: nn.Module, input_size: tuple[int, int], *, headless: bool = False
     return Probe(output.shape[1], layer, tuple(warnings))
 
 
+def _require_values(net: nn.Module) -> None:
+    """Refuse parameters that hold no numbers: on the meta device, or of lazy layers that have never run."""
+    empty = [name for name, value in net.named_parameters() if value.is_meta or is_lazy(value)]
+    if empty:
+        raise InputError(
+            expected="a network whose parameters hold values",
+            found=f"{len(empty):,} without, first '{empty[0]}'",
+            remedy="make it on a real device, and run lazy layers once or load weights into them",
+        )
+
+
 @contextmanager
 def unchanged(net: nn.Module) -> Iterator[dict[str, Tensor]]:
     """Restore modes, buffers and random numbers afterwards; gives the buffers as they were."""
@@ -120,7 +133,7 @@ def _device(net: nn.Module) -> torch.device:
     return torch.device("cpu") if parameter is None else parameter.device
 
 
-def _refusal(net: nn.Module, input_size: tuple[int, int], error: Exception) -> InputError:
+def _refusal(net: nn.Module, input_size: tuple[int, int], error: BaseException) -> InputError:
     first = next((module for module in net.modules() if isinstance(module, nn.Conv2d)), None)
     if first is not None and first.in_channels != 3 and f"{first.in_channels} channels" in str(error):
         return InputError(

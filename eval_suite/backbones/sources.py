@@ -333,7 +333,7 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) 
         with importable(spec.module.parent):
             given = {"num_classes": num_classes} if takes_classes and num_classes is not None else {}
             net = factory(**given)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise EvalSuiteError(
             f"{spec.module}:{spec.name} failed: {type(error).__name__}: {first_line(error)}"
         ) from error

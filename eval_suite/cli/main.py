@@ -11,6 +11,7 @@ from io import TextIOWrapper
 
 from eval_suite import __version__
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
+from eval_suite.core.foreign import foreign_error
 from eval_suite.core.logs import log_to_stderr
 from eval_suite.core.machine import machine_error
 from eval_suite.core.packages import torch_mismatch
@@ -47,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _verb(arguments[0])(arguments[1:])
     except EvalSuiteError as error:
+        if error.__cause__ is not None and os.environ.get(TRACEBACK_VARIABLE):
+            raise
         _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
@@ -59,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        if worded := machine_error(error):
+        if worded := machine_error(error) or foreign_error(error):
             _complain(str(worded))
             return worded.exit_code
         if mismatch := torch_mismatch():

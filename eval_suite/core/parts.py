@@ -165,7 +165,7 @@ def _imported(path: Path, _changed: int, _size: int) -> ModuleType:
     try:
         with importable(path.parent):
             spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[spec.name]
         raise EvalSuiteError(
             f"{path} cannot be imported: {type(error).__name__}: {first_line(error)}"

@@ -341,6 +341,8 @@ class Record(_Strict):  # noqa: PLW1641 - records are compared, never keys
     backbone: BackboneCard
     data: DataInfo | None
     fitted_to: DataInfo | None = None
+    sets: dict[str, str] = Field(default_factory=dict)
+    """Hash of each whole set of data that was read, by the option that decides on it; none where only predictions were scored."""
     metrics: list[Metric] = Field(default_factory=list)
     curves: list[Curve] = Field(default_factory=list)
     examples: list[Example] = Field(default_factory=list)

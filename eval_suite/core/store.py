@@ -1,9 +1,11 @@
 """Where things lie on disk, and how they are written: whole or not at all."""
 
 import fcntl
+import glob
 import json
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,7 @@ from eval_suite.core.schema1 import upgraded
 # What Python makes of the bytes of a file name that are not UTF-8, and what no UTF-8 file may hold.
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _ORPHANS_END_SECONDS = 20.0
+_HELD = ".held"
 _Model = TypeVar("_Model", Record, BackboneCard)
 
 
@@ -89,6 +92,32 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         if temporary is not None:
             with suppress(OSError):
                 Path(temporary).unlink()
+
+
+@contextmanager
+def staging(target: Path) -> Iterator[Path]:
+    """A folder next to ``target`` to build in what is renamed to it when it is whole.
+
+    What is left of it afterwards is removed, and first what killed processes left of theirs.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        _remove_abandoned(left)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
+    try:
+        # Locked before it has its name, so that no other process finds it free.
+        with (folder / ".locking").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (folder / ".locking").rename(folder / _HELD)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    with suppress(OSError), (folder / _HELD).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
 from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.files import require_regular
+from eval_suite.core.machine import machine_error
+from eval_suite.core.store import staging
 from eval_suite.data.layouts.base import SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ def unpacked(path: Path) -> tuple[Path, Counter[str]]:
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged archive makes its reader raise anything from EOFError to zlib.error
+        if at_fault := machine_error(error):
+            raise at_fault from None
         raise InputError(
             expected="an archive of images that can be unpacked",
             where=path,
@@ -129,8 +132,8 @@ def _unpack(path: Path, members: list[Member], base: Path, folder: Path) -> None
         )
     _require_room(path, base, sum(each.size for each in wanted))
     log.warning(f"unpacking {len(wanted):,} images of {path} into {folder}")
-    with TemporaryDirectory(dir=base) as temporary:
-        inside = Path(temporary) / "whole"
+    with staging(folder) as temporary:
+        inside = temporary / "whole"
         inside.mkdir()
         for each in wanted:
             target = inside / each.name

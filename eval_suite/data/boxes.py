@@ -1,5 +1,6 @@
 """Where the objects are: the boxes, and masks where there are any, of one split of an image set."""
 
+import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import parts
-from eval_suite.data.images import ImageIndex, did_you_mean, parse_spec, read_split, readable
+from eval_suite.data.images import ImageIndex, did_you_mean, file_mark, parse_spec, read_split, readable
 from eval_suite.data.layouts.base import Located, MaskFiles
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,16 @@ class LocalisationIndex:
     def __len__(self) -> int:
         """Number of items."""
         return len(self.images)
+
+    def sha256(self) -> str:
+        """Hash of the images, and of the boxes or of names and sizes of the mask files."""
+        digest = hashlib.sha256(self.images.sha256().encode())
+        for boxes in self.boxes:
+            digest.update(f"{len(boxes)} ".encode() + boxes.astype("<f4").tobytes())
+        for item in self.masks or ():
+            for path in (*item.instances, *([item.ignore] if item.ignore else [])):
+                digest.update(f"{path.name} {file_mark(str(path))} ".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def subset(self, limit: int | None) -> "LocalisationIndex":
         """The items that `ImageIndex.subset` takes, with their boxes."""

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -14,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.core.files import read_file
 from eval_suite.core.parts import is_file_spec, part, parts
 from eval_suite.core.predictions import About
 from eval_suite.data.layouts.base import SPLIT_NAMES, WITHOUT_SPLITS, Content, ImageLayout, Layout
 
+# Formats in which all images of so many pixels have one size in bytes.
+_OF_ONE_SIZE = {".bmp", ".pbm", ".pgm", ".ppm", ".pnm", ".tif", ".tiff"}
 _kept: ContextVar["tuple[str, str | None, ImageIndex] | None"] = ContextVar("_kept", default=None)
 
 
@@ -113,15 +117,15 @@ class ImageIndex:
     def sha256(self) -> str:
         """Hash of classes, ids and labels, and of the size of every file or of all pixel bytes.
 
-        File contents are not read: two files of one name, label and size count as the same.
+        Only formats without compression are read: otherwise two files of one name, label and size count as the same.
         """
         digest = hashlib.sha256()
         digest.update("\0".join(self.classes).encode("utf-8", "surrogateescape") + b"\1")
         digest.update("\0".join(self.ids).encode("utf-8", "surrogateescape") + b"\1")
         digest.update(self.labels.astype("<i8").tobytes())
         if self.paths is not None:
-            names = self.paths.names() if isinstance(self.paths, FilesBelow) else self.paths
-            digest.update(np.array([_size(name) for name in names], dtype="<i8").tobytes())
+            names = self.paths.names() if isinstance(self.paths, FilesBelow) else map(str, self.paths)
+            digest.update(np.array([file_mark(name) for name in names], dtype="<i8").tobytes())
         if self.pixels is not None:
             digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
@@ -315,8 +319,10 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _size(path: Path | str) -> int:
+def file_mark(path: str) -> int:
+    """What tells a changed file without reading it: its size, -1 where there is none; a checksum in formats that do not compress."""
     try:
-        return os.stat(path).st_size
+        suffix = os.path.splitext(path)[1].lower()
+        return zlib.crc32(read_file(Path(path))) if suffix in _OF_ONE_SIZE else os.stat(path).st_size
     except OSError:
         return -1

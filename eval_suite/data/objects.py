@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
-from eval_suite.data.images import ImageIndex
+from eval_suite.data.images import ImageIndex, file_mark
 
 Purpose = Literal["train", "evaluate"]
 
@@ -124,11 +124,11 @@ class ObjectIndex:
         return About(self.name, self.split, len(self), evaluated.sha256(), list(failed), list(self.notes))
 
     def sha256(self) -> str:
-        """Hash of classes, images, their sizes in pixels and bytes, and objects."""
+        """Hash of classes, images, their sizes in pixels, files as `file_mark` has them, and objects."""
         digest = hashlib.sha256()
         for words in (self.classes, self.ids):
             digest.update("\0".join(words).encode("utf-8", "surrogateescape") + b"\1")
-        weights = np.array([path.stat().st_size if path.is_file() else -1 for path in self.paths], "<i8")
+        weights = np.array([file_mark(str(path)) for path in self.paths], "<i8")
         for array, kind in ((self.sizes, "<i8"), (weights, "<i8"), (self.image, "<i8"), (self.labels, "<i8")):
             digest.update(array.astype(kind).tobytes())
         digest.update(self.boxes.astype("<f4").tobytes() + self.difficult.tobytes())

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.errors import EvalSuiteError, InputError
+from eval_suite.core.store import staging
 
 _SUMMARY = "noise.json"
 
@@ -26,22 +26,29 @@ def add_noise(world: Path, out: Path, sigma: float, seed: int = 0) -> Path:
         ``out``.
 
     Raises:
-        EvalSuiteError: if the folder cannot be written.
+        InputError: if the folder holds anything but a noisy demo world.
+        EvalSuiteError: if it cannot be written.
     """
     wanted = {"world": json.loads((world / "demo.json").read_text("utf-8")), "sigma": sigma, "seed": seed}
     summary = out / _SUMMARY
     try:
         if summary.is_file() and json.loads(summary.read_text("utf-8")) == wanted:
             return out
-        with tempfile.TemporaryDirectory(dir=world.parent, prefix=f".{out.name}.") as staging:
-            copy = Path(staging) / "world"
+        if out.exists() and not summary.is_file():
+            raise InputError(
+                expected=f"a noisy demo world or nothing at {out}",
+                found="other content",
+                remedy="choose another folder or move that content away",
+            )
+        with staging(out) as folder:
+            copy = folder / "world"
             for part in ("images", "ood"):
                 shutil.copytree(world / part, copy / part)
             for index, path in enumerate(sorted(copy.rglob("*.jpg"))):
                 _add(path, sigma, np.random.default_rng([seed, index]))
             (copy / _SUMMARY).write_text(json.dumps(wanted), "utf-8")
             if out.exists():
-                shutil.rmtree(out)
+                out.rename(folder / "old")
             copy.rename(out)
     except (OSError, ValueError) as error:
         raise EvalSuiteError(f"cannot write the noisy demo world to {out}: {error}") from error

@@ -14,17 +14,13 @@ A finished world::
     demo.json                                   what was made; present only when all of it is
 """
 
-import glob
 import json
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
+from eval_suite.core.store import staging
 from eval_suite.demo.creatures import CLASSES
 from eval_suite.demo.layouts import DemoSize, write_coco, write_images, write_ood, write_voc
 
@@ -75,8 +71,7 @@ SIZES = {
 }
 
 _SUMMARY = "demo.json"
-_UNFINISHED = ".demo-incomplete"
-_ABANDONED = 3600  # seconds after which a killed run's work is swept away; no size takes nearly as long
+_UNFINISHED = ".demo-incomplete"  # left by versions that built in place
 _PARTS = {"images": write_images, "VOCdevkit": write_voc, "coco": write_coco, "ood": write_ood}
 
 
@@ -169,35 +164,19 @@ def _read_summary(path: Path) -> dict[str, Any] | None:
 
 
 def _build(target: Path, wanted: dict[str, Any], size: DemoSize, seed: int) -> dict[str, Any]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _staging(target) as staging:
-        (staging / _UNFINISHED).touch()
+    with staging(target) as folder:
+        whole = folder / "whole"
+        whole.mkdir()
         counts: dict[str, int] = {}
         for part, write in _PARTS.items():
-            counts |= write(staging / part, size, seed)
+            counts |= write(whole / part, size, seed)
         summary = {**wanted, "counts": counts, "classes": list(CLASSES)}
         text = json.dumps(summary, allow_nan=False, indent=1) + "\n"
-        (staging / _SUMMARY).write_text(text, "utf-8")
-        (staging / _UNFINISHED).unlink()
+        (whole / _SUMMARY).write_text(text, "utf-8")
         if (ready := _finished(target, wanted)) is not None:
             return ready  # another process was faster, and made the same
         if target.exists():
             # Renamed away before it is deleted, so that nobody ever reads half of it.
-            target.rename(staging.with_name(staging.name + ".old"))
-        staging.rename(target)
+            target.rename(folder / "old")
+        whole.rename(target)
     return summary
-
-
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A new folder next to the target; whatever is left of it, and of the world it replaced, is removed."""
-    for marker in target.parent.glob(f".{glob.escape(target.name)}.*/{_UNFINISHED}"):
-        if time.time() - marker.stat().st_mtime > _ABANDONED:
-            shutil.rmtree(marker.parent, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        staging.chmod(0o755)
-        yield staging
-    finally:
-        for rest in (staging, staging.with_name(staging.name + ".old")):
-            shutil.rmtree(rest, ignore_errors=True)

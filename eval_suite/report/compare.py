@@ -15,7 +15,7 @@ from eval_suite.core.statistics import Interval, PairedDifference, mean_differen
 from eval_suite.report.collate import Collation, Entry, Key
 from eval_suite.report.outcomes import OutcomeFiles, StoredOutcomes
 from eval_suite.report.printed import PublishedNumber, published_number
-from eval_suite.report.protocols import deciding, mismatch, scored_how
+from eval_suite.report.protocols import deciding, mismatch, scored_how, sets_behind
 
 Verdict = Literal["better", "worse", "tied", "untested"]
 Records = Mapping[str, Mapping[int, Record]]
@@ -294,8 +294,11 @@ class TaskComparison:
     def _rivals(self, metric: Metric, cells: dict[str, Measurement]) -> dict[str, float]:
         """Values of the backbones scored on the baseline's data as it was, or where it has none as most were."""
         options = deciding(metric, self._all_records())
+        sets = sets_behind(metric, self._all_records())
         how = {
-            b: scored_how(self.records[b].values(), options) for b, c in cells.items() if c.value is not None
+            b: scored_how(self.records[b].values(), options, sets)
+            for b, c in cells.items()
+            if c.value is not None
         }
         if not how:
             return {}

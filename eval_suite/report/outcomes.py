@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,19 +83,10 @@ class OutcomeFiles:
         relative = entry.record.files.outcomes if entry.record else None
         if relative is None:
             return StoredOutcomes(self._shared(np.empty(0, str)), {})
+        assert entry.record is not None
         try:
-            path = self._collation.file_beside(entry, relative)
-            # Opened here, because numpy leaves a file open whose archive it cannot read.
-            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            ids = arrays.pop("ids").astype(str)
-            assert entry.record is not None
-            # Files of schema 1 name their arrays as the metrics are shown.
-            shown = {metric.name: metric.id for metric in entry.record.metrics if metric.subset is None}
-            names = {shown.get(name, name): name for name in arrays}
-            if ids.ndim != 1 or any(array.shape != ids.shape for array in arrays.values()):
-                raise ValueError("ids and outcomes differ in length")
-            _require_agreement(entry.record, {id_: arrays[name].astype(float) for id_, name in names.items()})
+            path, ids, names, values = _read(self._collation, entry, relative)
+            _require_agreement(entry.record, values)
         except Exception as error:  # noqa: BLE001
             # Any bytes may lie there, and the readers of npz raise anything from KeyError to BadZipFile.
             cause = first_line(error)
@@ -111,7 +103,48 @@ class OutcomeFiles:
         return ids if known is None else known
 
 
-def _require_agreement(record: Record, values: dict[str, NDArray[np.float64]]) -> None:
+class _Checked(NamedTuple):
+    """What an outcomes file holds: the names of its arrays by the ids of their metrics, and the arrays by the same."""
+
+    path: Path
+    ids: NDArray[np.str_]
+    names: dict[str, str]
+    values: dict[str, NDArray[np.float64]]
+
+
+def _read(collation: Collation, entry: Entry, relative: str) -> _Checked:
+    path = collation.file_beside(entry, relative)
+    # Opened here, because numpy leaves a file open whose archive it cannot read.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    ids = arrays.pop("ids").astype(str)
+    assert entry.record is not None
+    # Files of schema 1 name their arrays as the metrics are shown.
+    shown = {metric.name: metric.id for metric in entry.record.metrics if metric.subset is None}
+    names = {shown.get(name, name): name for name in arrays}
+    values = {id_: arrays[name].astype(float) for id_, name in names.items()}
+    if ids.ndim != 1 or any(array.shape != ids.shape for array in values.values()):
+        raise ValueError("ids and outcomes differ in length")
+    return _Checked(path, ids, names, values)
+
+
+def refuse_contradictions(collation: Collation) -> None:
+    """Take the numbers out of records that their own per-item outcomes contradict: one of the two is of something else."""
+    for key, entry in collation.entries.items():
+        if entry.record is None or entry.record.files.outcomes is None:
+            continue
+        try:
+            found = _read(collation, entry, entry.record.files.outcomes)
+        except Exception:  # noqa: BLE001 - a file that cannot be read costs comparisons alone
+            continue
+        try:
+            _require_agreement(entry.record, found.values)
+        except ValueError as error:
+            collation.entries[key] = Entry(key, entry.path, "broken", problem=str(error))
+            collation.notices.append(Notice("broken", key.where, str(error)))
+
+
+def _require_agreement(record: Record, values: Mapping[str, NDArray[np.float64]]) -> None:
     """Refuse outcomes whose mean is not their metric's value: one of the two is of something else."""
     said = {m.id: m.value for m in record.metrics if m.subset is None and m.value is not None}
     for name, array in values.items():

@@ -14,6 +14,9 @@ def mismatch(own: Record, other: Record, metric: Metric) -> str:
         return "different data"
     if (own.data and own.data.n_scored) != (other.data and other.data.n_scored):
         return "different items"
+    changed = [name for name in sets_behind(metric, [own, other]) if own.sets[name] != other.sets[name]]
+    if changed:
+        return f"different data ({listed(changed)})"
     options = deciding(metric, [own, other])
     differing = [name for name in options if own.task.option(name) != other.task.option(name)]
     return f"{listed(differing)} {'differs' if len(differing) == 1 else 'differ'}" if differing else ""
@@ -24,14 +27,26 @@ def deciding(metric: Metric, records: Iterable[Record]) -> list[str]:
     return sorted({option for record in records for option in record.task.options_behind(metric)})
 
 
-def scored_how(records: Iterable[Record], options: list[str]) -> frozenset[tuple[int, str, int, str]]:
-    """Version of the protocol, data, number of items and the values of options, of each record."""
+def sets_behind(metric: Metric, records: Iterable[Record]) -> list[str]:
+    """The sets of data that all records name and that matter to a metric: what an option of the protocol decides on, where it does."""
+    every = list(records)
+    names = set.intersection(*(set(record.sets) for record in every)) if every else set()
+    behind = deciding(metric, every)
+    return sorted(
+        name for name in names if name in behind or not any(name in record.task.protocol for record in every)
+    )
+
+
+def scored_how(
+    records: Iterable[Record], options: list[str], sets: list[str]
+) -> frozenset[tuple[int, str, int, str]]:
+    """Version of the protocol, data, number of items, and the values of options and hashes of sets, of each record."""
     return frozenset(
         (
             record.task.version,
             record.data.sha256,
             record.data.n_scored,
-            repr([record.task.option(name) for name in options]),
+            repr([*(record.task.option(name) for name in options), *(record.sets[name] for name in sets)]),
         )
         for record in records
         if record.data

@@ -161,13 +161,11 @@ class Task:
         """
         return options
 
-    def data_sha256(self, options: Any) -> str | None:
-        """What a record will say of the data now there: the hash of the items to score; None where it is not known before."""
-        if self.annotated is not None:
-            return None
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """Hash of each set of data that an evaluation reads, whole whatever ``limit`` says, by the option that decides on it."""
         from eval_suite.data.images import open_images
 
-        return open_images(options.data, options.split).subset(options.limit).sha256()
+        return {} if self.annotated else {"data": open_images(options.data, options.split).sha256()}
 
     def needs_classes(self, options: Any) -> bool:
         """Whether a network has to have outputs for classes, so that one of features alone cannot enter."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.foreign import foreign_error
 from eval_suite.core.machine import machine_error
 from eval_suite.core.parts import is_file_spec, part, part_sha256
 from eval_suite.core.records import (
@@ -138,6 +139,7 @@ def evaluate_cell(
     *,
     expected: bool,
     overwrite: bool = False,
+    pictures_only: bool = False,
 ) -> Record:
     """Load a backbone, run a task's fit, predict and score, and write the record.
 
@@ -150,6 +152,7 @@ def evaluate_cell(
         runtime: device, precision, batches.
         overwrite: replace a record of another backbone, other options or other data.
         expected: the cell belongs to a suite, so also wrong input leaves a ``failed`` record to show in the report.
+        pictures_only: nobody will look at the numbers, so what makes them doubtful is not logged.
 
     Raises:
         EvalSuiteError: if the task fails; its ``failed`` record is on disk by then.
@@ -178,11 +181,11 @@ def evaluate_cell(
                 backbone = _load(cell, source, backbone_options, task, options)
             _require_classes(task, backbone.card, options)
             _name_outputs(task, backbone, options)
-            card = backbone.card
+            card, sets = backbone.card, task.sets_read(options)
             if not expected:
                 # Last of the checks: a wrong path or name is what the user should hear of first.
                 if not overwrite:
-                    require_replaceable(path, card, options, task.data_sha256(options))
+                    require_replaceable(path, card, options, sets)
                 for line in _how_loaded(card):
                     log.info(line)
             leaks = _leaks(task, backbone.card, options)
@@ -204,7 +207,7 @@ def evaluate_cell(
             with clock.stage("score"):
                 score = scored(task, predictions, options, None, folder)
                 files = score.write_items(folder)
-            for line in score.warnings:
+            for line in score.warnings if not pictures_only else ():
                 log.warning(line)
             ids = np.asarray(score.ids, dtype=str)
             files.predictions = str(predictions.relative_to(cell.results))
@@ -213,6 +216,7 @@ def evaluate_cell(
                 str(runtime.resolve_device()),
                 data=score.data,
                 fitted_to=fit.data,
+                sets=sets,
                 metrics=score.metrics,
                 curves=score.curves,
                 examples=score.examples,
@@ -221,7 +225,7 @@ def evaluate_cell(
             )
             write_record(path, result)
         except Exception as error:
-            worded = machine_error(error)
+            worded = machine_error(error) or foreign_error(error)
             if expected or not isinstance(error, InputError):
                 fault = ErrorInfo(type=type(error).__name__, message=first_line(worded or error))
                 write_record(path, record("failed", runtime.device, data=None, error=fault))
@@ -230,11 +234,10 @@ def evaluate_cell(
             if worded is not None:
                 raise worded from error
             raise
-    if result.status == "partial":
+    if result.status == "partial" and not pictures_only:
         counts = score.data
-        log.warning(
-            f"partial: scored {counts.n_scored} of {counts.n_available} items ({counts.n_failed} could not be read)"
-        )
+        unread = f", {counts.n_failed:,} could not be read" if counts.n_failed else ""
+        log.warning(f"partial: scored {counts.n_scored:,} of {counts.n_available:,} items{unread}")
     return result.with_outcomes(Outcomes(ids, score.outcomes))
 
 

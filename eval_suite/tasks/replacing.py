@@ -1,6 +1,8 @@
 """When a single evaluation may take the place of a record that lies there: never of another or a fuller one."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import ValidationError
 
@@ -17,7 +19,7 @@ _CHANGE_NO_SCORE = {"limit", "strict"}
 
 
 def require_replaceable(
-    path: Path, card: BackboneCard, options: TaskOptions, data_sha256: str | None = None
+    path: Path, card: BackboneCard, options: TaskOptions, sets: Mapping[str, str] = MappingProxyType({})
 ) -> None:
     """Let an evaluation repeat a record, or extend it to more items, and keep it from replacing any other.
 
@@ -27,7 +29,7 @@ def require_replaceable(
         path: where the record will go.
         card: the backbone as loaded.
         options: those of the task.
-        data_sha256: of the items that will be scored, where it is known.
+        sets: hash of each set of data that will be read, as `Task.sets_read` has them.
 
     Raises:
         InputError: if the record there is of another backbone, of other options, of more items or of other data.
@@ -46,8 +48,8 @@ def require_replaceable(
         why = f"made with other {', '.join(other)}"
     elif _fewer(old, options):
         why = f"more than the {options.limit:,} asked for"
-    elif data_sha256 not in (None, old.data.sha256) and _as_many(old, options):
-        why = "and what lies there has changed since"
+    elif changed := [name for name, found in sets.items() if old.sets.get(name, found) != found]:
+        why = f"and the data of {', '.join(changed)} have changed since"
     else:
         return
     what = f"{old.backbone.source} on {old.data.n_scored:,} items of {old.task.options['data']}"
@@ -64,12 +66,6 @@ def _other_options(old: Record, options: TaskOptions) -> list[str]:
         before = old.task.options
     now = options.model_dump(mode="json")
     return [name for name in now if name not in _CHANGE_NO_SCORE and before.get(name) != now[name]]
-
-
-def _as_many(old: Record, options: TaskOptions) -> bool:
-    """Whether the same items are asked for, so that their hashes can be compared."""
-    assert old.data is not None
-    return (options.limit or old.data.n_available) == old.data.n_requested
 
 
 def _fewer(old: Record, options: TaskOptions) -> bool:

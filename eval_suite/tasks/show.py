@@ -49,7 +49,9 @@ def show(
     with TemporaryDirectory(prefix="eval-suite-") as temporary:
         folder = Path(temporary) / "reports" / "show"
         cell = cell_in(folder, safe_name(name), 0)
-        record = evaluate_cell(task, options, cell, source, backbone_options, runtime, expected=False)
+        record = evaluate_cell(
+            *(task, options, cell, source, backbone_options, runtime), expected=False, pictures_only=True
+        )
         if not record.examples:
             raise InputError(f"expected a task that draws pictures, found '{task.name}', which left none")
         return write_shown(folder, task.name, out)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.inference import predict_logits
+from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.statistics import topk_correct
@@ -81,21 +82,30 @@ def train(
         InputError: if data, architecture or recipe do not fit together, or the folder holds another recipe's backbone.
     """
     device = runtime.resolve_device()
-    digest = digest_of(recipe, start)
+    digest, data = digest_of(recipe, start), _data_now(recipe)
     fit = FitRun(
         folder,
-        {"digest": digest, "seed": seed},
+        {"digest": digest, "seed": seed, "data_sha256": data},
         purpose="training",
         description="card.json",
         save_interval=recipe.save_interval,
     )
     with fit.held():
         done = read_finished(folder, digest, seed)
-        if done is not None:
+        learnt_from = ((done and done.training) or {}).get("data_sha256")
+        if done is not None and (data is None or learnt_from in (None, data)):
             return Trained(done, folder, already_done=True)
         if start is None and not overwrite:
-            require_no_other_backbone(recipe, seed, folder)
+            require_no_other_backbone(recipe, seed, folder, changed=done is not None)
         return _Run(recipe, name, seed, fit, runtime, device, strict, start, digest).run()
+
+
+def _data_now(recipe: Recipe) -> str | None:
+    """Hash of the images to train on; None where a finished training's have gone since."""
+    try:
+        return open_images(recipe.data, "train", purpose="train").sha256()
+    except InputError:
+        return None
 
 
 class _Run:
@@ -120,6 +130,7 @@ class _Run:
         self.device = self.accelerator.device
         forget_peak(self.device)
         images = open_images(recipe.data, "train", purpose="train")
+        self.data_sha256 = images.sha256()
         start = start or initial_state(
             recipe, name=name, seed=seed, folder=fit.folder, classes=images.classes
         )
@@ -303,6 +314,7 @@ class _Run:
             "seconds": round(sum(row.seconds for row in self.rows), 1),
             "processor": processor_of(self.device),
             "unreadable": sorted(self.data.train.failed),
+            "data_sha256": self.data_sha256,
         }
         return self.backbone.card.model_copy(
             update={"weights_sha256": state_sha256(self._kept_weights()), "training": training}

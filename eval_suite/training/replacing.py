@@ -10,8 +10,14 @@ from eval_suite.core.store import read_card
 from eval_suite.training.recipe import Recipe
 
 
-def require_no_other_backbone(recipe: Recipe, seed: int, folder: Path) -> None:
-    """Keep a finished training of another recipe, or of another seed, from being replaced.
+def require_no_other_backbone(recipe: Recipe, seed: int, folder: Path, *, changed: bool = False) -> None:
+    """Keep a finished training of another recipe, of another seed or of other data from being replaced.
+
+    Args:
+        recipe: of the training that would replace it.
+        seed: likewise.
+        folder: where.
+        changed: what lies where the recipe's data lie has changed since.
 
     Raises:
         InputError: if the folder holds one; the message says in what the recipes differ.
@@ -20,6 +26,13 @@ def require_no_other_backbone(recipe: Recipe, seed: int, folder: Path) -> None:
         return
     card = read_card(folder)
     trained = card.training or {}
+    if changed:
+        raise InputError(
+            expected=f"the images that the finished training learnt from in {recipe.data}",
+            where=folder,
+            found="others",
+            remedy="train under another name or folder, or replace it with --overwrite",
+        )
     if (trained.get("digest"), trained.get("seed")) == (recipe.digest(), seed):
         return
     raise InputError(

@@ -1,6 +1,10 @@
 """Packed images are unpacked once, into the cache and nowhere else."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -8,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.data.archives import is_archive
 from eval_suite.data.outliers import open_outliers, parse_outliers
 
@@ -104,3 +108,36 @@ def test_an_archive_without_images_is_refused(tmp_path: Path) -> None:
 )
 def test_which_files_are_archives(name: str, expected: bool) -> None:
     assert is_archive(Path(name)) is expected
+
+
+def test_what_a_killed_process_had_unpacked_is_removed_and_done_anew(tmp_path: Path, cache: Path) -> None:
+    """The process is killed in the middle of the second image, as the machine that runs out of memory does."""
+    file = packed(tmp_path / "a.zip", {"a.png": png(), "b.png": png(9)})
+    script = (
+        "import os, shutil, signal\n"
+        "from pathlib import Path\n"
+        "from eval_suite.data import archives\n"
+        "copy = shutil.copyfileobj\n"
+        "def killed(stream, out):\n"
+        "    copy(stream, out)\n"
+        "    if out.name.endswith('b.png'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "archives.shutil.copyfileobj = killed\n"
+        f"archives.unpacked(Path({str(file)!r}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    base = cache / "eval-suite" / "unpacked"
+    (left,) = base.iterdir()
+    assert (left / "whole" / "a.png").exists()
+    index = open_outliers(parse_outliers(f"x=folder:{file}")).images
+    assert index.ids == ["a.png", "b.png"]
+    assert list(base.iterdir()) == [index.root]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_cache_that_cannot_be_written_is_the_machines_fault(tmp_path: Path, cache: Path) -> None:
+    file = packed(tmp_path / "a.zip", {"a.png": png()})
+    cache.mkdir(mode=0o500)
+    with pytest.raises(EvalSuiteError, match="not allowed to use"):
+        open_outliers(parse_outliers(f"x=folder:{file}"))

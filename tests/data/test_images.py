@@ -3,6 +3,7 @@
 import os
 import pickle
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -491,3 +492,24 @@ def test_a_split_kept_open_is_listed_once_and_only_inside(tmp_path: Path) -> Non
         picture(tmp_path / "val" / "cat" / "1.png")
         assert len(open_images(spec)) == 2
     assert len(open_images(spec)) == 3
+
+
+def test_what_only_looks_like_an_image_costs_its_place_and_no_more(tmp_path: Path) -> None:
+    """A link to itself, a pipe, a socket, a device, an empty file: each is listed, and cannot be read."""
+    root = class_folders(tmp_path / "set", ("val",), ["cat", "dog"])
+    odd = root / "val" / "cat"
+    (odd / "loop.png").symlink_to("loop.png")
+    (odd / "zero.png").symlink_to("/dev/zero")
+    os.mkfifo(odd / "pipe.png")
+    (odd / "empty.png").touch()
+    with socket.socket(socket.AF_UNIX) as bound, pytest.MonkeyPatch.context() as patch:
+        patch.chdir(odd)
+        bound.bind("socket.png")
+        index = open_images(f"folder:{root}")
+    assert len(index) == 4 + 5
+    for position, path in enumerate(index.paths or []):
+        if path.stem.isdigit():
+            to_rgb(open_item(index, position))
+        else:
+            with pytest.raises((OSError, ValueError)):
+                open_item(index, position)

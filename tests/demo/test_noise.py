@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from eval_suite.core.errors import InputError
 from eval_suite.demo.noise import add_noise
 
 
@@ -35,3 +37,11 @@ def test_the_same_noise_is_made_once_and_another_replaces_it(demo_world: Path, t
     add_noise(demo_world, noisy, 0.1)
     assert picture.read_bytes() == first
     assert not list(tmp_path.glob(".noisy*"))
+
+
+def test_other_content_is_not_replaced(demo_world: Path, tmp_path: Path) -> None:
+    (tmp_path / "noisy").mkdir()
+    (tmp_path / "noisy" / "thesis.txt").write_text("")
+    with pytest.raises(InputError):
+        add_noise(demo_world, tmp_path / "noisy", 0.1)
+    assert (tmp_path / "noisy" / "thesis.txt").exists()

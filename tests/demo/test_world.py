@@ -1,9 +1,8 @@
+import fcntl
 import hashlib
 import json
-import os
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
@@ -286,13 +285,13 @@ class TestFolder:
     def test_work_of_a_killed_run_is_swept_away_and_that_of_a_running_one_is_not(
         self, tmp_path: Path
     ) -> None:
-        for name, age in ((".world.killed", 7200), (".world.running", 5)):
-            (tmp_path / name).mkdir()
-            (tmp_path / name / ".demo-incomplete").touch()
-            then = time.time() - age
-            os.utime(tmp_path / name / ".demo-incomplete", (then, then))
-        make_demo(tmp_path / "world", "tiny")
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".world.running", "world"]
+        for name in ("killed", "running"):
+            (tmp_path / f".world.{name}.tmp").mkdir()
+            (tmp_path / f".world.{name}.tmp" / ".held").touch()
+        with (tmp_path / ".world.running.tmp" / ".held").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            make_demo(tmp_path / "world", "tiny")
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".world.running.tmp", "world"]
 
     def test_an_empty_folder_and_missing_parents_will_do(self, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()

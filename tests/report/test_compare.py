@@ -11,6 +11,7 @@ from eval_suite.report.collate import collate
 from eval_suite.report.compare import Column, Pick, Records, TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.matrices import task_table
+from eval_suite.report.outcomes import refuse_contradictions
 from eval_suite.report.section import generic_section
 from eval_suite.tasks.classify.report import SECTION
 from tests.report.fake_suite import ECE, TOP1, TOP5, FakeSuite, errors, id_of, metric_named
@@ -149,6 +150,22 @@ def test_outcomes_that_contradict_their_metric_are_refused(suite: FakeSuite) -> 
     np.savez(file, **{**arrays, id_of(TOP1): errors(0.1)})
     found = column(suite)
     assert found.cells["cutmix"].refused == "not comparable: per-item outcomes cannot be read"
+
+
+def test_a_record_that_its_outcomes_contradict_shows_no_number(suite: FakeSuite) -> None:
+    """Also one alone, which nothing is compared with."""
+    path = suite.add("baseline", wrong=errors(0.2))
+    suite.add("cutmix", wrong=errors(0.2))
+    file = path.parent / "classify" / "outcomes.npz"
+    held = dict(np.load(file))
+    np.savez(file, ids=held["ids"], **{id_of(TOP1): errors(0.4)})
+    found = collate(suite.folder)
+    refuse_contradictions(found)
+    states = {key.backbone: (entry.state, entry.record is None) for key, entry in found.entries.items()}
+    assert states == {"baseline": ("broken", True), "cutmix": ("complete", False)}
+    assert [notice.where for notice in found.notices if notice.state == "broken"] == [
+        "classify · baseline · seed 0"
+    ]
 
 
 def test_pickled_outcomes_are_refused(suite: FakeSuite) -> None:

@@ -104,10 +104,13 @@ def test_what_holds_no_result_may_be_replaced(tmp_path: Path) -> None:
 
 
 def test_data_that_have_changed_may_not_replace_those_before(tmp_path: Path) -> None:
-    old = record(7)
-    assert old.data is not None
-    write_record(tmp_path / "t.json", record(7, data=old.data.model_copy(update={"sha256": "aa"})))
-    require_replaceable(tmp_path / "t.json", card(), Options(limit=7), "aa")
-    require_replaceable(tmp_path / "t.json", card(), Options(limit=8), "bb")  # other items have another hash
-    with pytest.raises(InputError, match="--overwrite"):
-        require_replaceable(tmp_path / "t.json", card(), Options(limit=7), "bb")
+    write_record(tmp_path / "t.json", record(7, sets={"data": "aa", "fit_split": "bb"}))
+    require_replaceable(tmp_path / "t.json", card(), Options(limit=8), {"data": "aa", "fit_split": "bb"})
+    for changed in ({"data": "cc", "fit_split": "bb"}, {"data": "aa", "fit_split": "cc"}):
+        with pytest.raises(InputError, match="--overwrite"):
+            require_replaceable(tmp_path / "t.json", card(), Options(limit=7), changed)
+
+
+def test_a_record_that_names_no_sets_is_held_to_none(tmp_path: Path) -> None:
+    write_record(tmp_path / "t.json", record(7))
+    require_replaceable(tmp_path / "t.json", card(), Options(limit=7), {"data": "aa"})

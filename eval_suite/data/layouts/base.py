@@ -136,12 +136,19 @@ def image_files(
             name = entry.name
             dot = name.rfind(".")
             suffix = name[dot:].lower() if dot > 0 else ""
-            if entry.is_dir():
+            if _is_folder(entry):
                 yield from image_files(entry.path, skipped, f"{prefix}{name}/", (*above, real))
             elif suffix in SUFFIXES:
                 yield prefix + name
             elif skipped is not None:
                 skipped[suffix or "no suffix"] += 1
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, which is counted as unreadable where it has an image's name
+        return False
 
 
 def skipped_note(skipped: Counter[str]) -> tuple[str, ...]:
@@ -249,7 +256,7 @@ def folder_content(path: Path, split: str, classes: list[str]) -> Content:
 def folders(path: Path) -> list[str]:
     """Names of the folders in a folder, sorted; hidden ones are left out."""
     with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+        return sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
 
 
 def some(names: list[str]) -> str:

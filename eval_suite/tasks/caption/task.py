@@ -46,9 +46,10 @@ class CaptionTask(Task):
             open_captions(options.data, options.split).images(),
         )
 
-    def data_sha256(self, options: Any) -> str | None:
-        """That of the images with their references."""
-        return read_references(options.data, options.split).subset(options.limit).sha256()
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """Those of the images with their captions, of both splits."""
+        learnt = open_captions(options.data, options.train_split)
+        return {"data": read_references(options.data, options.split).sha256(), "train_split": learnt.sha256()}
 
     def fits(self, options: Any) -> bool:
         """Always."""

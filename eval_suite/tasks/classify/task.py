@@ -26,6 +26,11 @@ class ClassifyTask(Task):
     }
     score_fields = ("classes", "class_order")
 
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """Also that of the images that choose the temperature."""
+        read, both = super().sets_read(options), self.learnt_and_evaluated(options)
+        return read if both is None else {**read, "calibration_split": both[0].sha256()}
+
     def learnt_and_evaluated(self, options: Any) -> tuple[ImageIndex, ImageIndex] | None:
         """The images that choose the temperature and those to evaluate on, where there is one to choose."""
         if options.calibration_split is None:

@@ -45,9 +45,10 @@ class DetectTask(Task):
             options.objects(options.split).images(),
         )
 
-    def data_sha256(self, options: Any) -> str | None:
-        """That of the images with their objects."""
-        return options.objects(options.split).subset(options.limit).sha256()
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """Those of the images with their objects, of both splits."""
+        learnt = options.objects(options.train_split, purpose="train")
+        return {"data": options.objects(options.split).sha256(), "train_split": learnt.sha256()}
 
     def fits(self, options: Any) -> bool:
         """Always."""

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.parts import part
 from eval_suite.core.records import Params
+from eval_suite.data.images import open_images
+from eval_suite.data.outliers import open_outliers, parse_all_outliers
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.ood.options import OodOptions
 from eval_suite.tasks.ood.scores import ODIN, fitted_scores, scores_of_features
@@ -37,6 +39,12 @@ class OodTask(Task):
         """Unless every score is of features alone."""
         return not all(part("ood_score", spec).of_features for spec in options.scores)
 
-    def data_sha256(self, options: Any) -> str | None:
-        """Not known before: that of several sets together."""
-        return None
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """Also those of the outlier sets, and of the images that scores are fitted to."""
+        read = super().sets_read(options)
+        for source in parse_all_outliers(options.outliers):
+            if source.path is not None:
+                read[f"outliers.{source.name}"] = open_outliers(source).images.sha256()
+        if any(part("ood_score", spec).fitted for spec in options.scores):
+            read["fit_split"] = open_images(options.data, options.fit_split).sha256()
+        return read

@@ -60,6 +60,11 @@ class ProbeTask(Task):
             )
         return options.model_copy(update={"split": evaluated, "train_split": learnt})
 
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """Those of both splits."""
+        learnt, evaluated = self.learnt_and_evaluated(options)
+        return {"data": evaluated.sha256(), "train_split": learnt.sha256()}
+
     def learnt_and_evaluated(self, options: Any) -> tuple[ImageIndex, ImageIndex]:
         """The images of both splits."""
         return open_images(options.data, options.train_split), open_images(options.data, options.split)

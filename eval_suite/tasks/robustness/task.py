@@ -1,10 +1,12 @@
 """The robustness task: what is left of the accuracy under attack, occlusion, mixing and corruption."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from hashlib import sha256
+from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
+from eval_suite.data.images import open_images
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.robustness.metrics import (
     IN_BETWEEN,
@@ -38,3 +40,16 @@ class RobustnessTask(Task):
         "corruptions": ({"key": MEAN_CORRUPTION.key},),
         "pgd_seed": ({"key": PGD.key},),
     }
+
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """Also those of published corrupted images."""
+        read = super().sets_read(options)
+        if options.corrupted:
+            from eval_suite.tasks.robustness.published import published_versions
+
+            versions = published_versions(options.corrupted, options).values()
+            hashes = [
+                open_images(options.corrupted, split).sha256() for splits in versions for split in splits
+            ]
+            read["corrupted"] = sha256(" ".join(hashes).encode()).hexdigest()
+        return read

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
+from eval_suite.data.boxes import open_localisation
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.wsol.metrics import BEST, MAX_BOX_ACC, MAX_BOX_ACC_V2, PX_AP
@@ -35,6 +36,12 @@ class WsolTask(Task):
         if not self.fits(options):
             return None
         return open_images(options.data, purpose="train"), open_images(options.data, options.split)
+
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """That of the images with their boxes or masks, and of the images that a fit learns from."""
+        read = {"data": open_localisation(options.data, options.split, warn=lambda _line: None).sha256()}
+        both = self.learnt_and_evaluated(options)
+        return read if both is None else {**read, "fit": both[0].sha256()}
 
     without_classes = "let a fit give it a last layer (--fit.preset)"
 

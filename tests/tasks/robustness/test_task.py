@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pydantic import ValidationError
 
@@ -17,8 +18,10 @@ from eval_suite.core.records import GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, read_record
 from eval_suite.core.validation import problems
+from eval_suite.report.protocols import mismatch
 from eval_suite.tasks.evaluate import task_named
 from eval_suite.tasks.external import score_file
+from eval_suite.tasks.robustness import sweep
 from eval_suite.tasks.robustness.options import (
     RobustnessOptions,
     epsilon_name,
@@ -469,3 +472,48 @@ def test_several_restarts_never_fool_less(demo_world: Path, tmp_path: Path) -> N
 
     one, three = predicted(1), predicted(3)
     assert (three >= one).all()
+
+
+def starts_of(monkeypatch: pytest.MonkeyPatch, world: Path, **options: Any) -> dict[int, Any]:
+    """Where PGD starts, by the seed of the item and restart."""
+    found: dict[int, Any] = {}
+    draw = sweep.random_starts
+
+    def kept(shape: Any, seeds: Any) -> Any:
+        starts = draw(shape, seeds)
+        found.update(zip(seeds, starts.tolist(), strict=True))
+        return starts
+
+    monkeypatch.setattr(sweep, "random_starts", kept)
+    run(
+        world,
+        **{**QUICK, "corruptions": [], "pgd_restarts": 2, "out": f"out-{sorted(options.items())}", **options},
+    )
+    monkeypatch.setattr(sweep, "random_starts", draw)
+    return found
+
+
+def test_the_seed_of_pgd_decides_its_starts_and_nothing_else_does(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same seed gives the same bits whatever else has drawn before, in whatever batches and order the items come."""
+    first = starts_of(monkeypatch, world)
+    assert len(first) == 12 * 2  # no two items, nor restarts, share a start
+    torch.manual_seed(5)
+    assert starts_of(monkeypatch, world, batch_size=3) == first
+    some = starts_of(monkeypatch, world, limit=5, batch_size=4)
+    assert len(some) == 5 * 2
+    assert some.items() <= first.items()
+    other = starts_of(monkeypatch, world, pgd_seed=1)
+    assert len(other) == 12 * 2
+    assert not first.keys() & other.keys()
+    assert not any(start in other.values() for start in first.values())
+
+
+def test_the_seed_of_pgd_is_kept_and_decides_what_is_compared(world: Path) -> None:
+    records = [run(world, pgd_seed=seed, out=f"out{seed}", corruptions=[]).result for seed in (0, 0, 1)]
+    pgd = next(metric for metric in records[0].metrics if metric.key == "pgd_error")
+    fgsm = next(metric for metric in records[0].metrics if metric.key == "fgsm_error")
+    assert [record.task.options["pgd_seed"] for record in records] == [0, 0, 1]
+    assert [mismatch(records[0], other, pgd) for other in records] == ["", "", "pgd_seed differs"]
+    assert not any(mismatch(records[0], other, fgsm) for other in records)
