@@ -15,30 +15,36 @@ from eval_suite.core.errors import InputError, unknown_name
 
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|shadow)\d*([._]|$)", re.IGNORECASE)
 _LISTED_KEYS = 6
-_UNUSABLE: tuple[tuple[str, str, Callable[[Tensor], bool], str], ...] = (
+_UNUSABLE: tuple[tuple[str, str, Callable[[str, Tensor], bool], str], ...] = (
     (
-        "stored",
+        "stored weights",
         "tensor without values (on the device 'meta')",
-        lambda value: value.is_meta,
+        lambda _, value: value.is_meta,
         "save them once they are loaded",
     ),
     (
-        "dense",
+        "dense weights",
         "sparse tensor",
-        lambda value: value.layout != torch.strided,
+        lambda _, value: value.layout != torch.strided,
         "save them with value.to_dense()",
     ),
     (
-        "float",
+        "float weights",
         "quantised tensor",
-        lambda value: value.is_quantized,
+        lambda _, value: value.is_quantized,
         "save them with value.dequantize(), or the network before it is quantised",
     ),
     (
-        "finite",
+        "finite weights",
         "tensor with NaN or infinity",
-        lambda value: value.is_floating_point() and not bool(value.isfinite().all()),
+        lambda _, value: value.is_floating_point() and not bool(value.isfinite().all()),
         "give weights from before the training diverged",
+    ),
+    (
+        "running variances of 0 or more",
+        "tensor with negative ones",
+        lambda key, value: key.endswith("running_var") and bool((value < 0).any()),
+        "the file is damaged, or was averaged or edited in a way that BatchNorm does not bear; give others",
     ),
 )
 TOP = "."
@@ -258,10 +264,10 @@ def _other_outputs(expected: Tensor, found: Tensor) -> int | None:
 
 def _require_usable(state: dict[str, Tensor], network: Mapping[str, Tensor], path: Path) -> None:
     for expected, what, wrong, remedy in _UNUSABLE:
-        keys = [key for key, value in state.items() if wrong(value)]
+        keys = [key for key, value in state.items() if wrong(key, value)]
         if keys:
             found = f"{_count(len(keys), what)}: {_some(keys)}"
-            raise InputError(expected=f"{expected} weights", where=path, found=found, remedy=remedy)
+            raise InputError(expected=expected, where=path, found=found, remedy=remedy)
     # torch would cast whole numbers, of a quantisation whose scale is lost, and drop imaginary parts.
     cast = {key: value.dtype for key, value in state.items() if network[key].is_floating_point()}
     if keys := [key for key, dtype in cast.items() if not dtype.is_floating_point]:

@@ -277,6 +277,8 @@ def test_predictions_made_elsewhere_need_labels_or_a_truth(world: Path) -> None:
     found = by_name(score_file(RobustnessTask(), path, truth, "val").metrics)
     assert found["Top-1 error (clean)"].value == 0
     assert found["Top-1 error under FGSM (ε=8/255)"].value == pytest.approx(2 / 3)
+    (assumed,) = score_file(RobustnessTask(), path, truth, "val").warnings
+    assert assumed.startswith("the outputs are assumed to be in the order of the classes")
     np.savez(path, clean=np.zeros(5, int))
     with pytest.raises(InputError, match=r"holds 5 items without ids, but .* has 12"):
         score_file(RobustnessTask(), path, truth, None)
