@@ -114,9 +114,9 @@ def _object(
 ) -> VocObject | None:
     several = next((path for path in _ONCE if len(node.findall(path)) > 1), None)
     if several is not None:
-        found = len(node.findall(several))
         defects.append(
-            f"expected one {several} for each object in {file}, found {found}; write an object for each box"
+            f"expected one {several} for each object in {file}, found {len(node.findall(several))}; "
+            "write an object for each box"
         )
         return None
     name = (node.findtext("name") or "").strip()

@@ -498,15 +498,9 @@ def test_a_network_of_more_classes_answers_among_the_datas_and_among_all(world: 
     (world / "model.py").write_text(FACTORY + FOUR)
     (world / "names.txt").write_text("red\ngreen\nviolet\nblue\n")
     named = PLAIN.model_copy(update={"classes": world / "names.txt"})
-    three = run(world, severities=[1], corrupted=f"imagenetc:{_fog(world)}").result
-    result, path = run(
-        world,
-        factory="four",
-        out="4",
-        backbone_options=named,
-        severities=[1],
-        corrupted=f"imagenetc:{_fog(world)}",
-    )
+    options = {"severities": [1], "corruptions": ["fog"], "corrupted": f"imagenetc:{_fog(world)}"}
+    three = run(world, **options).result
+    result, path = run(world, factory="four", out="4", backbone_options=named, **options)
 
     def values(found: Record, outputs: int | None) -> dict[Any, float | None]:
         chosen = [metric for metric in found.metrics if metric.params.get("outputs") == outputs]
