@@ -29,6 +29,11 @@ _FOREIGN = (
     (rb"\x89HDF", "an HDF5 file, as Keras writes", "give weights saved by torch, or as safetensors"),
     (rb"\s*\{\s*\"", "a JSON file", "give the weights file that it describes"),
     (rb".{257}ustar", "a tar archive", "unpack it and give the weights file in it"),
+    (
+        rb"\x80[\x02-\x05](?!.{0,12}l\xfc\x9cF\xf9 j\xa8P\x19)",  # torch's older files begin with this number
+        "a pickle that torch did not write, which could run code",
+        "where you trust it, save what it holds with torch.save",
+    ),
 )
 
 
@@ -83,7 +88,7 @@ def read_weights_file(path: Path) -> WeightsFile:
         raise InputError(
             expected="a state dict",
             where=path,
-            found=f"{type(content).__name__} without tensors",
+            found=f"{type(content).__name__} without named tensors",
             remedy="save model.state_dict() with torch.save, or as safetensors",
         )
     file.classes.extend(class_names_in(where_classes_are))
@@ -109,12 +114,18 @@ def _require_no_foreign_file(path: Path, head: bytes) -> None:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise damaged(path, first_line(error)) from None
-    if any(name.endswith("/constants.pkl") for name in names):
+    for part, what, take in (
+        ("/constants.pkl", "a TorchScript program", "torch.jit.load('{}').state_dict()"),
+        ("/archive_format", "a program of torch.export", "torch.export.load('{}').state_dict"),
+    ):
+        if any(name.endswith(part) for name in names):
+            code = f"import torch; torch.save({take.format(path.name)}, 'weights.pth')"
+            raise _foreign(path, what, f'where you trust it, take its weights by python -c "{code}"')
+    if names and all(name.endswith(".npy") for name in names):
         raise _foreign(
             path,
-            "a TorchScript program",
-            "where you trust it, take its weights by "
-            f"python -c \"import torch; torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pth')\"",
+            f"NumPy arrays ({', '.join(names[:3])})",
+            f"save them by python -c \"import numpy, torch; torch.save(dict(numpy.load('{path.name}')), 'weights.pth')\"",
         )
     if not any(name.endswith("data.pkl") for name in names):
         raise _foreign(
