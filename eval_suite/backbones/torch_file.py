@@ -129,6 +129,14 @@ def _unreadable(path: Path, error: Exception) -> InputError:
             f"python -c \"import torch; torch.save(torch.load('{path.name}', weights_only=False)['state_dict'], "
             "'weights.pth')\" (the entry may have another name)"
         )
+    content = path.read_bytes()
+    if content.startswith(b"\x80") and content.endswith(pickle.STOP):
+        return InputError(
+            expected="weights",
+            where=path,
+            found="a pickle that torch did not write",
+            remedy="where you trust it, save what it holds with torch.save",
+        )
     return damaged(path, "it is neither a torch nor a safetensors file")
 
 

@@ -29,11 +29,6 @@ _FOREIGN = (
     (rb"\x89HDF", "an HDF5 file, as Keras writes", "give weights saved by torch, or as safetensors"),
     (rb"\s*\{\s*\"", "a JSON file", "give the weights file that it describes"),
     (rb".{257}ustar", "a tar archive", "unpack it and give the weights file in it"),
-    (
-        rb"\x80[\x02-\x05](?!.{0,12}l\xfc\x9cF\xf9 j\xa8P\x19)",  # torch's older files begin with this number
-        "a pickle that torch did not write, which could run code",
-        "where you trust it, save what it holds with torch.save",
-    ),
 )
 
 

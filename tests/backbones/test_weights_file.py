@@ -349,23 +349,6 @@ def test_numpy_arrays_are_read_once_they_are_saved_as_the_line_says(tmp_path: Pa
     assert read_weights_file(tmp_path / "weights.pth").tensors["a"].tolist() == [1, 1]
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_the_older_format_in_every_protocol_is_no_plain_pickle(protocol: int, tmp_path: Path) -> None:
-    torch.save(
-        {"a": torch.ones(2)},
-        tmp_path / "w.pth",
-        pickle_protocol=protocol,
-        _use_new_zipfile_serialization=False,
-    )
-    message = ""
-    try:
-        read_weights_file(tmp_path / "w.pth")
-    except InputError as refused:
-        message = str(refused)
-    assert "that torch did not write" not in message
-    assert not (message and protocol == 2)
-
-
 @pytest.mark.parametrize(
     ("content", "found"), [({}, "dict"), ({"state_dict": {}}, "dict"), ([1, 2], "list"), ({"a": 1.0}, "dict")]
 )
