@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from eval_suite.backbones.probe import OTHER_CHANNELS
 from eval_suite.backbones.structure.vectors import LAST_LAYERS
 from eval_suite.backbones.weights_file import WeightsFile
 from eval_suite.core.errors import InputError, unknown_name
@@ -218,6 +219,14 @@ def _not_covered(
             remedy="save the network's state dict before it is quantised",
         )
     misshapen = _misshapen(expected, file, prefix)
+    channels = {_other_channels(expected[key], file.tensors[prefix + key]) for key in misshapen} - {None}
+    if not missing and channels:
+        return InputError(
+            expected="weights of a network for RGB images",
+            where=path,
+            found=f"a first convolution of {channels.pop()} channels",
+            remedy=OTHER_CHANNELS,
+        )
     unexpected = [
         key.removeprefix(prefix) for key in file.tensors if key.removeprefix(prefix) not in expected
     ]
@@ -260,6 +269,13 @@ def _other_outputs(expected: Tensor, found: Tensor) -> int | None:
     """The number of outputs in a file's last layer, where only that differs."""
     same = expected.ndim == found.ndim > 0 and expected.shape[1:] == found.shape[1:]
     return found.shape[0] if same else None
+
+
+def _other_channels(expected: Tensor, found: Tensor) -> int | None:
+    """The number of colours that a file's first convolution takes, where the network's takes three."""
+    rgb = expected.ndim == found.ndim == 4 and expected.shape[1] == 3
+    same = rgb and (expected.shape[0], *expected.shape[2:]) == (found.shape[0], *found.shape[2:])
+    return found.shape[1] if same else None
 
 
 def _require_usable(state: dict[str, Tensor], network: Mapping[str, Tensor], path: Path) -> None:

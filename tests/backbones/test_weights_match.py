@@ -180,6 +180,17 @@ def test_tensors_that_are_no_usable_weights_are_named(
         matched(state, tmp_path)
 
 
+def test_weights_for_images_of_other_channels_are_called_so(tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Linear(4, 2)).state_dict(), tmp_path / "w.pth")
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2)).state_dict()
+    with pytest.raises(InputError) as refused:
+        match_weights(network, read_weights_file(tmp_path / "w.pth"), tmp_path / "w.pth")
+    assert (refused.value.found, "Grayscale()" in refused.value.remedy) == (
+        "a first convolution of 1 channels",
+        True,
+    )
+
+
 def test_negative_running_variances_are_refused(tmp_path: Path) -> None:
     state = dict(net().state_dict())
     state["1.running_var"] = torch.tensor([0.0, *[1.0] * (len(state["1.running_var"]) - 1)])
