@@ -11,6 +11,10 @@ from torch.nn.parameter import is_lazy
 from eval_suite.backbones.structure.vectors import lacks_last_layer, vectors_of
 from eval_suite.core.errors import InputError, first_line
 
+OTHER_CHANNELS = (
+    "let a factory of yours load its weights and put a conversion before it, for grey images "
+    "nn.Sequential(torchvision.transforms.Grayscale(), net), and give --mean and --std equal for all channels"
+)
 _SUMS_TO_ONE = 1e-3
 _SAME = 1e-3  # of the range of the outputs: passes over the same images differ by rounding alone
 _SAME_ALONE = 1e-2  # other batch sizes take other kernels
@@ -139,7 +143,7 @@ def _refusal(net: nn.Module, input_size: tuple[int, int], error: BaseException) 
         return InputError(
             expected="a network for RGB images",
             found=f"one whose first convolution takes {first.in_channels} channel{'s' * (first.in_channels != 1)}",
-            remedy="let its factory put a conversion before it, for grey images nn.Sequential(torchvision.transforms.Grayscale(), net), and give --mean and --std equal for all channels",
+            remedy=OTHER_CHANNELS,
         )
     return InputError(
         f"the network cannot take a {input_size[0]}x{input_size[1]} image: {first_line(error)}; see --input-size"

@@ -121,15 +121,25 @@ def _acts(name: str) -> bool:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    if isinstance(error, RuntimeError):
-        return damaged(path, first_line(error).partition(". ")[0])
-    if zipfile.is_zipfile(path) or any(words in str(error) for words in _NEEDS_CODE):
+    runtime = isinstance(error, RuntimeError)
+    if not runtime and (zipfile.is_zipfile(path) or any(words in str(error) for words in _NEEDS_CODE)):
         return InputError(
             f"cannot read weights from {path} without running code in it; where you trust it, save its weights alone by "
             f"python -c \"import torch; torch.save(torch.load('{path.name}', weights_only=False)['state_dict'], "
             "'weights.pth')\" (the entry may have another name)"
         )
-    return damaged(path, "it is neither a torch nor a safetensors file")
+    content = path.read_bytes()
+    if content.startswith(b"\x80") and content.endswith(pickle.STOP):
+        return InputError(
+            expected="weights",
+            where=path,
+            found="a pickle that torch did not write",
+            remedy="where you trust it, save what it holds with torch.save",
+        )
+    found = (
+        first_line(error).partition(". ")[0] if runtime else "it is neither a torch nor a safetensors file"
+    )
+    return damaged(path, found)
 
 
 def damaged(path: Path, found: str) -> InputError:

@@ -83,7 +83,7 @@ def read_weights_file(path: Path) -> WeightsFile:
         raise InputError(
             expected="a state dict",
             where=path,
-            found=f"{type(content).__name__} without tensors",
+            found=f"{type(content).__name__} without named tensors",
             remedy="save model.state_dict() with torch.save, or as safetensors",
         )
     file.classes.extend(class_names_in(where_classes_are))
@@ -109,12 +109,18 @@ def _require_no_foreign_file(path: Path, head: bytes) -> None:
             names = archive.namelist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise damaged(path, first_line(error)) from None
-    if any(name.endswith("/constants.pkl") for name in names):
+    for part, what, take in (
+        ("/constants.pkl", "a TorchScript program", "torch.jit.load('{}').state_dict()"),
+        ("/archive_format", "a program of torch.export", "torch.export.load('{}').state_dict"),
+    ):
+        if any(name.endswith(part) for name in names):
+            code = f"import torch; torch.save({take.format(path.name)}, 'weights.pth')"
+            raise _foreign(path, what, f'where you trust it, take its weights by python -c "{code}"')
+    if names and all(name.endswith(".npy") for name in names):
         raise _foreign(
             path,
-            "a TorchScript program",
-            "where you trust it, take its weights by "
-            f"python -c \"import torch; torch.save(torch.jit.load('{path.name}').state_dict(), 'weights.pth')\"",
+            f"NumPy arrays ({', '.join(names[:3])})",
+            f"save them by python -c \"import numpy, torch; torch.save(dict(numpy.load('{path.name}')), 'weights.pth')\"",
         )
     if not any(name.endswith("data.pkl") for name in names):
         raise _foreign(

@@ -9,36 +9,43 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from eval_suite.backbones.probe import OTHER_CHANNELS
 from eval_suite.backbones.structure.vectors import LAST_LAYERS
 from eval_suite.backbones.weights_file import WeightsFile
 from eval_suite.core.errors import InputError, unknown_name
 
 _AVERAGED = re.compile(r"(^|[._])(ema|swa|averaged?|shadow)\d*([._]|$)", re.IGNORECASE)
 _LISTED_KEYS = 6
-_UNUSABLE: tuple[tuple[str, str, Callable[[Tensor], bool], str], ...] = (
+_UNUSABLE: tuple[tuple[str, str, Callable[[str, Tensor], bool], str], ...] = (
     (
-        "stored",
+        "stored weights",
         "tensor without values (on the device 'meta')",
-        lambda value: value.is_meta,
+        lambda _, value: value.is_meta,
         "save them once they are loaded",
     ),
     (
-        "dense",
+        "dense weights",
         "sparse tensor",
-        lambda value: value.layout != torch.strided,
+        lambda _, value: value.layout != torch.strided,
         "save them with value.to_dense()",
     ),
     (
-        "float",
+        "float weights",
         "quantised tensor",
-        lambda value: value.is_quantized,
+        lambda _, value: value.is_quantized,
         "save them with value.dequantize(), or the network before it is quantised",
     ),
     (
-        "finite",
+        "finite weights",
         "tensor with NaN or infinity",
-        lambda value: value.is_floating_point() and not bool(value.isfinite().all()),
+        lambda _, value: value.is_floating_point() and not bool(value.isfinite().all()),
         "give weights from before the training diverged",
+    ),
+    (
+        "running variances of 0 or more",
+        "tensor with negative ones",
+        lambda key, value: key.endswith("running_var") and bool((value < 0).any()),
+        "the file is damaged, or was averaged or edited in a way that BatchNorm does not bear; give others",
     ),
 )
 TOP = "."
@@ -212,6 +219,14 @@ def _not_covered(
             remedy="save the network's state dict before it is quantised",
         )
     misshapen = _misshapen(expected, file, prefix)
+    channels = {_other_channels(expected[key], file.tensors[prefix + key]) for key in misshapen} - {None}
+    if not missing and channels:
+        return InputError(
+            expected="weights of a network for RGB images",
+            where=path,
+            found=f"a first convolution of {channels.pop()} channels",
+            remedy=OTHER_CHANNELS,
+        )
     unexpected = [
         key.removeprefix(prefix) for key in file.tensors if key.removeprefix(prefix) not in expected
     ]
@@ -256,12 +271,19 @@ def _other_outputs(expected: Tensor, found: Tensor) -> int | None:
     return found.shape[0] if same else None
 
 
+def _other_channels(expected: Tensor, found: Tensor) -> int | None:
+    """The number of colours that a file's first convolution takes, where the network's takes three."""
+    rgb = expected.ndim == found.ndim == 4 and expected.shape[1] == 3
+    same = rgb and (expected.shape[0], *expected.shape[2:]) == (found.shape[0], *found.shape[2:])
+    return found.shape[1] if same else None
+
+
 def _require_usable(state: dict[str, Tensor], network: Mapping[str, Tensor], path: Path) -> None:
     for expected, what, wrong, remedy in _UNUSABLE:
-        keys = [key for key, value in state.items() if wrong(value)]
+        keys = [key for key, value in state.items() if wrong(key, value)]
         if keys:
             found = f"{_count(len(keys), what)}: {_some(keys)}"
-            raise InputError(expected=f"{expected} weights", where=path, found=found, remedy=remedy)
+            raise InputError(expected=expected, where=path, found=found, remedy=remedy)
     # torch would cast whole numbers, of a quantisation whose scale is lost, and drop imaginary parts.
     cast = {key: value.dtype for key, value in state.items() if network[key].is_floating_point()}
     if keys := [key for key, dtype in cast.items() if not dtype.is_floating_point]:

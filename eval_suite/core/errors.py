@@ -43,6 +43,10 @@ class InputError(EvalSuiteError):
     exit_code = 2
 
 
+class AmbiguousError(InputError):
+    """Two readings of the request fit, and only the user knows which is meant; another kind or name is no way out."""
+
+
 class DivergenceError(EvalSuiteError):
     """Training met a non-finite loss; the last good state is still on disk."""
 

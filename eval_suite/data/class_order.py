@@ -87,6 +87,7 @@ def match_classes(
     order: ClassOrder | None = None,
     known_from: str | None = None,
     remedy: str = "name its outputs with --classes FILE",
+    natural: str = "--class-order natural",
 ) -> ClassMatch:
     """Find the output of each class of the data.
 
@@ -101,6 +102,7 @@ def match_classes(
         order: the order of the outputs where their names are unknown.
         known_from: where the names are from.
         remedy: how to tell them, for the message.
+        natural: how to tell that they are in natural order, for the message.
 
     Raises:
         InputError: if a class has no output, or nothing tells which.
@@ -120,9 +122,8 @@ def match_classes(
         return ClassMatch(at, numbers, f"class names of {data} that are the outputs' numbers", assumed=True)
     _require_as_many(classes, data, outputs, remedy)
     how = f"the order of the classes of {data} ({some(classes)})"
-    natural = natural_order(classes)
-    if classes != natural:
-        how += f"; natural order would be {some(natural)}: --class-order natural"
+    if classes != (naturally := natural_order(classes)):
+        how += f"; natural order would be {some(naturally)}: {natural}"
     return ClassMatch(np.arange(outputs), classes, how, assumed=True)
 
 

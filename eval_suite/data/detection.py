@@ -1,13 +1,16 @@
 """Images with boxes by name, ``voc:PATH`` or ``coco:PATH``, to an index of their objects."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.data import coco_objects, voc
 from eval_suite.data.class_order import read_class_names
-from eval_suite.data.objects import ObjectIndex, Purpose
+from eval_suite.data.objects import ObjectIndex, Purpose, counted
 
 
 class _Format(NamedTuple):
@@ -36,14 +39,16 @@ def open_objects(
 ) -> ObjectIndex:
     """Index a split as `open_voc` or `open_coco` does; a file of annotations alone counts as ``coco:FILE``.
 
-    ``class_file`` names the classes of annotations in VOC's format, in their order.
+    ``class_file`` names the classes of annotations in VOC's format, in their order. Objects that are there twice are
+    noted and count twice, as in the official evaluations.
 
     Raises:
         InputError: as these do, or if the text is of neither kind.
     """
     full = _with_kind(spec)
     names = None if class_file is None else read_class_names(class_file.expanduser())
-    return _format(full).open(full, split, purpose=purpose, class_list=names)
+    index = _format(full).open(full, split, purpose=purpose, class_list=names)
+    return replace(index, notes=(*index.notes, *counted(_repeated(index))))
 
 
 def object_splits(spec: str) -> list[str]:
@@ -74,6 +79,15 @@ def default_split(spec: str, purpose: Purpose, evaluated: str | None = None) -> 
     """
     full = _with_kind(spec)
     return _format(full).default_split(full, purpose, evaluated)
+
+
+def _repeated(index: ObjectIndex) -> list[tuple[str, str]]:
+    """Objects of the same class and box as one before them in their image, with the image each is in."""
+    rows = np.column_stack([index.image, index.labels, index.boxes])
+    first = np.unique(rows, axis=0, return_index=True)[1]
+    again = np.setdiff1d(np.arange(len(rows)), first)
+    sentence = "objects have the class and the box of another in their image; each counts"
+    return [(sentence, index.ids[index.image[row]]) for row in again]
 
 
 def _with_kind(spec: str) -> str:

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.errors import InputError, unknown_name
+from eval_suite.core.errors import AmbiguousError, InputError, unknown_name
 from eval_suite.core.files import read_file
 from eval_suite.core.parts import is_file_spec, part, parts
 from eval_suite.core.predictions import About
@@ -262,6 +262,8 @@ def _layout(kind: str, path: Path) -> Layout:
     with readable(path):
         try:
             return layout_named(kind).read(path)
+        except AmbiguousError:
+            raise
         except InputError as error:
             raise InputError(f"{error}{did_you_mean(path, parts('data'))}") from None
 
@@ -275,15 +277,19 @@ def did_you_mean(path: Path, kinds: Iterable[str], *, boxes: bool = False) -> st
         boxes: whether the split must have boxes or masks too.
     """
     for kind in kinds:
+        hint = f"; did you mean {kind}:{path}?"
         with suppress(InputError, OSError):
-            layout = layout_named(kind).read(path)
+            try:
+                layout = layout_named(kind).read(path)
+            except AmbiguousError:
+                return hint
             for split in (name for name in layout.evaluate if name in layout.splits):
                 content = layout.splits[split]()
                 if len(content.classes) < 2:
                     continue
                 if boxes and layout.locate is not None:
                     layout.locate(split, content)
-                return f"; did you mean {kind}:{path}?"
+                return hint
     return ""
 
 

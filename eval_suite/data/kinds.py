@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from eval_suite.core.errors import InputError
 from eval_suite.data.coco import caption_path, caption_splits
 from eval_suite.data.detection import FORMATS, object_splits, objects_path
 from eval_suite.data.images import parse_spec, splits_of
@@ -30,5 +31,14 @@ ANNOTATED = tuple(FORMATS)
 
 
 def kind_of(annotated: str | None) -> Kind:
-    """The kind of data that a task reads: ``boxes``, ``captions``, or None for images with classes."""
+    """The kind of data that a task reads: ``boxes``, ``captions``, or None for images with classes.
+
+    Raises:
+        InputError: if it is something else.
+    """
+    if annotated not in (None, *_ANNOTATIONS):
+        raise InputError(
+            expected=f"a task's 'annotated' to be {', '.join(map(repr, _ANNOTATIONS))} or None",
+            found=repr(annotated),
+        )
     return CLASSES if annotated is None else _ANNOTATIONS[annotated]

@@ -69,6 +69,7 @@ def true_labels(
     outputs: int | None = None,
     names: list[str] | None = None,
     order: ClassOrder | None = None,
+    natural: str = "say so by an array 'classes' in the predictions",
 ) -> Truth:
     """The labels of the items in a predictions file.
 
@@ -82,6 +83,7 @@ def true_labels(
         outputs: how many outputs the network had; None where the file does not tell.
         names: of the outputs; None or empty where the file has none.
         order: of the outputs, where they have no names.
+        natural: how to tell that the outputs are in natural order, for the line on what is assumed.
 
     Raises:
         InputError: if an id is not in the ground truth, there are neither ids nor as many items as it has, or a class has
@@ -100,6 +102,7 @@ def true_labels(
         order=order,
         known_from=f"'classes' of {path}",
         remedy="name the outputs in their order, by an array 'classes' in the predictions or a file (score classify --classes FILE)",
+        natural=natural,
     )
     places = places_of(ids, index.ids, path, spec) if ids else np.arange(len(index))
     evaluated = np.union1d(places, np.flatnonzero(np.isin(index.ids, about.failed)))

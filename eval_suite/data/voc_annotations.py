@@ -14,6 +14,8 @@ from eval_suite.data.xml_files import UNREADABLE, read_xml
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+_CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
+_ONCE = ("name", "bndbox", "difficult", *_CORNERS)
 _DIFFICULT = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 _ORIENTATION = 274  # EXIF tag; from 5 on, width and height change places
 _SLACK = 1.0  # pixels that a box may reach outside its image, as rounding and counting from 0 leave it
@@ -110,20 +112,26 @@ def _size(
 def _object(
     node: "Element", size: tuple[int, int], file: Path, changes: list[str], defects: list[str]
 ) -> VocObject | None:
+    several = next((path for path in _ONCE if len(node.findall(path)) > 1), None)
+    if several is not None:
+        defects.append(
+            f"expected one {several} for each object in {file}, found {len(node.findall(several))}; "
+            "write an object for each box"
+        )
+        return None
     name = (node.findtext("name") or "").strip()
     if not name or UNREADABLE in name:
         found = f"'{name}', which is not in its encoding" if name else "none"
         defects.append(f"expected the name of a class for every object in {file}, found {found}")
         return None
-    sides = ("xmin", "ymin", "xmax", "ymax")
-    corners = [_number(node, f"bndbox/{side}") for side in sides]
-    wrong = next((side for side, value in zip(sides, corners, strict=True) if math.isnan(value)), None)
+    corners = [_number(node, side) for side in _CORNERS]
+    wrong = next((side for side, value in zip(_CORNERS, corners, strict=True) if math.isnan(value)), None)
     if wrong is not None:
-        text = node.findtext(f"bndbox/{wrong}")
+        text = node.findtext(wrong)
         found = (
             f"'{text.strip()[:40]}'" if text is not None else "none; polygons and turned boxes are not read"
         )
-        defects.append(f"expected a number as bndbox/{wrong} for '{name}' in {file}, found {found}")
+        defects.append(f"expected a number as {wrong} for '{name}' in {file}, found {found}")
         return None
     width, height = size if size != (0, 0) else (math.inf, math.inf)
     x0, y0, x1, y1 = corners
@@ -137,8 +145,8 @@ def _object(
         return None
     if min(x0, y0) < 1:
         changes.append(
-            "boxes begin before pixel 1, from which VOC counts, and were cut off there; if all were counted from 0, "
-            "they lie one pixel too far left and up"
+            "boxes begin before pixel 1, from which VOC counts, and were cut off there; if all are counted from 0, "
+            "add 1 to every corner, or they lie one pixel too far left and up"
         )
     if x1 > width or y1 > height:
         changes.append("boxes end up to a pixel outside their image and were cut off there")

@@ -27,9 +27,10 @@ def order_doubts(
     if len(labels) < _FEWEST_ITEMS or occurring < 2:
         return []
     classes = classes or [str(output) for output in range(int(max(predicted.max(), labels.max())) + 1)]
-    error, chance = float((predicted != labels).mean()), 1 - 1 / occurring
+    errors = int((predicted != labels).sum())
+    error, chance = errors / len(labels), 1 - 1 / occurring
     lines = []
-    if error >= chance:
+    if errors * occurring >= len(labels) * (occurring - 1):  # in whole numbers: 180 of 210 is 6 of 7
         lines.append(
             f"a top-1 error of {error:.1%} is no better than guessing among {occurring:,} classes ({chance:.1%}); "
             "check the order of the classes, the mean and std, and the weights"

@@ -141,7 +141,7 @@ def test_a_file_that_refers_to_itself_ends(tmp_path: Path) -> None:
     content: dict[str, Any] = {"epoch": 1}
     content["state_dict"] = content
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(InputError, match="without tensors"):
+    with pytest.raises(InputError, match="without named tensors"):
         read_weights_file(tmp_path / "w.pth")
     content["weights"] = {"a": torch.ones(1)}
     torch.save(content, tmp_path / "w.pth")
@@ -304,6 +304,12 @@ def _script(path: Path) -> None:
     torch.jit.trace(nn.Linear(2, 2), torch.ones(1, 2)).save(str(path))
 
 
+def _exported(path: Path) -> None:
+    program = torch.export.export(nn.Linear(2, 2).eval(), (torch.ones(1, 2),))
+    torch.export.save(program, path.with_suffix(".pt2"))
+    path.with_suffix(".pt2").rename(path)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("make", "found"),
@@ -318,10 +324,13 @@ def _script(path: Path) -> None:
         (lambda path: path.write_text('{"weight_map": {}}'), "a JSON file"),
         (lambda path: path.write_bytes(gzip.compress(b"abc")), "compressed"),
         (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n" + b"0" * 99), "HDF5"),
-        (_npz, "zip archive of a.npy"),
+        (_npz, r"NumPy arrays \(a.npy"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": np.ones(2)})), "a pickle"),
+        (lambda path: path.write_bytes(pickle.dumps({"a": 1}, 2)), "a pickle"),
         (_zip, "zip archive of weights/model.pth"),
         (_tar, "a tar archive"),
         (_script, "TorchScript"),
+        (_exported, "torch.export"),
     ],
 )
 def test_what_is_no_weights_file_is_named_with_the_way_out(
@@ -333,10 +342,17 @@ def test_what_is_no_weights_file_is_named_with_the_way_out(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_numpy_arrays_are_read_once_they_are_saved_as_the_line_says(tmp_path: Path) -> None:
+    _npz(tmp_path / "w.npz")
+    torch.save(dict(np.load(tmp_path / "w.npz")), tmp_path / "weights.pth")
+    assert read_weights_file(tmp_path / "weights.pth").tensors["a"].tolist() == [1, 1]
+
+
 @pytest.mark.parametrize(
     ("content", "found"), [({}, "dict"), ({"state_dict": {}}, "dict"), ([1, 2], "list"), ({"a": 1.0}, "dict")]
 )
 def test_a_file_without_tensors_is_refused(content: Any, found: str, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(InputError, match=f"expected a state dict in .*, found {found} without tensors"):
+    with pytest.raises(InputError, match=f"expected a state dict in .*, found {found} without named tensors"):
         read_weights_file(tmp_path / "w.pth")

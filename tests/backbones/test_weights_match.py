@@ -180,6 +180,28 @@ def test_tensors_that_are_no_usable_weights_are_named(
         matched(state, tmp_path)
 
 
+def test_weights_for_images_of_other_channels_are_called_so(tmp_path: Path) -> None:
+    torch.save(nn.Sequential(nn.Conv2d(1, 4, 3), nn.Linear(4, 2)).state_dict(), tmp_path / "w.pth")
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2)).state_dict()
+    with pytest.raises(InputError) as refused:
+        match_weights(network, read_weights_file(tmp_path / "w.pth"), tmp_path / "w.pth")
+    assert (refused.value.found, "Grayscale()" in refused.value.remedy) == (
+        "a first convolution of 1 channels",
+        True,
+    )
+
+
+def test_negative_running_variances_are_refused(tmp_path: Path) -> None:
+    state = dict(net().state_dict())
+    state["1.running_var"] = torch.tensor([0.0, *[1.0] * (len(state["1.running_var"]) - 1)])
+    assert matched(state, tmp_path).state["1.running_var"][0] == 0
+    state["1.running_var"][-1] = -1e-3
+    with pytest.raises(InputError) as refused:
+        matched(state, tmp_path)
+    assert refused.value.expected == "running variances of 0 or more"
+    assert refused.value.found == "1 tensor with negative ones: 1.running_var"
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 def test_a_quantised_network_is_called_so(tmp_path: Path) -> None:
     quantised = torch.ao.quantization.quantize_dynamic(net(), {nn.Linear}, dtype=torch.qint8)

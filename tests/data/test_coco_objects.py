@@ -156,3 +156,11 @@ def test_boxes_and_captions_of_one_folder_are_both_looked_at(tmp_path: Path) -> 
 def test_no_boxes(spec: str) -> None:
     with pytest.raises(InputError):
         open_objects(spec)
+
+
+def test_annotations_that_are_there_twice_are_noted(tmp_path: Path) -> None:
+    file = write(tmp_path / "instances_val.json", annotations=[ONE, TWO, {**ONE, "id": 7}])
+    index = open_objects(f"coco:{file}")
+    assert len(index.labels) == 3
+    (note,) = index.notes
+    assert (note.split()[0], note.rsplit(" ", 1)[1]) == ("1", "val/a.jpg")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import AmbiguousError, InputError
 from eval_suite.core.parts import parts
 from eval_suite.data.decoding import open_item, to_rgb
 from eval_suite.data.images import kept_open, open_images, parse_spec, splits_of
@@ -364,9 +364,15 @@ def test_splits_under_other_names(tmp_path: Path, folders: tuple[str, ...], spli
 
 
 def test_two_folders_of_one_split(tmp_path: Path) -> None:
-    class_folders(tmp_path, ("val", "valid"), ["a", "b"])
-    with pytest.raises(InputError, match="'val' and 'valid'"):
+    """Which is meant only the user knows; that ImageNet's layout would take one of them is no way out."""
+    class_folders(tmp_path, ("train", "val", "valid"), ["n01440764", "n01443537"])
+    with pytest.raises(AmbiguousError) as refused:
         open_images(f"folder:{tmp_path}")
+    assert (refused.value.where, refused.value.found) == (str(tmp_path), "'val' and 'valid'")
+    assert refused.value.remedy.endswith(f"folder:{tmp_path / 'valid'}")
+    assert len(open_images(f"folder:{tmp_path / 'valid'}")) == 4
+    with pytest.raises(InputError, match=r"did you mean folder:.*\?$"):
+        open_images(f"cub:{tmp_path}")
 
 
 @pytest.mark.parametrize("folders", [("fold1", "fold2"), ("images/train", "labels/train")])

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from eval_suite.core.errors import InputError
+from eval_suite.data.check import check_data
+from eval_suite.data.detection import open_objects
 from eval_suite.data.objects import ObjectIndex
 from eval_suite.data.voc import CLASSES, open_voc, voc_splits
 from tests.data.voc_on_disk import annotation, write_devkit
@@ -95,3 +97,19 @@ class TestRefused:
             open_voc(f"voc:{devkit}", "VOC2012/test")
         with pytest.raises(InputError, match="expected a split trainval"):
             open_voc(f"voc:{devkit}", purpose="train")
+
+
+def test_objects_that_are_there_twice_count_and_are_noted(devkit: Path) -> None:
+    one = annotation()
+    objects = one[one.index("<object>") : one.index("</annotation>")]
+    cat = objects.replace("<name>dog", "<name>cat")
+    (devkit / "VOC2007/Annotations/000001.xml").write_text(
+        one.replace("</annotation>", f"{objects}{cat}{objects}</annotation>")
+    )
+    index = open_objects(f"voc:{devkit}")
+    assert len(index.labels) == 4
+    (note,) = index.notes
+    assert note.startswith("2 objects have the class and the box of another")
+    assert note.endswith("first: VOC2007/000001")
+    assert index.about(index, []).info(1).notes == [note]
+    assert f"  note: {note}" in check_data(f"voc:{devkit}").lines

@@ -81,6 +81,24 @@ def test_boxes_that_are_no_numbers(devkit: Path, value: str) -> None:
     assert "expected a number as bndbox/xmin" in defect
 
 
+@pytest.mark.parametrize(
+    ("before", "twice", "named"),
+    [
+        ("</object>", "<bndbox><xmin>5</xmin></bndbox></object>", "one bndbox for"),
+        ("</object>", "<name>cat</name></object>", "one name for"),
+        ("</bndbox></object>", "<ymax>9</ymax></bndbox></object>", "one bndbox/ymax for"),
+    ],
+)
+def test_objects_that_say_something_twice_are_refused(
+    devkit: Path, before: str, twice: str, named: str
+) -> None:
+    found = read_with(devkit, annotation().replace(before, twice))
+    assert found.objects == []
+    (defect,) = found.defects
+    assert named in defect
+    assert "found 2" in defect
+
+
 def test_every_defect_is_told(devkit: Path) -> None:
     two = annotation(box=(20, 3, 2, 15)).replace(
         "</annotation>", "<object><name>cat</name></object></annotation>"

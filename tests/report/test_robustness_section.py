@@ -48,6 +48,19 @@ def test_relative_mce_by_hand(suite: FakeSuite) -> None:
     assert relative(suite, "cutmix") == pytest.approx({"baseline": (2 + 0.8 / 0.6) / 2, "cutmix": 1.0})
 
 
+def test_relative_mce_of_errors_among_some_outputs_and_among_all(suite: FakeSuite) -> None:
+    """Those among some come first in a record, and only they count."""
+    for backbone, among, every in (("baseline", 0.5, 0.9), ("cutmix", 0.25, 0.9)):
+        errors = [
+            metric("Corruption error (severities 1-5)", value, "fog").model_copy(
+                update={"params": {"severities": "1-5", "outputs": outputs}}
+            )
+            for outputs, value in ((10, among), (1000, every))
+        ]
+        suite.add(backbone, 0, task="robustness", outcomes=False, metrics=errors)
+    assert relative(suite) == pytest.approx({"baseline": 1.0, "cutmix": 0.5})
+
+
 def test_relative_mce_needs_the_same_corruptions_and_severities(suite: FakeSuite) -> None:
     add(suite, "baseline", {"fog": 0.5, "snow": 0.8})
     add(suite, "cutmix", {"fog": 0.25})

@@ -1,6 +1,7 @@
 """Warnings that outputs are not the classes they were taken for."""
 
 import numpy as np
+import pytest
 
 from eval_suite.tasks.order_doubts import order_doubts
 
@@ -28,6 +29,15 @@ def test_guessing_is_at_chance_and_no_order_helps() -> None:
     labels = np.repeat(np.arange(10), 100)
     (line,) = order_doubts(np.zeros(1000, int), labels, TEN)
     assert "90.0%" in line
+
+
+@pytest.mark.parametrize("classes", range(2, 40))
+def test_one_class_for_every_item_is_at_chance_however_fractions_are_rounded(classes: int) -> None:
+    labels = np.repeat(np.arange(classes), 30)
+    names = [str(i) for i in range(classes)]
+    assert len(order_doubts(np.zeros_like(labels), labels, names)) == 1
+    once = np.where(np.arange(len(labels)) == len(labels) - 1, labels, 0)
+    assert order_doubts(once, labels, names) == []
 
 
 def test_few_items_of_many_classes_prove_nothing() -> None:

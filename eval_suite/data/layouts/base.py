@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import AmbiguousError, InputError
 
 SUFFIXES = frozenset(
     [
@@ -163,17 +163,17 @@ def split_folders(path: Path) -> dict[str, str]:
     """The folders of splits, by ``train``, ``val`` and ``test``, as their names in other words and capitals mean.
 
     Raises:
-        InputError: if two folders mean the same split.
+        AmbiguousError: if two folders mean the same split.
     """
     found: dict[str, str] = {}
     for name in folders(path):
         split = SPLIT_NAMES.get(name.casefold())
         if split is not None and split in found:
-            raise InputError(
+            raise AmbiguousError(
                 expected=f"one folder of the split '{split}'",
                 where=path,
                 found=f"'{found[split]}' and '{name}'",
-                remedy="rename one, or name a folder above only one",
+                remedy=f"which is meant? rename the other, or evaluate on one alone as folder:{path / name}",
             )
         if split is not None:
             found[split] = name

@@ -257,6 +257,7 @@ def _truth(read: Predictions, path: Path, truth: str | None, options: TaskOption
             outputs=outputs,
             names=names,
             order=order,
+            natural="--class-order natural",
         )
         match = given.match
         known = _Truth(given.labels, given.ids, match.names, match.subset, given.about, given.assumptions)

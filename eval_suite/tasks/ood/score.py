@@ -312,8 +312,14 @@ def _with_truth(found: Predictions, path: Path, truth: str | None, split: str | 
             outputs=None if found.logits is None else found.logits.shape[1],
             names=found.classes,
         )
+        # Without logits the labels decide nothing, nor does the order that they were found by.
+        assumptions = given.assumptions if found.logits is not None else []
         found = found._replace(
-            labels=given.labels, ids=given.ids, classes=given.match.names, about=given.about
+            labels=given.labels,
+            ids=given.ids,
+            classes=given.match.names,
+            about=given.about,
+            warnings=[*found.warnings, *assumptions],
         )
     labels = found.labels
     if labels is not None and found.logits is not None:

@@ -39,14 +39,51 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
     if options.pairs() and len(index.classes) == 2:
         log.warning("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
     device = runtime.resolve_device()
-    batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
     network = to_device(select_outputs(backbone, match), device)
+    settings = _settings(options, match)
+    found = _answers(network, everything, options, runtime, folder, settings=settings)
+    if match.subset is not None:
+        # Attacked anew, since an attack on another classifier is none on this one.
+        whole = match.relabel(everything)
+        settings = {**settings, "outputs": str(len(match.names))}
+        every = _answers(
+            to_device(backbone, device), whole, options, runtime, None, settings=settings, pairs=found.pairs
+        )
+        found = found._replace(among_all=every)
+    path = folder / "predictions.npz"
+    write_predictions(path, found)
+    return path
+
+
+def _answers(
+    network: Backbone,
+    everything: ImageIndex,
+    options: RobustnessOptions,
+    runtime: RuntimeOptions,
+    folder: Path | None,
+    *,
+    settings: dict[str, str],
+    pairs: NDArray[np.int64] | None = None,
+) -> Predictions:
+    """What a network that answers in the classes of its images predicts under every perturbation.
+
+    Args:
+        network: the backbone, on its device.
+        everything: the images of the split, of which the options take a part.
+        options: which perturbations.
+        runtime: how to compute.
+        folder: where panels are written, or None for none.
+        settings: of the predictions.
+        pairs: (m, 2) the items of in-between samples; None draws them.
+    """
+    index, card, device = everything.subset(options.limit), network.card, runtime.resolve_device()
+    batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
     setting = SweepContext.of(network, index, options, runtime, device)
     with frozen(network):
         classify = Classifier(network, runtime.precision, device)
         swept = sweep_images(classify, batches, setting)
         _require_pairs(swept.labels, index, options)  # those that could be read
-        pairs = draw_pairs(swept.labels, options.pairs())
+        pairs = draw_pairs(swept.labels, options.pairs()) if pairs is None else pairs
         families = dict(swept.families)
         if len(pairs):
             families |= sweep_pairs(classify, batches, swept.positions[pairs], setting)
@@ -66,13 +103,12 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
             pairs=pairs,
             notes=swept.notes,
             corruptions=corruptions,
-            settings=_settings(options, match),
+            settings=settings,
         )
-        path = folder / "predictions.npz"
-        write_predictions(path, found)
-        with never_failing("robustness"):
-            write_panels(folder, network, batches, found, swept, setting)
-    return path
+        if folder is not None:
+            with never_failing("robustness"):
+                write_panels(folder, network, batches, found, swept, setting)
+    return found
 
 
 def _require_possible(size: tuple[int, int], index: ImageIndex, options: RobustnessOptions) -> None:

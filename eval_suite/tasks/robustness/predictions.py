@@ -1,5 +1,6 @@
 """The predictions file of robustness: the predicted class of every item under every perturbation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ ITEM_FAMILIES = ("fgsm", "pgd", "centre_occlusion", "boundary_occlusion")
 PAIR_FAMILIES = ("mixup", "cutmix")
 NOTES = ("no_gradient", "saturated")
 
-SCHEMA = {
+_OF_CLASSES = {
     "clean": Array("items", "integer", required=True, below="classes"),
     "ids": Array("items", "text"),
     "labels": Array("items", "integer", below="classes"),
@@ -31,6 +32,16 @@ SCHEMA = {
     **{name: Array(f"items, strengths of {name}", "integer", below="classes") for name in ITEM_FAMILIES},
     **{name: Array(f"pairs, strengths of {name}", "integer", below="classes") for name in PAIR_FAMILIES},
     **{f"{name}_grid": Array(f"strengths of {name}") for name in (*ITEM_FAMILIES, *PAIR_FAMILIES)},
+}
+_ALL = "all_"
+SCHEMA = _OF_CLASSES | {
+    f"{_ALL}{name}": replace(
+        array,
+        axes="outputs" if name == "classes" else array.axes,
+        below="outputs" if array.below == "classes" else array.below,
+        required=False,
+    )
+    for name, array in _OF_CLASSES.items()
 }
 
 
@@ -62,7 +73,8 @@ class Predictions(NamedTuple):
 
     ``notes`` are (n,) booleans: ``no_gradient`` where the input gradient is zero everywhere, ``saturated`` where float32
     rounds the label's probability to 1. ``pairs`` (m, 2) are the items of each in-between sample, ``settings`` tell how
-    the attacks went and what covered pixels show.
+    the attacks went and what covered pixels show. Where only some outputs stand for classes of the data, the predictions
+    are those among them, and ``among_all`` holds what the same items give where every output may answer.
     """
 
     ids: list[str]
@@ -75,10 +87,19 @@ class Predictions(NamedTuple):
     notes: dict[str, NDArray[np.bool_]]
     corruptions: Corruptions | None
     settings: dict[str, str]
+    among_all: "Predictions | None" = None
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a predictions file (``.npz`` without pickled objects), atomically."""
+    arrays = _arrays(predictions)
+    if predictions.among_all is not None:
+        arrays |= {f"{_ALL}{name}": array for name, array in _arrays(predictions.among_all).items()}
+        del arrays[f"{_ALL}ids"]
+    file.write_predictions(path, predictions.about, arrays)
+
+
+def _arrays(predictions: Predictions) -> dict[str, Any]:
     # Class indices are most of the file.
     kind = np.int16 if len(predictions.classes) < 2**15 else np.int32
     arrays: dict[str, Any] = {
@@ -101,7 +122,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         arrays["published_ids"] = predictions.corruptions.ids
         arrays["corruption_names"] = predictions.corruptions.names
         arrays["severities"] = np.asarray(predictions.corruptions.severities, np.int64)
-    file.write_predictions(path, predictions.about, arrays)
+    return arrays
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -111,6 +132,15 @@ def read_predictions(path: Path) -> Predictions:
         InputError: if the file cannot be read without running code, or its arrays do not fit together.
     """
     read = file.read_predictions(path, SCHEMA)
+    found = _predictions(read)
+    if f"{_ALL}clean" in read:
+        arrays = {name.removeprefix(_ALL): array for name, array in read.items() if name.startswith(_ALL)}
+        among_all = _predictions(PredictionFile(path, {"ids": read["ids"], **arrays}, read.about))
+        found = found._replace(among_all=among_all)
+    return found
+
+
+def _predictions(read: PredictionFile) -> Predictions:
     families = {name: _family(read, name) for name in (*ITEM_FAMILIES, *PAIR_FAMILIES) if name in read}
     in_pairs = any(name in families for name in PAIR_FAMILIES)
     corruptions = None

@@ -57,11 +57,15 @@ def _relative(own: _Errors, reference: _Errors, record: Record) -> Metric:
 
 
 def _errors(record: Record) -> _Errors:
-    """Error under each corruption, by the metric's id, which tells the severities, and the corruption."""
+    """Error under each corruption, by the metric's id, which tells the severities, and the corruption.
+
+    Where a record has them among some outputs and among all, those among some come first and count.
+    """
+    errors = [metric for metric in record.metrics if metric.key == CORRUPTION.key and metric.subset]
     return {
         (metric.id, metric.subset): metric.value
-        for metric in record.metrics
-        if metric.key == CORRUPTION.key and metric.subset and metric.value is not None
+        for metric in errors
+        if metric.id == errors[0].id and metric.subset and metric.value is not None
     }
 
 

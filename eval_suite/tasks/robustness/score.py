@@ -1,5 +1,6 @@
 """From predicted classes to what the record holds: metrics with intervals, curves, per-item outcomes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,21 +41,34 @@ _OVER_SIDE, _OVER_LAMBDA = "hole side / image side", "λ, share of the first ima
 def score(predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None) -> Score:
     """Metrics of a predictions file; ``truth`` (KIND:PATH) gives the labels where the file has none.
 
+    Where only some outputs stand for classes of the data, every metric is computed among those and among all; curves,
+    pictures and warnings are of the former.
+
     Raises:
         InputError: if there are no labels, or the file does not belong to the truth.
     """
-    found = _with_truth(read_predictions(predictions), predictions, truth, options.split if options else None)
+    split = options.split if options else None
+    found, assumptions = _with_truth(read_predictions(predictions), predictions, truth, split)
     labels = found.labels
     assert labels is not None
+    metrics = findings(found, labels)
+    if found.among_all is not None:
+        among_all, _ = _with_truth(found.among_all, predictions, truth, split)
+        assert among_all.labels is not None
+        metrics.extend(replace(findings(among_all, among_all.labels), curves=[]))
     shown: list[Example] = []
     with never_failing("robustness"):
         shown = examples(folder, found, labels, found.classes) if folder else []
     return Score(
-        findings(found, labels),
+        metrics,
         found.about.info(len(labels)),
         examples=shown,
         ids=found.ids,
-        warnings=[*order_doubts(found.clean.astype(np.int64), labels, found.classes), *doubts(found, labels)],
+        warnings=[
+            *order_doubts(found.clean.astype(np.int64), labels, found.classes),
+            *assumptions,
+            *doubts(found, labels),
+        ],
     )
 
 
@@ -220,12 +234,14 @@ def _area(over: str, grid: NDArray[np.float64]) -> str:
     return f"mean over {over} {grid[0]:g} to {grid[-1]:g}"
 
 
-def _with_truth(found: Predictions, path: Path, truth: str | None, split: str | None) -> Predictions:
-    """The predictions with labels, and with what else the ground truth says where it is given."""
+def _with_truth(
+    found: Predictions, path: Path, truth: str | None, split: str | None
+) -> tuple[Predictions, list[str]]:
+    """The predictions with labels, with what else the ground truth says where it is given, and what was assumed."""
     if truth is None:
         if found.labels is None:
             raise InputError(f"{path} holds no labels; give the ground truth as --truth KIND:PATH")
-        return found
+        return found, []
     given = true_labels(
         truth,
         split,
@@ -235,4 +251,5 @@ def _with_truth(found: Predictions, path: Path, truth: str | None, split: str | 
         path=path,
         names=found.classes,
     )
-    return found._replace(labels=given.labels, ids=given.ids, classes=given.match.names, about=given.about)
+    known = found._replace(labels=given.labels, ids=given.ids, classes=given.match.names, about=given.about)
+    return known, given.assumptions

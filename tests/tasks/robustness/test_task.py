@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
 from eval_suite.core.errors import EvalSuiteError, InputError
-from eval_suite.core.records import GitState, Metric
+from eval_suite.core.records import GitState, Metric, Record
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell, read_record
 from eval_suite.core.validation import problems
@@ -280,6 +280,8 @@ def test_predictions_made_elsewhere_need_labels_or_a_truth(world: Path) -> None:
     found = by_name(score_file(RobustnessTask(), path, truth, "val").metrics)
     assert found["Top-1 error (clean)"].value == 0
     assert found["Top-1 error under FGSM (ε=8/255)"].value == pytest.approx(2 / 3)
+    (assumed,) = score_file(RobustnessTask(), path, truth, "val").warnings
+    assert assumed.startswith("the outputs are assumed to be in the order of the classes")
     np.savez(path, clean=np.zeros(5, int))
     with pytest.raises(InputError, match=r"holds 5 items without ids, but .* has 12"):
         score_file(RobustnessTask(), path, truth, None)
@@ -517,3 +519,81 @@ def test_the_seed_of_pgd_is_kept_and_decides_what_is_compared(world: Path) -> No
     assert [record.task.options["pgd_seed"] for record in records] == [0, 0, 1]
     assert [mismatch(records[0], other, pgd) for other in records] == ["", "", "pgd_seed differs"]
     assert not any(mismatch(records[0], other, fgsm) for other in records)
+
+
+FOUR = """
+import torch
+from torch import nn
+
+class Four(nn.Module):
+    # Outputs red, green and blue as the channels say, and violet, which blue pictures reach a little more.
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 1, bias=False)
+        rows = [[2.0, 0, 0], [0, 2.0, 0], [0, 0, 2.2], [0, 0, 2.0]]
+        self.body.weight.data = torch.tensor(rows).view(4, 3, 1, 1)
+
+    def forward(self, x):
+        return self.body(x).mean((2, 3))
+
+def four():
+    return Four()
+"""
+
+
+def test_a_network_of_more_classes_answers_among_the_datas_and_among_all(world: Path) -> None:
+    """Among the data's three it is the network of three; among four, all that is shown in blue, 7 of 12, is violet."""
+    (world / "model.py").write_text(FACTORY + FOUR)
+    (world / "names.txt").write_text("red\ngreen\nviolet\nblue\n")
+    named = PLAIN.model_copy(update={"classes": world / "names.txt"})
+    options = {"severities": [1], "corruptions": ["fog"], "corrupted": f"imagenetc:{_fog(world)}"}
+    three = run(world, **options).result
+    result, path = run(world, factory="four", out="4", backbone_options=named, **options)
+
+    def values(found: Record, outputs: int | None) -> dict[Any, float | None]:
+        chosen = [metric for metric in found.metrics if metric.params.get("outputs") == outputs]
+        plain = [
+            {key: value for key, value in metric.params.items() if key != "outputs"} for metric in chosen
+        ]
+        return {
+            (metric.key, str(params), metric.subset): metric.value
+            for metric, params in zip(chosen, plain, strict=True)
+        }
+
+    assert values(result, 3) == values(three, None)
+    every = values(result, 4)
+    assert every.keys() == values(three, None).keys()
+    assert every["clean_error", "{}", None] == pytest.approx(7 / 12)
+    assert every["corruption_error_at", "{'images': 'ImageNet-C'}", "fog, severity 1"] == pytest.approx(
+        7 / 12
+    )
+    # Nothing is hidden at 0, and both images are blue or neither is where λ is 0 or 1.
+    assert every["occlusion_error_at", "{'region': 'centre'}", "hole side 0"] == pytest.approx(7 / 12)
+    assert result["clean_error"].params == {"outputs": 3}
+    assert [curve.name for curve in result.curves] == [curve.name for curve in three.curves]
+    saved = path.parent / "robustness" / "predictions.npz"
+    read = read_predictions(saved)
+    assert read.among_all is not None
+    assert (read.among_all.ids, read.among_all.about) == (read.ids, read.about)
+    assert (read.among_all.pairs == read.pairs).all()
+    assert score_file(RobustnessTask(), saved, None, None).metrics == result.metrics
+
+
+def test_an_attack_among_all_outputs_is_one_on_all_of_them(world: Path) -> None:
+    """Among all, FGSM is that on the same network where the data have a folder for each output."""
+    (world / "model.py").write_text(FACTORY + FOUR)
+    (world / "names.txt").write_text("red\ngreen\nviolet\nblue\n")
+    named = PLAIN.model_copy(update={"classes": world / "names.txt"})
+    options = {"corruptions": [], "severities": [], "occlusion_sizes": 0, "pairs_per_image": 0}
+    result = run(world, factory="four", backbone_options=named, **options).result
+    (world / "world" / "val" / "violet").mkdir()
+    whole = run(world, factory="four", out="4", backbone_options=named, **options).result
+    assert {(m.key, m.value) for m in whole.metrics} == {
+        (m.key, m.value) for m in result.metrics if m.params.get("outputs") == 4
+    }
+
+
+def _fog(world: Path) -> Path:
+    if not (world / "c").exists():
+        shutil.copytree(world / "world" / "val", world / "c" / "fog" / "1")
+    return world / "c"
