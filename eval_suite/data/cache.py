@@ -35,6 +35,7 @@ _SEGMENT_BYTES = 2**28  # what a process that is killed loses at most
 _WORTH_BYTES = 2**26  # smaller sets are read in seconds, and are kept only where a folder is named
 _FREE_SHARE = 0.5
 _SUFFIX = ".pixels"
+_FOUND = ("_segments", "_segment", "_row")
 
 
 class PixelCache:
@@ -50,6 +51,15 @@ class PixelCache:
         self.folder, self._size = folder, size
         self._row_bytes = 3 * size[0] * size[1]
         self._keys = _keys_of(index)
+        self._look()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a worker process that is no fork of this one needs: not the pixels, which it finds itself."""
+        return {name: value for name, value in vars(self).items() if name not in _FOUND}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Find the pixels again."""
+        vars(self).update(state)
         self._look()
 
     def holds(self, positions: NDArray[np.int64]) -> bool:

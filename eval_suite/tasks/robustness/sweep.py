@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eval_suite.backbones.inference import autocast
+from eval_suite.backbones.inference import autocast, require_some_read
 from eval_suite.backbones.shares import gathered, own_share, true_everywhere
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import derive_seed, progress
@@ -100,6 +100,7 @@ def sweep_images(classify: Classifier, batches: ImageBatches, setting: SweepCont
             covered = (occlude(images, float(share), kind, setting.fill) for share in setting.grids[name])
             rows.add(name, _each(classify, covered, accepted))
     arrays, failed = rows.together("positions", batches.failed, setting.index.ids)
+    require_some_read(len(arrays.get("positions", ())), len(setting.index), setting.index.spec)
     positions, labels, clean = (arrays.pop(name) for name in ("positions", "labels", "clean"))
     notes = {name: arrays.pop(name).astype(bool) for name in NOTES if name in arrays}
     return Swept(positions, labels, clean, notes, arrays, failed)
@@ -115,12 +116,10 @@ def sweep_pairs(
     Raises:
         EvalSuiteError: if an image can no longer be read.
     """
+    part = own_share()
+    places = torch.arange(len(positions)).split(setting.batch_size)[part.first :: part.of]
     # B first images, then their B second ones.
-    first, every = own_share()
-    chunks = [chunk.T.reshape(-1) for chunk in torch.from_numpy(positions).split(setting.batch_size)][
-        first::every
-    ]
-    places = torch.arange(len(positions)).split(setting.batch_size)[first::every]
+    chunks = [torch.from_numpy(positions[place.numpy()]).T.reshape(-1) for place in places]
     rows = Rows()
     read = progress(batches.at(chunks), len(chunks), f"{setting.label} (pairs)")
     for chunk, place, batch in zip(chunks, places, read, strict=False):
