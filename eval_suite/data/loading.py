@@ -80,6 +80,9 @@ class EvaluationTransform(NamedTuple):
         placed = self.placement(image.size)
         if placed is None:
             return decoded.transpose(2, 0, 1)
+        if self.stretch:
+            # Where sides are scaled differently Pillow may take columns first, and rounds otherwise.
+            return pixel_array(self.apply(Image.fromarray(decoded)))
         from eval_suite.data.resampling import resample  # numba takes half a second to import
 
         return resample(decoded, *placed, self.size, self.interpolation)

@@ -126,7 +126,7 @@ class ImageSource:
         )
         with nullcontext() if cache is None else cache.filling(positions) as filler:
             for batch, read in zip(batches, loader, strict=True):
-                if filler is not None:
+                if cache is not None and filler is not None:
                     filler.add(cache.keys(read.new), read.pixels.numpy()[read.rows])
                 yield self._from_worker(batch, read)
         self._announce()

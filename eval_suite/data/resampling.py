@@ -1,7 +1,8 @@
 """Pillow's resizing, to the last bit, of the part of an image that a crop keeps.
 
-Pillow resizes the whole image, rows first, in whole numbers of 22 fractional bits; most of what a centre crop then cuts off
-need not be computed. Its integers make the result the same on every machine.
+Pillow resizes the whole image in whole numbers of 22 fractional bits; most of what a centre crop then cuts off need not be
+computed. Its integers make the result the same on every machine. Rows come first, as in Pillow where it does not widen what it
+flattens; a resizing of both sides alike does not.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def resample(
     size: tuple[int, int],
     interpolation: str,
 ) -> NDArray[np.uint8]:
-    """A part of a resized image.
+    """A part of an image whose sides are resized alike.
 
     Args:
         pixels: (H, W, 3).
@@ -55,7 +56,7 @@ def resample(
     first = int(down.starts[0])
     rows = int(down.starts[-1]) + down.weights.shape[1] - first
     out = np.empty((3, height, width), np.uint8)
-    needed = np.require(pixels[first : first + rows], requirements="CW")
+    needed = np.require(pixels[first : first + rows], requirements=["C", "W"])
     _run(needed, across.starts, across.weights, down.starts - down.starts[0], down.weights, out)
     return out
 
