@@ -171,7 +171,7 @@ class Backbone(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """Images (N, 3, H, W) in [0, 1] as the network expects them: (x - mean) / std per channel."""
-        normalised = (images - self.mean) / self.std
+        normalised = (images - self.mean).div_(self.std)
         return normalised.contiguous() if self.contiguous else normalised
 
     def features(self, images: Tensor) -> Tensor:

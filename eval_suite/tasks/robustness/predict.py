@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs, select_outputs
-from eval_suite.backbones.inference import evaluation_batches, require_finite, to_device
+from eval_suite.backbones.inference import compiled, evaluation_batches, require_finite, to_device
+from eval_suite.backbones.shares import own_share
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.class_order import ClassMatch
@@ -77,7 +78,10 @@ def _answers(
         pairs: (m, 2) the items of in-between samples; None draws them.
     """
     index, card, device = everything.subset(options.limit), network.card, runtime.resolve_device()
-    batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
+    batches = evaluation_batches(
+        index, card, runtime=runtime, device=device, strict=options.strict, share=own_share()
+    )
+    network = compiled(network) if runtime.compile else network
     setting = SweepContext.of(network, index, options, runtime, device)
     with frozen(network):
         classify = Classifier(network, runtime.precision, device)
@@ -97,7 +101,7 @@ def _answers(
             ids=[index.ids[i] for i in swept.positions],
             labels=swept.labels,
             classes=index.classes,
-            about=everything.about(index, batches.failed),
+            about=everything.about(index, swept.failed),
             clean=swept.clean,
             families={name: Family(families[name], setting.grids[name]) for name in families},
             pairs=pairs,
