@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from eval_suite.core.errors import unknown_name
 from eval_suite.core.runtime import derive_seed
-from eval_suite.data.augment import Augmentation, random_resized_crop_box, to_unit_range
-from eval_suite.data.decoding import first_size, to_rgb
+from eval_suite.data.augment import Augmentation, CropBox, random_resized_crop_box, to_unit_range
+from eval_suite.data.decoding import first_size, jpeg_pixels, to_rgb
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.policies import Policy
 from eval_suite.data.reading import Geometry, ImageSource, WrongSizeError, wrong_size
@@ -210,7 +212,7 @@ class TrainingBatches:
 
     def _to_size(self, epoch: int) -> Geometry:
         if self._augmentation.geometry == "resized_crop":
-            return _ResizedCrop(self._size, self._seed, epoch, INTERPOLATIONS[self._interpolation])
+            return _ResizedCrop(self._size, self._seed, epoch, self._interpolation)
         if self._augmentation.geometry == "exact":
             return _Exact(self._size)
         stretch = self._augmentation.geometry == "stretch"
@@ -253,9 +255,9 @@ class _ResizedCrop:
     size: tuple[int, int]
     seed: int
     epoch: int
-    interpolation: Image.Resampling
+    interpolation: str
 
-    def __call__(self, image: Image.Image, position: int) -> Image.Image:
+    def __call__(self, image: Image.Image, position: int) -> Image.Image | NDArray[np.uint8]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch, position, _GEOMETRY))
         full = image.size
         box = random_resized_crop_box((image.height, image.width), generator)
@@ -264,10 +266,27 @@ class _ResizedCrop:
         shrink = min(box.height // (2 * height), box.width // (2 * width))
         if shrink >= 2:
             image.draft("RGB", (full[0] // shrink, full[1] // shrink))
+        else:
+            made = self._from_jpeg(image, box)
+            if made is not None:
+                return made
         x, y = image.width / full[0], image.height / full[1]
         left, top = round(box.left * x), round(box.top * y)
         right, bottom = round((box.left + box.width) * x), round((box.top + box.height) * y)
-        return to_rgb(image).crop((left, top, right, bottom)).resize((width, height), self.interpolation)
+        cropped = to_rgb(image).crop((left, top, right, bottom))
+        return cropped.resize((width, height), INTERPOLATIONS[self.interpolation])
+
+    def _from_jpeg(self, image: Image.Image, box: CropBox) -> NDArray[np.uint8] | None:
+        """The same pixels in less time, where a whole JPEG is decoded and there is a loop for the interpolation."""
+        if self.interpolation not in ("bilinear", "bicubic"):
+            return None
+        decoded = jpeg_pixels(image)
+        if decoded is None:
+            return None
+        from eval_suite.data.resampling import resample  # numba takes half a second to import
+
+        part = decoded[box.top : box.top + box.height, box.left : box.left + box.width]
+        return resample(part, self.size, (0, 0), self.size, self.interpolation)
 
 
 @dataclass(frozen=True)
@@ -279,4 +298,6 @@ class _Augmented:
 
     def __call__(self, image: Image.Image, position: int) -> Image.Image:
         seed = derive_seed(self.seed, self.epoch, position, _POLICY)
-        return self.policy(self.sized(image, position), seed)
+        made = self.sized(image, position)
+        sized = made if isinstance(made, Image.Image) else Image.fromarray(made.transpose(1, 2, 0).copy())
+        return self.policy(sized, seed)

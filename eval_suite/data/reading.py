@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -27,9 +28,12 @@ log = logging.getLogger(__name__)
 
 
 class Geometry(Protocol):
-    """Brings an image, not yet decoded, to RGB of the wanted size; ``position`` is its place in the index, plus n for each copy before."""
+    """Brings an image, not yet decoded, to RGB of the wanted size, as an image or as pixels (3, H, W).
 
-    def __call__(self, image: Image.Image, position: int) -> Image.Image:  # noqa: D102
+    ``position`` is its place in the index, plus n for each copy before.
+    """
+
+    def __call__(self, image: Image.Image, position: int) -> Image.Image | NDArray[np.uint8]:  # noqa: D102
         ...
 
 
@@ -202,7 +206,8 @@ class _Decoder(Dataset[Any]):
         for position in positions:
             try:
                 image = open_item(self._index, position % len(self._index))
-                pixels[row] = pixel_array(self._geometry(image, position))
+                made = self._geometry(image, position)
+                pixels[row] = made if isinstance(made, np.ndarray) else pixel_array(made)
                 row += 1
             except WrongSizeError as error:
                 return _Decoded(torch.empty(0), unreadable, (position, error.found))
