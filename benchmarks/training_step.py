@@ -27,6 +27,7 @@ from eval_suite.training.regularizers import (
     RICAP,
     AttentiveCutMix,
     AugMix,
+    CoMixup,
     CutMix,
     Cutout,
     DropBlock,
@@ -117,6 +118,7 @@ def measure(
         "attentive-cutmix": [AttentiveCutMix(extractor=None, layer="layer2")],
         "snapmix": [SnapMix()],
         "puzzlemix": [PuzzleMix()],
+        "co-mixup": [CoMixup()],
         "regmixup": [RegMixup()],
         "augmix": [AugMix()],
     }

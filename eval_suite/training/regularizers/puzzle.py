@@ -47,7 +47,7 @@ class PuzzleMix(Regularizer):
 
     Differences to the authors' code: the cut is exact, where theirs swaps pairs of labels; patches that lose their place
     in a round of the transport pay for it in the next, as the text has it; adversarial noise and the term of clean
-    gradients, both options there, are left out; the loss is cross entropy instead of binary cross entropy of the softmax.
+    gradients, options that the commands for the paper's "Puzzle Mix" leave off, are left out; the loss is cross entropy instead of binary cross entropy of the softmax.
 
     Attributes:
         alpha: lambda ~ Beta(alpha, alpha).
