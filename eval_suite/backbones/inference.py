@@ -15,7 +15,7 @@ from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches, Prepare
+from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches, Prepare, Share
 
 
 class Logits(NamedTuple):
@@ -67,22 +67,36 @@ def evaluation_batches(
     strict: bool = False,
     transform: EvaluationTransform | None = None,
     prepare: Prepare | None = None,
+    share: Share = Share(0, 1),  # noqa: B008 - a tuple
 ) -> ImageBatches:
-    """Every image of a set as a backbone's card says, or by the transform of a protocol; prepared first where it is to be."""
+    """Every image of a set as a backbone's card says, or by the transform of a protocol; prepared first where it is to be.
+
+    With the `own_share` of this process only its part, to be put together by `gathered`.
+    """
     return ImageBatches(
         index,
         transform or transform_of(card),
-        batch_size=runtime.batch_size,
+        batch_size=runtime.sized().batch_size,
         device=device,
         workers=runtime.workers,
         strict=strict,
         prepare=prepare,
+        reader=runtime.reader,
+        cache=runtime.cache,
+        share=share,
     )
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast | nullcontext[None]:
     """The context in which a forward pass runs at a precision."""
     return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def compiled(backbone: Backbone) -> Backbone:
+    """The backbone with its network compiled by torch; hooks on its layers are not called any more."""
+    made = Backbone(torch.compile(backbone.net), backbone.card)  # type: ignore[arg-type]  # a module for a module
+    made.contiguous = backbone.contiguous
+    return made.to(backbone.mean.device).eval()
 
 
 def gradient_to(images: Tensor, loss: Tensor, *, keep_graph: bool = False) -> Tensor:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from io import TextIOWrapper
+from typing import Any
 
 from eval_suite import __version__
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
@@ -76,8 +77,8 @@ def _verb(name: str) -> Callable[[list[str]], int]:
     from eval_suite.core.runtime import end_with_parent, process_count
 
     end_with_parent()
-    if process_count() > 1 and not (part("task", name).fits_together if task else name == "train"):
-        together = ", ".join(["train", *(key for key, each in parts("task").items() if each.fits_together)])
+    if process_count() > 1 and not (_runs_together(part("task", name)) if task else name == "train"):
+        together = ", ".join(["train", *(key for key, each in parts("task").items() if _runs_together(each))])
         raise InputError(
             f"{name} runs in one process, found {process_count()} (WORLD_SIZE); start it once, "
             f"without torchrun: that is for {together}"
@@ -87,6 +88,11 @@ def _verb(name: str) -> Callable[[list[str]], int]:
         return lambda arguments: int(module.main(name, arguments))
     run: Callable[[list[str]], int] = import_module(f"eval_suite.cli.{name}").main
     return run
+
+
+def _runs_together(task: Any) -> bool:
+    together: bool = task.fits_together or task.predicts_together
+    return together
 
 
 def _complain(message: str) -> None:

@@ -27,6 +27,8 @@ class RunCommand(BaseModel):
     """Jobs at a time; by default one per CPU core, or one where there is a GPU."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of each job."""
+    cache: str | None = None
+    """Where decoded pixels are kept for all jobs: on, for the user's cache, a folder, or off; by default as the suite says, else on."""
     executor: str | None = None
     """Snakemake executor plugin to run jobs on other machines, such as slurm."""
     epochs: int | None = Field(default=None, ge=1)
@@ -50,7 +52,7 @@ def main(arguments: list[str]) -> int:
     jobs = command.jobs or default_jobs()
     report = suite.cells()[0].report
     overwrite = command.overwrite or short is not None
-    plan = make_plan(suite, command.threads, overwrite=overwrite)
+    plan = make_plan(suite, command.threads, overwrite=overwrite, cache=command.cache)
     waiting = jobs_to_run(plan)
     if command.dry_run:
         _print_plan(plan, waiting)

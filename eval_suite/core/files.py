@@ -27,3 +27,8 @@ def read_file(path: Path) -> bytes:
         OSError: if it cannot be read, or is none.
     """
     return require_regular(path).read_bytes()
+
+
+def user_cache(name: str) -> Path:
+    """The folder of that name below ``$XDG_CACHE_HOME/eval-suite`` or ``~/.cache/eval-suite``; it may not be there yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eval-suite" / name

@@ -20,9 +20,7 @@ def machine_error(error: BaseException) -> EvalSuiteError | None:
     if isinstance(error, EvalSuiteError):
         return None
     said = first_line(error)
-    if isinstance(error, MemoryError) or (
-        isinstance(error, OSError | RuntimeError) and _OUT_OF_MEMORY.search(said)
-    ):
+    if out_of_memory(error):
         where = "GPU" if "CUDA" in said else "machine"
         return EvalSuiteError(
             f"the {where} is out of memory; lower --batch-size or --workers, or free some memory"
@@ -40,6 +38,12 @@ def machine_error(error: BaseException) -> EvalSuiteError | None:
             f"not allowed to use{_at(error) or ' a file'}: {error.strerror}; change its permissions or choose another folder"
         )
     return None
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the machine or its GPU has no memory left."""
+    texts = isinstance(error, OSError | RuntimeError) and _OUT_OF_MEMORY.search(first_line(error))
+    return isinstance(error, MemoryError) or bool(texts)
 
 
 def worker_ended(reason: str) -> EvalSuiteError:

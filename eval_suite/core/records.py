@@ -315,6 +315,12 @@ class RunInfo(_Strict):
     versions: dict[str, str]
     cost: Cost | None = None
     """Of the backbone on this machine, where it was asked for."""
+    reader: str | None = None
+    """What decoded JPEG files: torchvision or pillow, whose pixels are equal."""
+    batch_size: int | None = None
+    """Images per forward pass."""
+    compared: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """By metric, its value in the arithmetic asked for (bf16, compiled) and in plain fp32, on a few of the images."""
 
 
 class Files(_Strict):

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.packages import DISTRIBUTION
@@ -30,9 +30,18 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
+Reader = Literal["torchvision", "pillow"]
 _RECORDED_PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "accelerate", "numpy", "scipy", "pillow")
 _PARENT_VARIABLE = "EVAL_SUITE_PARENT"
 _LINE_EVERY_SECONDS = 10.0
+
+
+AUTO, ON, OFF = "auto", "on", "off"
+_LARGEST_BATCH = {"cpu": 128, "cuda": 1024}
+
+
+def _batch_size(given: Any) -> Any:
+    return 0 if given == AUTO else given
 
 
 class RuntimeOptions(BaseModel):
@@ -44,14 +53,25 @@ class RuntimeOptions(BaseModel):
     """Where to compute; auto takes the GPU when there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network; bf16 uses autocast."""
-    batch_size: int = Field(default=128, ge=1)
-    """Images per forward pass in evaluation."""
+    compile: bool = False
+    """Compile the network with torch.compile, in classify and robustness: minutes first, faster passes then."""
+    batch_size: Annotated[int, BeforeValidator(_batch_size)] = Field(default=128, ge=0)
+    """Images per forward pass in evaluation; auto, or 0, starts at 1024 on a GPU, 128 on a CPU, and halves it where memory ends."""
     workers: int = Field(default=2, ge=0)
     """Processes that read and decode images of large data sets."""
+    reader: Reader = "torchvision"
+    """What decodes JPEG files for evaluation; the pixels are equal, and pillow is slower."""
+    cache: str = OFF
+    """Keep decoded pixels for further passes: on, for the user's cache (~/.cache/eval-suite/pixels), a folder, or off."""
     threads: int = Field(default=0, ge=0)
     """CPU threads of the arithmetic; 0 leaves it to torch."""
     measure_cost: bool = False
     """Time the backbone's forward pass on this machine, for the record: a few seconds more."""
+
+    def sized(self) -> "RuntimeOptions":
+        """These options with a number of images in a batch: the first one to try where it is automatic."""
+        largest = _LARGEST_BATCH[self.resolve_device().type]
+        return self if self.batch_size else self.model_copy(update={"batch_size": largest})
 
     def resolve_device(self) -> "torch.device":
         """The torch device, after setting the number of threads.
@@ -69,12 +89,19 @@ class RuntimeOptions(BaseModel):
                 "--device cuda was asked for, but torch finds no usable GPU; use --device cpu or auto"
             )
         use_cuda = available if self.device == "auto" else self.device == "cuda"
+        if use_cuda and process_count() > 1:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("cuda" if use_cuda else "cpu")
 
 
 def first_process() -> bool:
     """Whether this is the first, or the only, of the processes that torchrun starts: the one that writes and speaks."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return process_number() == 0
+
+
+def process_number() -> int:
+    """Which of the processes that torchrun started together this is; 0 for one alone."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def process_count() -> int:

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, NamedTuple
 
 from eval_suite.core.errors import InputError, first_line
-from eval_suite.core.files import require_regular
+from eval_suite.core.files import require_regular, user_cache
 from eval_suite.data.layouts.base import SUFFIXES
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def unpacked(path: Path) -> tuple[Path, Counter[str]]:
     real = require_regular(path).resolve()
     status = real.stat()
     key = hashlib.sha256(os.fsencode(f"{real}\0{status.st_size}\0{status.st_mtime_ns}")).hexdigest()[:12]
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eval-suite" / "unpacked"
+    base = user_cache("unpacked")
     folder = base / f"{path.name.partition('.')[0]}-{key}"
     try:
         if not folder.is_dir():

@@ -6,6 +6,7 @@ worker processes that hand over uint8 pixels of the final size. Colour work and 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from eval_suite.core.errors import unknown_name
-from eval_suite.core.runtime import derive_seed
+from eval_suite.core.runtime import OFF, Reader, derive_seed
 from eval_suite.data.augment import Augmentation, CropBox, random_resized_crop_box, to_unit_range
-from eval_suite.data.decoding import first_size, jpeg_pixels, to_rgb
+from eval_suite.data.cache import PixelCache, pixel_cache
+from eval_suite.data.decoding import first_size, jpeg_pixels, pixel_array, to_rgb
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.policies import Policy
 from eval_suite.data.reading import Geometry, ImageSource, WrongSizeError, wrong_size
@@ -37,6 +39,13 @@ Prepare = Callable[[Image.Image, str], Image.Image]
 """Makes of an image, not yet decoded, and its id the image to evaluate on."""
 
 
+class Placement(NamedTuple):
+    """An image resized to (height, width), of which the part from ``corner``, (top, left), on is kept."""
+
+    resized: tuple[int, int]
+    corner: tuple[int, int]
+
+
 class EvaluationTransform(NamedTuple):
     """How an image is brought to (height, width) for evaluation.
 
@@ -54,17 +63,38 @@ class EvaluationTransform(NamedTuple):
         """The RGB image of the wanted size."""
         height, width = self.size
         image = to_rgb(image)
-        if image.size == (width, height) and not (self.stretch and self.crop_fraction < 1):
+        placed = self.placement(image.size)
+        if placed is None:
             return image
-        tall, wide = round(height / self.crop_fraction), round(width / self.crop_fraction)
-        if not self.stretch and tall * image.width >= wide * image.height:
-            wide = max(wide, int(tall * image.width / image.height))
-        elif not self.stretch:
-            tall = max(tall, int(wide * image.height / image.width))
+        (tall, wide), (top, left) = placed
         if (wide, tall) != image.size:
             image = image.resize((wide, tall), INTERPOLATIONS[self.interpolation])
-        left, top = round((wide - width) / 2), round((tall - height) / 2)
         return image.crop((left, top, left + width, top + height))
+
+    def pixels(self, image: Image.Image, reader: Reader = "torchvision") -> NDArray[np.uint8]:
+        """What `apply` makes of an image that is not yet decoded, as (3, height, width); the readers agree to the last bit."""
+        known = reader == "torchvision" and self.interpolation in ("bilinear", "bicubic")
+        decoded = jpeg_pixels(image) if known else None
+        if decoded is None:
+            return pixel_array(self.apply(image))
+        placed = self.placement(image.size)
+        if placed is None:
+            return decoded.transpose(2, 0, 1)
+        from eval_suite.data.resampling import resample  # numba takes half a second to import
+
+        return resample(decoded, *placed, self.size, self.interpolation)
+
+    def placement(self, found: tuple[int, int]) -> Placement | None:
+        """How an image of (width, height) is resized and cropped; None where it is left untouched."""
+        height, width = self.size
+        if found == (width, height) and not (self.stretch and self.crop_fraction < 1):
+            return None
+        tall, wide = round(height / self.crop_fraction), round(width / self.crop_fraction)
+        if not self.stretch and tall * found[0] >= wide * found[1]:
+            wide = max(wide, int(tall * found[0] / found[1]))
+        elif not self.stretch:
+            tall = max(tall, int(wide * found[1] / found[0]))
+        return Placement((tall, wide), (round((tall - height) / 2), round((wide - width) / 2)))
 
 
 class Batch(NamedTuple):
@@ -75,10 +105,18 @@ class Batch(NamedTuple):
     index: Tensor  # type: ignore[assignment]  # hides tuple.index, which a batch has no use for
 
 
+class Share(NamedTuple):
+    """Every ``of``-th batch, from number ``first`` on."""
+
+    first: int
+    of: int
+
+
 class ImageBatches:
     """Every image of a set once, in order; unreadable ones are left out and named in ``failed``.
 
-    ``prepare`` makes another image of each before it is resized. ``failed`` is complete after a pass. ``in_memory``
+    ``prepare`` makes another image of each before it is resized; such images do not enter the ``cache``, which is ``off``,
+    ``on`` or a folder (see `pixel_cache`). A ``share`` of the batches leaves out the others. ``failed`` is complete after a pass. ``in_memory``
     tells whether the images are kept decoded, which is so without ``prepare`` when all have the wanted size of at
     most 96 pixels a side and 4 GiB together.
 
@@ -96,6 +134,9 @@ class ImageBatches:
         workers: int = 2,
         strict: bool = False,
         prepare: Prepare | None = None,
+        reader: Reader = "torchvision",
+        cache: str = OFF,
+        share: Share = Share(0, 1),  # noqa: B008 - a tuple
     ) -> None:
         """Decode the set if it fits in memory."""
         if transform.interpolation not in INTERPOLATIONS:
@@ -103,22 +144,25 @@ class ImageBatches:
         if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
             raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
         keep = prepare is None and not (transform.stretch and transform.crop_fraction < 1)
-        self._source = ImageSource(index, transform.size, device, workers, strict, keep=keep)
+        kept = None if prepare else partial(_kept_pixels, index, transform, reader, cache)
+        self._source = ImageSource(index, transform.size, device, workers, strict, keep=keep, cache=kept)
         self._geometry: Geometry = (
-            _Fit(transform) if prepare is None else _Prepared(transform, prepare, index.ids)
+            _Fit(transform, reader) if prepare is None else _Prepared(transform, prepare, index.ids)
         )
-        self._batch_size = batch_size
+        whole = torch.arange(len(index)).split(batch_size)
+        self._batches = list(whole[share.first :: share.of])
+        self._shared = share.of > 1
         self.failed = self._source.failed
         self.in_memory = self._source.in_memory
 
     def __len__(self) -> int:
         """Number of batches; an upper bound where images cannot be read."""
-        return -(-len(self._source.index) // self._batch_size)
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        """One pass over the set."""
-        yield from self.at(torch.arange(len(self._source.index)).split(self._batch_size))
-        if len(self.failed) == len(self._source.index):
+        """One pass over the set, or over its share; that another process has a readable image only all together know."""
+        yield from self.at(self._batches)
+        if len(self.failed) == len(self._source.index) and not self._shared:
             raise self._source.nothing_readable()
 
     def at(self, positions: Iterable[Tensor]) -> Iterator[Batch]:
@@ -222,12 +266,19 @@ class TrainingBatches:
         return _Fit(transform)
 
 
+def _kept_pixels(
+    index: ImageIndex, transform: EvaluationTransform, reader: Reader, cache: str
+) -> PixelCache | None:
+    return pixel_cache(cache, index, transform.size, {**transform._asdict(), "reader": reader})
+
+
 @dataclass(frozen=True)
 class _Fit:
     transform: EvaluationTransform
+    reader: Reader = "torchvision"
 
-    def __call__(self, image: Image.Image, position: int) -> Image.Image:
-        return self.transform.apply(image)
+    def __call__(self, image: Image.Image, position: int) -> NDArray[np.uint8]:
+        return self.transform.pixels(image, self.reader)
 
 
 @dataclass(frozen=True)
@@ -278,9 +329,7 @@ class _ResizedCrop:
 
     def _from_jpeg(self, image: Image.Image, box: CropBox) -> NDArray[np.uint8] | None:
         """The same pixels in less time, where a whole JPEG is decoded and there is a loop for the interpolation."""
-        if self.interpolation not in ("bilinear", "bicubic"):
-            return None
-        decoded = jpeg_pixels(image)
+        decoded = jpeg_pixels(image) if self.interpolation in ("bilinear", "bicubic") else None
         if decoded is None:
             return None
         from eval_suite.data.resampling import resample  # numba takes half a second to import

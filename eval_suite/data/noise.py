@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from eval_suite.core.runtime import derive_seed
-from eval_suite.data.loading import Batch
+from eval_suite.data.loading import Batch, Share
 
 # Purposes of `derive_seed`.
 _PURPOSE = {"uniform": 0x00D101, "gaussian": 0x00D102}
@@ -41,6 +41,7 @@ class NoiseBatches:
         seed: seed of the set.
         batch_size: images in a batch; which images come does not depend on it.
         device: where they go.
+        share: which of the batches come.
     """
 
     def __init__(
@@ -53,18 +54,21 @@ class NoiseBatches:
         seed: int,
         batch_size: int,
         device: torch.device,
+        share: Share = Share(0, 1),  # noqa: B008 - a tuple
     ) -> None:
         self._kind, self._size, self._seed = kind, size, seed
-        self._start, self._items, self._batch_size, self._device = start, items, batch_size, device
+        self._start, self._device = start, device
+        batches = torch.arange(items).split(batch_size) if items else ()
+        self._batches = list(batches[share.first :: share.of])
         self.failed: list[str] = []
 
     def __len__(self) -> int:
         """Number of batches."""
-        return -(-self._items // self._batch_size)
+        return len(self._batches)
 
     def __iter__(self) -> Iterator[Batch]:
         """One pass over the set."""
-        for index in torch.arange(self._items).split(self._batch_size):
+        for index in self._batches:
             images = [
                 noise_image(self._kind, self._seed, self._start + i, self._size) for i in index.tolist()
             ]

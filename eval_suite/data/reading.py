@@ -1,7 +1,8 @@
 """An image set as a source of uint8 pixels: from memory where it fits, else through worker processes."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from eval_suite.core.errors import InputError
+from eval_suite.data.cache import PixelCache
 from eval_suite.data.decoding import (
     DecodedSet,
     decode_set,
@@ -62,7 +64,8 @@ class ImageSource:
     """An image set from which batches of positions are read, from memory or through workers.
 
     With ``keep`` the decoded images stay in memory if they all have ``size`` (height, width) and are small enough.
-    ``failed`` names the unreadable images met so far, each once.
+    ``failed`` names the unreadable images met so far, each once. What a ``cache`` holds is read from there; the other images
+    are put into it.
 
     Raises:
         InputError: if the set is empty, or if an image cannot be read and ``strict`` is set.
@@ -77,6 +80,7 @@ class ImageSource:
         strict: bool,
         *,
         keep: bool,
+        cache: Callable[[], PixelCache | None] | None = None,
     ) -> None:
         """Decode the set if it is to be kept in memory."""
         if not len(index):
@@ -93,6 +97,8 @@ class ImageSource:
         if decoded is not None:
             self._pixels, self._readable = self._store(decoded)
         self.in_memory = decoded is not None
+        # Opened last: finding the images in it looks at every file.
+        self._cache = None if self.in_memory or cache is None else cache()
 
     def labels_of(self, positions: Tensor) -> Tensor:
         """Labels (K,) on the device for positions (K,) on the CPU."""
@@ -107,15 +113,22 @@ class ImageSource:
         if self._pixels is not None:
             yield from map(self._from_memory, batches)
             return
+        cache, positions = self._cache, torch.cat(batches).numpy() if batches else np.zeros(0, np.int64)
+        if cache is not None and cache.holds(positions):
+            yield from map(self._from_cache, batches)
+            return
         loader = WorkerLoader(
-            _Decoder(self.index, self._size, geometry),
+            _Decoder(self.index, self._size, geometry, cache),
             workers=min(self._workers, len(batches)),
             sampler=[batch.tolist() for batch in batches],
             batch_size=None,
             pin_memory=self._device.type == "cuda",
         )
-        for batch, read in zip(batches, loader, strict=True):
-            yield self._from_worker(batch, read)
+        with nullcontext() if cache is None else cache.filling(positions) as filler:
+            for batch, read in zip(batches, loader, strict=True):
+                if filler is not None:
+                    filler.add(cache.keys(read.new), read.pixels.numpy()[read.rows])
+                yield self._from_worker(batch, read)
         self._announce()
 
     def nothing_readable(self, where: str = "") -> InputError:
@@ -145,6 +158,12 @@ class ImageSource:
         readable = self._readable[batch]
         kept = batch[readable]
         return Part(readable, kept, self._pixels.index_select(0, kept.to(self._device)))
+
+    def _from_cache(self, batch: Tensor) -> Part:
+        assert self._cache is not None
+        pixels = torch.from_numpy(self._cache.pixels(batch.numpy()))
+        pixels = pixels.pin_memory() if self._device.type == "cuda" else pixels
+        return Part(None, batch, pixels.to(self._device, non_blocking=True))
 
     def _from_worker(self, batch: Tensor, decoded: "_Decoded") -> Part:
         if decoded.wrong_size is not None:
@@ -188,31 +207,46 @@ def wrong_size(wanted: tuple[int, int], found: tuple[int, int] | None, where: st
 
 
 class _Decoded(NamedTuple):
+    """A batch, read: ``new`` are the positions that were decoded and not in the cache, at ``rows`` of ``pixels``."""
+
     pixels: Tensor
     unreadable: dict[int, str]
     wrong_size: tuple[int, tuple[int, int]] | None
+    new: list[int]
+    rows: list[int]
 
 
 class _Decoder(Dataset[Any]):
     """Runs in a worker process: a batch of positions to uint8 pixels."""
 
-    def __init__(self, index: ImageIndex, size: tuple[int, int], geometry: Geometry) -> None:
-        self._index, self._size, self._geometry = index, size, geometry
+    def __init__(
+        self, index: ImageIndex, size: tuple[int, int], geometry: Geometry, cache: PixelCache | None
+    ) -> None:
+        self._index, self._size, self._geometry, self._cache = index, size, geometry, cache
 
     def __getitem__(self, positions: list[int]) -> _Decoded:
         pixels = np.empty((len(positions), 3, *self._size), dtype=np.uint8)
         unreadable: dict[int, str] = {}
+        new: list[int] = []
+        rows: list[int] = []
         row = 0
         for position in positions:
+            kept = None if self._cache is None else self._cache.one(position)
             try:
-                image = open_item(self._index, position % len(self._index))
-                made = self._geometry(image, position)
+                made = self._decoded(position) if kept is None else kept
                 pixels[row] = made if isinstance(made, np.ndarray) else pixel_array(made)
-                row += 1
             except WrongSizeError as error:
-                return _Decoded(torch.empty(0), unreadable, (position, error.found))
+                return _Decoded(torch.empty(0), unreadable, (position, error.found), [], [])
             except PolicyError:
                 raise
             except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
                 unreadable[position] = why_unreadable(error)
-        return _Decoded(torch.from_numpy(pixels[:row]), unreadable, None)
+                continue
+            if kept is None:
+                new.append(position)
+                rows.append(row)
+            row += 1
+        return _Decoded(torch.from_numpy(pixels[:row]), unreadable, None, new, rows)
+
+    def _decoded(self, position: int) -> Image.Image | NDArray[np.uint8]:
+        return self._geometry(open_item(self._index, position % len(self._index)), position)

@@ -9,6 +9,7 @@ from typing import Any
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
+from eval_suite.core.runtime import ON
 from eval_suite.core.store import Cell, read_record, would_change, write_json, write_json_if_changed
 from eval_suite.suite.suite import Suite
 
@@ -55,17 +56,19 @@ class Plan:
         return self.folder / "plan.json"
 
 
-def make_plan(suite: Suite, threads: int, *, overwrite: bool = False) -> Plan:
+def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str | None = None) -> Plan:
     """Lay out a suite's jobs, each after those that it depends on; nothing is written.
 
     Args:
         suite: the suite.
         threads: CPU threads each job may use.
         overwrite: replace finished backbones whose recipe has changed since.
+        cache: where decoded pixels are kept; None as the suite says, else in the user's cache, as jobs share their images.
     """
+    given = suite.runtime.cache if "cache" in suite.runtime.model_fields_set else ON
     report = Cell(suite.name, "", 0).report.resolve()
     folder = report / ".run"
-    maker = _Maker(report, folder, threads)
+    maker = _Maker(report, folder, ["--threads", str(threads), "--cache", cache or given], threads)
     jobs: list[Job] = []
     world: list[str] = []
     trainings: dict[Cell, Job] = {}  # rows may share a checkpoint
@@ -133,8 +136,8 @@ def write_plan(plan: Plan) -> None:
 class _Maker:
     """Makes jobs that share a suite's folders."""
 
-    def __init__(self, report: Path, folder: Path, threads: int) -> None:
-        self.report, self.folder, self.threads = report, folder, threads
+    def __init__(self, report: Path, folder: Path, flags: list[str], threads: int) -> None:
+        self.report, self.folder, self.flags, self.threads = report, folder, flags, threads
 
     def job(
         self, name: str, arguments: list[str], depends_on: dict[str, Any], needs: list[str], product: Path
@@ -143,7 +146,7 @@ class _Maker:
         specification = self.folder / "specifications" / f"{stem}.json"
         log = self.report / "logs" / f"{stem}.log"
         if arguments[0] != "data":
-            arguments = [*arguments, "--threads", str(self.threads)]
+            arguments = [*arguments, *self.flags]
         call = shlex.join([sys.executable, "-m", "eval_suite", *arguments])
         # Snakemake works in its bookkeeping folder; the commands work where `run` was called.
         command = _COMMAND.format(cwd=shlex.quote(str(Path.cwd())), call=call, log=shlex.quote(str(log)))

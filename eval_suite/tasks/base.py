@@ -143,6 +143,10 @@ class Task:
     where its source leaves them open."""
     fits_together: ClassVar[bool] = False
     """Whether `fit` can share its work among the processes that torchrun starts."""
+    predicts_together: ClassVar[bool] = False
+    """Whether `predict` can share its work likewise: each process runs its `own_share` and all gather the whole."""
+    compiles: ClassVar[bool] = False
+    """Whether `predict` uses the network as `RuntimeOptions.compile` says."""
     part: str | None = None
     """Where a task that is none of ours was found: ``path/to/file.py:NAME``."""
     without_classes: ClassVar[str] = "eval-suite probe evaluates features"

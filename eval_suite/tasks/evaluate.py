@@ -1,7 +1,7 @@
 """Every task by name, and the one routine that takes any of them from a backbone to its record."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
-from eval_suite.core.machine import machine_error
+from eval_suite.core.logs import LOGGER
+from eval_suite.core.machine import machine_error, out_of_memory
 from eval_suite.core.parts import is_file_spec, part, part_sha256
 from eval_suite.core.records import (
     BackboneCard,
@@ -26,14 +27,14 @@ from eval_suite.core.records import (
     Record,
     TaskInfo,
 )
-from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
+from eval_suite.core.runtime import Clock, RuntimeOptions, process_count, run_info
 from eval_suite.core.store import Cell, exclusive, safe_name, write_record
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.images import ImageIndex, kept_open, open_images
 from eval_suite.data.kinds import kind_of
 from eval_suite.data.leaks import leak
 from eval_suite.data.outliers import require_outliers
-from eval_suite.tasks.base import Score, Task, TaskOptions
+from eval_suite.tasks.base import Fit, Score, Task, TaskOptions
 from eval_suite.tasks.replacing import require_replaceable
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 
 _Options = TypeVar("_Options", bound=BaseModel)
 _RUNTIME = set(RuntimeOptions.model_fields)
+_COMPARED = 256
 
 
 def task_named(task: "str | type[Task]") -> Task:
@@ -161,10 +163,12 @@ def evaluate_cell(
     card = unloaded(cell.backbone, source) if isinstance(source, str) else source.card
 
     cost: Cost | None = None
+    compared: dict[str, tuple[float, float]] = {}
 
     def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Record:
         run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
-        run.cost = cost
+        run.cost, run.compared, run.reader = cost, compared, _reader(runtime)
+        run.batch_size = runtime.batch_size or None
         return Record(status=status, task=task_info(task, options), backbone=card, run=run, **content)
 
     with exclusive(folder, f"evaluating {task.name}"), ExitStack() as kept:
@@ -188,24 +192,27 @@ def evaluate_cell(
             leaks = _leaks(task, backbone.card, options)
             for line in (*card.load.warnings, *leaks):
                 log.warning(line)
-            if runtime.measure_cost:
-                from eval_suite.backbones.cost import measured
+            if runtime.compile and not task.compiles:
+                log.warning(f"{task.name} runs the network as it is, without --compile")
 
-                cost = measured(backbone, runtime)
-                log.info(
-                    f"{cost.images_per_second:,.0f} images a second, {cost.latency_ms:.1f} ms an image alone"
-                )
-            with clock.stage("fit"):
-                fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+            def predicted(runtime: RuntimeOptions) -> tuple[Fit, Path]:
+                nonlocal cost
+                if runtime.measure_cost:
+                    cost = _measured(backbone, runtime)
+                with clock.stage("fit"):
+                    fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+                with clock.stage("predict"):
+                    return fit, task.predict(fit.model, options, runtime, folder)
+
+            runtime, (fit, predictions) = _with_room(runtime, predicted)
             if fit.data is not None and fit.data.n_failed:
                 log.warning(_fitted_without(fit.data))
-            with clock.stage("predict"):
-                predictions = task.predict(fit.model, options, runtime, folder)
             with clock.stage("score"):
                 score = scored(task, predictions, options, None, folder)
                 files = score.write_items(folder)
             for line in score.warnings:
                 log.warning(line)
+            compared = _compared(task, fit.model, options, runtime)
             ids = np.asarray(score.ids, dtype=str)
             files.predictions = str(predictions.relative_to(cell.results))
             result = record(
@@ -247,10 +254,73 @@ def follow(
     backbone_options: BackboneOptions,
     runtime: RuntimeOptions,
 ) -> None:
-    """What the processes of a group other than the first do: fine-tune along; the first writes and evaluates alone."""
+    """What the processes of a group other than the first do: fine-tune and predict along; the first writes and scores alone."""
+    LOGGER.setLevel(logging.ERROR)
     options = task.resolved(options)
     backbone = _load(cell, source, backbone_options, task, options)
-    task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+    _name_outputs(task, backbone, options)
+    runtime = runtime.sized()
+    fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
+    if task.predicts_together:
+        # The first process has the same in its memory and writes it.
+        with TemporaryDirectory(prefix="eval-suite-") as folder:
+            task.predict(fit.model, options, runtime, Path(folder))
+
+
+_Result = TypeVar("_Result")
+
+
+def _with_room(
+    runtime: RuntimeOptions, run: Callable[[RuntimeOptions], _Result]
+) -> tuple[RuntimeOptions, _Result]:
+    """Run with the batch size asked for; an automatic one is halved until memory lasts."""
+    sized = runtime.sized()
+    while True:
+        try:
+            return sized, run(sized)
+        except Exception as error:
+            if runtime.batch_size or sized.batch_size == 1 or process_count() > 1 or not out_of_memory(error):
+                raise
+        # Out of the handler, whose traceback keeps the tensors alive that there was no room for.
+        sized = sized.model_copy(update={"batch_size": sized.batch_size // 2})
+        log.info(f"out of memory; going on with --batch-size {sized.batch_size}")
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _compared(
+    task: Task, model: Any, options: TaskOptions, runtime: RuntimeOptions
+) -> dict[str, tuple[float, float]]:
+    """Metrics of a few images in the arithmetic asked for and in plain single precision, where that is another."""
+    if runtime.precision == "fp32" and not (runtime.compile and task.compiles):
+        return {}
+    if process_count() > 1:
+        log.info("what the arithmetic changes is measured in one process only")
+        return {}
+    few = options.model_copy(update={"limit": min(options.limit or _COMPARED, _COMPARED)})
+    plain = runtime.model_copy(update={"precision": "fp32", "compile": False})
+    values: list[dict[str, float]] = []
+    try:
+        with TemporaryDirectory(prefix="eval-suite-") as folder:
+            for each in (runtime, plain):
+                score = scored(task, task.predict(model, few, each, Path(folder)), few, None, None)
+                values.append(
+                    {m.id: m.value for m in score.metrics if m.subset is None and m.value is not None}
+                )
+    except Exception as error:  # noqa: BLE001 - says something of the numbers, and decides none
+        log.warning(f"what the arithmetic changes could not be measured: {first_line(error)}")
+        return {}
+    asked, single = values
+    found = {name: (value, single[name]) for name, value in asked.items() if name in single}
+    what = " and ".join(
+        [*(["bf16"] if runtime.precision == "bf16" else []), *(["--compile"] if runtime.compile else [])]
+    )
+    log.info(f"on {few.limit:,} images, with {what} and in plain fp32:")
+    for name, (value, other) in found.items():
+        log.info(f"  {name}: {value:.6g} and {other:.6g}, a change of {value - other:+.2g}")
+    return found
 
 
 def write_failed(
@@ -335,6 +405,14 @@ def _load(
     return backbone
 
 
+def _measured(backbone: "Backbone", runtime: RuntimeOptions) -> Cost:
+    from eval_suite.backbones.cost import measured
+
+    cost = measured(backbone, runtime)
+    log.info(f"{cost.images_per_second:,.0f} images a second, {cost.latency_ms:.1f} ms an image alone")
+    return cost
+
+
 def _require_classes(task: Task, card: BackboneCard, options: TaskOptions) -> None:
     if card.headless and task.needs_classes(options):
         raise InputError(
@@ -382,6 +460,13 @@ def validated(what: str, model: type[_Options], given: dict[str, Any]) -> _Optio
     except ValidationError as error:
         require_no_problems(what, problems(error, model))
         raise
+
+
+def _reader(runtime: RuntimeOptions) -> str:
+    """What decodes JPEG files here: torchvision only where it was built so."""
+    from eval_suite.data.decoding import torchvision_decodes
+
+    return runtime.reader if runtime.reader == "pillow" or torchvision_decodes() else "pillow"
 
 
 def _require_sources(task: Task, options: TaskOptions) -> None:

@@ -241,7 +241,10 @@ def test_flags_reach_options_of_every_shape() -> None:
     assert from_suite.runtime == RuntimeOptions(workers=0, batch_size=3)
 
 
-@pytest.mark.parametrize("verb", sorted({*entry.VERBS, *parts("task")} - {"train", "wsol", "detect"}))
+TOGETHER = {"train", "wsol", "detect", "classify", "ood", "robustness"}
+
+
+@pytest.mark.parametrize("verb", sorted({*entry.VERBS, *parts("task")} - TOGETHER))
 def test_what_cannot_share_its_work_refuses_several_processes(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
@@ -250,8 +253,8 @@ def test_what_cannot_share_its_work_refuses_several_processes(
     assert list(Path().iterdir()) == []
 
 
-@pytest.mark.parametrize("verb", ["train", "wsol", "detect"])
-def test_what_fits_a_network_takes_several_processes(
+@pytest.mark.parametrize("verb", sorted(TOGETHER))
+def test_what_shares_its_work_takes_several_processes(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -233,3 +233,14 @@ def test_seeds_beyond_32_bits_are_their_own() -> None:
     assert len({derive_seed(seed, 7) for seed in seeds}) == len(seeds)
     assert derive_seed(2**32, 0, 7) != derive_seed(0, 1, 7)
     assert derive_seed(3, 5, 7) == 301772620091190813  # as ever
+
+
+def test_an_automatic_batch_size_starts_large_where_memory_can_run_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = RuntimeOptions(device="cpu", batch_size="auto")
+    assert options == RuntimeOptions(device="cpu", batch_size=0)
+    assert options.sized().batch_size == 128
+    assert RuntimeOptions(device="cpu", batch_size=7).sized().batch_size == 7
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert RuntimeOptions(batch_size="auto").sized().batch_size == 1024

@@ -273,3 +273,17 @@ def test_snakemake_would_run_the_same_jobs(make_suite: Callable[..., Suite]) -> 
         "classify cutmix-s1",
     ]
     assert {job.stamp for job in ours} == theirs
+
+
+def test_jobs_share_the_users_cache_unless_the_suite_or_the_command_says_otherwise(
+    make_suite: Callable[..., Suite],
+) -> None:
+    def said(suite: Suite, cache: str | None = None) -> set[str]:
+        commands = [
+            job.command.split() for job in make_plan(suite, 1, cache=cache).jobs if job.name != "data"
+        ]
+        return {words[words.index("--cache") + 1] for words in commands}
+
+    assert said(make_suite()) == {"on"}
+    assert said(make_suite(runtime={"cache": "off"})) == {"off"}
+    assert said(make_suite(runtime={"cache": "off"}), "kept") == {"kept"}

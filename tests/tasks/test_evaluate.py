@@ -7,9 +7,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 from pydantic import BaseModel
 
+from eval_suite.backbones.backbone import Backbone
 from eval_suite.core import runtime
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.metrics import MetricKind
@@ -159,3 +163,77 @@ def test_the_images_that_a_fit_learns_from_are_compared_with_those_evaluated(
     assert images is not None
     assert len(leak(*images, "it")) == 1
     assert len(shared_images(*images)) == len(images[1])
+
+
+# How it is computed
+
+
+@pytest.fixture
+def tiny(demo_world: Path) -> dict[str, Any]:
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, 2),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 10),
+    )
+    backbone = Backbone.wrap(net, input_size=(64, 64), mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    options = {"data": f"folder:{demo_world / 'images'}", "device": "cpu", "workers": 0, "limit": 20}
+    return {"backbone": backbone, "task": "classify", **options}
+
+
+@pytest.mark.parametrize("room", [40, 3])
+def test_an_automatic_batch_size_is_halved_until_memory_lasts(
+    tiny: dict[str, Any], room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cramped(backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > room:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return real(backbone, images)
+
+    plain = evaluate(**tiny, batch_size=3)
+    real = Backbone.forward
+    monkeypatch.setattr(Backbone, "forward", cramped)
+    record = evaluate(**tiny, batch_size="auto")
+    assert record.run.batch_size == (128 if room == 40 else 2)  # of 20 images
+    assert record["top1_error"] == plain["top1_error"]
+    with pytest.raises(EvalSuiteError, match="out of memory"):
+        evaluate(**tiny, batch_size=room + 1) if room == 3 else evaluate(
+            **{**tiny, "limit": 60}, batch_size=41
+        )
+
+
+def test_what_an_arithmetic_changes_is_measured_on_a_few_images(
+    tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("eval_suite.tasks.evaluate._COMPARED", 10)
+    assert evaluate(**tiny).run.compared == {}
+    record = evaluate(**tiny, precision="bf16")
+    few = {name: evaluate(**{**tiny, "limit": 10}, precision=name) for name in ("bf16", "fp32")}
+    for metric in few["fp32"].metrics:
+        if metric.subset is None and metric.value is not None:
+            expected = tuple(few[name].metric(metric.key, **metric.params).value for name in ("bf16", "fp32"))
+            assert record.run.compared[metric.id] == expected
+    values = record.run.compared["nll"]
+    assert values[0] != values[1]
+    assert values[0] == pytest.approx(values[1], rel=0.02)
+
+
+def test_the_reader_and_the_cache_change_no_number(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Of images of another size than the input, which are streamed."""
+    for number in range(20):
+        path = tmp_path / "set" / "val" / f"c{number % 10}" / f"{number:02d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        random = np.random.default_rng(number)
+        Image.fromarray(random.integers(0, 256, (90, 120, 3), dtype=np.uint8)).save(path)
+    settings = {**tiny, "data": f"folder:{tmp_path / 'set'}"}
+    plain = evaluate(**settings, reader="pillow")
+    assert plain.run.reader == "pillow"
+    for more in ({}, {"cache": str(tmp_path / "kept")}, {"cache": str(tmp_path / "kept")}):
+        record = evaluate(**settings, **more)
+        assert record.run.reader == "torchvision"
+        assert record.metrics == plain.metrics
+        assert record.outcomes is not None
+        assert plain.outcomes is not None
+        assert all(np.array_equal(v, plain.outcomes.values[k]) for k, v in record.outcomes.values.items())
+    assert list((tmp_path / "kept").rglob("*.pixels"))

@@ -8,16 +8,19 @@ import numpy as np
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs
 from eval_suite.backbones.inference import (
+    Logits,
+    compiled,
     evaluation_batches,
     predict_logits,
     require_finite,
     require_some_read,
     to_device,
 )
+from eval_suite.backbones.shares import gathered, own_share
 from eval_suite.core.calibration import fitted_temperature
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.class_order import ClassMatch
-from eval_suite.data.images import open_images
+from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.classify.examples import write_pictures
 from eval_suite.tasks.classify.options import ClassifyOptions
@@ -35,11 +38,7 @@ def predict(backbone: Backbone, options: ClassifyOptions, runtime: RuntimeOption
     chosen = None
     if options.calibration_split is not None:
         chosen = _temperature(backbone, match, options.calibration_split, options, runtime)
-    batches = evaluation_batches(
-        match.relabel(index), card, runtime=runtime, device=device, strict=options.strict
-    )
-    shown = progress(batches, len(batches), f"classify {card.name}")
-    found = predict_logits(backbone, shown, precision=runtime.precision)
+    found, failed = _logits(backbone, match.relabel(index), options, runtime, f"classify {card.name}")
     require_some_read(len(found.labels), len(index), options.data)
     require_finite(bool(np.isfinite(found.logits).all()), card, options.data)
     path = folder / "predictions.npz"
@@ -50,7 +49,7 @@ def predict(backbone: Backbone, options: ClassifyOptions, runtime: RuntimeOption
             ids=[index.ids[i] for i in found.positions],
             labels=found.labels,
             classes=match.names,
-            about=everything.about(index, batches.failed),
+            about=everything.about(index, failed),
             subset=match.subset,
             temperature=None if chosen is None else np.asarray(chosen.value),
             temperature_from=[] if chosen is None else [chosen.how],
@@ -71,15 +70,8 @@ def _temperature(
 ) -> _Temperature:
     """The temperature that fits another split's images best, among the classes of the data."""
     index = open_images(options.data, split)
-    batches = evaluation_batches(
-        match.relabel(index),
-        backbone.card,
-        runtime=runtime,
-        device=runtime.resolve_device(),
-        strict=options.strict,
-    )
-    shown = progress(batches, len(batches), f"classify {backbone.card.name}, temperature on '{split}'")
-    found = predict_logits(backbone, shown, precision=runtime.precision)
+    label = f"classify {backbone.card.name}, temperature on '{split}'"
+    found, _ = _logits(backbone, match.relabel(index), options, runtime, label)
     require_some_read(len(found.labels), len(index), f"{options.data}, '{split}'")
     require_finite(bool(np.isfinite(found.logits).all()), backbone.card, f"{options.data}, '{split}'")
     logits, labels = found.logits, found.labels
@@ -89,3 +81,26 @@ def _temperature(
         logits, labels = logits[:, match.subset], place[labels]
     value = fitted_temperature(logits, labels)
     return _Temperature(value, f"temperature {value:.3g} chosen on {len(labels):,} images of '{split}'")
+
+
+class _Predicted(NamedTuple):
+    logits: Logits
+    failed: list[str]
+
+
+def _logits(
+    backbone: Backbone, index: ImageIndex, options: ClassifyOptions, runtime: RuntimeOptions, label: str
+) -> _Predicted:
+    batches = evaluation_batches(
+        index,
+        backbone.card,
+        runtime=runtime,
+        device=runtime.resolve_device(),
+        strict=options.strict,
+        share=own_share(),
+    )
+    shown = progress(batches, len(batches), label)
+    network = compiled(backbone) if runtime.compile else backbone
+    found = predict_logits(network, shown, precision=runtime.precision)
+    together = gathered(found._asdict(), "positions", batches.failed, index.ids)
+    return _Predicted(Logits(**together.columns), together.failed)

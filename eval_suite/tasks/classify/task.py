@@ -21,6 +21,8 @@ class ClassifyTask(Task):
     paper = CUTMIX
     options = ClassifyOptions
     score_options = ScoredLogits
+    predicts_together = True
+    compiles = True
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "calibration_split": tuple({"key": kind.key} for kind in SCALED)
     }

@@ -11,6 +11,7 @@ from torch import nn
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs
 from eval_suite.backbones.inference import require_finite, to_device
+from eval_suite.backbones.shares import gathered, own_share
 from eval_suite.backbones.structure.classifier import ClassifierLayer
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
@@ -186,6 +187,7 @@ class _Runner:
         batches = each.batches(self.place)
         shown = progress(batches, len(batches), f"ood {self.backbone.card.name}, {each.name}")
         found = run_over(self.backbone, shown, layer=self._layer, odin=self._odin, precision=self.precision)
+        found, failed = self._together(found, batches.failed, each.ids)
         self._require_finite(found.logits, each.name)
         count = 1 if isinstance(each, NoiseSet) else SHOWN
         with never_failing("ood"):
@@ -196,15 +198,31 @@ class _Runner:
         for values in scores.values():
             self._require_finite(values, each.name)
         ordered = {name: scores[name].numpy() for name in self._names}
-        return _Scored(found, ordered, [each.ids[i] for i in found.positions], list(batches.failed))
+        return _Scored(found, ordered, [each.ids[i] for i in found.positions], failed)
 
     def _fit(self, index: ImageIndex, layer: ClassifierLayer | None) -> TrainingFeatures:
-        batches = self.place.batches(index)
+        batches = self.place.batches(index, own_share())
         shown = progress(batches, len(batches), f"ood {self.backbone.card.name}, fitting to '{index.split}'")
         found = run_over(self.backbone, shown, layer=self._layer, precision=self.precision)
+        found, _ = self._together(found, batches.failed, index.ids)
         self._require_finite(found.features, index.split)
         linear = None if layer is None else layer.linear()
         return TrainingFeatures(found.features, torch.from_numpy(found.labels), linear)
+
+    @staticmethod
+    def _together(found: Outputs, failed: list[str], ids: list[str]) -> tuple[Outputs, list[str]]:
+        """The outputs of all processes, and the names of all unreadable images."""
+        columns = {
+            name: each.numpy() if isinstance(each, torch.Tensor) else each
+            for name, each in found._asdict().items()
+        }
+        together = gathered(columns, "positions", failed, ids)
+        tensors = {
+            name: torch.from_numpy(together.columns[name])
+            for name in ("logits", "features", "odin")
+            if together.columns[name] is not None
+        }
+        return Outputs(**{**together.columns, **tensors}), together.failed
 
     def _odin_settings(self, known: ImageSet, sets: list[ImageSet | NoiseSet]) -> OdinSettings:
         temperature, epsilon = self.options.odin_temperature, self.options.odin_epsilon

@@ -10,13 +10,14 @@ import torch
 from PIL import Image
 
 from eval_suite.backbones.inference import evaluation_batches
+from eval_suite.backbones.shares import own_share
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.decoding import open_item, to_rgb
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import ImageBatches, Prepare
+from eval_suite.data.loading import ImageBatches, Prepare, Share
 from eval_suite.data.noise import NoiseBatches, noise_image
 from eval_suite.data.outliers import NOISE, OutlierSource, open_outliers
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_ALL = Share(0, 1)
 _Noise = Literal["uniform", "gaussian"]
 
 
@@ -36,7 +38,7 @@ class LoaderConfig(NamedTuple):
     device: torch.device
     strict: bool
 
-    def batches(self, index: ImageIndex, prepare: Prepare | None = None) -> ImageBatches:
+    def batches(self, index: ImageIndex, share: Share, prepare: Prepare | None = None) -> ImageBatches:
         """Batches of an image set."""
         return evaluation_batches(
             index,
@@ -45,6 +47,7 @@ class LoaderConfig(NamedTuple):
             device=self.device,
             strict=self.strict,
             prepare=prepare,
+            share=share,
         )
 
 
@@ -69,12 +72,12 @@ class ImageSet:
         return self.index.ids
 
     def batches(self, place: LoaderConfig) -> ImageBatches:
-        """The images to evaluate."""
-        return place.batches(self.index, self.prepare)
+        """This process's share of the images to evaluate."""
+        return place.batches(self.index, own_share(), self.prepare)
 
     def left_out_batches(self, place: LoaderConfig) -> ImageBatches:
         """The images left out."""
-        return place.batches(self.left_out, self.prepare)
+        return place.batches(self.left_out, _ALL, self.prepare)
 
     def about(self, failed: list[str]) -> About:
         """What a predictions file says of the set."""
@@ -109,12 +112,12 @@ class NoiseSet:
         return [f"{self.kind}-{self.left_out + i:05d}" for i in range(self.items)]
 
     def batches(self, place: LoaderConfig) -> NoiseBatches:
-        """The images to evaluate."""
-        return self._numbered(place, self.left_out, self.items)
+        """This process's share of the images to evaluate."""
+        return self._numbered(place, self.left_out, self.items, own_share())
 
     def left_out_batches(self, place: LoaderConfig) -> NoiseBatches:
         """The images left out."""
-        return self._numbered(place, 0, self.left_out)
+        return self._numbered(place, 0, self.left_out, _ALL)
 
     def about(self, failed: list[str]) -> About:
         """What a predictions file says of the set; its images are the same whatever size they are made in."""
@@ -126,7 +129,7 @@ class NoiseSet:
         pixels = noise_image(self.kind, self.seed, self.left_out + position, self.size)
         return Image.fromarray(pixels.mul(255).round().byte().permute(1, 2, 0).numpy())
 
-    def _numbered(self, place: LoaderConfig, start: int, items: int) -> NoiseBatches:
+    def _numbered(self, place: LoaderConfig, start: int, items: int, share: Share) -> NoiseBatches:
         return NoiseBatches(
             self.kind,
             self.size,
@@ -135,6 +138,7 @@ class NoiseSet:
             seed=self.seed,
             batch_size=place.runtime.batch_size,
             device=place.device,
+            share=share,
         )
 
 

@@ -20,6 +20,7 @@ class OodTask(Task):
     paper = CUTMIX
     options = OodOptions
     packages = ("pytorch-ood",)
+    predicts_together = True
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "outlier_seed": (),
         "odin_temperature": ({"score": ODIN},),

@@ -11,7 +11,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import transform_of
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import EvaluationTransform
+from eval_suite.data.loading import EvaluationTransform, Share
 from eval_suite.tasks.robustness.corruptions import CorruptedImages
 from eval_suite.tasks.robustness.occlusion import KINDS, hole_sides
 from eval_suite.tasks.robustness.options import RobustnessOptions, expand_corruptions, fraction
@@ -71,9 +71,12 @@ class SweepContext(NamedTuple):
         )
 
     def corrupted(
-        self, positions: NDArray[np.int64], versions: list[tuple[str, int]] | None = None
+        self,
+        positions: NDArray[np.int64],
+        versions: list[tuple[str, int]] | None = None,
+        share: Share = Share(0, 1),  # noqa: B008 - a tuple
     ) -> CorruptedImages:
-        """Images at (n,) positions in every version, or in those given."""
+        """Images at (n,) positions in every version, or in those given; all batches, or a share of them."""
         return CorruptedImages(
             self.index,
             positions,
@@ -83,4 +86,5 @@ class SweepContext(NamedTuple):
             batch_size=self.batch_size,
             device=self.device,
             workers=self.workers,
+            share=share,
         )

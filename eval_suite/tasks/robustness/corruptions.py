@@ -19,7 +19,7 @@ from eval_suite.core.runtime import derive_seed
 from eval_suite.data.augment import to_unit_range
 from eval_suite.data.decoding import open_item
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import EvaluationTransform
+from eval_suite.data.loading import EvaluationTransform, Share
 from eval_suite.data.workers import WorkerLoader
 from eval_suite.tasks.robustness.options import CORRUPTIONS
 
@@ -96,6 +96,7 @@ class CorruptedImages:
         batch_size: images times versions per batch, at least one image.
         device: where batches go.
         workers: processes that decode and corrupt.
+        share: which of the batches come.
     """
 
     def __init__(
@@ -108,9 +109,10 @@ class CorruptedImages:
         batch_size: int,
         device: torch.device,
         workers: int,
+        share: Share,
     ) -> None:
         per_batch = max(1, batch_size // len(versions))
-        self._rows = torch.arange(len(positions)).split(per_batch)
+        self._rows = torch.arange(len(positions)).split(per_batch)[share.first :: share.of]
         self._device = device
         self._loader = WorkerLoader(
             _Corrupter(index, positions, versions, transform),

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs, select_outputs
-from eval_suite.backbones.inference import evaluation_batches, require_finite, to_device
+from eval_suite.backbones.inference import compiled, evaluation_batches, require_finite, to_device
+from eval_suite.backbones.shares import own_share
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.class_order import ClassMatch
@@ -39,8 +40,11 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
     if options.pairs() and len(index.classes) == 2:
         log.warning("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
     device = runtime.resolve_device()
-    batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=options.strict)
+    batches = evaluation_batches(
+        index, card, runtime=runtime, device=device, strict=options.strict, share=own_share()
+    )
     network = to_device(select_outputs(backbone, match), device)
+    network = compiled(network) if runtime.compile else network
     setting = SweepContext.of(network, index, options, runtime, device)
     with frozen(network):
         classify = Classifier(network, runtime.precision, device)
@@ -60,7 +64,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
             ids=[index.ids[i] for i in swept.positions],
             labels=swept.labels,
             classes=index.classes,
-            about=everything.about(index, batches.failed),
+            about=everything.about(index, swept.failed),
             clean=swept.clean,
             families={name: Family(families[name], setting.grids[name]) for name in families},
             pairs=pairs,

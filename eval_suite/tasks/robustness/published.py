@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from eval_suite.backbones.inference import evaluation_batches
+from eval_suite.backbones.shares import own_share
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
@@ -12,7 +13,7 @@ from eval_suite.data.images import open_images, splits_of
 from eval_suite.data.layouts.base import some
 from eval_suite.tasks.robustness.options import COMMON, RobustnessOptions, expand_corruptions
 from eval_suite.tasks.robustness.predictions import Corruptions
-from eval_suite.tasks.robustness.sweep import Classifier
+from eval_suite.tasks.robustness.sweep import Classifier, Rows
 
 
 def published_versions(spec: str, options: RobustnessOptions) -> dict[str, list[str]]:
@@ -79,10 +80,15 @@ def sweep_published(
                     found=f"{len(index):,} or others",
                     remedy="unpack the set again",
                 )
-            batches = evaluation_batches(index, card, runtime=runtime, device=device, strict=True)
+            batches = evaluation_batches(
+                index, card, runtime=runtime, device=device, strict=True, share=own_share()
+            )
             shown = progress(batches, len(batches), f"robustness {card.name}, {name} {split[-1]}")
-            found = [classify(batch.images, batch.labels[:, None]) for batch in shown]
-            predicted.append(torch.cat(found).cpu().numpy())
+            rows = Rows()
+            for batch in shown:
+                rows.add("positions", batch.index)
+                rows.add("predicted", classify(batch.images, batch.labels[:, None]))
+            predicted.append(rows.together("positions")["predicted"])
     assert first is not None
     shape = (len(first), len(versions), len(options.severities))
     return Corruptions(

@@ -1,7 +1,7 @@
 """Running a backbone over perturbed images: each image is decoded once per pass and perturbed on the device."""
 
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval_suite.backbones.inference import autocast
+from eval_suite.backbones.shares import gathered, own_share, true_everywhere
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import derive_seed, progress
 from eval_suite.data.loading import ImageBatches
@@ -57,23 +58,24 @@ class Classifier:
 
     @property
     def usable(self) -> bool:
-        """Whether every logit so far was a finite number; waits for the device."""
-        return not bool(self._unusable)
+        """Whether every logit so far was a finite number, in all processes; waits for the device."""
+        return true_everywhere(not bool(self._unusable))
 
 
 class Swept(NamedTuple):
-    """What a pass over the images found: (n,) positions, labels, clean predictions and notes; (n, points) by family."""
+    """What a pass over the images found: (n,) positions, labels, clean predictions and notes; (n, points) by family; names of unreadable images."""
 
     positions: NDArray[np.int64]
     labels: NDArray[np.int64]
     clean: NDArray[np.int64]
     notes: dict[str, NDArray[np.bool_]]
     families: dict[str, NDArray[np.int64]]
+    failed: list[str]
 
 
 def sweep_images(classify: Classifier, batches: ImageBatches, setting: SweepContext) -> Swept:
     """Clean, attacked and occluded predictions in one pass over the images."""
-    options, rows = setting.options, _Rows()
+    options, rows = setting.options, Rows()
     for batch in progress(batches, len(batches), setting.label):
         images = batch.images.contiguous(memory_format=torch.channels_last)
         accepted = batch.labels[:, None]
@@ -97,10 +99,10 @@ def sweep_images(classify: Classifier, batches: ImageBatches, setting: SweepCont
             name = f"{kind}_occlusion"
             covered = (occlude(images, float(share), kind, setting.fill) for share in setting.grids[name])
             rows.add(name, _each(classify, covered, accepted))
-    arrays = rows.arrays()
+    arrays, failed = rows.together("positions", batches.failed, setting.index.ids)
     positions, labels, clean = (arrays.pop(name) for name in ("positions", "labels", "clean"))
     notes = {name: arrays.pop(name).astype(bool) for name in NOTES if name in arrays}
-    return Swept(positions, labels, clean, notes, arrays)
+    return Swept(positions, labels, clean, notes, arrays, failed)
 
 
 def sweep_pairs(
@@ -114,10 +116,14 @@ def sweep_pairs(
         EvalSuiteError: if an image can no longer be read.
     """
     # B first images, then their B second ones.
-    chunks = [chunk.T.reshape(-1) for chunk in torch.from_numpy(positions).split(setting.batch_size)]
-    rows = _Rows()
+    first, every = own_share()
+    chunks = [chunk.T.reshape(-1) for chunk in torch.from_numpy(positions).split(setting.batch_size)][
+        first::every
+    ]
+    places = torch.arange(len(positions)).split(setting.batch_size)[first::every]
+    rows = Rows()
     read = progress(batches.at(chunks), len(chunks), f"{setting.label} (pairs)")
-    for chunk, batch in zip(chunks, read, strict=False):
+    for chunk, place, batch in zip(chunks, places, read, strict=False):
         if len(batch.labels) != len(chunk):
             raise EvalSuiteError(
                 "some images could be read once, but not a second time; check with: eval-suite data check"
@@ -125,23 +131,27 @@ def sweep_pairs(
         images = batch.images.contiguous(memory_format=torch.channels_last)
         first, second = images.chunk(2)
         accepted = torch.stack(batch.labels.chunk(2), dim=1)
+        rows.add("pairs", place)
         for name, mix in (("mixup", mixup_between), ("cutmix", cutmix_between)):
             if len(setting.grids[name]):
                 mixed = (mix(first, second, float(share)) for share in setting.grids[name])
                 rows.add(name, _each(classify, mixed, accepted))
-    return rows.arrays()
+    arrays = rows.together("pairs").arrays
+    del arrays["pairs"]
+    return arrays
 
 
 def sweep_corrupted(classify: Classifier, swept: Swept, setting: SweepContext) -> Corruptions:
     """Predictions on the images of a sweep under every corruption and severity."""
-    batches, rows = setting.corrupted(swept.positions), _Rows()
+    batches, rows = setting.corrupted(swept.positions, share=own_share()), Rows()
     for images, at in progress(batches, len(batches), f"{setting.label} (corruptions)"):
         count, versions = images.shape[:2]
         flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         own = torch.from_numpy(swept.labels[at.numpy()]).to(images.device).repeat_interleave(versions)
+        rows.add("rows", at)
         rows.add("predicted", classify(flat, own[:, None]).view(count, versions))
     names, severities = setting.corruptions, setting.options.severities
-    predicted = rows.arrays()["predicted"].reshape(-1, len(names), len(severities))
+    predicted = rows.together("rows").arrays["predicted"].reshape(-1, len(names), len(severities))
     return Corruptions(predicted, names, severities)
 
 
@@ -184,14 +194,25 @@ def _each(classify: Classifier, versions: Iterator[Tensor], accepted: Tensor) ->
     return torch.stack([classify(images, accepted) for images in versions], dim=1)
 
 
-class _Rows:
+class Together(NamedTuple):
+    """Arrays by name, and the names of unreadable images."""
+
+    arrays: dict[str, NDArray[np.int64]]
+    failed: list[str]
+
+
+class Rows:
     """Results by name, left on the device batch by batch and fetched together at the end."""
 
     def __init__(self) -> None:
         self._parts: dict[str, list[Tensor]] = {}
 
     def add(self, name: str, part: Tensor) -> None:
+        """Keep the rows of a batch."""
         self._parts.setdefault(name, []).append(part)
 
-    def arrays(self) -> dict[str, NDArray[np.int64]]:
-        return {name: torch.cat(parts).cpu().numpy() for name, parts in self._parts.items()}
+    def together(self, order: str, failed: Sequence[str] = (), names: Sequence[str] = ()) -> Together:
+        """The rows of all processes, sorted by those called ``order``; see `gathered` for the rest."""
+        mine = {name: torch.cat(parts).cpu().numpy() for name, parts in self._parts.items()}
+        found = gathered(mine, order, failed, names)
+        return Together(found.columns, found.failed)

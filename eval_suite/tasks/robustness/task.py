@@ -27,6 +27,8 @@ class RobustnessTask(Task):
     paper = CUTMIX
     options = RobustnessOptions
     packages = ("imagecorruptions-imaug", "opencv-python-headless")
+    predicts_together = True
+    compiles = True
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "occlusion_fill": ({"key": OCCLUSION.key}, {"key": OCCLUSION_AT.key}),
         "occlusion_sizes": ({"key": OCCLUSION.key},),

@@ -1,12 +1,11 @@
 """The connected regions of every threshold of an 8-bit map, in one pass (compiled by numba at first use)."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from eval_suite.data.compiling import compiled
 from eval_suite.tasks.wsol.neighbourhoods import ring_tables
 
 _LONGEST_SIDE = 32_000
@@ -92,21 +91,7 @@ def _regions(map8: NDArray[np.uint8], *, framed: bool, connectivity: int, lowest
     return Regions(found[:count, :4], columns[4], columns[5], columns[6], 1 - columns[7])
 
 
-def _compiled(signature: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Compile with numba for these types; kept on disk where there is a folder to write to."""
-
-    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            compiled = njit(signature, cache=True, nogil=True)(function)
-        except RuntimeError:  # neither the package's folder nor the user's cache can be written
-            compiled = njit(signature, nogil=True)(function)
-        result: Callable[..., Any] = compiled
-        return result
-
-    return decorate
-
-
-@_compiled("Tuple((u4[::1], i8[::1]))(u1[:,::1])")
+@compiled("Tuple((u4[::1], i8[::1]))(u1[:,::1])")
 def _falling(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Places x | y << 16 within the frame by falling value, and where in that order each value begins."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
@@ -126,7 +111,7 @@ def _falling(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
     return order, start
 
 
-@_compiled("u1[:,::1](u1[:,::1])")
+@compiled("u1[:,::1](u1[:,::1])")
 def _ring_codes(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Which neighbours come before a pixel in that order: bit i for neighbour i, clockwise from the upper left."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
@@ -147,7 +132,7 @@ def _ring_codes(padded):  # type: ignore[no-untyped-def]  # pragma: no cover
     return codes
 
 
-@_compiled("i8(u1[:,::1], u8[::1], b1, u1[:,::1], i1[::1], i1[::1], i8, i4[:,::1])")
+@compiled("i8(u1[:,::1], u8[::1], b1, u1[:,::1], i1[::1], i1[::1], i8, i4[:,::1])")
 def _grow(padded, steps, framed, contacts, area_change, euler_change, lowest, found):  # type: ignore[no-untyped-def]  # pragma: no cover
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     wide = np.uint64(width + 2)
@@ -240,7 +225,7 @@ def _grow(padded, steps, framed, contacts, area_change, euler_change, lowest, fo
     return nodes
 
 
-@_compiled("Tuple((i4[::1], b1[::1]))(i4[:], i4[:], i4[:], i4[:], i4[:])")
+@compiled("Tuple((i4[::1], b1[::1]))(i4[:], i4[:], i4[:], i4[:], i4[:])")
 def _winners(first, last, least, most, holes):  # type: ignore[no-untyped-def]  # pragma: no cover
     region = np.full(256, -1, np.int32)
     best = np.full(256, -1, np.int32)
@@ -260,7 +245,7 @@ def _winners(first, last, least, most, holes):  # type: ignore[no-untyped-def]  
     return region, undecided
 
 
-@_compiled("f8[::1](i4[:], i4[:], f8[:])")
+@compiled("f8[::1](i4[:], i4[:], f8[:])")
 def _highest(first, last, values):  # type: ignore[no-untyped-def]  # pragma: no cover
     best = np.zeros(256)
     for i in range(len(first)):
