@@ -87,7 +87,7 @@ def test_what_other_mixtures_show_is_left_to_them() -> None:
 
 def test_halves_of_two_images_and_mixtures_of_the_same_ones_pushed_apart() -> None:
     # Two images that cost the same: from the second round on their half is cheaper by a hair.
-    cost, start = -np.full((2, 2, 2), 0.25), np.array([[[0, 0], [0, 1]]])
+    cost, start = -np.full((2, 2, 2), 0.25), np.ones((1, 2, 2), np.int64)
     cost[0, 0, 0] -= 0.1
     cost[1, 1, 1] -= 0.1
     first = choose_together(cost, np.eye(2), start, **SETTINGS)  # type: ignore[arg-type]

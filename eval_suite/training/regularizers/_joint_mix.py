@@ -45,7 +45,7 @@ def choose_together(
         for j in range(len(shares)):
             others = counts.sum(0) - counts[j]
             crowded = compatible @ others > threshold
-            # In the order of the authors' operators: it is the images' own rows that the threshold leaves out.
+            # As the authors' operators are ordered: an image below the threshold counts for none, itself or others.
             taken = 2 * gamma * ((crowded * compatible) @ others)
             unary = cost + (taken + gamma * pushed[j])[:, None, None]
             shares[j] = _cheapest(unary.transpose(1, 2, 0), counts[j], beta, halves=turn > 0)

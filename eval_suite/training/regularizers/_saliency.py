@@ -53,7 +53,7 @@ def _to_byte(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return 255 * values // max(int(values.max()), 1)
 
 
-def gradient_saliency(images: "Tensor", targets: "Tensor", context: Context) -> "Tensor":
+def gradient_saliency(images: "Tensor", targets: "Tensor", context: "Context") -> "Tensor":
     """(N, H, W): root mean square over the channels of the loss's gradient by the normalised image."""
     import torch
     import torch.nn.functional as F
