@@ -28,7 +28,7 @@ def energy(labels: Whole, unary: Whole, differ: Whole) -> int:
 
 def grid(seed: int, labels: int) -> tuple[Whole, Whole]:
     random = np.random.default_rng(seed)
-    differ = np.triu(random.integers(0, 60, (labels, labels)), 1)
+    differ = np.triu(random.integers(0, 25, (labels, labels)), 1)
     return random.integers(0, 100, (3, 3, labels)), differ + differ.T
 
 
@@ -123,7 +123,7 @@ def test_labels_are_what_the_cells_show(part: int, monkeypatch: pytest.MonkeyPat
         seen.append(views[1::2].mean((1, 2, 3)))
     shown = torch.stack(seen, 1)
     torch.testing.assert_close(shown, targets[1::2])
-    assert ((shown > 0).sum(1) > 1).sum() > n // 2
+    assert ((shown > 0).sum(1) > 1).sum() >= 3
     # Images are mixed within their part alone.
     parts = torch.arange(n) // part
     assert not shown[parts[:, None] != parts[None, :]].any()

@@ -163,8 +163,8 @@ def test_torchvisions_operations_of_augmix() -> None:
         "posterize": tv.posterize(image, 3),
         "rotate": tv.rotate(image, 12, interpolation=bilinear),
         "solarize": tv.solarize(image, 256 - 102),
-        "shear_x": moved([0, 0], [-shear, 0.0]),
-        "shear_y": moved([0, 0], [0.0, -shear]),
+        "shear_x": moved([0, 0], [shear, 0.0]),
+        "shear_y": moved([0, 0], [0.0, shear]),
         "translate_x": moved([-shift[0], 0], [0.0, 0.0]),
         "translate_y": moved([0, -shift[1]], [0.0, 0.0]),
     }
