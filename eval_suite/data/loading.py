@@ -17,7 +17,7 @@ from torch import Tensor
 
 from eval_suite.core.errors import unknown_name
 from eval_suite.core.runtime import OFF, Reader, derive_seed
-from eval_suite.data.augment import Augmentation, CropBox, random_resized_crop_box, to_unit_range
+from eval_suite.data.augment import Augmentation, random_resized_crop_box, to_unit_range
 from eval_suite.data.cache import PixelCache, pixel_cache
 from eval_suite.data.decoding import first_size, jpeg_pixels, pixel_array, to_rgb
 from eval_suite.data.images import ImageIndex
@@ -256,7 +256,7 @@ class TrainingBatches:
 
     def _to_size(self, epoch: int) -> Geometry:
         if self._augmentation.geometry == "resized_crop":
-            return _ResizedCrop(self._size, self._seed, epoch, self._interpolation)
+            return _ResizedCrop(self._size, self._seed, epoch, INTERPOLATIONS[self._interpolation])
         if self._augmentation.geometry == "exact":
             return _Exact(self._size)
         stretch = self._augmentation.geometry == "stretch"
@@ -306,9 +306,9 @@ class _ResizedCrop:
     size: tuple[int, int]
     seed: int
     epoch: int
-    interpolation: str
+    interpolation: Image.Resampling
 
-    def __call__(self, image: Image.Image, position: int) -> Image.Image | NDArray[np.uint8]:
+    def __call__(self, image: Image.Image, position: int) -> Image.Image:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch, position, _GEOMETRY))
         full = image.size
         box = random_resized_crop_box((image.height, image.width), generator)
@@ -317,25 +317,16 @@ class _ResizedCrop:
         shrink = min(box.height // (2 * height), box.width // (2 * width))
         if shrink >= 2:
             image.draft("RGB", (full[0] // shrink, full[1] // shrink))
-        else:
-            made = self._from_jpeg(image, box)
-            if made is not None:
-                return made
+        # The whole pixels that torchvision decodes are Pillow's, in less time.
+        decoded = jpeg_pixels(image) if shrink < 2 else None
         x, y = image.width / full[0], image.height / full[1]
         left, top = round(box.left * x), round(box.top * y)
         right, bottom = round((box.left + box.width) * x), round((box.top + box.height) * y)
-        cropped = to_rgb(image).crop((left, top, right, bottom))
-        return cropped.resize((width, height), INTERPOLATIONS[self.interpolation])
-
-    def _from_jpeg(self, image: Image.Image, box: CropBox) -> NDArray[np.uint8] | None:
-        """The same pixels in less time, where a whole JPEG is decoded and there is a loop for the interpolation."""
-        decoded = jpeg_pixels(image) if self.interpolation in ("bilinear", "bicubic") else None
         if decoded is None:
-            return None
-        from eval_suite.data.resampling import resample  # numba takes half a second to import
-
-        part = decoded[box.top : box.top + box.height, box.left : box.left + box.width]
-        return resample(part, self.size, (0, 0), self.size, self.interpolation)
+            cropped = to_rgb(image).crop((left, top, right, bottom))
+        else:
+            cropped = Image.fromarray(np.ascontiguousarray(decoded[top:bottom, left:right]))
+        return cropped.resize((width, height), self.interpolation)
 
 
 @dataclass(frozen=True)
