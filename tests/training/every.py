@@ -12,10 +12,11 @@ from eval_suite.training.regularizers import Regularizer
 
 NAMES = sorted(parts("regularizer"))
 SIDE = 32
-# Options without which one would do nothing to images so small, mix all of them as one part, or ask for weights from elsewhere.
+# Options without which one would ask for larger images or for weights from elsewhere, or mix all images as one part.
 OPTIONS: dict[str, dict[str, Any]] = {
     "attentive-cutmix": {"extractor": None, "layer": "layer2"},
     "co-mixup": {"part": 4},
+    "dropblock": {"block_size": 2},
     "gridmask": {"period": [8, 17]},
 }
 _VIT = {"img_size": SIDE, "patch_size": 8, "depth": 1, "embed_dim": 24, "num_heads": 3}
