@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+"""The clock on the wall, or what this process used of the CPU: on a busy machine the steadier one for one thread."""
+
 
 class Spread(NamedTuple):
     """Median, minimum and maximum of repeated measurements."""
@@ -34,6 +37,7 @@ def take_turns(
     *,
     warm_up: int = 2,
     finish: Callable[[], object] = lambda: None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds of each contestant in each round.
 
@@ -42,6 +46,7 @@ def take_turns(
         repeats: measured rounds.
         warm_up: rounds before them that are not measured.
         finish: waits for work that a contestant only started, such as a GPU's.
+        clock: seconds, one of `CLOCKS`.
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
@@ -49,11 +54,11 @@ def take_turns(
         first = number % len(names)
         for name in names[first:] + names[:first]:
             finish()
-            begin = time.perf_counter()
+            begin = clock()
             contestants[name]()
             finish()
             if number >= 0:
-                seconds[name].append(time.perf_counter() - begin)
+                seconds[name].append(clock() - begin)
     return seconds
 
 
@@ -69,7 +74,9 @@ def waiter(device: str) -> Callable[[], object]:
     return torch.cuda.synchronize if device == "cuda" else lambda: None
 
 
-def options(description: str | None, repeats: int | None, *, device: bool = True) -> argparse.ArgumentParser:
+def options(
+    description: str | None, repeats: int | None, *, device: bool = True, clocks: bool = False
+) -> argparse.ArgumentParser:
     """The flags the benchmarks share; ``repeats`` is their default, None where it depends on other flags."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -78,6 +85,9 @@ def options(description: str | None, repeats: int | None, *, device: bool = True
     if device:
         parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
         parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
+        if clocks:
+            text = "seconds on the wall, or of this process on a CPU, for machines that do other work too"
+            parser.add_argument("--clock", choices=tuple(CLOCKS), default="wall", help=text)
     return parser
 
 

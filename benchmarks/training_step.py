@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
-from timing import options, ratios, report, spread, take_turns, waiter
+from timing import CLOCKS, options, ratios, report, spread, take_turns, waiter
 from torch import Tensor
 
 from eval_suite.backbones.backbone import finish
@@ -27,6 +27,7 @@ from eval_suite.training.regularizers import (
     RICAP,
     AttentiveCutMix,
     AugMix,
+    CoMixup,
     CutMix,
     Cutout,
     DropBlock,
@@ -67,21 +68,29 @@ class Steps(NamedTuple):
 
 
 def main() -> None:
-    parser = options(__doc__, repeats=None)
+    parser = options(__doc__, repeats=None, clocks=True)
     parser.add_argument("--sizes", type=int, nargs="+", choices=tuple(CLASSES), default=list(CLASSES))
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--only", nargs="+", default=[], help="regularizers to time; by default all")
     arguments = parser.parse_args()
     device = RuntimeOptions(device=arguments.device, threads=arguments.threads).resolve_device()
     print(
-        f"training step, batch {BATCH}, {device.type}, {torch.get_num_threads()} threads, {arguments.precision}"
+        f"training step, batch {BATCH}, {device.type}, {torch.get_num_threads()} threads, {arguments.precision}, "
+        f"{arguments.clock} time"
     )
     for size in arguments.sizes:
         repeats = arguments.repeats or (5 if size == 224 and device.type == "cpu" else 40)
-        measure(size, device, arguments.precision, repeats, arguments.only)
+        measure(size, device, arguments.precision, repeats, arguments.only, CLOCKS[arguments.clock])
 
 
-def measure(size: int, device: torch.device, precision: str, repeats: int, only: list[str]) -> None:
+def measure(
+    size: int,
+    device: torch.device,
+    precision: str,
+    repeats: int,
+    only: list[str],
+    clock: Callable[[], float],
+) -> None:
     """Time the steps at one image size and print the ratios."""
     arch = "resnet20_cifar" if size == 32 else "resnet18" if device.type == "cpu" else "resnet50"
     convolutional: dict[str, list[Regularizer]] = {
@@ -109,6 +118,7 @@ def measure(size: int, device: torch.device, precision: str, repeats: int, only:
         "attentive-cutmix": [AttentiveCutMix(extractor=None, layer="layer2")],
         "snapmix": [SnapMix()],
         "puzzlemix": [PuzzleMix()],
+        "co-mixup": [CoMixup()],
         "regmixup": [RegMixup()],
         "augmix": [AugMix()],
     }
@@ -121,7 +131,7 @@ def measure(size: int, device: torch.device, precision: str, repeats: int, only:
     for network, variants in ((arch, convolutional), ("vit_tiny_patch16_224", transformer)):
         chosen = {name: one for name, one in variants.items() if not only or name in ("without", *only)}
         if len(chosen) > 1:
-            compare(network, size, device, precision, repeats, chosen)
+            compare(network, size, device, precision, repeats, chosen, clock)
 
 
 def compare(
@@ -131,18 +141,21 @@ def compare(
     precision: str,
     repeats: int,
     variants: dict[str, list[Regularizer]],
+    clock: Callable[[], float],
 ) -> None:
     """Time the steps of one network and print the ratios."""
     steps = {name: make_steps(arch, size, device, precision, chosen) for name, chosen in variants.items()}
     print(f"{arch} at {size} px, {repeats} rounds", flush=True)
     finish = waiter(device.type)
-    whole = take_turns({name: step.whole for name, step in steps.items()}, repeats, finish=finish)
+    whole = take_turns(
+        {name: step.whole for name, step in steps.items()}, repeats, finish=finish, clock=clock
+    )
     on_the_batch = {
         name: steps[name].batch_and_loss
         for name, chosen in variants.items()
         if not any(one.acts_on_network() for one in chosen)
     }
-    alone = take_turns(on_the_batch, repeats, finish=finish)
+    alone = take_turns(on_the_batch, repeats, finish=finish, clock=clock)
     base, base_alone = spread(whole["without"]), spread(alone["without"])
     for name, found in whole.items():
         line = f"  {name:<18} {spread(found).scaled(1e3).text('ms')}"

@@ -28,6 +28,7 @@ from .training.recipe import Recipe as Recipe
 from .training.regularizers import RICAP as RICAP
 from .training.regularizers import AttentiveCutMix as AttentiveCutMix
 from .training.regularizers import AugMix as AugMix
+from .training.regularizers import CoMixup as CoMixup
 from .training.regularizers import Context as Context
 from .training.regularizers import CutMix as CutMix
 from .training.regularizers import Cutout as Cutout

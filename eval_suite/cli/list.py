@@ -1,5 +1,6 @@
 """``eval-suite list``: what there is."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -57,7 +58,7 @@ def _tasks() -> Iterator[str]:
 def _regularizers() -> Iterator[str]:
     from eval_suite.core.parts import parts
 
-    for name, kind in parts("regularizer").items():
+    for name, kind in sorted(parts("regularizer").items()):
         yield _with_parameters(name, kind)
 
 
@@ -150,11 +151,12 @@ def _results() -> Iterator[str]:
 
 def _with_parameters(name: str, kind: Any) -> str:
     parameters = ", ".join(f"{field.name}={_default(field.default)}" for field in fields(kind))
-    return f"{name:<14} {_first(kind.__doc__)} ({parameters}) [{_cite(kind.paper)}]"
+    return f"{name:<16} {_first(kind.__doc__)} ({parameters}) [{_cite(kind.paper)}]"
 
 
 def _default(value: Any) -> str:
-    return repr(getattr(value, "default", value))
+    """As a recipe would have it."""
+    return json.dumps(getattr(value, "default", value))
 
 
 def _first(text: str | None) -> str:

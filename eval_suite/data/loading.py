@@ -320,10 +320,16 @@ class _ResizedCrop:
         shrink = min(box.height // (2 * height), box.width // (2 * width))
         if shrink >= 2:
             image.draft("RGB", (full[0] // shrink, full[1] // shrink))
+        # The whole pixels that torchvision decodes are Pillow's, in less time.
+        decoded = jpeg_pixels(image) if shrink < 2 else None
         x, y = image.width / full[0], image.height / full[1]
         left, top = round(box.left * x), round(box.top * y)
         right, bottom = round((box.left + box.width) * x), round((box.top + box.height) * y)
-        return to_rgb(image).crop((left, top, right, bottom)).resize((width, height), self.interpolation)
+        if decoded is None:
+            cropped = to_rgb(image).crop((left, top, right, bottom))
+        else:
+            cropped = Image.fromarray(np.ascontiguousarray(decoded[top:bottom, left:right]))
+        return cropped.resize((width, height), self.interpolation)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,19 @@ from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms.functional import InterpolationMode, pil_to_tensor
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.augment import AUGMENTATIONS
-from eval_suite.data.decoding import to_rgb
+from eval_suite.core.runtime import derive_seed
+from eval_suite.data.augment import AUGMENTATIONS, random_resized_crop_box
+from eval_suite.data.decoding import jpeg_pixels, open_item, to_rgb
 from eval_suite.data.images import ImageIndex, open_images
-from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches, TrainingBatches
+from eval_suite.data.loading import (
+    _GEOMETRY,
+    INTERPOLATIONS,
+    Batch,
+    EvaluationTransform,
+    ImageBatches,
+    TrainingBatches,
+    _ResizedCrop,
+)
 
 CPU = torch.device("cpu")
 
@@ -398,6 +407,29 @@ def test_a_resized_crop_of_a_large_jpeg_shows_the_same_part(tmp_path: Path) -> N
     other = joined(list(training(png, "imagenet", size=(16, 16)).epoch(0)))
     assert torch.equal(one.index, other.index)
     assert (one.images - other.images).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_resized_crops_of_jpegs_are_pillows_to_the_bit(tmp_path: Path, mode: str, interpolation: str) -> None:
+    index = folder(tmp_path, [(40, 61), (90, 70), (33, 120), (64, 64)], ".jpg")
+    assert index.paths is not None
+    for path in index.paths:
+        with Image.open(path) as image:
+            image.convert(mode).save(path)
+    size, seed, epoch = (24, 32), 5, 2
+    crop = _ResizedCrop(size, seed, epoch, INTERPOLATIONS[interpolation])
+    for position, path in enumerate(index.paths):
+        item = open_item(index, position)
+        assert jpeg_pixels(item) is not None
+        found = crop(item, position)
+        with Image.open(path) as image:
+            whole = image.convert("RGB")
+        drawn = torch.Generator().manual_seed(derive_seed(seed, epoch, position, _GEOMETRY))
+        top, left, height, width = random_resized_crop_box((whole.height, whole.width), drawn)
+        part = whole.crop((left, top, left + width, top + height))
+        expected = part.resize(size[::-1], INTERPOLATIONS[interpolation])
+        assert np.array_equal(np.asarray(found), np.asarray(expected))
 
 
 # Colour modes

@@ -23,6 +23,7 @@ from eval_suite.training.loop import train
 from eval_suite.training.preparation import initial_state, training_data
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
+from tests.training.every import NAMES, settings
 
 MakeRecipe = Callable[..., Recipe]
 CPU = RuntimeOptions(device="cpu", workers=0, threads=1)
@@ -33,8 +34,6 @@ REGULARIZERS: dict[str, list[Any]] = {
     "maps": [{"manifold-mixup": {"layers": ["layer1", "layer2"]}}],
     "branches": ["shakedrop", "mixup"],
     "peaks": [{"saliencymix": {"per_sample": True}}],
-    "looking": ["snapmix"],
-    "views": ["regmixup"],
 }
 OF_TODAY: dict[str, Any] = {
     "optimizer": "adamw",
@@ -90,6 +89,10 @@ def test_two_processes_train_as_one_and_continue_one_another(
         name: tiny_recipe(regularizers=chosen, batch_norm_groups=2, epochs=2)
         for name, chosen in REGULARIZERS.items()
     }
+    made |= {
+        name: tiny_recipe(**settings(name), batch_norm_groups=2, epochs=1, batch_size=10, limit=20)
+        for name in NAMES
+    }
     made["today"] = tiny_recipe(batch_norm_groups=2, epochs=2, **OF_TODAY)
     broken = tmp_path / "broken"
     shutil.copytree(demo_world / "images", broken)
@@ -121,7 +124,7 @@ def test_two_processes_train_as_one_and_continue_one_another(
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stderr.count("continuing after 1 epochs and 0 steps") == 1
 
-    for name in (*REGULARIZERS, "today"):
+    for name in (*REGULARIZERS, *NAMES, "today"):
         ours, theirs = curve(tmp_path / "one" / name), curve(tmp_path / "two" / name)
         # Sums in another order: float32 noise, grown over the steps.
         assert [loss for loss, _ in theirs] == pytest.approx([loss for loss, _ in ours], rel=2e-5), name

@@ -3,6 +3,7 @@
 from eval_suite.training.regularizers.attentive import AttentiveCutMix
 from eval_suite.training.regularizers.base import STAGES, Context, Mixed, Regularizer, Shard, regularise
 from eval_suite.training.regularizers.choosing import Either
+from eval_suite.training.regularizers.co_mixup import CoMixup
 from eval_suite.training.regularizers.dropblock import DropBlock
 from eval_suite.training.regularizers.dropping import ShakeDrop, StochasticDepth
 from eval_suite.training.regularizers.erasing import Cutout, GridMask, RandomErasing
@@ -22,6 +23,7 @@ __all__ = [
     "STAGES",
     "AttentiveCutMix",
     "AugMix",
+    "CoMixup",
     "Context",
     "CutMix",
     "Cutout",

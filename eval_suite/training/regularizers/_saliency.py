@@ -1,8 +1,15 @@
-"""Where an image draws the eye: differences between pixels and their surroundings at several scales."""
+"""Where an image draws the eye, or a network: differences between pixels and their surroundings, or the loss's gradient."""
+
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from eval_suite.training.regularizers.base import Context
 
 # Half sides of the surroundings in pixels.
 _SURROUNDINGS = (12, 24, 48, 28, 56, 112)
@@ -44,3 +51,19 @@ def _ends(length: int, half: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def _to_byte(values: NDArray[np.int64]) -> NDArray[np.int64]:
     return 255 * values // max(int(values.max()), 1)
+
+
+def gradient_saliency(images: "Tensor", targets: "Tensor", context: "Context") -> "Tensor":
+    """(N, H, W): root mean square over the channels of the loss's gradient by the normalised image."""
+    import torch
+    import torch.nn.functional as F
+
+    backbone = context.looking().backbone
+    assert backbone is not None
+    training = backbone.training
+    backbone.eval()
+    with torch.enable_grad():
+        leaf = images.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(F.cross_entropy(backbone(leaf).float(), targets), leaf)
+    backbone.train(training)
+    return (gradient.float() * backbone.std).square().mean(1).sqrt()

@@ -63,19 +63,16 @@ class Shard(NamedTuple):
             order: (total,) permutation of the global batch.
         """
         if self.world > 1:
-            from eval_suite.training.distributed import gather
-
             order = order[self.mine(len(rows))]
-            rows = gather(rows)
-        return rows[order.to(rows.device, non_blocking=True)]
+        return self.everywhere(rows)[order.to(rows.device, non_blocking=True)]
 
-    def row(self, rows: "Tensor", number: int) -> "Tensor":
-        """One row of the global batch, the same in every process; ``rows`` are those that are here."""
+    def everywhere(self, rows: "Tensor") -> "Tensor":
+        """The rows of the global batch, the same in every process; ``rows`` are those that are here."""
         if self.world > 1:
             from eval_suite.training.distributed import gather
 
             rows = gather(rows)
-        return rows[number]
+        return rows
 
 
 @dataclass(frozen=True)

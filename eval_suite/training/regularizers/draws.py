@@ -34,6 +34,15 @@ def betas(alpha: float, n: int, generator: "Generator") -> "Tensor":
     return torch.from_numpy(betaincinv(alpha, alpha, drawn.numpy()))
 
 
+def gammas(alpha: float, n: int, generator: "Generator") -> "Tensor":
+    """(n,) draws from Gamma(alpha, 1), float64; divided by their sum one of a Dirichlet distribution."""
+    import torch
+    from scipy.special import gammaincinv
+
+    drawn = torch.rand(n, generator=generator, dtype=torch.float64)
+    return torch.from_numpy(gammaincinv(alpha, drawn.numpy()))
+
+
 def integers(high: int, n: int, generator: "Generator") -> "Tensor":
     """(n,) whole numbers uniform in [0, high)."""
     import torch

@@ -125,7 +125,8 @@ class GridMix(MaskMix):
     """Divide images into a grid, and take each cell from one of two.
 
     lambda ~ Beta(alpha, alpha); a cell keeps its own pixels with probability lambda; labels are mixed by the exact
-    area. The paper's further loss, which classifies each cell by itself, is left out. The method of the same name in
+    area. This is the paper's augmentation alone: its results also take a local loss, of a second last layer that classifies
+    each cell by itself; no code of the authors is public. The method of the same name in
     OpenMixup is another one: holes at regular distances, of the size that lambda gives.
 
     Attributes:

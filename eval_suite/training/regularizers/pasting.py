@@ -117,7 +117,7 @@ class SaliencyMix(Regularizer):
         lam = betas(self.alpha, n if self.per_sample else 1, generator).tolist()
         order = permutation(n, generator)
         if not self.per_sample:
-            ((y, x),) = _peaks(share.row(images, int(order[0])).unsqueeze(0)).tolist()
+            ((y, x),) = _peaks(share.everywhere(images)[order[:1]]).tolist()
             box = cutmix_box(height, width, lam[0], x, y)
             inside = (..., *box.inside)
             images[inside] = share.partners(images[inside], order)

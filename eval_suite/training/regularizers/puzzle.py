@@ -47,7 +47,7 @@ class PuzzleMix(Regularizer):
 
     Differences to the authors' code: the cut is exact, where theirs swaps pairs of labels; patches that lose their place
     in a round of the transport pay for it in the next, as the text has it; adversarial noise and the term of clean
-    gradients, both options there, are left out; the loss is cross entropy instead of binary cross entropy of the softmax.
+    gradients, options that the commands for the paper's "Puzzle Mix" leave off, are left out; the loss is cross entropy instead of binary cross entropy of the softmax.
 
     Attributes:
         alpha: lambda ~ Beta(alpha, alpha).
@@ -108,13 +108,15 @@ class PuzzleMix(Regularizer):
         """Mix a batch (N, 3, H, W) with itself in another order."""
         import torch.nn.functional as F
 
+        from eval_suite.training.regularizers._saliency import gradient_saliency
+
         share, generator = context.share, context.generator
         if uniform(generator) >= self.prob:
             return Mixed(images, targets)
         cells = 2 ** (1 + int(integers(4, 1, generator)))
         lam = beta(self.alpha, generator)
         order = permutation(share.total(len(images)), generator)
-        saliency = _saliency(images, targets, context)
+        saliency = gradient_saliency(images, targets, context)
         partners = share.partners(images, order)
         saliencies = saliency, share.partners(saliency, order)
         keep = self._shares(images, partners, saliencies, cells, lam)
@@ -209,19 +211,3 @@ def _borders(
             kernel = (1, per_cell) if axis == 2 else (per_cell, 1)
             found[i, j] = F.avg_pool2d(difference[tuple(index)].abs().mean(1), kernel)
     return found
-
-
-def _saliency(images: "Tensor", targets: "Tensor", context: Context) -> "Tensor":
-    """(N, H, W): root mean square over the channels of the loss's gradient by the normalised image."""
-    import torch
-    import torch.nn.functional as F
-
-    backbone = context.looking().backbone
-    assert backbone is not None
-    training = backbone.training
-    backbone.eval()
-    with torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_()
-        (gradient,) = torch.autograd.grad(F.cross_entropy(backbone(leaf).float(), targets), leaf)
-    backbone.train(training)
-    return (gradient.float() * backbone.std).square().mean(1).sqrt()

@@ -135,8 +135,9 @@ class TokenMix(MaskMix):
     """Paste many small blocks of patches of another image instead of one box, and mix the labels by area.
 
     Blocks of uniform area, with the logarithm of their aspect ratio uniform between those of 0.3 and 1 / 0.3, are added until
-    int(share * patches) + ``more`` patches are pasted, or none fits in ten trials. The paper weighs the labels by the activation map of a pretrained teacher, stored
-    for each training image beforehand; here they go by the area, as in its ablation.
+    int(share * patches) + ``more`` patches are pasted, or none fits in ten trials. The paper's results weigh each label by what is seen of its image's
+    activation map, of a pretrained teacher and normalised to sum to 1; such maps are published for ImageNet's files alone. Here labels
+    go by the area, as in its ablation.
 
     Attributes:
         prob: probability that a batch is mixed.

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from eval_suite.core.records import Paper
 from eval_suite.training.regularizers.base import STRICT, Alpha, Context, Mixed, Regularizer, Stage
-from eval_suite.training.regularizers.draws import beta, integers, permutation, uniform
+from eval_suite.training.regularizers.draws import beta, gammas, integers, permutation, uniform
 from eval_suite.training.regularizers.mixing import mix_targets
 
 if TYPE_CHECKING:
@@ -111,13 +111,12 @@ class AugMix(Regularizer):
 
     def _mixture(self, image: "Tensor", generator: "Generator") -> "Tensor":
         import torch
-        from scipy.special import gammaincinv
         from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
         from eval_suite.training.regularizers._operations import OPERATIONS
 
-        gammas = torch.tensor([gammaincinv(self.alpha, uniform(generator)) for _ in range(self.width)])
-        weights = (gammas / gammas.sum()).tolist()
+        drawn = gammas(self.alpha, self.width, generator)
+        weights = (drawn / drawn.sum()).tolist()
         blend = beta(self.alpha, generator)
         start = to_pil_image((image.clamp(0, 1) * 255).round().byte())
         mixed = torch.zeros_like(image)
