@@ -8,7 +8,7 @@ from eval_suite.core.parts import part
 from eval_suite.core.records import Params
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.ood.options import OodOptions
-from eval_suite.tasks.ood.scores import ODIN, fitted_scores, scores_of_features
+from eval_suite.tasks.ood.scores import ODIN, chosen_scores, fitted_scores, scores_of_features
 
 
 class OodTask(Task):
@@ -22,6 +22,8 @@ class OodTask(Task):
     packages = ("pytorch-ood",)
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "outlier_seed": (),
+        "validation_outliers": tuple({"score": score.replace("-", "_")} for score in chosen_scores()),
+        "validation_split": tuple({"score": score.replace("-", "_")} for score in chosen_scores()),
         "odin_temperature": ({"score": ODIN},),
         "odin_epsilon": ({"score": ODIN},),
         "fit_split": tuple({"score": score} for score in fitted_scores()),
@@ -29,6 +31,11 @@ class OodTask(Task):
         "knn_k": ({"score": "knn"},),
         "react_percentile": ({"score": "react"},),
         "vim_dimension": ({"score": "vim"},),
+        "ash_percentile": tuple({"score": score} for score in ("ash_p", "ash_b", "ash_s")),
+        "scale_percentile": ({"score": "scale"},),
+        "dice_sparsity": ({"score": "dice"},),
+        "nnguide_k": ({"score": "nnguide"},),
+        "vra_percentiles": ({"score": "vra"},),
     }
 
     without_classes = f"choose scores of features alone with --scores: {', '.join(scores_of_features())}"

@@ -110,7 +110,10 @@ def test_the_record_of_every_score(ood: Callable[..., Evaluated], demo_world: Pa
     assert saved.settings == {
         "outlier_seed": "0",
         "skip_first": "0",
-        **dict.fromkeys(("knn", "react", "she"), "fitted to 60 images of 'train'"),
+        **dict.fromkeys(
+            ("knn", "react", "she", "dice", "klm", "fdbd", "nnguide", "vra", "gram"),
+            "fitted to 60 images of 'train'",
+        ),
         **dict.fromkeys(("mahalanobis", "rmd", "vim"), "fitted to 60 images of 'train', few for 16 features"),
         "odin": "temperature 1000, epsilon 0.0014, as given",
     }
