@@ -40,7 +40,12 @@ def test_parse_outliers() -> None:
     assert parse_outliers("textures:data/dtd") == ("textures", "textures", Path("data/dtd"), None)
     assert parse_outliers("uniform") == ("uniform", "uniform", None, None)
     assert parse_outliers("noise=gaussian") == ("noise", "gaussian", None, None)
-    assert parse_outliers("tin=tinyimagenet-crop:/a=b:c") == ("tin", "tinyimagenet-crop", Path("/a=b:c"), None)
+    assert parse_outliers("tin=tinyimagenet-crop:/a=b:c") == (
+        "tin",
+        "tinyimagenet-crop",
+        Path("/a=b:c"),
+        None,
+    )
     assert parse_outliers("near/tin=svhn:a/b") == ("tin", "svhn", Path("a/b"), "near")
     assert parse_outliers("far/svhn:a/b")[0::3] == ("svhn", "far")
     assert parse_outliers("noise/uniform") == ("uniform", "uniform", None, "noise")

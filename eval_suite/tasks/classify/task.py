@@ -8,7 +8,7 @@ from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.tasks.base import Task
-from eval_suite.tasks.classify.metrics import SCALED
+from eval_suite.tasks.classify.metrics import CONFORMAL_COVERAGE, CONFORMAL_SIZE, SCALED
 from eval_suite.tasks.classify.options import ClassifyOptions, ScoredLogits
 
 
@@ -22,9 +22,11 @@ class ClassifyTask(Task):
     options = ClassifyOptions
     score_options = ScoredLogits
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
-        "calibration_split": tuple({"key": kind.key} for kind in SCALED)
+        "calibration_split": tuple(
+            {"key": kind.key} for kind in (*SCALED, CONFORMAL_COVERAGE, CONFORMAL_SIZE)
+        ),
     }
-    score_fields = ("classes", "class_order")
+    score_fields = ("classes", "class_order", "conformal_alpha")
 
     def learnt_and_evaluated(self, options: Any) -> tuple[ImageIndex, ImageIndex] | None:
         """The images that choose the temperature and those to evaluate on, where there is one to choose."""

@@ -200,7 +200,20 @@ def test_names() -> None:
         require_scores(["max-softmax", "enrgy"])
     assert score_title("knn") == "KNN"
     assert score_title("theirs") == "theirs"
-    assert set(fitted_scores()) == {"mahalanobis", "rmd", "knn", "react", "she", "vim", "dice", "klm", "fdbd", "nnguide", "vra", "gram"}
+    assert set(fitted_scores()) == {
+        "mahalanobis",
+        "rmd",
+        "knn",
+        "react",
+        "she",
+        "vim",
+        "dice",
+        "klm",
+        "fdbd",
+        "nnguide",
+        "vra",
+        "gram",
+    }
 
 
 def test_generalised_entropy_by_hand_over_at_most_a_hundred_classes() -> None:

@@ -85,10 +85,14 @@ class GramMatrices(OodScore):
         held = torch.zeros(len(labels), dtype=torch.bool)
         for label in range(classes):
             held[(labels == label).nonzero()[_HELD_OUT - 1 :: _HELD_OUT, 0]] = True
-        sums = training.features.double()
-        self.least = torch.stack([sums[~held & (labels == label)].amin(0) for label in range(classes)])
-        self.most = torch.stack([sums[~held & (labels == label)].amax(0) for label in range(classes)])
-        expected = self._deviations(sums[held], labels[held]).mean(0)
+        sums = training.features  # in double precision they would take as much memory again, and twice
+        self.least = torch.stack(
+            [sums[~held & (labels == label)].amin(0) for label in range(classes)]
+        ).double()
+        self.most = torch.stack(
+            [sums[~held & (labels == label)].amax(0) for label in range(classes)]
+        ).double()
+        expected = self._deviations(sums[held].double(), labels[held]).mean(0)
         self.expected = torch.where(expected > 0, expected, 1)  # also where no image is held out
 
     def __call__(self, logits: "Tensor", features: "Tensor") -> "Tensor":
