@@ -158,9 +158,8 @@ class Runner:
             )
         batches = self.place.batches(index)
         shown = progress(batches, len(batches), f"ood {self.backbone.card.name}, fitting to '{index.split}'")
-        found = run_over(
-            self.backbone, shown, layer=self._layer, of_maps=self._of_maps, precision=self.precision
-        )
+        of_maps = {name: score for name, score in self._of_maps.items() if score.fitted}
+        found = run_over(self.backbone, shown, layer=self._layer, of_maps=of_maps, precision=self.precision)
         self._look_at(found, index.split)
         if found.features.numel() and not found.features.any():
             raise InputError(

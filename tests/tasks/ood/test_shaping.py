@@ -126,7 +126,9 @@ def test_the_order_of_features_does_not_matter(training: TrainingFeatures) -> No
     turned = nn.Linear(WIDTH, CLASSES)
     turned.weight.data, turned.bias.data = training.layer.weight.data[:, order], training.layer.bias.data
     other = training._replace(features=training.features[:, order], layer=turned)
-    new = some_features(20, 4)
+    new = some_features(20, 4) + torch.rand(
+        20, WIDTH
+    )  # ASH-B fills whichever of equal activations come first
     for name in (*ASHES, "scale", "vra", "dice", "fdbd", "nnguide"):
         np.testing.assert_allclose(of(name, other, new[:, order]), of(name, training, new), rtol=1e-5)
 
@@ -161,7 +163,7 @@ def test_the_divergence_to_the_nearest_typical_probabilities(training: TrainingF
     weight, bias = head(training)
     probabilities = softmax(new.numpy().astype(float) @ weight.T + bias, axis=1)
     expected = -rel_entr(probabilities[:, None], typical[None]).sum(2).min(1)
-    np.testing.assert_allclose(of("klm", training, new), expected, rtol=1e-6)
+    np.testing.assert_allclose(of("klm", training, new), expected, rtol=1e-5, atol=1e-7)
     theirs = KLMatching(None).fit_logits(training.logits.double())
     logits = torch.from_numpy(np.log(probabilities))
     np.testing.assert_allclose(-theirs.predict_logits(logits), expected, rtol=1e-6)

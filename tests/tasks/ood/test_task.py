@@ -70,6 +70,7 @@ def checkpoint(folder: Path, classes: list[str], scale: float = 1.0, *, flip: bo
 def ood(demo_world: Path, source: str, tmp_path: Path) -> Callable[..., Evaluated]:
     def run(**options: Any) -> Evaluated:
         batch_size, chosen = options.pop("batch_size", 16), options.pop("source", source)
+        loaded = options.pop("backbone_options", BackboneOptions())
         out = tmp_path / options.pop("out", "out")
         given: dict[str, Any] = {
             "data": f"folder:{demo_world / 'images'}",
@@ -82,7 +83,7 @@ def ood(demo_world: Path, source: str, tmp_path: Path) -> Callable[..., Evaluate
             OodOptions(**given),
             cell=Cell("s", "net", 0, out),
             source=chosen,
-            backbone_options=BackboneOptions(),
+            backbone_options=loaded,
             runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
             expected=False,
         )
@@ -192,6 +193,24 @@ def test_features_that_say_nothing_are_told_or_refused(
     assert any("features that are all 0: nnguide, scale cannot" in line for line in result.warnings)
     result, _ = ood(source=f"{tmp_path / 'net.py'}:raw", out="raw", **common)
     assert any("below 0 in places: scale are defined" in line for line in result.warnings)
+
+
+@pytest.mark.parametrize("name", list(parts("ood_score")))
+def test_a_network_without_classes_takes_scores_of_features_alone(
+    name: str, ood: Callable[..., Evaluated], tmp_path: Path
+) -> None:
+    if name in ("mahalanobis", "rmd", "knn"):
+        assert not OodTask().needs_classes(OodOptions(data="folder:x", scores=[name]))
+        return
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef net():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 12, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Identity())\n"
+    )
+    options = BackboneOptions(headless=True, input_size=(64, 64))
+    with pytest.raises(InputError, match="a backbone with classes for ood") as caught:
+        ood(source=f"{tmp_path / 'net.py'}:net", backbone_options=options, scores=["knn", name])
+    assert "mahalanobis, rmd" in (caught.value.remedy or "") or "knn" in (caught.value.remedy or "")
+    assert nothing_written(tmp_path)
 
 
 def test_labels_are_matched_with_the_outputs(
