@@ -90,7 +90,8 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
         metrics = _without_logits(among, labels, classes)
     elif known.subset is None:
         metrics = metrics_of(read.logits, labels, classes)
-        _scaled(metrics, read.logits, labels, read, alpha)
+        _scaled(metrics, read.logits, labels, read)
+        _conformal(metrics, read.logits, labels, read, alpha)
     else:
         place = np.full(len(classes), -1)
         place[known.subset] = np.arange(len(known.subset))
@@ -98,7 +99,8 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
         metrics = metrics_of(
             own, place[labels], [classes[i] for i in known.subset], {"outputs": own.shape[1]}
         )
-        _scaled(metrics, own, place[labels], read, alpha)
+        _scaled(metrics, own, place[labels], read)
+        _conformal(metrics, own, place[labels], read, alpha)
         metrics.extend(metrics_of(read.logits, labels, classes, {"outputs": len(classes)}))
         among = known.subset[own.argmax(axis=1)]
     _real_error(metrics, known.ids, read.chosen, classes)
@@ -182,9 +184,8 @@ def _scaled(
     logits: NDArray[np.float32],
     labels: NDArray[np.int64],
     read: Predictions,
-    alpha: float,
 ) -> None:
-    """What a temperature, chosen on other items, makes of the likelihood, of calibration and of conformal sets."""
+    """What a temperature, chosen on other items, makes of the likelihood and of calibration."""
     if read.temperature is None:
         return
     scaled = logits.astype(np.float64) / float(read.temperature)
@@ -195,30 +196,36 @@ def _scaled(
     own.calibration(confidence, correct, SCALED_ECE)
     own.mean(SCALED_BRIER, brier_scores(np.exp(log_softmax(scaled)), labels), method=how)
     own.curves.append(_reliability_curve(confidence, correct, "Reliability diagram, temperature-scaled"))
-    _conformal(own, np.exp(log_softmax(scaled)), labels, read, alpha)
     metrics.extend(own)
 
 
 def _conformal(
     metrics: MetricSet,
-    probabilities: NDArray[np.float64],
+    logits: NDArray[np.float32],
     labels: NDArray[np.int64],
     read: Predictions,
     alpha: float,
 ) -> None:
-    """How large sets of classes have to be so that they hold the label, by the items that chose the temperature."""
-    if read.calibration_logits is None or read.calibration_labels is None or read.temperature is None:
+    """How large sets of classes have to be so that they hold the label, by other items; temperature-scaled where it is known."""
+    if read.calibration_logits is None or read.calibration_labels is None:
         return
-    of_others = np.exp(log_softmax(read.calibration_logits.astype(np.float64) / float(read.temperature)))
-    note = f"threshold from {len(of_others):,} other items, temperature-scaled"
+    temperature = 1.0 if read.temperature is None else float(read.temperature)
+    of_others, probabilities = (
+        np.exp(log_softmax(given.astype(np.float64) / temperature))
+        for given in (read.calibration_logits, logits)
+    )
+    note = f"threshold from {len(of_others):,} other items" + (
+        "" if read.temperature is None else ", temperature-scaled"
+    )
+    own = MetricSet(shared=metrics.shared)
     for method in METHODS:
         found = prediction_sets(
             of_others, read.calibration_labels, probabilities, labels, method=method, alpha=alpha
         )
         params: Params = {"method": method, "alpha": alpha}
-        metrics.share(CONFORMAL_COVERAGE, found.covered, params, note=note)
-        sizes = found.sizes.astype(np.float64)
-        metrics.mean(CONFORMAL_SIZE, sizes, params, method=f"{OVER_ITEMS}; {note}")
+        own.share(CONFORMAL_COVERAGE, found.covered, params, note=note)
+        own.mean(CONFORMAL_SIZE, found.sizes.astype(np.float64), params, method=f"{OVER_ITEMS}; {note}")
+    metrics.extend(own)
 
 
 def _controls(metrics: MetricSet, labels: NDArray[np.int64], classes: int) -> None:

@@ -51,7 +51,7 @@ def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -
     runner = Runner(backbone, options, runtime)
     headless = backbone.card.headless
     labelled = None if headless else _labelled(backbone.card, everything, runner)
-    runner.prepare(sets, labelled)
+    runner.prepare(sets, labels_known=labelled is not None)
 
     inside = runner.score(sets.known)
     seen = {KNOWN: set(inside.outputs.digests)}

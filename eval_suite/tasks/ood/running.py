@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.backbones.class_names import match_outputs
 from eval_suite.backbones.inference import require_finite, to_device
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions, progress
-from eval_suite.data.class_order import ClassMatch
 from eval_suite.data.images import open_images
 from eval_suite.data.leaks import leak
 from eval_suite.data.pictures import never_failing
@@ -80,12 +80,12 @@ class Runner:
         if line not in self.warnings:
             self.warnings.append(line)
 
-    def prepare(self, sets: Sets, match: ClassMatch | None) -> None:
+    def prepare(self, sets: Sets, *, labels_known: bool) -> None:
         """Find the layers that scores need, fit the scores, and choose their hyper-parameters.
 
         Args:
             sets: of the evaluation.
-            match: which outputs the labels are, where it is known.
+            labels_known: whether it is known which output is which class of the data.
 
         Raises:
             InputError: if the network lacks what a score needs, or there are too few training images.
@@ -99,7 +99,7 @@ class Runner:
             if score.of_maps:
                 score.prepare(self.backbone)
                 self._of_maps[score.name] = score
-        outputs = self._training(sets.known, match)
+        outputs = self._training(sets.known, labels_known)
         if sets.validation:
             inside, *outside = [self._run(each).outputs for each in sets.validation]
             names = [each.name for each in sets.validation[1:]]
@@ -139,7 +139,7 @@ class Runner:
         self._look_at(found, each.name)
         return _Pass(found, list(batches.failed))
 
-    def _training(self, known: ImageSet, match: ClassMatch | None) -> Outputs | None:
+    def _training(self, known: ImageSet, labels_known: bool) -> Outputs | None:
         """A pass over the training images, where a score learns from some."""
         learning = [kind for kind in self._kinds if kind.fitted]
         if not learning:
@@ -148,8 +148,8 @@ class Runner:
         index = open_images(self.options.data, self.options.fit_split).subset(self.options.fit_limit)
         for line in leak(index, known.whole, names):
             self.warn(line)
-        if match is not None:
-            index = match.relabel(index)
+        if labels_known:
+            index = match_outputs(self.backbone.card, index).relabel(index)
         elif labelled := [kind.name for kind in learning if kind.of_labels]:
             raise InputError(
                 expected=f"to know which output is which class of {self.options.data}, for {', '.join(labelled)}",
@@ -242,8 +242,8 @@ class Runner:
         shaped = [kind.name for kind in self._kinds if kind.of_activations]
         if shaped and bool((features < 0).any()):
             self.warn(
-                f"features of '{where}' are below 0 in places: {', '.join(shaped)} are defined for activations of at least 0, "
-                "as a ReLU leaves them"
+                f"features are below 0 in places: {', '.join(shaped)} are defined for activations of at least 0, as a ReLU "
+                "leaves them"
             )
 
     def _require_numbers(self, name: str, values: Tensor, where: str) -> None:

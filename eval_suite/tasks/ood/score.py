@@ -111,8 +111,9 @@ def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
 def detection_metrics(found: Predictions) -> MetricSet:
     """Six metrics of every score: means without noise where there is some, over all sets and each group, and each set.
 
-    Where there are covariate-shifted sets, all of it again with their items counted as in-distribution. Intervals are percentiles of a bootstrap that resamples in-distribution items and each outlier set apart; the
-    same in-distribution resamples serve every set, as the same items do.
+    Where there are covariate-shifted sets, all of it again with their items counted as in-distribution. Intervals are
+    percentiles of a bootstrap that resamples in-distribution items and each outlier set apart; the same in-distribution
+    resamples serve every set, as the same items do.
     """
     draws = _Draws(found)
     into = MetricSet()
