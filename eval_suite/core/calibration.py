@@ -148,11 +148,37 @@ def area_under_risk_coverage(confidence: NDArray[np.floating], correct: NDArray[
 
     Reference: Geifman et al., ICLR 2019, eq. 2.
     """
+    return float(risks(confidence, correct).mean())
+
+
+def risks(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The error among the k most confident items, for k = 1..n: (n,); of tied items in any order, their mean.
+
+    Args:
+        confidence: (n,), larger is surer.
+        correct: (n,) booleans.
+
+    Reference: El-Yaniv and Wiener, JMLR 2010, sec. 2 (the selective risk at coverage k / n).
+
+    Example:
+        >>> risks(np.array([0.9, 0.6, 0.8]), np.array([True, False, True])).round(3).tolist()
+        [0.0, 0.0, 0.333]
+    """
     values, place = np.unique(-np.asarray(confidence), return_inverse=True)
     counts = np.bincount(place, minlength=len(values))
     wrong = np.bincount(place, ~correct, minlength=len(values)) / counts
     expected = np.repeat(wrong, counts)  # in falling confidence; within a tie each place holds its mean
-    return float((np.cumsum(expected) / np.arange(1, len(expected) + 1)).mean())
+    return np.asarray(np.cumsum(expected) / np.arange(1, len(expected) + 1), np.float64)
+
+
+def items_covered(items: int, coverage: float) -> int:
+    """How many of some items are accepted at a coverage in (0, 1]: the fewest that make up the share, at least one.
+
+    Example:
+        >>> items_covered(10, 0.85)
+        9
+    """
+    return max(1, int(np.ceil(round(items * coverage, 9))))
 
 
 def fitted_temperature(logits: Logits, labels: Labels) -> float:

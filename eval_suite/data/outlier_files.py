@@ -1,6 +1,5 @@
 """Out-of-distribution images in one file: arrays of pixels, MATLAB's files, and lists of images."""
 
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,10 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, first_line
-from eval_suite.core.files import read_file, require_regular
-from eval_suite.data.layouts.base import SUFFIXES
+from eval_suite.core.files import require_regular
+from eval_suite.data.layouts.image_lists import read_image_list
 
-_LABEL = re.compile(r"(?P<name>.+?)(?:[ \t]+-?\d+)?")
 _ARRAYS = ("X", "images", "data", "x")
 
 
@@ -31,7 +29,8 @@ def from_file(path: Path) -> OutlierFiles:
     """
     suffix = path.suffix.lower()
     if suffix == ".txt":
-        return _from_list(path)
+        listed = read_image_list(path)
+        return OutlierFiles(listed.names, root=listed.root)
     if suffix in (".npy", ".npz", ".mat"):
         return _from_array(path)
     raise InputError(
@@ -87,57 +86,3 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not len(array):
         raise ValueError(f"{array.dtype} of shape {array.shape}")
     return array
-
-
-def _from_list(path: Path) -> OutlierFiles:
-    """A list as OpenOOD has them: a path and a label on each line, from a folder ``images_...`` next to the lists' own.
-
-    Raises:
-        InputError: if it names no images, or they are in no folder above.
-    """
-    try:
-        lines = read_file(path).decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(expected="text (UTF-8)", where=path, found="other bytes") from None
-    names = [match["name"] for line in lines if (match := _LABEL.fullmatch(line.strip()))]
-    wrong = next((name for name in names if Path(name).suffix.lower() not in SUFFIXES), None)
-    if not names or wrong is not None or any(".." in Path(name).parts for name in names):
-        raise InputError(
-            expected="paths of images, with or without a label, one a line",
-            where=path,
-            found=f"'{wrong}'" if wrong is not None else "none" if not names else "a path with '..'",
-        )
-    above = list(path.resolve().parents)[:5]
-    bases = [
-        base / inner
-        for base in above
-        for inner in (
-            "",
-            "images_classic",
-            "images_largescale",
-            "images",
-            "data/images_classic",
-            "data/images_largescale",
-            "data",
-        )
-    ]
-    # Every file has to be there: the first alone may lie in the folder of another list too.
-    missing: tuple[int, Path, str] | None = None
-    for base in bases:
-        if not (base / names[0]).is_file():
-            continue
-        absent = [name for name in names if not (base / name).is_file()]
-        if not absent:
-            return OutlierFiles(names, root=base)
-        missing = missing or (len(absent), base, absent[0])
-    found = (
-        f"{missing[0]:,} of {len(names):,} missing below {missing[1]}, first '{missing[2]}'"
-        if missing
-        else f"no '{names[0]}' in any of the folders above"
-    )
-    raise InputError(
-        expected="the images that the list names",
-        where=path,
-        found=found,
-        remedy="put them next to the list, or a folder above",
-    )

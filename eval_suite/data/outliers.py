@@ -1,4 +1,4 @@
-"""Out-of-distribution sets by name: ``[NAME=]KIND[:PATH]`` to an index of their images.
+"""Out-of-distribution sets by name: ``[GROUP/][NAME=]KIND[:PATH]`` to an index of their images.
 
 The crops and the small versions of TinyImageNet and LSUN that the literature evaluates CIFAR networks on are read as
 ODIN's authors distribute them, or made here from the original images.
@@ -34,15 +34,22 @@ _CROP = 0x00D001  # purpose of `derive_seed`
 _SPLIT = "all"
 _SVHN_TEST = ("test_32x32.mat", "selected_test_32x32.mat")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_GRAMMAR = "outliers as [NAME=]KIND:PATH, or uniform or gaussian without a path"
+_GROUP = re.compile(r"[a-z][a-z0-9_]*")
+_GRAMMAR = "outliers as [GROUP/][NAME=]KIND:PATH, or uniform or gaussian without a path"
 
 
 class OutlierSource(NamedTuple):
-    """``[NAME=]KIND[:PATH]``, taken apart; ``path`` is None for noise."""
+    """``[GROUP/][NAME=]KIND[:PATH]``, taken apart; ``path`` is None for noise, ``group`` where none is named."""
 
     name: str
     kind: str
     path: Path | None
+    group: str | None = None
+
+    def same_images(self, other: "OutlierSource") -> bool:
+        """Whether two sources are one set, whatever they are called."""
+        paths = [source.path and source.path.resolve() for source in (self, other)]
+        return self.kind == other.kind and paths[0] == paths[1]
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,14 @@ class OutlierImages(NamedTuple):
 
 
 def parse_outliers(text: str) -> OutlierSource:
-    """Take ``[NAME=]KIND[:PATH]`` apart.
+    """Take ``[GROUP/][NAME=]KIND[:PATH]`` apart.
 
     Raises:
-        InputError: if the kind is unknown, a path is missing or too much, or the name is no word.
+        InputError: if the kind is unknown, a path is missing or too much, or the name or the group is no word.
     """
     head, colon, path = text.partition(":")
-    name, equals, kind = head.rpartition("=")
+    group, slash, rest = head.partition("/")
+    name, equals, kind = (rest if slash else head).rpartition("=")
     if kind not in (*KINDS, *NOISE):
         raise unknown_name("kind of outliers", kind, (*KINDS, *NOISE))
     if (kind in NOISE) != (not colon) or (colon and not path):
@@ -105,7 +113,13 @@ def parse_outliers(text: str) -> OutlierSource:
             found=f"'{name}'",
             remedy=f"write NAME={head.rpartition('=')[2]}:...",
         )
-    return OutlierSource(name, kind, place)
+    if slash and not _GROUP.fullmatch(group):
+        raise InputError(
+            expected=f"a group of small letters, digits and _ before the '/' of the outliers '{text}'",
+            found=f"'{group}'",
+            remedy="write e.g. near/NAME=KIND:PATH",
+        )
+    return OutlierSource(name, kind, place, group if slash else None)
 
 
 def parse_all_outliers(texts: list[str]) -> list[OutlierSource]:

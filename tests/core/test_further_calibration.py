@@ -10,7 +10,9 @@ from eval_suite.core.calibration import (
     equal_mass_calibration_error,
     expected_calibration_error,
     fitted_temperature,
+    items_covered,
     log_softmax,
+    risks,
 )
 
 
@@ -55,3 +57,38 @@ def test_the_temperature_of_logits_that_were_multiplied_is_found(temperature: fl
     uniform = rng.uniform(size=(4000, 1))
     labels = (uniform > np.exp(log_softmax(logits)).cumsum(axis=1)).sum(axis=1).clip(max=2)
     assert fitted_temperature(logits * temperature, labels) == pytest.approx(temperature, rel=0.1)
+
+
+def test_selective_risks_by_hand() -> None:
+    confidence, correct = np.array([0.9, 0.5, 0.7, 0.8]), np.array([True, False, False, True])
+    np.testing.assert_allclose(risks(confidence, correct), [0, 0, 1 / 3, 1 / 2])
+    # Two tied items of which one is wrong hold half a mistake each.
+    tied = risks(np.array([0.9, 0.6, 0.6]), np.array([True, True, False]))
+    np.testing.assert_allclose(tied, [0, 0.25, 1 / 3])
+    assert risks(confidence, correct).mean() == pytest.approx(area_under_risk_coverage(confidence, correct))
+
+
+def test_the_last_risk_is_the_error_and_the_order_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    confidence, correct = rng.random(200).round(2), rng.random(200) < 0.7
+    found, order = risks(confidence, correct), rng.permutation(200)
+    assert found[-1] == pytest.approx(1 - correct.mean())
+    np.testing.assert_allclose(risks(confidence[order], correct[order]), found)
+    np.testing.assert_allclose(risks(confidence**3, correct), found)
+
+
+@pytest.mark.parametrize(
+    ("items", "coverage", "expected"),
+    [(10, 0.8, 8), (10, 0.85, 9), (3, 0.01, 1), (1000, 0.95, 950), (7, 1.0, 7)],
+)
+def test_items_covered(items: int, coverage: float, expected: int) -> None:
+    assert items_covered(items, coverage) == expected
+
+
+def test_risk_at_coverage_of_accepted_items_one_by_one() -> None:
+    rng = np.random.default_rng(1)
+    confidence, correct = rng.random(301), rng.random(301) < 0.8
+    for coverage in (0.8, 0.9, 0.95):
+        k = items_covered(301, coverage)
+        accepted = sorted(range(301), key=lambda i: -confidence[i])[:k]
+        assert risks(confidence, correct)[k - 1] == pytest.approx(1 - correct[accepted].mean())

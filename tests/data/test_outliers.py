@@ -36,11 +36,19 @@ def ids(text: str) -> list[str]:
 
 
 def test_parse_outliers() -> None:
-    assert parse_outliers("folder:data/my set") == ("my-set", "folder", Path("data/my set"))
-    assert parse_outliers("textures:data/dtd") == ("textures", "textures", Path("data/dtd"))
-    assert parse_outliers("uniform") == ("uniform", "uniform", None)
-    assert parse_outliers("noise=gaussian") == ("noise", "gaussian", None)
-    assert parse_outliers("tin=tinyimagenet-crop:/a=b:c") == ("tin", "tinyimagenet-crop", Path("/a=b:c"))
+    assert parse_outliers("folder:data/my set") == ("my-set", "folder", Path("data/my set"), None)
+    assert parse_outliers("textures:data/dtd") == ("textures", "textures", Path("data/dtd"), None)
+    assert parse_outliers("uniform") == ("uniform", "uniform", None, None)
+    assert parse_outliers("noise=gaussian") == ("noise", "gaussian", None, None)
+    assert parse_outliers("tin=tinyimagenet-crop:/a=b:c") == (
+        "tin",
+        "tinyimagenet-crop",
+        Path("/a=b:c"),
+        None,
+    )
+    assert parse_outliers("near/tin=svhn:a/b") == ("tin", "svhn", Path("a/b"), "near")
+    assert parse_outliers("far/svhn:a/b")[0::3] == ("svhn", "far")
+    assert parse_outliers("noise/uniform") == ("uniform", "uniform", None, "noise")
     assert parse_outliers("folder:~/x").path == Path.home() / "x"
 
 
@@ -49,10 +57,12 @@ def test_parse_outliers() -> None:
     [
         ("texture:x", "unknown kind of outliers 'texture'. Did you mean 'textures'?"),
         ("unifrom", "Did you mean 'uniform'?"),
-        ("folder", r"expected outliers as \[NAME=\]KIND:PATH.*found 'folder'"),
+        ("folder", r"expected outliers as \[GROUP/\]\[NAME=\]KIND:PATH.*found 'folder'"),
         ("folder:", "expected outliers as"),
         ("uniform:x", "expected outliers as"),
-        ("a/b=folder:x", "expected a name of letters.*found 'a/b'"),
+        ("a/b/c=folder:x", "expected a name of letters.*found 'b/c'"),
+        ("Near/c=folder:x", "expected a group of small letters.*found 'Near'"),
+        ("/c=folder:x", "expected a group of small letters.*found ''"),
         ("=folder:x", "expected a name of letters"),
         ("", "unknown kind of outliers ''"),
     ],

@@ -59,6 +59,7 @@ def parts_of(net: nn.Module, last: str) -> list[Part]:
         InputError: if the network gives no maps of height and width.
     """
     calls: list[_Call] = []
+    device = next((parameter.device for parameter in net.parameters()), None)
 
     def see(name: str, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if isinstance(output, Tensor) and inputs and isinstance(inputs[0], Tensor):
@@ -66,7 +67,7 @@ def parts_of(net: nn.Module, last: str) -> list[Part]:
 
     try:
         with evaluating(net), watching(net, see):
-            net(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE))
+            net(torch.zeros(1, 3, _PROBE_SIDE, _PROBE_SIDE, device=device))
     except Exception as error:
         raise InputError(
             f"the network takes no {_PROBE_SIDE}x{_PROBE_SIDE} image ({error}); detectors need one that takes any size"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from eval_suite.data.class_order import ClassOrder
 from eval_suite.tasks.base import TaskOptions
@@ -12,7 +12,9 @@ class ClassifyOptions(TaskOptions):
     """Options of the classify task."""
 
     calibration_split: str | None = None
-    """Split whose images choose a temperature that the logits are divided by; calibration is then measured before and after."""
+    """Split whose images choose a temperature that the logits are divided by, and the threshold of conformal sets; calibration is then measured before and after."""
+    conformal_alpha: float = Field(default=0.1, gt=0, lt=1)
+    """Share of images whose conformal set may miss the label."""
 
     @model_validator(mode="after")
     def _not_on_what_is_evaluated(self) -> "ClassifyOptions":

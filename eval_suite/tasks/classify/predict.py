@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs
@@ -53,6 +54,8 @@ def predict(backbone: Backbone, options: ClassifyOptions, runtime: RuntimeOption
             subset=match.subset,
             temperature=None if chosen is None else np.asarray(chosen.value),
             temperature_from=[] if chosen is None else [chosen.how],
+            calibration_logits=None if chosen is None else chosen.logits,
+            calibration_labels=None if chosen is None else chosen.labels,
         ),
     )
     with never_failing("classify"):
@@ -61,8 +64,12 @@ def predict(backbone: Backbone, options: ClassifyOptions, runtime: RuntimeOption
 
 
 class _Temperature(NamedTuple):
+    """The temperature, in words from what, and the logits and labels that chose it."""
+
     value: float
     how: str
+    logits: NDArray[np.float32]
+    labels: NDArray[np.int64]
 
 
 def _temperature(
@@ -80,7 +87,8 @@ def _temperature(
         place[match.subset] = np.arange(len(match.subset))
         logits, labels = logits[:, match.subset], place[labels]
     value = fitted_temperature(logits, labels)
-    return _Temperature(value, f"temperature {value:.3g} chosen on {len(labels):,} images of '{split}'")
+    how = f"temperature {value:.3g} chosen on {len(labels):,} images of '{split}'"
+    return _Temperature(value, how, logits, labels)
 
 
 class _Predicted(NamedTuple):

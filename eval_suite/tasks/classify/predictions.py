@@ -20,6 +20,8 @@ SCHEMA = {
     "subset": Array("classes of the data", "integer", below="outputs"),
     "temperature": Array(),
     "temperature_from": Array("lines", "text"),
+    "calibration_logits": Array("calibration items, outputs of calibration", finite=True, single=True),
+    "calibration_labels": Array("calibration items", "integer", below="outputs of calibration"),
 }
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _ROUNDING = 0.01  # half precision rounds the sum of a thousand probabilities by about so much
@@ -38,6 +40,8 @@ class Predictions(NamedTuple):
         predicted: (n,) outputs, where there are no logits.
         temperature: () that other items chose to divide the logits by, where they did.
         temperature_from: which items, in words.
+        calibration_logits: (m, k) of those items, of the outputs that stand for classes of the data, in their order.
+        calibration_labels: (m,) places among these k outputs.
     """
 
     logits: NDArray[np.float32] | None
@@ -49,6 +53,8 @@ class Predictions(NamedTuple):
     predicted: NDArray[np.int64] | None = None
     temperature: NDArray[np.float64] | None = None
     temperature_from: list[str] = []  # noqa: RUF012 - a default of a NamedTuple, never changed
+    calibration_logits: NDArray[np.float32] | None = None
+    calibration_labels: NDArray[np.int64] | None = None
 
     @property
     def chosen(self) -> NDArray[np.int64]:
@@ -106,6 +112,7 @@ def read_predictions(path: Path) -> Predictions:
         predicted,
         _temperature(read),
         read.texts("temperature_from"),
+        *_calibration(read, logits),
     )
 
 
@@ -114,6 +121,26 @@ def _temperature(read: file.PredictionFile) -> NDArray[np.float64] | None:
     if temperature is not None and not 0 < float(temperature) < np.inf:
         raise InputError(expected="a finite 'temperature' above 0", where=read.path, found=f"{temperature:g}")
     return temperature
+
+
+def _calibration(
+    read: file.PredictionFile, logits: NDArray[np.float32] | None
+) -> tuple[NDArray[np.float32] | None, NDArray[np.int64] | None]:
+    found, labels = read.get("calibration_logits"), read.get("calibration_labels")
+    if (found is None) != (labels is None):
+        missing = "calibration_labels" if labels is None else "calibration_logits"
+        raise InputError(
+            expected=f"an array '{missing}' with the other of calibration", where=read.path, found="none"
+        )
+    if found is None or logits is None:
+        return None, None
+    subset = read.get("subset")
+    outputs = logits.shape[1] if subset is None else len(subset)
+    if found.shape[1] != outputs or not len(found):
+        raise InputError(
+            expected=f"'calibration_logits' (items, {outputs})", where=read.path, found=f"shape {found.shape}"
+        )
+    return found, labels
 
 
 def are_probabilities(values: NDArray[Any]) -> bool:

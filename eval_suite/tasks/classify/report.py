@@ -6,11 +6,15 @@ from eval_suite.report.section import Chart, Pick, Section, TaskComparison, curv
 from eval_suite.tasks.classify.metrics import (
     AURC,
     BRIER,
+    CONFORMAL_COVERAGE,
+    CONFORMAL_SIZE,
     ECE_CLASSWISE,
     ECE_EQUAL_MASS,
     MEAN_CLASS_ACCURACY,
     NLL,
+    RISK_AT_COVERAGE,
     SCALED,
+    SELECTIVE_RISK,
 )
 
 
@@ -29,7 +33,13 @@ def _charts(comparison: TaskComparison) -> list[Chart]:
         caption="The same after the logits are divided by a temperature that other images chose.",
         unit_square=True,
     )
-    return [chart for chart in (reliability, scaled) if chart]
+    risk = curve_chart(
+        comparison,
+        SELECTIVE_RISK,
+        caption="The top-1 error among the most confident images, over the share of images that are answered.",
+        percent=True,
+    )
+    return [chart for chart in (reliability, scaled, risk) if chart]
 
 
 SECTION = Section(
@@ -46,7 +56,8 @@ SECTION = Section(
         Pick(kind.key)
         for kind in (
             *(TOP1_ERROR, TOP5_ERROR, NLL, ECE, MEAN_CLASS_ACCURACY),
-            *(ECE_EQUAL_MASS, ECE_CLASSWISE, BRIER, AURC, *SCALED),
+            *(ECE_EQUAL_MASS, ECE_CLASSWISE, BRIER, AURC, RISK_AT_COVERAGE, *SCALED),
+            *(CONFORMAL_COVERAGE, CONFORMAL_SIZE),
         )
     ),
     charts=_charts,

@@ -14,8 +14,10 @@ from eval_suite.core.calibration import (
     classwise_calibration_error,
     confidence_and_correctness,
     equal_mass_calibration_error,
+    items_covered,
     log_softmax,
     reliability,
+    risks,
 )
 from eval_suite.core.controls import guessing
 from eval_suite.core.errors import InputError
@@ -38,28 +40,36 @@ from eval_suite.data.imagenet_names import real_labels, synsets
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
+from eval_suite.tasks.classify.conformal import METHODS, prediction_sets
 from eval_suite.tasks.classify.examples import examples
 from eval_suite.tasks.classify.metrics import (
     AURC,
     BRIER,
     CLASS_ACCURACY,
+    CONFORMAL_COVERAGE,
+    CONFORMAL_SIZE,
+    COVERAGES,
     ECE_CLASSWISE,
     ECE_EQUAL_MASS,
     MEAN_CLASS_ACCURACY,
     NLL,
     REAL_ERROR,
+    RISK_AT_COVERAGE,
     SCALED_BRIER,
     SCALED_ECE,
     SCALED_NLL,
+    SELECTIVE_RISK,
     negative_log_likelihood,
     per_class_correct,
 )
-from eval_suite.tasks.classify.options import ScoredLogits
+from eval_suite.tasks.classify.options import ClassifyOptions, ScoredLogits
 from eval_suite.tasks.classify.predictions import Predictions, are_probabilities, read_predictions
 from eval_suite.tasks.order_doubts import order_doubts
 
 _ITEMS_TO_DRAW = 10
 _IMAGENET_CLASSES = 1000
+_CURVE_POINTS = 100
+_ALPHA: float = ClassifyOptions.model_fields["conformal_alpha"].default
 _OfConfidence = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
 
 
@@ -74,12 +84,14 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     read = read_predictions(predictions)
     known = _truth(read, predictions, truth, options)
     labels, classes, warnings = known.labels, known.classes, [*known.assumptions]
+    alpha = options.conformal_alpha if isinstance(options, ClassifyOptions) else _ALPHA
     among = read.chosen
     if read.logits is None:
         metrics = _without_logits(among, labels, classes)
     elif known.subset is None:
         metrics = metrics_of(read.logits, labels, classes)
         _scaled(metrics, read.logits, labels, read)
+        _conformal(metrics, read.logits, labels, read, alpha)
     else:
         place = np.full(len(classes), -1)
         place[known.subset] = np.arange(len(known.subset))
@@ -88,13 +100,14 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
             own, place[labels], [classes[i] for i in known.subset], {"outputs": own.shape[1]}
         )
         _scaled(metrics, own, place[labels], read)
+        _conformal(metrics, own, place[labels], read, alpha)
         metrics.extend(metrics_of(read.logits, labels, classes, {"outputs": len(classes)}))
         among = known.subset[own.argmax(axis=1)]
     _real_error(metrics, known.ids, read.chosen, classes)
     shown: list[Example] = []
     if read.logits is not None:
         confidence, correct = confidence_and_correctness(read.logits, labels)
-        metrics.curves.append(_reliability_curve(confidence, correct))
+        metrics.curves += [_reliability_curve(confidence, correct), _risk_curve(confidence, correct)]
         with never_failing("classify"):
             shown = examples(folder, known.ids, labels, read.chosen, confidence, classes) if folder else []
         if are_probabilities(read.logits):
@@ -150,6 +163,12 @@ def _further_calibration(metrics: MetricSet, logits: NDArray[np.float32], labels
         interval = bootstrap_normal(value, n, bounds=Interval(0.0, 1.0))
         uncertainty = bounds(interval, "normal approximation with the bootstrap's standard error")
         metrics.add(kind, value(np.arange(n)), n, params, uncertainty=uncertainty)
+    selective = risks(confidence, correct)
+    for coverage in COVERAGES:
+        k = items_covered(n, coverage)
+        risk = float(selective[k - 1])
+        uncertainty = Bounds(wilson_interval(min(risk * k, k), k), "Wilson score, of the accepted items")
+        metrics.add(RISK_AT_COVERAGE, risk, n, {"coverage": coverage}, uncertainty=uncertainty)
     metrics.add(
         ECE_CLASSWISE,
         classwise_calibration_error(probabilities, labels, CALIBRATION_BINS),
@@ -161,7 +180,10 @@ def _further_calibration(metrics: MetricSet, logits: NDArray[np.float32], labels
 
 
 def _scaled(
-    metrics: MetricSet, logits: NDArray[np.float32], labels: NDArray[np.int64], read: Predictions
+    metrics: MetricSet,
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    read: Predictions,
 ) -> None:
     """What a temperature, chosen on other items, makes of the likelihood and of calibration."""
     if read.temperature is None:
@@ -174,6 +196,35 @@ def _scaled(
     own.calibration(confidence, correct, SCALED_ECE)
     own.mean(SCALED_BRIER, brier_scores(np.exp(log_softmax(scaled)), labels), method=how)
     own.curves.append(_reliability_curve(confidence, correct, "Reliability diagram, temperature-scaled"))
+    metrics.extend(own)
+
+
+def _conformal(
+    metrics: MetricSet,
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    read: Predictions,
+    alpha: float,
+) -> None:
+    """How large sets of classes have to be so that they hold the label, by other items; temperature-scaled where it is known."""
+    if read.calibration_logits is None or read.calibration_labels is None:
+        return
+    temperature = 1.0 if read.temperature is None else float(read.temperature)
+    of_others, probabilities = (
+        np.exp(log_softmax(given.astype(np.float64) / temperature))
+        for given in (read.calibration_logits, logits)
+    )
+    note = f"threshold from {len(of_others):,} other items" + (
+        "" if read.temperature is None else ", temperature-scaled"
+    )
+    own = MetricSet(shared=metrics.shared)
+    for method in METHODS:
+        found = prediction_sets(
+            of_others, read.calibration_labels, probabilities, labels, method=method, alpha=alpha
+        )
+        params: Params = {"method": method, "alpha": alpha}
+        own.share(CONFORMAL_COVERAGE, found.covered, params, note=note)
+        own.mean(CONFORMAL_SIZE, found.sizes.astype(np.float64), params, method=f"{OVER_ITEMS}; {note}")
     metrics.extend(own)
 
 
@@ -277,6 +328,22 @@ def _truth(read: Predictions, path: Path, truth: str | None, options: TaskOption
     if known.subset is not None and not np.isin(known.labels, known.subset).all():
         raise InputError(expected="labels among the outputs in 'subset'", where=path, found="others too")
     return known
+
+
+def _risk_curve(confidence: NDArray[np.float64], correct: NDArray[np.bool_]) -> Curve:
+    """The error among the most confident items, over their share."""
+    selective = risks(confidence, correct)
+    n = len(selective)
+    places = np.unique([items_covered(n, share) for share in np.arange(1, _CURVE_POINTS + 1) / _CURVE_POINTS])
+    # The first few items say 0 or 1.
+    places = places[places >= min(_ITEMS_TO_DRAW, n)]
+    return Curve(
+        name=SELECTIVE_RISK,
+        x=[float(place) / n for place in places],
+        y=[float(selective[place - 1]) for place in places],
+        x_label="coverage",
+        y_label="error of the most confident images, %",
+    )
 
 
 def _reliability_curve(

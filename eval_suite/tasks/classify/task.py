@@ -8,7 +8,7 @@ from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.tasks.base import Task
-from eval_suite.tasks.classify.metrics import SCALED
+from eval_suite.tasks.classify.metrics import CONFORMAL_COVERAGE, CONFORMAL_SIZE, SCALED
 from eval_suite.tasks.classify.options import ClassifyOptions, ScoredLogits
 
 
@@ -24,9 +24,11 @@ class ClassifyTask(Task):
     predicts_together = True
     compiles = True
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
-        "calibration_split": tuple({"key": kind.key} for kind in SCALED)
+        "calibration_split": tuple(
+            {"key": kind.key} for kind in (*SCALED, CONFORMAL_COVERAGE, CONFORMAL_SIZE)
+        ),
     }
-    score_fields = ("classes", "class_order")
+    score_fields = ("classes", "class_order", "conformal_alpha")
 
     def sets_read(self, options: Any) -> dict[str, str]:
         """Also that of the images that choose the temperature."""

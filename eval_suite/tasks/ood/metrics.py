@@ -10,14 +10,29 @@ NON_NOISE = "non_noise"
 """As the param ``sets``: the mean is over the sets that are not noise."""
 
 
-def params_of(score: str, *, without_noise: bool = False) -> dict[str, Param]:
-    """The params of a metric: the score, and whether noise sets are left out of the mean."""
-    return {"score": score.replace("-", "_"), **({"sets": NON_NOISE} if without_noise else {})}
+FULL_SPECTRUM = "full_spectrum"
+"""As the param ``known``: covariate-shifted images count as in-distribution too."""
+
+
+def params_of(score: str, sets: str | None = None, *, full_spectrum: bool = False) -> dict[str, Param]:
+    """The params of a metric: the score, which sets the mean is over unless all, and what counts as in-distribution."""
+    params: dict[str, Param] = {"score": score.replace("-", "_")}
+    if sets is not None:
+        params["sets"] = sets
+    if full_spectrum:
+        params["known"] = FULL_SPECTRUM
+    return params
+
+
+def sets_in_words(sets: str) -> str:
+    """What a mean is over, for titles: a group, or the sets that are not noise; empty for all."""
+    return "without noise" if sets == NON_NOISE else f"{sets}-OOD" if sets else ""
 
 
 def _on(title: str) -> Callable[..., str]:
-    def name(score: str, sets: str = "") -> str:
-        return f"{title}, {score_title(score)}" + (", without noise" if sets == NON_NOISE else "")
+    def name(score: str, sets: str = "", known: str = "") -> str:
+        spectrum = "full spectrum" if known == FULL_SPECTRUM else ""
+        return ", ".join(filter(None, (title, score_title(score), sets_in_words(sets), spectrum)))
 
     return name
 

@@ -6,7 +6,7 @@ temperature of 1000 leaves few different confidences; here the forward pass is s
 
 from collections.abc import Iterable, Mapping
 from itertools import product
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,10 @@ from torch import Tensor
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast, gradient_to
 from eval_suite.data.loading import Batch
+from eval_suite.tasks.ood.confidences.odin import Odin
 from eval_suite.tasks.ood.rates import detection
 
-TEMPERATURES = (1.0, 10.0, 100.0, 1000.0)
-EPSILONS = (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004)
+TEMPERATURES, EPSILONS = Odin.candidates["odin_temperature"], Odin.candidates["odin_epsilon"]
 """Where tuning looks: temperatures and steps within the ranges of the paper's appendix."""
 
 
@@ -57,9 +57,10 @@ def tuned(
     *,
     temperatures: Iterable[float] = TEMPERATURES,
     epsilons: Iterable[float] = EPSILONS,
+    measure: Literal["tnr", "auroc"] = "tnr",
     precision: str = "fp32",
 ) -> OdinSettings:
-    """The settings with the highest TNR at 95 % TPR on held-out images, as a mean over the outlier sets.
+    """The settings with the highest TNR at 95 % TPR, or AUROC, on held-out images, as a mean over the outlier sets.
 
     One pair is chosen for all sets. Of equal pairs the first counts.
 
@@ -69,16 +70,18 @@ def tuned(
         outliers: held-out outliers by set.
         temperatures: to choose from.
         epsilons: to choose from.
+        measure: the TNR, as ODIN's authors chose, or the AUROC.
         precision: 'fp32', or 'bf16' for autocast.
     """
     pairs = [OdinSettings(*pair) for pair in product(temperatures, epsilons)]
     inside = _confidences(backbone, known, pairs, precision)
     outside = [_confidences(backbone, batches, pairs, precision) for batches in outliers.values()]
 
-    def mean_tnr(pair: OdinSettings) -> float:
-        return sum(float(detection(inside[pair].numpy(), each[pair].numpy()).tnr) for each in outside)
+    def reached(pair: OdinSettings) -> float:
+        found = (detection(inside[pair].numpy(), each[pair].numpy()) for each in outside)
+        return sum(float(getattr(each, measure)) for each in found)
 
-    return max(pairs, key=mean_tnr)
+    return max(pairs, key=reached)
 
 
 def _confidences(

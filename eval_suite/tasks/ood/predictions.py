@@ -1,7 +1,8 @@
 """The predictions file of the ood task: confidences of in-distribution items and of each outlier set.
 
 Arrays: ``known/<score>`` (n,) and ``outliers/<set>/<score>`` (m,), of which at least one score and one set; all else
-may be missing in files made by other tools. ``ids`` (n,), ``logits`` (n, classes), ``labels`` (n,) and ``classes`` tell of
+may be missing in files made by other tools. ``shifted/<set>/<score>`` are covariate-shifted in-distribution items, and
+``groups`` holds ``set=group`` texts for the sets of a group, such as near or far. ``ids`` (n,), ``logits`` (n, classes), ``labels`` (n,) and ``classes`` tell of
 the in-distribution items; ``outliers/<set>/ids`` and ``outliers/<set>/predicted`` (m,) of outliers and the classes
 they were taken for; ``noise`` names the sets that are noise; ``settings`` holds ``key=value`` texts, of
 which those keyed by a score say how it was set or fitted; ``warnings`` says what speaks against the numbers.
@@ -19,7 +20,7 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About, Array, Kind, PredictionFile, about_in
 from eval_suite.tasks.ood.scores import MAX_SOFTMAX
 
-_KNOWN, _OUTLIERS = "known/", "outliers/"
+_KNOWN, _OUTLIERS, _SHIFTED = "known/", "outliers/", "shifted/"
 _OF_A_SET: Mapping[str, tuple[str, Kind]] = {
     "ids": ("items", "text"),
     "predicted": ("items", "integer"),
@@ -34,6 +35,7 @@ SCHEMA = {
     "labels": Array("items", "integer"),
     "classes": Array("classes", "text"),
     "noise": Array("noise sets", "text"),
+    "groups": Array("grouped sets", "text"),
     "settings": Array("settings", "text"),
     "warnings": Array("warnings", "text"),
 }
@@ -43,17 +45,20 @@ Scores = Mapping[str, NDArray[np.float64]]
 
 
 class Outliers(NamedTuple):
-    """One outlier set: ids (m,), confidences (m,) by score, class indices it was taken for (m,), and where it is from."""
+    """One outlier or shifted set: ids (m,), confidences (m,) by score, class indices it was taken for (m,), whether it is
+    noise, where it is from, and its group if it has one.
+    """
 
     ids: list[str]
     scores: Scores
     predicted: NDArray[np.int64] | None
     noise: bool
     about: About
+    group: str | None = None
 
 
 class Predictions(NamedTuple):
-    """In-distribution items and outlier sets by name; logits, labels and classes where the file has them."""
+    """In-distribution items, outlier and shifted sets by name; logits, labels and classes where the file has them."""
 
     ids: list[str]
     scores: Scores
@@ -64,6 +69,15 @@ class Predictions(NamedTuple):
     outliers: dict[str, Outliers]
     settings: dict[str, str]
     warnings: list[str] = []  # noqa: RUF012 - a default of a NamedTuple, never changed
+    shifted: dict[str, Outliers] = {}  # noqa: RUF012 - as above
+
+    def groups(self) -> dict[str, list[str]]:
+        """The outlier sets of each group, in their order."""
+        found: dict[str, list[str]] = {}
+        for name, each in self.outliers.items():
+            if each.group is not None:
+                found.setdefault(each.group, []).append(name)
+        return found
 
 
 def schema_of(names: Iterable[str]) -> dict[str, Array]:
@@ -72,8 +86,8 @@ def schema_of(names: Iterable[str]) -> dict[str, Array]:
     for name in names:
         if name.startswith(_KNOWN):
             schema[name] = Array("items", finite=True)
-        elif name.startswith(_OUTLIERS):
-            set_name, _, what = name.removeprefix(_OUTLIERS).partition("/")
+        elif name.startswith((_OUTLIERS, _SHIFTED)):
+            set_name, _, what = name.partition("/")[2].partition("/")
             axis, kind = _OF_A_SET.get(what, ("items", "number"))
             axis = f"{axis} of '{set_name}'".replace(",", " ") if what else name
             schema[name] = Array(axis, kind, finite=what not in _OF_A_SET)
@@ -85,6 +99,8 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     arrays: dict[str, Any] = {
         "classes": predictions.classes,
         "noise": [name for name, each in predictions.outliers.items() if each.noise],
+        "groups": {name: each.group for name, each in predictions.outliers.items() if each.group is not None}
+        or None,
         "settings": predictions.settings,
         "warnings": predictions.warnings,
         "ids": predictions.ids or None,
@@ -92,14 +108,17 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "labels": predictions.labels,
     }
     arrays |= {f"{_KNOWN}{name}": values for name, values in predictions.scores.items()}
-    for name, each in predictions.outliers.items():
+    of_both = ((_OUTLIERS, predictions.outliers), (_SHIFTED, predictions.shifted))
+    for prefix, name, each in (
+        (prefix, name, each) for prefix, sets in of_both for name, each in sets.items()
+    ):
         of_set = {
             **each.scores,
             **each.about.arrays(),
             "ids": each.ids or None,
             "predicted": each.predicted,
         }
-        arrays |= {f"{_OUTLIERS}{name}/{key}": values for key, values in of_set.items()}
+        arrays |= {f"{prefix}{name}/{key}": values for key, values in of_set.items()}
     file.write_predictions(path, predictions.about, arrays)
 
 
@@ -118,11 +137,18 @@ def read_predictions(path: Path) -> Predictions:
             found=str(sorted(read)),
         )
     noise = set(read.texts("noise"))
-    outliers = _outlier_sets(read, sorted(scores), noise)
-    if noise - outliers.keys():
-        raise InputError(
-            expected="sets of the file in its 'noise'", where=path, found=f"'{min(noise - outliers.keys())}'"
-        )
+    groups = _groups(read)
+    outliers = _sets(read, _OUTLIERS, sorted(scores))
+    for array, named in (("noise", noise), ("groups", groups.keys())):
+        if named - outliers.keys():
+            raise InputError(
+                expected=f"sets of the file in its '{array}'",
+                where=path,
+                found=f"'{min(named - outliers.keys())}'",
+            )
+    outliers = {
+        name: each._replace(noise=name in noise, group=groups.get(name)) for name, each in outliers.items()
+    }
     return Predictions(
         ids=read.texts("ids"),
         scores=scores,
@@ -133,17 +159,28 @@ def read_predictions(path: Path) -> Predictions:
         outliers=outliers,
         settings=read.settings(),
         warnings=read.texts("warnings"),
+        shifted=_sets(read, _SHIFTED, sorted(scores)),
     )
 
 
-def _outlier_sets(read: PredictionFile, scores: list[str], noise: set[str]) -> dict[str, Outliers]:
+def _groups(read: PredictionFile) -> dict[str, str]:
+    found = {}
+    for text in read.texts("groups"):
+        name, equals, group = text.rpartition("=")
+        if not (equals and name and group):
+            raise InputError(expected="texts 'set=group' in 'groups'", where=read.path, found=f"'{text}'")
+        found[name] = group
+    return found
+
+
+def _sets(read: PredictionFile, prefix: str, scores: list[str]) -> dict[str, Outliers]:
     by_set: dict[str, dict[str, NDArray[Any]]] = {}
     for key in read:
-        if key.startswith(_OUTLIERS):
-            name, slash, what = key.removeprefix(_OUTLIERS).partition("/")
+        if key.startswith(prefix):
+            name, slash, what = key.removeprefix(prefix).partition("/")
             if not (name and slash and what):
                 raise InputError(
-                    expected="arrays 'outliers/<set>/<score>'", where=read.path, found=f"'{key}'"
+                    expected=f"arrays '{prefix}<set>/<score>'", where=read.path, found=f"'{key}'"
                 )
             by_set.setdefault(name, {})[what] = read[key]
     sets = {}
@@ -153,13 +190,13 @@ def _outlier_sets(read: PredictionFile, scores: list[str], noise: set[str]) -> d
             raise InputError(
                 expected=f"the scores {scores} of set '{name}'", where=read.path, found=str(held)
             )
-        confidences = {score: _confidences(read, f"{_OUTLIERS}{name}/{score}") for score in scores}
+        confidences = {score: _confidences(read, f"{prefix}{name}/{score}") for score in scores}
         about = about_in(arrays, read.path, len(confidences[scores[0]]))
         sets[name] = Outliers(
-            ids=read.texts(f"{_OUTLIERS}{name}/ids"),
+            ids=read.texts(f"{prefix}{name}/ids"),
             scores=confidences,
             predicted=arrays.get("predicted"),
-            noise=name in noise,
+            noise=False,
             about=about if "data" in arrays else about._replace(name=name),
         )
     return sets

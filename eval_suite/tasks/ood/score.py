@@ -1,4 +1,4 @@
-"""From confidences to the metrics of a record: each set, their mean, and the mean without noise, with intervals."""
+"""From confidences to the metrics of a record: each set, their mean, that without noise and of each group, with intervals."""
 
 import hashlib
 from pathlib import Path
@@ -24,6 +24,7 @@ from eval_suite.tasks.ood.metrics import (
     AUPR_OUT,
     AUROC,
     FPR,
+    NON_NOISE,
     OOD_CONFIDENCE,
     REFERENCE_AUPR_IN,
     REFERENCE_AUPR_OUT,
@@ -65,7 +66,7 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     """
     found = read_predictions(predictions)
     first = next(iter(found.scores))
-    counts = {name: len(each.scores[first]) for name, each in found.outliers.items()}
+    counts = {name: len(each.scores[first]) for name, each in (found.outliers | found.shifted).items()}
     require_enough(len(found.scores[first]), counts, str(predictions))
     found = _with_truth(found, predictions, truth, options.split if options else None)
     metrics = detection_metrics(found)
@@ -108,20 +109,23 @@ def require_enough(known: int, outliers: dict[str, int], where: str) -> None:
 
 
 def detection_metrics(found: Predictions) -> MetricSet:
-    """Six metrics of every score: the mean without noise where there is some, the mean over all sets, and each set.
+    """Six metrics of every score: means without noise where there is some, over all sets and each group, and each set.
 
-    Intervals are percentiles of a bootstrap that resamples in-distribution items and each outlier set apart; the
-    same in-distribution resamples serve every set, as the same items do.
+    Where there are covariate-shifted sets, all of it again with their items counted as in-distribution. Intervals are
+    percentiles of a bootstrap that resamples in-distribution items and each outlier set apart; the same in-distribution
+    resamples serve every set, as the same items do.
     """
     draws = _Draws(found)
     into = MetricSet()
     for score in found.scores:
-        sets = {name: _measure(found, draws, name, score) for name in found.outliers}
-        note = found.settings.get(score, "")
-        for metric in _REPORTED:
-            _rows(into, sets, _non_noise(found), metric, score, note)
+        _of_score(into, found, draws, score)
         if score == MAX_SOFTMAX and found.logits is not None:
             _reference_rows(into, found, found.logits.shape[1])
+    if found.shifted:
+        whole = _full_spectrum(found)
+        draws = _Draws(whole)
+        for score in whole.scores:
+            _of_score(into, whole, draws, score, full_spectrum=True)
     into.outcomes |= auroc_outcomes(found)
     into.control(AUROC, {CHANCE: 0.5})
     into.control(TNR, {CHANCE: 0.05})
@@ -139,11 +143,19 @@ def auroc_outcomes(found: Predictions) -> dict[str, NDArray[np.float64]]:
     for score, known in found.scores.items():
         shares = {name: placements(known, each.scores[score]) for name, each in found.outliers.items()}
         outcomes[AUROC.id(**params_of(score))] = np.mean(list(shares.values()), axis=0)
-        non_noise = _non_noise(found)
-        if non_noise:
-            mean = np.mean([shares[name] for name in non_noise], axis=0)
-            outcomes[AUROC.id(**params_of(score, without_noise=True))] = mean
+        for sets, names in _means(found).items():
+            mean = np.mean([shares[name] for name in names], axis=0)
+            outcomes[AUROC.id(**params_of(score, sets))] = mean
     return outcomes
+
+
+def _full_spectrum(found: Predictions) -> Predictions:
+    """The predictions with the shifted items among the in-distribution ones."""
+    scores = {
+        score: np.concatenate([known, *(each.scores[score] for each in found.shifted.values())])
+        for score, known in found.scores.items()
+    }
+    return found._replace(scores=scores)
 
 
 class _Measured(NamedTuple):
@@ -202,23 +214,21 @@ def _running(counts: NDArray[np.uint16]) -> NDArray[np.int64]:
     return total
 
 
-def _rows(
-    into: MetricSet,
-    sets: dict[str, _Measured],
-    non_noise: list[str],
-    kind: MetricKind,
-    score: str,
-    note: str,
+def _of_score(
+    into: MetricSet, found: Predictions, draws: _Draws, score: str, *, full_spectrum: bool = False
 ) -> None:
-    params = params_of(score)
-    if (
-        non_noise
-    ):  # first, as the headline: noise is detected so easily, or so badly, that it dominates a mean
-        chosen = [sets[each] for each in non_noise]
-        _row(into, kind, params_of(score, without_noise=True), chosen, note)
-    _row(into, kind, params, list(sets.values()), note)
-    for subset, each in sets.items():
-        _row(into, kind, params, [each], note, subset)
+    measured = {name: _measure(found, draws, name, score) for name in found.outliers}
+    note, means = found.settings.get(score, ""), _means(found)
+    params = params_of(score, full_spectrum=full_spectrum)
+    for kind in _REPORTED:
+        # The headline first: noise is detected so easily, or so badly, that it dominates a mean.
+        before = [NON_NOISE] if NON_NOISE in means else []
+        for sets in (*before, None, *(name for name in means if name != NON_NOISE)):
+            names = measured if sets is None else means[sets]
+            chosen = [measured[name] for name in names]
+            _row(into, kind, params_of(score, sets, full_spectrum=full_spectrum), chosen, note)
+        for subset, each in measured.items():
+            _row(into, kind, params, [each], note, subset)
 
 
 def _row(
@@ -288,10 +298,11 @@ def _reference_rows(into: MetricSet, found: Predictions, classes: int) -> None:
             )
 
 
-def _non_noise(found: Predictions) -> list[str]:
-    """The sets that are not noise, where there are both sorts."""
+def _means(found: Predictions) -> dict[str, list[str]]:
+    """The sets that a mean of its own is over: those that are not noise, where there are both sorts, and each group."""
     names = [name for name, each in found.outliers.items() if not each.noise]
-    return names if len(names) < len(found.outliers) else []
+    without_noise = {NON_NOISE: names} if 0 < len(names) < len(found.outliers) else {}
+    return without_noise | found.groups()
 
 
 def confidence_histogram_name(outlier_set: str) -> str:
@@ -378,9 +389,10 @@ def _data(found: Predictions) -> DataInfo:
     """All sets as one, since what is compared between backbones depends on every one of them."""
     first = next(iter(found.scores))
     parts = [found.about.info(len(found.scores[first]))]
-    parts += [each.about.info(len(each.scores[first])) for each in found.outliers.values()]
+    others = found.outliers | {f"shifted {name}": each for name, each in found.shifted.items()}
+    parts += [each.about.info(len(each.scores[first])) for each in others.values()]
     digest = hashlib.sha256()
-    for name, part in zip(["", *found.outliers], parts, strict=True):
+    for name, part in zip(["", *others], parts, strict=True):
         digest.update(f"{name}\0{part.sha256}\0{part.n_scored}\0".encode())
     sets = f"{len(found.outliers)} outlier set{'s' if len(found.outliers) > 1 else ''}"
     return DataInfo(
@@ -394,10 +406,6 @@ def _data(found: Predictions) -> DataInfo:
         sha256=digest.hexdigest(),
         notes=[
             *parts[0].notes,
-            *(
-                f"{name}: {note}"
-                for name, part in zip(found.outliers, parts[1:], strict=True)
-                for note in part.notes
-            ),
+            *(f"{name}: {note}" for name, part in zip(others, parts[1:], strict=True) for note in part.notes),
         ],
     )

@@ -1,6 +1,7 @@
 """Names of the confidence functions (no torch, so help stays fast)."""
 
 from eval_suite.core.parts import part, parts
+from eval_suite.tasks.ood.confidences.base import needs_features
 
 MAX_SOFTMAX = "max-softmax"
 ODIN = "odin"
@@ -14,6 +15,16 @@ def fitted_scores() -> tuple[str, ...]:
 def scores_of_features() -> tuple[str, ...]:
     """The scores that a network without classes has too."""
     return tuple(name for name, score in parts("ood_score").items() if score.of_features)
+
+
+def chosen_scores() -> tuple[str, ...]:
+    """The scores that have hyper-parameters which validation sets choose."""
+    return tuple(name for name, score in parts("ood_score").items() if score.candidates)
+
+
+def scores_with_features() -> tuple[str, ...]:
+    """The scores that features of the last layer are computed for."""
+    return tuple(name for name, score in parts("ood_score").items() if needs_features(score))
 
 
 def require_scores(names: list[str]) -> list[str]:

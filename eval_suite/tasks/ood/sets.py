@@ -75,6 +75,10 @@ class ImageSet:
         """This process's share of the images to evaluate."""
         return place.batches(self.index, own_share(), self.prepare)
 
+    def all_batches(self, place: LoaderConfig) -> ImageBatches:
+        """All images to evaluate, in every process."""
+        return place.batches(self.index, _ALL, self.prepare)
+
     def left_out_batches(self, place: LoaderConfig) -> ImageBatches:
         """The images left out."""
         return place.batches(self.left_out, _ALL, self.prepare)
@@ -114,6 +118,10 @@ class NoiseSet:
     def batches(self, place: LoaderConfig) -> NoiseBatches:
         """This process's share of the images to evaluate."""
         return self._numbered(place, self.left_out, self.items, own_share())
+
+    def all_batches(self, place: LoaderConfig) -> NoiseBatches:
+        """All images to evaluate, in every process."""
+        return self._numbered(place, self.left_out, self.items, _ALL)
 
     def left_out_batches(self, place: LoaderConfig) -> NoiseBatches:
         """The images left out."""

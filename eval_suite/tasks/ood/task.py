@@ -10,7 +10,7 @@ from eval_suite.data.images import open_images
 from eval_suite.data.outliers import open_outliers, parse_all_outliers
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.ood.options import OodOptions
-from eval_suite.tasks.ood.scores import ODIN, fitted_scores, scores_of_features
+from eval_suite.tasks.ood.scores import ODIN, chosen_scores, fitted_scores, scores_of_features
 
 
 class OodTask(Task):
@@ -25,6 +25,8 @@ class OodTask(Task):
     predicts_together = True
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {
         "outlier_seed": (),
+        "validation_outliers": tuple({"score": score.replace("-", "_")} for score in chosen_scores()),
+        "validation_split": tuple({"score": score.replace("-", "_")} for score in chosen_scores()),
         "odin_temperature": ({"score": ODIN},),
         "odin_epsilon": ({"score": ODIN},),
         "fit_split": tuple({"score": score} for score in fitted_scores()),
@@ -32,6 +34,11 @@ class OodTask(Task):
         "knn_k": ({"score": "knn"},),
         "react_percentile": ({"score": "react"},),
         "vim_dimension": ({"score": "vim"},),
+        "ash_percentile": tuple({"score": score} for score in ("ash_p", "ash_b", "ash_s")),
+        "scale_percentile": ({"score": "scale"},),
+        "dice_sparsity": ({"score": "dice"},),
+        "nnguide_k": ({"score": "nnguide"},),
+        "vra_percentiles": ({"score": "vra"},),
     }
 
     without_classes = f"choose scores of features alone with --scores: {', '.join(scores_of_features())}"

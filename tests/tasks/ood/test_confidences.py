@@ -13,10 +13,12 @@ from eval_suite.core.errors import InputError
 from eval_suite.tasks.ood.confidences import FitOptions, OodScore, TrainingFeatures, make_confidences
 from eval_suite.tasks.ood.confidences.knn import Neighbours
 from eval_suite.tasks.ood.confidences.mahalanobis import Mahalanobis
+from eval_suite.tasks.ood.options import OodOptions
 from eval_suite.tasks.ood.scores import fitted_scores, require_scores, score_title
 
-OPTIONS = FitOptions(neighbours=5, percentile=0.9, dimension=None)
+OPTIONS = FitOptions.of(OodOptions(data="folder:x", knn_k=5, nnguide_k=4))
 EMPTY = torch.zeros(0)
+NONE = TrainingFeatures(EMPTY, EMPTY.long())
 
 
 def some_features(n: int, width: int = 6, seed: int = 0) -> Tensor:
@@ -32,7 +34,7 @@ def training() -> TrainingFeatures:
 def of(
     name: str, training: TrainingFeatures | None, logits: Tensor, features: Tensor, **changes: object
 ) -> np.ndarray:
-    made = make_confidences([name], training, OPTIONS._replace(**changes))  # type: ignore[arg-type]
+    made = make_confidences([name], training or NONE, OPTIONS._replace(**changes))  # type: ignore[arg-type]
     found = made[name](logits, features)
     assert found.dtype == torch.float64
     return np.asarray(found.numpy())
@@ -112,7 +114,7 @@ def test_vim_needs_more_images_than_dimensions(training: TrainingFeatures) -> No
     few = training._replace(features=training.features[:3], labels=training.labels[:3])
     with pytest.raises(InputError, match="expected more than 3 training images"):
         make_confidences(["vim"], few, OPTIONS)
-    assert make_confidences(["vim"], few, OPTIONS._replace(dimension=2))
+    assert make_confidences(["vim"], few, OPTIONS._replace(vim_dimension=2))
 
 
 def test_neighbours_are_those_of_scikit_learn_and_pytorch_ood(training: TrainingFeatures) -> None:
@@ -121,12 +123,12 @@ def test_neighbours_are_those_of_scikit_learn_and_pytorch_ood(training: Training
     found = of("knn", training, EMPTY, new)
     np.testing.assert_allclose(found, -theirs.predict_features(new.double()).numpy(), atol=1e-9)
     np.testing.assert_allclose(of("knn", training, EMPTY, 7 * new), found)  # length does not count
-    itself = of("knn", training, EMPTY, training.features, neighbours=1)
+    itself = of("knn", training, EMPTY, training.features, knn_k=1)
     np.testing.assert_allclose(itself, 0, atol=1e-7)
 
 
 def test_what_is_scored_together_does_not_matter() -> None:
-    nearest = fitted(Neighbours(), some_features(30), torch.arange(30) % 3, neighbours=3)
+    nearest = fitted(Neighbours(), some_features(30), torch.arange(30) % 3, knn_k=3)
     new = some_features(2500, seed=2)
     apart = torch.cat([nearest(EMPTY, new[:100]), nearest(EMPTY, new[100:])])
     torch.testing.assert_close(nearest(EMPTY, new), apart)
@@ -138,7 +140,7 @@ def test_react_cuts_at_a_percentile_of_all_activations(training: TrainingFeature
     weight, bias = training.layer.weight.detach().numpy(), training.layer.bias.detach().numpy()
     expected = logsumexp(np.minimum(new.numpy().astype(float), limit) @ weight.T.astype(float) + bias, axis=1)
     np.testing.assert_allclose(of("react", training, EMPTY, new), expected)
-    uncut = of("react", training, EMPTY, training.features, percentile=1.0)
+    uncut = of("react", training, EMPTY, training.features, react_percentile=1.0)
     with torch.no_grad():
         logits = training.layer(training.features)
     np.testing.assert_allclose(uncut, of("energy", None, logits, EMPTY), rtol=1e-5)
@@ -157,11 +159,11 @@ def test_vim_is_the_energy_less_the_scaled_residual(training: TrainingFeatures) 
     expected = logsumexp(new @ weight.T + bias, axis=1) - alpha * np.linalg.norm(
         (new - origin) @ rest, axis=1
     )
-    found = of("vim", training, EMPTY, torch.from_numpy(new).float(), dimension=2)
+    found = of("vim", training, EMPTY, torch.from_numpy(new).float(), vim_dimension=2)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     by_rule = of("vim", training, EMPTY, torch.from_numpy(new).float())
     np.testing.assert_array_equal(
-        by_rule, of("vim", training, EMPTY, torch.from_numpy(new).float(), dimension=3)
+        by_rule, of("vim", training, EMPTY, torch.from_numpy(new).float(), vim_dimension=3)
     )
 
 
@@ -187,9 +189,9 @@ def test_too_few_training_images_and_a_dimension_too_wide(training: TrainingFeat
     with pytest.raises(
         InputError, match="expected at least 91 training images for the score 'knn', found 90"
     ):
-        make_confidences(["knn"], training, OPTIONS._replace(neighbours=91))
+        make_confidences(["knn"], training, OPTIONS._replace(knn_k=91))
     with pytest.raises(InputError, match="from 1 to 5 for features of width 6, found 6"):
-        make_confidences(["vim"], training, OPTIONS._replace(dimension=6))
+        make_confidences(["vim"], training, OPTIONS._replace(vim_dimension=6))
 
 
 def test_names() -> None:
@@ -198,7 +200,20 @@ def test_names() -> None:
         require_scores(["max-softmax", "enrgy"])
     assert score_title("knn") == "KNN"
     assert score_title("theirs") == "theirs"
-    assert set(fitted_scores()) == {"mahalanobis", "rmd", "knn", "react", "she", "vim"}
+    assert set(fitted_scores()) == {
+        "mahalanobis",
+        "rmd",
+        "knn",
+        "react",
+        "she",
+        "vim",
+        "dice",
+        "klm",
+        "fdbd",
+        "nnguide",
+        "vra",
+        "gram",
+    }
 
 
 def test_generalised_entropy_by_hand_over_at_most_a_hundred_classes() -> None:

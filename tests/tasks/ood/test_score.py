@@ -272,6 +272,81 @@ def test_data_are_all_sets(file: Callable[..., Path]) -> None:
     assert len(hashes) == 2
 
 
+# Groups and full spectrum.
+
+
+def grouped(**changes: Any) -> Predictions:
+    given = some_predictions(**changes)
+    sets = {
+        name: each._replace(group={"near": "near", "far": "far"}.get(name))
+        for name, each in given.outliers.items()
+    }
+    more = logits_of(M, 2.5, 9)
+    sets["second"] = sets["near"]._replace(scores=confidences(more), group="near")
+    return given._replace(outliers=sets)
+
+
+def test_each_group_has_means_of_its_own() -> None:
+    given = grouped()
+    found = {(metric.id, metric.subset): metric for metric in detected(given)}
+    for kind in ("auroc", "fpr_at_95_tpr", "aupr_in", "tnr_at_95_tpr"):
+        of = {name: found[metric_id(kind, {"score": "energy"}), name].value for name in given.outliers}
+        near = found[metric_id(kind, {"score": "energy", "sets": "near"}), None]
+        far = found[metric_id(kind, {"score": "energy", "sets": "far"}), None]
+        assert near.value == pytest.approx(np.mean([of["near"], of["second"]]))
+        assert far.value == pytest.approx(of["far"])
+        assert (near.n, far.n) == (N + 2 * M, N + M)
+        assert near.interval is not None
+        assert near.interval[0] < near.value < near.interval[1]  # type: ignore[operator]
+    assert near.name == "TNR@TPR95 (ID positive), energy, near-OOD"
+    outcomes = auroc_outcomes(given)
+    near = found[metric_id("auroc", {"score": "energy", "sets": "near"}), None]
+    assert outcomes[near.id].mean() == pytest.approx(near.value)
+
+
+def test_without_groups_nothing_changes() -> None:
+    whole, groups = detected(some_predictions()), detected(grouped())
+    ids = {(metric.id, metric.subset) for metric in groups}
+    assert {(metric.id, metric.subset) for metric in whole} <= ids
+    assert not any("sets=near" in metric.id for metric in whole)
+
+
+def test_shifted_images_count_as_in_distribution_in_the_full_spectrum() -> None:
+    given = grouped()
+    more = confidences(logits_of(120, 2, 7))
+    shifted = Outliers([], more, None, noise=False, about=About("c", "all", 120, "c", []))
+    found = {(m.id, m.subset): m for m in detected(given._replace(shifted={"c": shifted}))}
+    plain = {(m.id, m.subset): m for m in detected(given)}
+    assert {key: found[key] for key in plain} == plain
+    params = {"score": "energy", "known": "full_spectrum"}
+    known = np.concatenate([given.scores["energy"], more["energy"]])
+    expected = {
+        name: float(detection(known, each.scores["energy"]).auroc) for name, each in given.outliers.items()
+    }
+    for name, value in expected.items():
+        assert found[metric_id("auroc", params), name].value == pytest.approx(value)
+        assert found[metric_id("auroc", params), name].n == N + 120 + M
+    near = found[metric_id("auroc", {**params, "sets": "near"}), None]
+    assert near.value == pytest.approx((expected["near"] + expected["second"]) / 2)
+    assert near.name == "AUROC, energy, near-OOD, full spectrum"
+
+
+def test_groups_and_shifted_sets_are_read_as_written(tmp_path: Path) -> None:
+    given = grouped()
+    given = given._replace(shifted={"c": given.outliers["far"]._replace(group=None)})
+    write_predictions(tmp_path / "p.npz", given)
+    found = read_predictions(tmp_path / "p.npz")
+    assert found.groups() == given.groups() == {"near": ["near", "second"], "far": ["far"]}
+    np.testing.assert_array_equal(found.shifted["c"].scores["energy"], given.outliers["far"].scores["energy"])
+    data = scored(tmp_path / "p.npz").data
+    assert data.n_scored == N + 5 * M
+    for wrong in ("near", "absent=near"):
+        arrays = dict(np.load(tmp_path / "p.npz"))
+        np.savez(tmp_path / "wrong.npz", **(arrays | {"groups": np.array([wrong])}))
+        with pytest.raises(InputError):
+            read_predictions(tmp_path / "wrong.npz")
+
+
 # The file.
 
 

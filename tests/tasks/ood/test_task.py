@@ -45,9 +45,12 @@ def source(demo_world: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return checkpoint(tmp_path_factory.mktemp("checkpoint"), classes)
 
 
-def checkpoint(folder: Path, classes: list[str], scale: float = 1.0) -> str:
+def checkpoint(folder: Path, classes: list[str], scale: float = 1.0, *, flip: bool = False) -> str:
     torch.manual_seed(0)
     net = build_net("resnet14_demo", len(classes), ARCH)
+    if flip:
+        for parameter in net.get_submodule("fc").parameters():
+            parameter.data = parameter.data.flip(0)
     net.get_submodule("fc").weight.data *= scale  # type: ignore[operator,union-attr]
     card = BackboneCard(
         name="c",
@@ -67,6 +70,7 @@ def checkpoint(folder: Path, classes: list[str], scale: float = 1.0) -> str:
 def ood(demo_world: Path, source: str, tmp_path: Path) -> Callable[..., Evaluated]:
     def run(**options: Any) -> Evaluated:
         batch_size, chosen = options.pop("batch_size", 16), options.pop("source", source)
+        loaded = options.pop("backbone_options", BackboneOptions())
         out = tmp_path / options.pop("out", "out")
         given: dict[str, Any] = {
             "data": f"folder:{demo_world / 'images'}",
@@ -79,7 +83,7 @@ def ood(demo_world: Path, source: str, tmp_path: Path) -> Callable[..., Evaluate
             OodOptions(**given),
             cell=Cell("s", "net", 0, out),
             source=chosen,
-            backbone_options=BackboneOptions(),
+            backbone_options=loaded,
             runtime=RuntimeOptions(device="cpu", workers=0, batch_size=batch_size),
             expected=False,
         )
@@ -110,7 +114,10 @@ def test_the_record_of_every_score(ood: Callable[..., Evaluated], demo_world: Pa
     assert saved.settings == {
         "outlier_seed": "0",
         "skip_first": "0",
-        **dict.fromkeys(("knn", "react", "she"), "fitted to 60 images of 'train'"),
+        **dict.fromkeys(
+            ("knn", "react", "she", "dice", "klm", "fdbd", "nnguide", "vra", "gram"),
+            "fitted to 60 images of 'train'",
+        ),
         **dict.fromkeys(("mahalanobis", "rmd", "vim"), "fitted to 60 images of 'train', few for 16 features"),
         "odin": "temperature 1000, epsilon 0.0014, as given",
     }
@@ -139,6 +146,86 @@ def test_the_record_of_every_score(ood: Callable[..., Evaluated], demo_world: Pa
     assert again.data == result.data
     with np.load(path.parent / "ood" / "outcomes.npz") as outcomes:
         assert outcomes[id_of("AUROC, KNN")].mean() == pytest.approx(find(result.metrics, "AUROC, KNN").value)
+
+
+def test_scores_of_features_share_one_pass_over_each_set(
+    ood: Callable[..., Evaluated], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from eval_suite.backbones.backbone import Backbone
+
+    seen: list[int] = []
+    plain = Backbone.forward
+
+    def counting(self: Backbone, images: torch.Tensor) -> torch.Tensor:
+        seen.append(len(images))
+        return plain(self, images)
+
+    monkeypatch.setattr(Backbone, "forward", counting)
+
+    def images(scores: list[str], out: str) -> int:
+        seen.clear()
+        ood(scores=scores, out=out, knn_k=5)
+        return sum(seen)
+
+    of_logits = images(["energy"], "one")
+    assert images(["energy", "max-softmax", "ash-s", "ash-b", "scale"], "two") == of_logits
+    fitted = ["knn", "dice", "klm", "fdbd", "nnguide", "vra", "react", "she", "mahalanobis", "vim", "gram"]
+    assert images([*fitted, "energy", "scale"], "three") == of_logits + 60  # the training images once
+    # RankFeat runs the rest of the network from the last two stages.
+    assert images(["energy", "rankfeat"], "four") == of_logits + 2 * (30 + 8 + 20)
+
+
+def test_features_that_say_nothing_are_told_or_refused(
+    ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "import torch\nfrom torch import nn\n\n\nclass Net(nn.Module):\n"
+        "    def __init__(self, shift):\n        super().__init__()\n        self.fc, self.shift = nn.Linear(3, 10), shift\n"
+        "    def forward(self, x):\n        return self.fc((x.mean((2, 3)) + self.shift).relu())\n\n\n"
+        "def dead():\n    return Net(-1000.0)\n\n\ndef half():\n    return Net(torch.tensor(-0.3))\n\n\n"
+        "class Raw(Net):\n    def forward(self, x):\n        return self.fc(x.mean((2, 3)) - 0.5)\n\n\n"
+        "def raw():\n    return Raw(0)\n"
+    )
+    common = {"scores": ["nnguide", "scale"], "outliers": ["uniform"]}
+    with pytest.raises(InputError, match="found 0 in all features of 60 images"):
+        ood(source=f"{tmp_path / 'net.py'}:dead", **common)
+    result, _ = ood(source=f"{tmp_path / 'net.py'}:half", **common)
+    assert any("features that are all 0: nnguide, scale cannot" in line for line in result.warnings)
+    result, _ = ood(source=f"{tmp_path / 'net.py'}:raw", out="raw", **common)
+    assert any("below 0 in places: scale are defined" in line for line in result.warnings)
+
+
+@pytest.mark.parametrize("name", list(parts("ood_score")))
+def test_a_network_without_classes_takes_scores_of_features_alone(
+    name: str, ood: Callable[..., Evaluated], tmp_path: Path
+) -> None:
+    if name in ("mahalanobis", "rmd", "knn"):
+        assert not OodTask().needs_classes(OodOptions(data="folder:x", scores=[name]))
+        return
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef net():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 12, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Identity())\n"
+    )
+    options = BackboneOptions(headless=True, input_size=(64, 64))
+    with pytest.raises(InputError, match="a backbone with classes for ood") as caught:
+        ood(source=f"{tmp_path / 'net.py'}:net", backbone_options=options, scores=["knn", name])
+    assert "mahalanobis, rmd" in (caught.value.remedy or "") or "knn" in (caught.value.remedy or "")
+    assert nothing_written(tmp_path)
+
+
+def test_labels_are_matched_with_the_outputs(
+    ood: Callable[..., Evaluated], demo_world: Path, tmp_path: Path
+) -> None:
+    """Patterns are of the images that were right, whatever order the network has its classes in."""
+    classes = open_images(f"folder:{demo_world / 'images'}").classes
+    straight = checkpoint(tmp_path / "straight", classes)
+    turned = checkpoint(tmp_path / "turned", classes[::-1], flip=True)
+    scores = ["she", "gram"]
+    one, _ = ood(source=straight, scores=scores, out="one")
+    other, _ = ood(source=turned, scores=scores, out="other")
+    for a, b in zip(one.metrics, other.metrics, strict=True):
+        assert (a.id, a.subset) == (b.id, b.subset)
+        assert a.value == pytest.approx(b.value, abs=1e-4)
 
 
 def test_the_batch_size_does_not_matter(ood: Callable[..., Evaluated]) -> None:

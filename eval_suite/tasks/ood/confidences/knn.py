@@ -39,13 +39,13 @@ class Neighbours(OodScore):
         from sklearn.neighbors import NearestNeighbors
         from torch.nn.functional import normalize
 
-        if len(training.features) < options.neighbours:
+        if len(training.features) < options.knn_k:
             raise InputError(
-                expected=f"at least {options.neighbours} training images for the score 'knn'",
+                expected=f"at least {options.knn_k} training images for the score 'knn'",
                 found=f"{len(training.features)}",
                 remedy="lower --knn-k or raise --fit-limit",
             )
-        index = NearestNeighbors(n_neighbors=options.neighbours, algorithm="brute")
+        index = NearestNeighbors(n_neighbors=options.knn_k, algorithm="brute")
         self.index = index.fit(normalize(training.features.double()).numpy())
 
     def __call__(self, logits: "Tensor", features: "Tensor") -> "Tensor":

@@ -1,6 +1,6 @@
 """ODIN, as a name among the confidences; `eval_suite.tasks.ood.odin` computes it from the images."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from eval_suite.core.records import Paper
 from eval_suite.tasks.ood.confidences.base import OodScore
@@ -19,3 +19,7 @@ class Odin(OodScore):
         "https://github.com/ShiyuLiang/odin-pytorch",
     )
     of_images: ClassVar[bool] = True
+    candidates: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "odin_temperature": (1.0, 10.0, 100.0, 1000.0),
+        "odin_epsilon": (0.0, 0.0005, 0.001, 0.0014, 0.002, 0.004),
+    }

@@ -27,11 +27,11 @@ class React(OodScore):
         from pytorch_ood.detector import ReAct
         from torch import nn
 
-        weight, bias = training.weights()
+        weight, bias = training.head()
         self.detector = ReAct(
             backbone=nn.Identity(),
             head=lambda features: nn.functional.linear(features, weight, bias),
-            percentile=options.percentile,
+            percentile=options.react_percentile,
         ).fit_feature_maps(training.features.double(), training.labels)
 
     def __call__(self, logits: "Tensor", features: "Tensor") -> "Tensor":

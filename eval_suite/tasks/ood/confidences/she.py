@@ -27,6 +27,7 @@ class StoredPatterns(OodScore):
         "https://openreview.net/forum?id=KkazG4lgKL",
     )
     fitted: ClassVar[bool] = True
+    of_labels: ClassVar[bool] = True
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:
         """Store the patterns.
@@ -36,9 +37,9 @@ class StoredPatterns(OodScore):
         """
         import torch
 
-        weight, bias = training.weights()
+        head = training.head()
         features = training.features.double()
-        right = (features @ weight.T + bias).argmax(1) == training.labels
+        right = head.logits(features).argmax(1) == training.labels
         if not right.any():
             raise InputError(
                 expected="training images that the backbone classifies right, for the score 'she'",
@@ -46,9 +47,9 @@ class StoredPatterns(OodScore):
                 remedy="leave the score out, or check the order of the classes",
             )
         labels = training.labels[right]
-        sums = torch.zeros(len(weight), features.shape[1], dtype=torch.float64)
+        sums = torch.zeros(len(head.weight), features.shape[1], dtype=torch.float64)
         sums.index_add_(0, labels, features[right])
-        counts = torch.bincount(labels, minlength=len(weight)).clamp(min=1)
+        counts = torch.bincount(labels, minlength=len(head.weight)).clamp(min=1)
         self.patterns = sums / counts[:, None]
 
     def __call__(self, logits: "Tensor", features: "Tensor") -> "Tensor":

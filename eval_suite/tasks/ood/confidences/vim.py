@@ -34,7 +34,7 @@ class Vim(OodScore):
 
         width = training.features.shape[1]
         by_rule = 1000 if width > 1500 else 512 if width > 512 else width // 2
-        dimension = options.dimension or by_rule
+        dimension = options.vim_dimension or by_rule
         if not 0 < dimension < width:
             raise InputError(
                 expected=f"a --vim-dimension from 1 to {width - 1} for features of width {width}",
@@ -47,7 +47,7 @@ class Vim(OodScore):
                 found=f"{len(training.features)}",
                 remedy="raise --fit-limit or lower --vim-dimension",
             )
-        weight, bias = training.weights()
+        weight, bias = training.head()
         self.detector = ViM(None, d=dimension, w=weight, b=bias).fit_features(
             training.features, training.labels
         )
