@@ -21,6 +21,14 @@ class Gradient(NamedTuple):
     of_images: Tensor
 
 
+class LossGradient(NamedTuple):
+    """``logits`` (B, classes) float, ``losses`` (B,) and ``of_images`` (B, 3, H, W), the gradient of each image's loss."""
+
+    logits: Tensor
+    losses: Tensor
+    of_images: Tensor
+
+
 def input_gradient(
     model: Model, images: Tensor, labels: Tensor, *, loss: Loss = "log-odds", precision: str = "fp32"
 ) -> Gradient:
@@ -38,12 +46,31 @@ def input_gradient(
         loss: 'log-odds', or 'cross-entropy' in float32 as other tools have it.
         precision: 'fp32', or 'bf16' for autocast.
     """
+    found = loss_gradient(model, images, lambda logits: losses_of(loss)(logits, labels), precision=precision)
+    return Gradient(found.logits, found.of_images)
+
+
+def loss_gradient(
+    model: Model, images: Tensor, losses: Callable[[Tensor], Tensor], *, precision: str = "fp32"
+) -> LossGradient:
+    """The gradient of each image's own loss.
+
+    Args:
+        model: as in `input_gradient`.
+        images: (B, 3, H, W) in [0, 1].
+        losses: logits (B, classes) float to (B,).
+        precision: 'fp32', or 'bf16' for autocast.
+
+    Raises:
+        InputError: if the network passes no gradient.
+    """
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
         with autocast(images.device, precision):
             logits = model(leaf)
-        gradient = gradient_to(leaf, _LOSSES[loss](logits.float(), labels))
-    return Gradient(logits.detach().float(), gradient)
+        values = losses(logits.float())
+        gradient = gradient_to(leaf, values.sum())
+    return LossGradient(logits.detach().float(), values.detach(), gradient)
 
 
 def saturated(logits: Tensor, labels: Tensor) -> Tensor:
@@ -130,13 +157,18 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def losses_of(name: Loss) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss by name: logits (B, classes) and labels (B,) to (B,)."""
+    return _LOSSES[name]
+
+
 def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
     own = labels[:, None]
-    return (logits.scatter(1, own, -torch.inf).logsumexp(1) - logits.gather(1, own)[:, 0]).sum()
+    return logits.scatter(1, own, -torch.inf).logsumexp(1) - logits.gather(1, own)[:, 0]
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="sum")
+    return F.cross_entropy(logits, labels, reduction="none")
 
 
 _LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {

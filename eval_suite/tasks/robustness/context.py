@@ -15,6 +15,7 @@ from eval_suite.data.loading import EvaluationTransform
 from eval_suite.tasks.robustness.corruptions import CorruptedImages
 from eval_suite.tasks.robustness.occlusion import KINDS, hole_sides
 from eval_suite.tasks.robustness.options import RobustnessOptions, expand_corruptions, fraction
+from eval_suite.tasks.robustness.predictions import ATTACK_FAMILIES
 
 
 class SweepContext(NamedTuple):
@@ -55,6 +56,10 @@ class SweepContext(NamedTuple):
             grids={
                 "fgsm": np.array([fraction(text) for text in options.fgsm_epsilons]),
                 "pgd": np.array([fraction(text) for text in options.pgd_epsilons]),
+                **{
+                    ATTACK_FAMILIES[name]: np.array([fraction(text) for text in options.attack_epsilons])
+                    for name in options.attacks
+                },
                 **{f"{kind}_occlusion": holes for kind in KINDS},
                 "mixup": np.array(options.mixup_lambdas),
                 "cutmix": hole_sides(side, options.cutmix_sizes) / side,

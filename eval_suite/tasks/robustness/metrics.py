@@ -2,7 +2,7 @@
 
 from eval_suite.core.metrics import MetricKind
 from eval_suite.core.records import Param
-from eval_suite.tasks.robustness.options import COMMON
+from eval_suite.tasks.robustness.options import ATTACKS, COMMON
 
 ALEXNET_ERRORS = dict(
     zip(
@@ -29,6 +29,22 @@ def _pgd(epsilon: str, steps: Param = "", step_size: str = "", restarts: Param =
     walk = f"{steps} steps of {step_size}" if steps else ""
     again = f"{restarts} restarts" if restarts != 1 else ""
     return f"Top-1 error under PGD ({_joined(f'ε={epsilon}', walk, again, _loss(loss))})"
+
+
+def _attack(
+    attack: str,
+    epsilon: str,
+    steps: Param = "",
+    restarts: Param = 1,
+    targets: Param = "",
+    queries: Param = "",
+    loss: str = "",
+) -> str:
+    """AutoAttack's own numbers are not repeated in the name."""
+    numbers = {"steps": (steps, 100), "target classes": (targets, 9), "queries": (queries, 5000)}
+    other = [f"{value} {what}" for what, (value, usual) in numbers.items() if value not in ("", usual)]
+    again = f"{restarts} restarts" if restarts != 1 else ""
+    return f"Top-1 error under {ATTACKS[attack]} ({_joined(f'ε={epsilon}', *other, again, _loss(loss))})"
 
 
 def _occlusion(region: str, over: str, fill: str = "") -> str:
@@ -59,6 +75,7 @@ def _error(key: str, title: object) -> MetricKind:
 CLEAN = _error("clean_error", "Top-1 error (clean)")
 FGSM = _error("fgsm_error", _fgsm)
 PGD = _error("pgd_error", _pgd)
+ATTACK = _error("attack_error", _attack)
 OCCLUSION = _error("occlusion_error", _occlusion)
 OCCLUSION_AT = _error("occlusion_error_at", "Top-1 error under {region} occlusion")
 IN_BETWEEN = _error("in_between_error", lambda mix, over: f"In-between error, {MIXES[mix]} ({over})")

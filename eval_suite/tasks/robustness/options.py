@@ -24,6 +24,19 @@ GROUPS = {
     "extra": EXTRA,
     "all": CORRUPTIONS,
 }
+ATTACKS: dict[str, str] = {
+    "apgd-ce": "APGD-CE",
+    "apgd-dlr": "APGD-DLR",
+    "apgd-t": "APGD-T",
+    "fab-t": "FAB-T",
+    "square": "Square",
+    "autoattack": "AutoAttack",
+}
+"""The attacks of AutoAttack and the ensemble, by the names that papers print."""
+AUTOATTACK = ("apgd-ce", "apgd-t", "fab-t", "square")
+"""The standard ensemble, in order."""
+FEWEST_CLASSES = {"apgd-dlr": 3, "apgd-t": 4, "autoattack": 4}
+"""Below these numbers of classes a loss is not defined."""
 _ODD_FROM = 0.25
 _MADRY = 2.5
 
@@ -115,6 +128,10 @@ def _checked_severity(value: int) -> int:
     return value
 
 
+def _each_once(names: list[Any]) -> list[Any]:
+    return [name for name in ATTACKS if name in names]
+
+
 def _ascending(values: list[Any]) -> list[Any]:
     return sorted(set(values))
 
@@ -134,6 +151,8 @@ def _none_or_two(count: int) -> int:
 
 
 Loss = Literal["log-odds", "cross-entropy"]
+AttackName = Literal["apgd-ce", "apgd-dlr", "apgd-t", "fab-t", "square", "autoattack"]
+Attacks = Annotated[list[AttackName], AfterValidator(_each_once)]
 Epsilon = Annotated[str, BeforeValidator(_as_text), AfterValidator(_checked_epsilon)]
 Epsilons = Annotated[list[Epsilon], AfterValidator(_ascending_epsilons)]
 Step = Annotated[Epsilon, AfterValidator(_above_zero)]
@@ -160,6 +179,20 @@ class RobustnessOptions(TaskOptions):
     """Seed of the random starts of PGD."""
     attack_loss: Loss = "log-odds"
     """What the attacks raise: log-odds point where cross entropy does, also where float32 rounds the label's probability to 1; cross-entropy is plain float32, as in other tools."""
+    attacks: Attacks = Field(default=[])
+    """Attacks of AutoAttack (L∞, none by default): apgd-ce, apgd-dlr, apgd-t (targeted), fab-t, square (asks for no gradient), and autoattack, the standard ensemble of apgd-ce, apgd-t, fab-t and square, each on what stands after the others."""
+    attack_epsilons: Epsilons = Field(default=["8/255"])
+    """Strengths ε of these attacks."""
+    attack_steps: int = Field(default=100, ge=1)
+    """Steps of APGD and FAB."""
+    attack_restarts: int = Field(default=1, ge=1)
+    """Random starts of APGD."""
+    attack_targets: int = Field(default=9, ge=1)
+    """Target classes of APGD-T and FAB-T: those next to the label for the network."""
+    square_queries: int = Field(default=5000, ge=1)
+    """How often Square asks the network about each image."""
+    attack_seed: int = Field(default=0, ge=0)
+    """Seed of the random numbers of these attacks; each image has its own."""
     occlusion_sizes: Sizes = 15
     """Hole sizes from nothing to the whole side, evenly spaced (15: every 16 pixels at 224)."""
     occlusion_fill: Literal["mean", "black"] = "mean"

@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from eval_suite.core import predictions as file
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About, Array, PredictionFile
+from eval_suite.tasks.robustness.options import ATTACKS
 
-ITEM_FAMILIES = ("fgsm", "pgd", "centre_occlusion", "boundary_occlusion")
+ATTACK_FAMILIES = {name: name.replace("-", "_") for name in ATTACKS}
+ITEM_FAMILIES = ("fgsm", "pgd", *ATTACK_FAMILIES.values(), "centre_occlusion", "boundary_occlusion")
 PAIR_FAMILIES = ("mixup", "cutmix")
 NOTES = ("no_gradient", "saturated")
 

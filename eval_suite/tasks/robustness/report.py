@@ -8,11 +8,16 @@ from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Metric, Record
 from eval_suite.report.section import Chart, Pick, Records, Section, Series, TaskComparison, curve_chart
 from eval_suite.tasks.robustness.metrics import CORRUPTION, FGSM, MEAN_CORRUPTION, OCCLUSION, RELATIVE_MCE
+from eval_suite.tasks.robustness.options import ATTACKS
 
 _Errors = dict[tuple[str, str], float]
 _CAPTIONS = {
     "Top-1 error under FGSM": "One step of ε in pixel units, with the true label; at 0 the clean error.",
     "Top-1 error under PGD": "Many small steps within ε from a random start; at 0 the clean error.",
+    **{
+        f"Top-1 error under {title}": "With AutoAttack's numbers unless the table says others; at 0 the clean error."
+        for title in ATTACKS.values()
+    },
     "Centre occlusion error": "A centre square is covered; at 0 the whole image is seen, at 1 nothing.",
     "Boundary occlusion error": "Everything around a centre square is covered; at 1 the whole image is seen.",
     "In-between error, Mixup": "Two images blended; an error when neither of their classes is predicted.",

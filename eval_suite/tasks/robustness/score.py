@@ -16,6 +16,7 @@ from eval_suite.tasks.robustness.corruption_errors import add_corruption_errors
 from eval_suite.tasks.robustness.errors import in_none_of, mean_per_item, trapezoid_weights
 from eval_suite.tasks.robustness.examples import examples
 from eval_suite.tasks.robustness.metrics import (
+    ATTACK,
     CLEAN,
     FGSM,
     IN_BETWEEN,
@@ -28,8 +29,8 @@ from eval_suite.tasks.robustness.metrics import (
     PGD,
     SATURATED,
 )
-from eval_suite.tasks.robustness.options import epsilon_name
-from eval_suite.tasks.robustness.predictions import Family, Predictions, read_predictions
+from eval_suite.tasks.robustness.options import ATTACKS, AUTOATTACK, epsilon_name
+from eval_suite.tasks.robustness.predictions import ATTACK_FAMILIES, Family, Predictions, read_predictions
 
 _NOTES = {"no_gradient": NO_GRADIENT, "saturated": SATURATED}
 _MASKED_FROM, _WEAKER_FROM = 0.01, 0.01
@@ -104,12 +105,18 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
     )
     if "fgsm" in found.families:
         family = found.families["fgsm"]
-        _attack(into, FGSM, family, own, clean, [loss] * len(family.grid))
+        _attack(into, FGSM, "FGSM", family, own, clean, [loss] * len(family.grid))
     if "pgd" in found.families:
         family = found.families["pgd"]
         _attack(
-            into, PGD, family, own, clean, [{**walk, **loss} for walk in _walks(found.settings, family.grid)]
+            *(into, PGD, "PGD", family, own, clean),
+            [{**walk, **loss} for walk in _walks(found.settings, family.grid)],
         )
+    for name, family_name in ATTACK_FAMILIES.items():
+        if family_name in found.families:
+            family = found.families[family_name]
+            params = {"attack": name, **_attack_params(name, found.settings)}
+            _attack(into, ATTACK, ATTACKS[name], family, own, clean, [params] * len(family.grid))
     fill = found.settings.get("occlusion_fill", "")
     for region in ("centre", "boundary"):
         if f"{region}_occlusion" in found.families:
@@ -143,6 +150,7 @@ def _curve(name: str, grid: NDArray[np.floating], wrong: NDArray[np.bool_], x_la
 def _attack(
     into: MetricSet,
     kind: MetricKind,
+    title: str,
     family: Family,
     own: NDArray[np.int64],
     clean: NDArray[np.bool_],
@@ -157,8 +165,7 @@ def _attack(
         grid, errors = family.grid, wrong
         if grid[0] > 0:
             grid, errors = np.append(0.0, grid), np.column_stack([clean, wrong])
-        title = f"Top-1 error under {'FGSM' if kind is FGSM else 'PGD'}"
-        into.curves.append(_curve(title, grid, errors, "ε (images in [0, 1])"))
+        into.curves.append(_curve(f"Top-1 error under {title}", grid, errors, "ε (images in [0, 1])"))
 
 
 def _walks(settings: dict[str, str], grid: NDArray[np.float64]) -> list[dict[str, Param]]:
@@ -169,6 +176,25 @@ def _walks(settings: dict[str, str], grid: NDArray[np.float64]) -> list[dict[str
     restarts = int(settings.get("pgd_restarts", "1"))
     again: dict[str, Param] = {"restarts": restarts} if restarts != 1 else {}
     return [{"steps": settings["pgd_steps"], "step_size": size, **again} for size in sizes]
+
+
+def _attack_params(name: str, settings: dict[str, str]) -> dict[str, Param]:
+    """What one of AutoAttack's parts depends on; nothing where the file does not tell."""
+    has = AUTOATTACK if name == "autoattack" else (name,)
+    uses = {
+        "steps": ("attack_steps", any(part != "square" for part in has)),
+        "restarts": ("attack_restarts", any(part.startswith("apgd") for part in has)),
+        "targets": ("attack_targets", any(part.endswith("-t") for part in has)),
+        "queries": ("square_queries", "square" in has),
+    }
+    params: dict[str, Param] = {
+        param: int(settings[key]) for param, (key, used) in uses.items() if used and key in settings
+    }
+    if params.get("restarts") == 1:
+        del params["restarts"]
+    if "apgd-ce" in has and settings.get("attack_loss") == "cross-entropy":
+        params["loss"] = "cross-entropy"
+    return params
 
 
 def _occlusion(into: MetricSet, region: str, family: Family, own: NDArray[np.int64], fill: str) -> None:

@@ -14,11 +14,12 @@ from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.runtime import derive_seed, progress
 from eval_suite.data.loading import ImageBatches
 from eval_suite.tasks.robustness.attacks import fgsm, input_gradient, pgd, random_starts, saturated
+from eval_suite.tasks.robustness.auto_attack import attacked_answers
 from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.tasks.robustness.occlusion import KINDS, occlude
 from eval_suite.tasks.robustness.options import RobustnessOptions, fraction
-from eval_suite.tasks.robustness.predictions import NOTES, Corruptions
+from eval_suite.tasks.robustness.predictions import ATTACK_FAMILIES, NOTES, Corruptions
 
 _START = 0xA77AC4
 
@@ -83,16 +84,28 @@ def sweep_images(classify: Classifier, batches: ImageBatches, setting: SweepCont
             gradient = input_gradient(
                 classify.model, images, batch.labels, loss=options.attack_loss, precision=classify.precision
             )
-            rows.add("clean", classify.choose(gradient.logits, accepted))
+            clean = classify.choose(gradient.logits, accepted)
             rows.add("saturated", saturated(gradient.logits, batch.labels))
             rows.add("no_gradient", (gradient.of_images == 0).flatten(1).all(1))
             attacked = (fgsm(images, gradient.of_images, float(epsilon)) for epsilon in setting.grids["fgsm"])
             rows.add("fgsm", _each(classify, attacked, accepted))
         else:
-            rows.add("clean", classify(images, accepted))
+            clean = classify(images, accepted)
+        rows.add("clean", clean)
+        names = [setting.index.ids[position] for position in batch.index.tolist()]
         if options.pgd_epsilons:
-            names = [setting.index.ids[position] for position in batch.index.tolist()]
             rows.add("pgd", _pgd(classify, images, batch.labels, names, options))
+        for attack in options.attacks:
+            family = ATTACK_FAMILIES[attack]
+            answers = [
+                attacked_answers(
+                    *(classify, attack, images, batch.labels, clean, names),
+                    epsilon=float(epsilon),
+                    options=options,
+                )
+                for epsilon in setting.grids[family]
+            ]
+            rows.add(family, torch.stack(answers, dim=1))
         for kind in KINDS if options.occlusion_sizes else ():
             name = f"{kind}_occlusion"
             covered = (occlude(images, float(share), kind, setting.fill) for share in setting.grids[name])
