@@ -84,28 +84,25 @@ def sweep_images(classify: Classifier, batches: ImageBatches, setting: SweepCont
             gradient = input_gradient(
                 classify.model, images, batch.labels, loss=options.attack_loss, precision=classify.precision
             )
-            clean = classify.choose(gradient.logits, accepted)
+            answers = classify.choose(gradient.logits, accepted)
             rows.add("saturated", saturated(gradient.logits, batch.labels))
             rows.add("no_gradient", (gradient.of_images == 0).flatten(1).all(1))
             attacked = (fgsm(images, gradient.of_images, float(epsilon)) for epsilon in setting.grids["fgsm"])
             rows.add("fgsm", _each(classify, attacked, accepted))
         else:
-            clean = classify(images, accepted)
-        rows.add("clean", clean)
+            answers = classify(images, accepted)
+        rows.add("clean", answers)
         names = [setting.index.ids[position] for position in batch.index.tolist()]
         if options.pgd_epsilons:
             rows.add("pgd", _pgd(classify, images, batch.labels, names, options))
         for attack in options.attacks:
             family = ATTACK_FAMILIES[attack]
-            answers = [
-                attacked_answers(
-                    *(classify, attack, images, batch.labels, clean, names),
-                    epsilon=float(epsilon),
-                    options=options,
-                )
+            given = (classify, attack, images, batch.labels, answers, names)
+            under = (
+                attacked_answers(*given, epsilon=float(epsilon), options=options)
                 for epsilon in setting.grids[family]
-            ]
-            rows.add(family, torch.stack(answers, dim=1))
+            )
+            rows.add(family, torch.stack(list(under), dim=1))
         for kind in KINDS if options.occlusion_sizes else ():
             name = f"{kind}_occlusion"
             covered = (occlude(images, float(share), kind, setting.fill) for share in setting.grids[name])
