@@ -1,5 +1,6 @@
 """Gradient attacks in pixel space: FGSM and PGD, white box, with the true label."""
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eval_suite.backbones.inference import autocast, gradient_to
+from eval_suite.core.runtime import derive_seed
 from eval_suite.tasks.robustness.options import Loss
 
 Model = Callable[[Tensor], Tensor]
@@ -130,6 +132,11 @@ def pgd(
         moved = torch.add(attacked, gradient.sign(), alpha=step_size)
         attacked = moved.sub_(images).clamp_(-epsilon, epsilon).add_(images).clamp_(0, 1)
     return attacked
+
+
+def item_seeds(names: Sequence[str], *keys: int) -> list[int]:
+    """Each item's own seed, from its name and some numbers, so that it does not depend on the batch it comes in."""
+    return [derive_seed(zlib.crc32(name.encode("utf-8", "surrogateescape")), *keys) for name in names]
 
 
 def random_starts(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:

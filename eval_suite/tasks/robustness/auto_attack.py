@@ -1,6 +1,5 @@
 """AutoAttack and its parts by name: each a sequence of tries on the images that still stand."""
 
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Protocol
@@ -9,9 +8,8 @@ import torch
 from torch import Tensor
 
 from eval_suite.backbones.inference import autocast
-from eval_suite.core.runtime import derive_seed
 from eval_suite.tasks.robustness.apgd import PerImageLoss, apgd, dlr, targeted_dlr
-from eval_suite.tasks.robustness.attacks import Model, losses_of, random_starts
+from eval_suite.tasks.robustness.attacks import Model, item_seeds, losses_of, random_starts
 from eval_suite.tasks.robustness.fab import fab
 from eval_suite.tasks.robustness.options import AUTOATTACK, AttackName, RobustnessOptions
 from eval_suite.tasks.robustness.square import square
@@ -127,7 +125,7 @@ def _apgd(
     epsilon: float,
     target_rank: int | None = None,
 ) -> Tensor:
-    starts = random_starts(images.shape[1:], _seeds(names, number, options.attack_seed, purpose))
+    starts = random_starts(images.shape[1:], item_seeds(names, number, options.attack_seed, purpose))
     return apgd(
         classify.model,
         images,
@@ -179,7 +177,7 @@ def _square(
         labels,
         epsilon=epsilon,
         queries=options.square_queries,
-        seeds=_seeds(names, 0, options.attack_seed, _PURPOSES["square"]),
+        seeds=item_seeds(names, 0, options.attack_seed, _PURPOSES["square"]),
     )
 
 
@@ -193,11 +191,3 @@ def _targets(classify: Answers, images: Tensor, labels: Tensor, rank: int) -> Te
 def _logits(classify: Answers, images: Tensor) -> Tensor:
     with autocast(images.device, classify.precision):
         return classify.model(images).float()
-
-
-def _seeds(names: Sequence[str], number: int, seed: int, purpose: int) -> list[int]:
-    """An item's own numbers, so that they do not depend on the batch it comes in."""
-    return [
-        derive_seed(zlib.crc32(name.encode("utf-8", "surrogateescape")), number, seed, purpose)
-        for name in names
-    ]

@@ -61,6 +61,8 @@ class SweepContext(NamedTuple):
                     for name in options.attacks
                 },
                 **{f"{kind}_occlusion": holes for kind in KINDS},
+                "patch_drop": np.array(options.patch_drop_shares),
+                "patch_shuffle": np.array(options.patch_shuffle_grids, np.float64),
                 "mixup": np.array(options.mixup_lambdas),
                 "cutmix": hole_sides(side, options.cutmix_sizes) / side,
             },
@@ -74,6 +76,12 @@ class SweepContext(NamedTuple):
             device=device,
             label=f"robustness {card.name}",
         )
+
+    @property
+    def patches(self) -> int:
+        """How many patches an image has."""
+        height, width = self.transform.size
+        return (height // self.options.patch_size) * (width // self.options.patch_size)
 
     def corrupted(
         self, positions: NDArray[np.int64], versions: list[tuple[str, int]] | None = None

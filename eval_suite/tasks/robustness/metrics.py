@@ -51,6 +51,12 @@ def _occlusion(region: str, over: str, fill: str = "") -> str:
     return f"{region.capitalize()} occlusion error ({_joined(over, fill and f'{fill} fill')})"
 
 
+def _patch_drop(over: str, patch: Param = "", fill: str = "") -> str:
+    return (
+        f"Patch drop error ({_joined(over, patch and f'patches of {patch} pixels', fill and f'{fill} fill')})"
+    )
+
+
 def _mean_corruption(corruptions: Param, severities: str, images: str = "") -> str:
     kinds = f"{corruptions} corruptions" if isinstance(corruptions, int) else corruptions
     return f"Mean corruption error ({_joined(str(kinds), _severities(severities), images)})"
@@ -78,6 +84,10 @@ PGD = _error("pgd_error", _pgd)
 ATTACK = _error("attack_error", _attack)
 OCCLUSION = _error("occlusion_error", _occlusion)
 OCCLUSION_AT = _error("occlusion_error_at", "Top-1 error under {region} occlusion")
+PATCH_DROP = _error("patch_drop_error", _patch_drop)
+PATCH_DROP_AT = _error("patch_drop_error_at", "Top-1 error with dropped patches")
+PATCH_SHUFFLE = _error("patch_shuffle_error", "Patch shuffle error ({grids})")
+PATCH_SHUFFLE_AT = _error("patch_shuffle_error_at", "Top-1 error with shuffled patches")
 IN_BETWEEN = _error("in_between_error", lambda mix, over: f"In-between error, {MIXES[mix]} ({over})")
 IN_BETWEEN_ACCURACY = MetricKind(
     "in_between_accuracy", lambda mix, over: f"In-between accuracy, {MIXES[mix]} (either class, {over})"

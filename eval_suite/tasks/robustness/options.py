@@ -157,6 +157,8 @@ Epsilon = Annotated[str, BeforeValidator(_as_text), AfterValidator(_checked_epsi
 Epsilons = Annotated[list[Epsilon], AfterValidator(_ascending_epsilons)]
 Step = Annotated[Epsilon, AfterValidator(_above_zero)]
 Lambdas = Annotated[list[Annotated[float, AfterValidator(_checked_lambda)]], AfterValidator(_ascending)]
+Shares = Annotated[list[Annotated[float, Field(ge=0, le=1)]], AfterValidator(_ascending)]
+Grids = Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_ascending)]
 Severities = Annotated[list[Annotated[int, AfterValidator(_checked_severity)]], AfterValidator(_ascending)]
 Corruptions = Annotated[list[str], AfterValidator(_known_corruptions)]
 Sizes = Annotated[int, Field(ge=0), AfterValidator(_none_or_two)]
@@ -197,6 +199,14 @@ class RobustnessOptions(TaskOptions):
     """Hole sizes from nothing to the whole side, evenly spaced (15: every 16 pixels at 224)."""
     occlusion_fill: Literal["mean", "black"] = "mean"
     """What covered pixels show: the mean colour of the network's normalisation (zero after it), or black."""
+    patch_drop_shares: Shares = Field(default=[])
+    """Shares of random square patches that are covered, such as 0 0.1 ... 0.9 (none by default); with the fill of occlusion."""
+    patch_size: int = Field(default=16, ge=1)
+    """Side of these patches in pixels of the network's input."""
+    patch_shuffle_grids: Grids = Field(default=[])
+    """Numbers of parts along a side, such as 2 4 8 14, in which images are cut and put together in random order (none by default)."""
+    patch_seed: int = Field(default=0, ge=0)
+    """Seed of which patches are covered and of the random order."""
     pairs_per_image: int = Field(default=1, ge=0)
     """Partners of another class for each image, for in-between samples (1 makes the paper's 50,000 on ImageNet)."""
     mixup_lambdas: Lambdas = Field(default=[i / 10 for i in range(11)])

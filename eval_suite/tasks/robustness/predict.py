@@ -26,6 +26,7 @@ from eval_suite.tasks.robustness.options import (
     odd_epsilons,
 )
 from eval_suite.tasks.robustness.panels import write_panels
+from eval_suite.tasks.robustness.patches import require_whole_patches
 from eval_suite.tasks.robustness.predictions import Family, Predictions, write_predictions
 from eval_suite.tasks.robustness.published import published_versions, sweep_published
 from eval_suite.tasks.robustness.sweep import Classifier, sweep_corrupted, sweep_images, sweep_pairs
@@ -86,6 +87,9 @@ def _require_possible(size: tuple[int, int], index: ImageIndex, options: Robustn
     """Refuse before anything is computed what cannot be done on these images."""
     _require_pairs(index.labels, index, options)
     _require_classes(len(index.classes), index, options)
+    require_whole_patches(
+        size, options.patch_size if options.patch_drop_shares else None, options.patch_shuffle_grids
+    )
     if options.corrupted:
         published_versions(options.corrupted, options)
     elif options.corruptions:
@@ -144,4 +148,5 @@ def _settings(options: RobustnessOptions, match: ClassMatch) -> dict[str, str]:
             else {}
         ),
         "occlusion_fill": options.occlusion_fill,
+        **({"patch_size": str(options.patch_size)} if options.patch_drop_shares else {}),
     }

@@ -12,7 +12,15 @@ from eval_suite.core.predictions import About, Array, PredictionFile
 from eval_suite.tasks.robustness.options import ATTACKS
 
 ATTACK_FAMILIES = {name: name.replace("-", "_") for name in ATTACKS}
-ITEM_FAMILIES = ("fgsm", "pgd", *ATTACK_FAMILIES.values(), "centre_occlusion", "boundary_occlusion")
+ITEM_FAMILIES = (
+    "fgsm",
+    "pgd",
+    *ATTACK_FAMILIES.values(),
+    "centre_occlusion",
+    "boundary_occlusion",
+    "patch_drop",
+    "patch_shuffle",
+)
 PAIR_FAMILIES = ("mixup", "cutmix")
 NOTES = ("no_gradient", "saturated")
 
@@ -39,7 +47,8 @@ SCHEMA = {
 class Family(NamedTuple):
     """Predicted classes (items or pairs, points) and the (points,) ascending strengths they are of.
 
-    The strength is ε for attacks, λ for Mixup, and the hole's side as a share of the image's for the rest.
+    The strength is ε for attacks, λ for Mixup, the share of dropped patches, the number of shuffled parts along a side,
+    and the hole's side as a share of the image's for the rest.
     """
 
     predicted: NDArray[np.integer]
@@ -142,9 +151,10 @@ def read_predictions(path: Path) -> Predictions:
 
 def _family(read: PredictionFile, name: str) -> Family:
     grid = _required(read, f"{name}_grid").astype(np.float64)
-    if not (np.isfinite(grid).all() and (np.diff(grid) > 0).all() and grid[0] >= 0 and grid[-1] <= 1):
+    largest = np.inf if name == "patch_shuffle" else 1
+    if not (np.isfinite(grid).all() and (np.diff(grid) > 0).all() and grid[0] >= 0 and grid[-1] <= largest):
         raise InputError(
-            expected=f"ascending strengths in [0, 1] as '{name}_grid'",
+            expected=f"ascending strengths in [0, {largest}] as '{name}_grid'",
             where=read.path,
             found=str(grid.tolist()),
         )

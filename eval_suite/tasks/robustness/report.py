@@ -20,6 +20,8 @@ _CAPTIONS = {
     },
     "Centre occlusion error": "A centre square is covered; at 0 the whole image is seen, at 1 nothing.",
     "Boundary occlusion error": "Everything around a centre square is covered; at 1 the whole image is seen.",
+    "Patch drop error": "Random square patches are covered; at 0 the whole image is seen.",
+    "Patch shuffle error": "The image is cut into a grid of parts, put together in random order.",
     "In-between error, Mixup": "Two images blended; an error when neither of their classes is predicted.",
     "In-between error, CutMix": "A centre square from another image; an error when neither class is predicted.",
     "Mean corruption error": "Mean over the corruptions; at 0 the clean error.",

@@ -26,6 +26,10 @@ from eval_suite.tasks.robustness.metrics import (
     NO_GRADIENT,
     OCCLUSION,
     OCCLUSION_AT,
+    PATCH_DROP,
+    PATCH_DROP_AT,
+    PATCH_SHUFFLE,
+    PATCH_SHUFFLE_AT,
     PGD,
     SATURATED,
 )
@@ -121,6 +125,10 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
     for region in ("centre", "boundary"):
         if f"{region}_occlusion" in found.families:
             _occlusion(into, region, found.families[f"{region}_occlusion"], own, fill)
+    if "patch_drop" in found.families:
+        _patch_drop(into, found.families["patch_drop"], own, found.settings)
+    if "patch_shuffle" in found.families:
+        _patch_shuffle(into, found.families["patch_shuffle"], own)
     if len(found.pairs):
         both = labels[found.pairs]
         for mix in MIXES:
@@ -207,6 +215,31 @@ def _occlusion(into: MetricSet, region: str, family: Family, own: NDArray[np.int
     into.curves.append(_curve(f"{region.capitalize()} occlusion error", family.grid, wrong, _OVER_SIDE))
     for column, share in enumerate(family.grid):
         into.share(OCCLUSION_AT, wrong[:, column], {"region": region}, subset=f"hole side {share:.4g}")
+
+
+def _patch_drop(into: MetricSet, family: Family, own: NDArray[np.int64], settings: dict[str, str]) -> None:
+    wrong = in_none_of(family.predicted, own)
+    areas = wrong @ trapezoid_weights(family.grid)
+    params: dict[str, Param] = {"over": _area("share", family.grid)}
+    if "patch_size" in settings:
+        params["patch"] = int(settings["patch_size"])
+    if settings.get("occlusion_fill"):
+        params["fill"] = settings["occlusion_fill"]
+    into.mean_rate(PATCH_DROP, areas, params, outcome=areas, before="trapezoid rule")
+    into.curves.append(_curve("Patch drop error", family.grid, wrong, "share of patches covered"))
+    for column, share in enumerate(family.grid):
+        into.share(PATCH_DROP_AT, wrong[:, column], subset=f"share {share:.4g}")
+
+
+def _patch_shuffle(into: MetricSet, family: Family, own: NDArray[np.int64]) -> None:
+    wrong = in_none_of(family.predicted, own)
+    names = [f"{grid:.0f} x {grid:.0f}" for grid in family.grid]
+    mean = wrong.mean(axis=1)
+    into.mean_rate(PATCH_SHUFFLE, mean, {"grids": ", ".join(names)}, outcome=mean, before="mean over grids")
+    if len(family.grid) > 1:
+        into.curves.append(_curve("Patch shuffle error", family.grid, wrong, "parts along a side"))
+    for column, name in enumerate(names):
+        into.share(PATCH_SHUFFLE_AT, wrong[:, column], subset=name)
 
 
 def _in_between(

@@ -1,6 +1,5 @@
 """Running a backbone over perturbed images: each image is decoded once per pass and perturbed on the device."""
 
-import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,14 +10,22 @@ from torch import Tensor
 
 from eval_suite.backbones.inference import autocast
 from eval_suite.core.errors import EvalSuiteError
-from eval_suite.core.runtime import derive_seed, progress
+from eval_suite.core.runtime import progress
 from eval_suite.data.loading import ImageBatches
-from eval_suite.tasks.robustness.attacks import fgsm, input_gradient, pgd, random_starts, saturated
+from eval_suite.tasks.robustness.attacks import (
+    fgsm,
+    input_gradient,
+    item_seeds,
+    pgd,
+    random_starts,
+    saturated,
+)
 from eval_suite.tasks.robustness.auto_attack import attacked_answers
 from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.tasks.robustness.occlusion import KINDS, occlude
 from eval_suite.tasks.robustness.options import RobustnessOptions, fraction
+from eval_suite.tasks.robustness.patches import drop_patches, patch_orders, shuffle_patches
 from eval_suite.tasks.robustness.predictions import ATTACK_FAMILIES, NOTES, Corruptions
 
 _START = 0xA77AC4
@@ -107,6 +114,19 @@ def sweep_images(classify: Classifier, batches: ImageBatches, setting: SweepCont
             name = f"{kind}_occlusion"
             covered = (occlude(images, float(share), kind, setting.fill) for share in setting.grids[name])
             rows.add(name, _each(classify, covered, accepted))
+        if options.patch_drop_shares:
+            orders = patch_orders(setting.patches, names, options.patch_seed)
+            dropped = (
+                drop_patches(images, orders, float(share), options.patch_size, setting.fill)
+                for share in setting.grids["patch_drop"]
+            )
+            rows.add("patch_drop", _each(classify, dropped, accepted))
+        if options.patch_shuffle_grids:
+            shuffled = (
+                shuffle_patches(images, patch_orders(grid**2, names, options.patch_seed), grid)
+                for grid in options.patch_shuffle_grids
+            )
+            rows.add("patch_shuffle", _each(classify, shuffled, accepted))
     arrays = rows.arrays()
     positions, labels, clean = (arrays.pop(name) for name in ("positions", "labels", "clean"))
     notes = {name: arrays.pop(name).astype(bool) for name in NOTES if name in arrays}
@@ -163,15 +183,7 @@ def _pgd(
     for text, step_size in zip(options.pgd_epsilons, options.step_sizes(), strict=True):
         predicted = labels
         for restart in range(options.pgd_restarts):
-            seeds = [
-                derive_seed(
-                    zlib.crc32(name.encode("utf-8", "surrogateescape")),
-                    restart,
-                    *([options.pgd_seed] if options.pgd_seed else []),
-                    _START,
-                )
-                for name in names
-            ]
+            seeds = item_seeds(names, restart, *([options.pgd_seed] if options.pgd_seed else []), _START)
             start = random_starts(images.shape[1:], seeds).to(images.device)
             attacked = pgd(
                 classify.model,
