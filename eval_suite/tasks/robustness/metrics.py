@@ -17,7 +17,15 @@ ALEXNET_ERRORS = dict(
     )
 )
 """AlexNet's top-1 error on ImageNet-C, a mean over five severities: what mCE divides by (github.com/hendrycks/robustness)."""
-PUBLISHED_SETS = {"imagenetc": "ImageNet-C", "cifar10c": "CIFAR-10-C", "cifar100c": "CIFAR-100-C"}
+ALEXNET_CLEAN_ERROR = 1 - 0.56522
+"""AlexNet's top-1 error on ImageNet, of the weights that torchvision distributes and ImageNet-C's authors evaluate."""
+PUBLISHED_SETS = {
+    "imagenetc": "ImageNet-C",
+    "imagenetcbar": "ImageNet-C-bar",
+    "imagenet3dcc": "ImageNet-3DCC",
+    "cifar10c": "CIFAR-10-C",
+    "cifar100c": "CIFAR-100-C",
+}
 MIXES = {"mixup": "Mixup", "cutmix": "CutMix"}
 
 
@@ -102,6 +110,12 @@ CORRUPTION_AT = _error(
     "corruption_error_at", lambda images="": f"Top-1 error under corruption{images and f' ({images})'}"
 )
 MCE = _error("mce", "mCE ({images}, {baseline} = 100 %)")
-RELATIVE_MCE = _error("relative_mce", "Relative mCE (baseline = 100 %)")
+RELATIVE_MCE = _error("relative_mce", "Relative mCE ({images}, {baseline} = 100 %)")
+MCE_TO_BASELINE = _error("mce_to_baseline", "mCE (the report's baseline = 100 %)")
+SHIFT = _error("shift_error", "Top-1 error on {images}")
+SHIFT_REFERENCE = _error("shift_reference_error", "Top-1 error on the evaluated images of {images}'s classes")
+EFFECTIVE_ROBUSTNESS = MetricKind(
+    "effective_robustness", "Effective robustness on {images} (logit fit over the other backbones)"
+)
 NO_GRADIENT = _error("no_gradient", "Images without input gradient (share)")
 SATURATED = _error("saturated", "Images with the label's probability rounded to 1 (float32, share)")

@@ -1,5 +1,6 @@
 """The options of the robustness task: which perturbations, how strong, and how many of each (no torch)."""
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,36 @@ DIGITAL = ("contrast", "elastic_transform", "pixelate", "jpeg_compression")
 COMMON = (*NOISE, *BLUR, *WEATHER, *DIGITAL)
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 CORRUPTIONS = (*COMMON, *EXTRA)
+C_BAR = (
+    "blue_noise_sample",
+    "brownish_noise",
+    "caustic_refraction",
+    "checkerboard_cutout",
+    "cocentric_sine_waves",
+    "inverse_sparkles",
+    "perlin_noise",
+    "plasma_noise",
+    "single_frequency_greyscale",
+    "sparkles",
+)
+"""Of ImageNet-C-bar (Mintun, Kirillov and Xie, NeurIPS 2021), by the names of its folders."""
+THREE_D = (
+    "near_focus",
+    "far_focus",
+    "fog_3d",
+    "flash",
+    "color_quant",
+    "low_light",
+    "xy_motion_blur",
+    "z_motion_blur",
+    "iso_noise",
+    "bit_error",
+    "h265_abr",
+    "h265_crf",
+)
+"""Of ImageNet-3DCC (Kar et al., CVPR 2022), by the names of its folders."""
+PUBLISHED_CORRUPTIONS = {"imagenetcbar": C_BAR, "imagenet3dcc": THREE_D}
+"""What a published set has instead of `CORRUPTIONS`, by its kind."""
 GROUPS = {
     "common": COMMON,
     "noise": NOISE,
@@ -76,19 +107,24 @@ def odd_epsilons(texts: Sequence[str]) -> list[str]:
     return lines
 
 
-def expand_corruptions(names: Sequence[str]) -> list[str]:
-    """Corruptions by name, groups replaced by their members, each once, in the library's order.
+def expand_corruptions(names: Sequence[str], among: Sequence[str] = CORRUPTIONS) -> list[str]:
+    """Corruptions by name, groups replaced by their members, each once, in the order of ``among``.
+
+    Args:
+        names: of corruptions or groups.
+        among: those there are; of others than ImageNet-C's, ``all`` is the one group.
 
     Raises:
         InputError: if a name is unknown (nearest match given).
     """
+    groups = GROUPS if among is CORRUPTIONS else {"all": tuple(among)}
     wanted: set[str] = set()
     for name in names:
-        if name not in GROUPS and name not in CORRUPTIONS:
-            known = (*CORRUPTIONS, *GROUPS)
+        if name not in groups and name not in among:
+            known = (*among, *groups)
             raise unknown_name("corruption", name, known, listed_by="eval-suite list corruptions")
-        wanted.update(GROUPS.get(name, (name,)))
-    return [name for name in CORRUPTIONS if name in wanted]
+        wanted.update(groups.get(name, (name,)))
+    return [name for name in among if name in wanted]
 
 
 def _as_text(value: Any) -> Any:
@@ -137,8 +173,9 @@ def _ascending(values: list[Any]) -> list[Any]:
 
 
 def _known_corruptions(names: list[str]) -> list[str]:
+    published = {name for members in PUBLISHED_CORRUPTIONS.values() for name in members}
     try:
-        expand_corruptions(names)
+        expand_corruptions([name for name in names if name not in published])
     except InputError as error:
         raise ValueError(str(error)) from None
     return list(dict.fromkeys(names))
@@ -218,11 +255,19 @@ class RobustnessOptions(TaskOptions):
     severities: Severities = Field(default=[1, 2, 3, 4, 5])
     """Severities of the corruptions, 1 to 5."""
     corrupted: str | None = None
-    """Corrupted images of the evaluated ones as published, KIND:PATH (imagenetc, cifar10c, cifar100c), in place of those made here."""
+    """Corrupted images of the evaluated ones as published, KIND:PATH (imagenetc, imagenetcbar, imagenet3dcc, cifar10c, cifar100c), in place of those made here."""
+
+    shifted: list[str] = Field(default=[])
+    """Other images of the same classes, [NAME=]KIND:PATH (ImageNet-V2, -A, -R, -Sketch): the error on each, among the classes that it has."""
 
     def sources(self) -> dict[str, str]:
-        """The evaluated images, and the published corrupted ones."""
-        return {**super().sources(), **({"corrupted": self.corrupted} if self.corrupted else {})}
+        """The evaluated images, the published corrupted ones, and those of natural shifts."""
+        # NAME= is no part of where the images are.
+        shifted = {
+            f"shifted.{number}": re.sub(r"^[^:=]*=", "", text) for number, text in enumerate(self.shifted)
+        }
+        corrupted = {"corrupted": self.corrupted} if self.corrupted else {}
+        return {**super().sources(), **corrupted, **shifted}
 
     def step_sizes(self) -> list[float]:
         """Length of one step of PGD for each of its ε."""

@@ -23,12 +23,14 @@ from eval_suite.tasks.robustness.options import (
     FEWEST_CLASSES,
     RobustnessOptions,
     epsilon_name,
+    expand_corruptions,
     odd_epsilons,
 )
 from eval_suite.tasks.robustness.panels import write_panels
 from eval_suite.tasks.robustness.patches import require_whole_patches
 from eval_suite.tasks.robustness.predictions import Family, Predictions, write_predictions
 from eval_suite.tasks.robustness.published import published_versions, sweep_published
+from eval_suite.tasks.robustness.shifted import open_shifted, parse_shifted, sweep_shifted
 from eval_suite.tasks.robustness.sweep import Classifier, sweep_corrupted, sweep_images, sweep_pairs
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
             corruptions = sweep_published(
                 classify, options.corrupted, everything.classes, options, card, runtime, device
             )
+        shifted = sweep_shifted(classify, index, options, card, runtime, device)
         require_finite(classify.usable, card, options.data)
         found = Predictions(
             ids=[index.ids[i] for i in swept.positions],
@@ -75,6 +78,7 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
             notes=swept.notes,
             corruptions=corruptions,
             settings=_settings(options, match),
+            shifted=tuple(shifted),
         )
         path = folder / "predictions.npz"
         write_predictions(path, found)
@@ -90,9 +94,11 @@ def _require_possible(size: tuple[int, int], index: ImageIndex, options: Robustn
     require_whole_patches(
         size, options.patch_size if options.patch_drop_shares else None, options.patch_shuffle_grids
     )
+    for text in options.shifted:
+        open_shifted(parse_shifted(text), index.classes)
     if options.corrupted:
         published_versions(options.corrupted, options)
-    elif options.corruptions:
+    elif expand_corruptions(options.corruptions):
         require_large_enough(size)
 
 

@@ -36,6 +36,14 @@ SCHEMA = {
     "published": Array("published items, corruptions, severities", "integer", below="classes"),
     "published_labels": Array("published items", "integer", below="classes"),
     "published_ids": Array("published items", "text"),
+    "shifted_sets": Array("shifted sets", "text"),
+    "shifted_outputs": Array("shifted sets", "integer"),
+    "shifted": Array("shifted items", "integer", below="classes"),
+    "shifted_labels": Array("shifted items", "integer", below="classes"),
+    "shifted_set": Array("shifted items", "integer", below="shifted sets"),
+    "reference": Array("reference items", "integer", below="classes"),
+    "reference_labels": Array("reference items", "integer", below="classes"),
+    "reference_set": Array("reference items", "integer", below="shifted sets"),
     "settings": Array("settings", "text"),
     **{name: Array("items", "boolean") for name in NOTES},
     **{name: Array(f"items, strengths of {name}", "integer", below="classes") for name in ITEM_FAMILIES},
@@ -68,6 +76,21 @@ class Corruptions(NamedTuple):
     ids: list[str] | None = None
 
 
+class Shifted(NamedTuple):
+    """Answers (m,) and labels (m,) on a set of a natural shift, ``outputs`` classes being let answer.
+
+    Where these are some of the classes, ``reference`` (r,) and ``reference_labels`` (r,) are of the evaluated images of
+    these classes; else None, and the clean answers serve.
+    """
+
+    name: str
+    outputs: int
+    predicted: NDArray[np.integer]
+    labels: NDArray[np.int64]
+    reference: NDArray[np.integer] | None = None
+    reference_labels: NDArray[np.int64] | None = None
+
+
 class Predictions(NamedTuple):
     """Class indices; ``labels`` (n,) where the file carries them, and every part that was run.
 
@@ -86,6 +109,7 @@ class Predictions(NamedTuple):
     notes: dict[str, NDArray[np.bool_]]
     corruptions: Corruptions | None
     settings: dict[str, str]
+    shifted: tuple[Shifted, ...] = ()
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -112,6 +136,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         arrays["published_ids"] = predictions.corruptions.ids
         arrays["corruption_names"] = predictions.corruptions.names
         arrays["severities"] = np.asarray(predictions.corruptions.severities, np.int64)
+    arrays |= _shifted_arrays(predictions.shifted)
     file.write_predictions(path, predictions.about, arrays)
 
 
@@ -146,7 +171,44 @@ def read_predictions(path: Path) -> Predictions:
         notes={name: read[name] for name in NOTES if name in read},
         corruptions=corruptions,
         settings=read.settings(),
+        shifted=_shifted(read) if "shifted" in read else (),
     )
+
+
+def _shifted_arrays(sets: tuple[Shifted, ...]) -> dict[str, Any]:
+    """All sets one after the other, each item with the number of its set."""
+    if not sets:
+        return {}
+    some = [(number, each) for number, each in enumerate(sets) if each.reference is not None]
+    arrays = {
+        "shifted_sets": [each.name for each in sets],
+        "shifted_outputs": np.array([each.outputs for each in sets]),
+        "shifted": np.concatenate([each.predicted for each in sets]),
+        "shifted_labels": np.concatenate([each.labels for each in sets]),
+        "shifted_set": np.repeat(np.arange(len(sets)), [len(each.labels) for each in sets]),
+    }
+    if some:
+        arrays |= {
+            "reference": np.concatenate([each.reference for _, each in some]),
+            "reference_labels": np.concatenate([each.reference_labels for _, each in some]),
+            "reference_set": np.repeat(
+                [number for number, _ in some], [len(each.reference_labels) for _, each in some]
+            ),
+        }
+    return arrays
+
+
+def _shifted(read: PredictionFile) -> tuple[Shifted, ...]:
+    names, outputs = read.texts("shifted_sets"), _required(read, "shifted_outputs")
+    labels, of_set = _required(read, "shifted_labels"), _required(read, "shifted_set")
+    found = []
+    for number, name in enumerate(names):
+        rows = of_set == number
+        reference = (None, None)
+        if "reference" in read and (own := _required(read, "reference_set") == number).any():
+            reference = (read["reference"][own], _required(read, "reference_labels")[own])
+        found.append(Shifted(name, int(outputs[number]), read["shifted"][rows], labels[rows], *reference))
+    return tuple(found)
 
 
 def _family(read: PredictionFile, name: str) -> Family:

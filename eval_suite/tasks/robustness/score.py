@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import MetricKind, MetricSet
+from eval_suite.core.metrics import Bounds, MetricKind, MetricSet
 from eval_suite.core.records import Curve, Example, Param, Params
+from eval_suite.core.statistics import wilson_interval
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
@@ -32,9 +33,17 @@ from eval_suite.tasks.robustness.metrics import (
     PATCH_SHUFFLE_AT,
     PGD,
     SATURATED,
+    SHIFT,
+    SHIFT_REFERENCE,
 )
 from eval_suite.tasks.robustness.options import ATTACKS, AUTOATTACK, epsilon_name
-from eval_suite.tasks.robustness.predictions import ATTACK_FAMILIES, Family, Predictions, read_predictions
+from eval_suite.tasks.robustness.predictions import (
+    ATTACK_FAMILIES,
+    Family,
+    Predictions,
+    Shifted,
+    read_predictions,
+)
 
 _NOTES = {"no_gradient": NO_GRADIENT, "saturated": SATURATED}
 _MASKED_FROM, _WEAKER_FROM = 0.01, 0.01
@@ -136,6 +145,8 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
                 _in_between(into, mix, found.families[mix], both, found.pairs[:, 0], len(labels))
     if found.corruptions is not None:
         add_corruption_errors(into, found, found.corruptions, labels, clean)
+    for shifted in found.shifted:
+        _shift(into, shifted, clean)
     into.share(CLEAN, clean)
     for note, kind in _NOTES.items():
         if note in found.notes:
@@ -240,6 +251,21 @@ def _patch_shuffle(into: MetricSet, family: Family, own: NDArray[np.int64]) -> N
         into.curves.append(_curve("Patch shuffle error", family.grid, wrong, "parts along a side"))
     for column, name in enumerate(names):
         into.share(PATCH_SHUFFLE_AT, wrong[:, column], subset=name)
+
+
+def _shift(into: MetricSet, shifted: Shifted, clean: NDArray[np.bool_]) -> None:
+    """The error on other images; they are no items of the task, so that nothing is paired by item."""
+    params: dict[str, Param] = {"images": shifted.name}
+    if shifted.reference is not None:
+        params["outputs"] = shifted.outputs
+    wrong = shifted.predicted != shifted.labels
+    before = clean if shifted.reference is None else shifted.reference != shifted.reference_labels
+    for kind, mistakes in ((SHIFT, wrong), (SHIFT_REFERENCE, before)):
+        if len(mistakes):
+            uncertainty = Bounds(wilson_interval(int(mistakes.sum()), len(mistakes)), "Wilson score")
+            into.add(kind, float(mistakes.mean()), len(mistakes), params, uncertainty=uncertainty)
+        else:
+            into.missing(kind, 0, "none of the evaluated images is of these classes", params)
 
 
 def _in_between(
