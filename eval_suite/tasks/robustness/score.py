@@ -47,6 +47,7 @@ from eval_suite.tasks.robustness.predictions import (
 
 _NOTES = {"no_gradient": NO_GRADIENT, "saturated": SATURATED}
 _MASKED_FROM, _WEAKER_FROM = 0.01, 0.01
+_WHITE_BOX = ("apgd_ce", "apgd_dlr", "apgd_t")
 _PAPERS_EPSILON = "8/255"
 _OVER_SIDE, _OVER_LAMBDA = "hole side / image side", "λ, share of the first image"
 
@@ -89,9 +90,9 @@ def doubts(found: Predictions, labels: NDArray[np.int64]) -> list[str]:
         )
     own = labels[:, None]
     errors = {
-        title: dict(zip(family.grid.tolist(), in_none_of(family.predicted, own).mean(axis=0), strict=True))
-        for title in ("fgsm", "pgd")
-        if (family := found.families.get(title)) is not None
+        name: dict(zip(family.grid.tolist(), in_none_of(family.predicted, own).mean(axis=0), strict=True))
+        for name in ("fgsm", "pgd", *ATTACK_FAMILIES.values())
+        if (family := found.families.get(name)) is not None
     }
     for epsilon, weak in errors.get("fgsm", {}).items():
         strong = errors.get("pgd", {}).get(epsilon, weak)
@@ -99,6 +100,13 @@ def doubts(found: Predictions, labels: NDArray[np.int64]) -> list[str]:
             lines.append(
                 f"PGD fools fewer images ({strong:.1%}) than FGSM ({weak:.1%}) at ε = {epsilon_name(epsilon)}; "
                 "give it more or smaller steps, or suspect masked gradients"
+            )
+    for epsilon, blind in errors.get("square", {}).items():
+        seeing = [errors[name][epsilon] for name in _WHITE_BOX if epsilon in errors.get(name, {})]
+        if seeing and max(seeing) < blind - _WEAKER_FROM:
+            lines.append(
+                f"Square, which sees no gradient, fools more images ({blind:.1%}) than APGD ({max(seeing):.1%}) at "
+                f"ε = {epsilon_name(epsilon)}; such masked gradients look like robustness and are none"
             )
     return lines
 
