@@ -198,7 +198,12 @@ def _archive(file: DataFile, chosen: DataSet, out: Path, work: Path) -> Iterator
     if not (file.md5 or file.sha256):
         log.warning(f"{file.name} is checked by {file.published.known}")
     remedy = f"see {chosen.home}, or download it by hand to {archive} and run this again"
-    yield archive, fetch(file.url, archive, file.published, remedy=remedy)
+    digest = fetch(file.url, archive, file.published, remedy=remedy)
+    try:
+        yield archive, digest
+    except InputError:  # a damaged one is of no use to the next call
+        archive.unlink()
+        raise
     archive.unlink()
 
 

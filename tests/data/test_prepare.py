@@ -52,7 +52,7 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
 
 
 def a_set(*files: dict[str, Any], **changes: Any) -> dict[str, DataSet]:
-    fields = {
+    fields: dict[str, Any] = {
         "title": "Animals",
         "home": "https://example.org",
         "licence": "free",
@@ -61,7 +61,8 @@ def a_set(*files: dict[str, Any], **changes: Any) -> dict[str, DataSet]:
         "unpacked": 1000,
         "use": ["folder:{}"],
     }
-    return {"animals": DataSet(**{**fields, "files": [DataFile(**file) for file in files], **changes})}  # type: ignore[arg-type]
+    fields["files"] = [DataFile(**file) for file in files]
+    return {"animals": DataSet(**{**fields, **changes})}
 
 
 def animals(web: Web, **changes: Any) -> dict[str, DataSet]:
@@ -156,8 +157,11 @@ def test_names_that_lead_out_of_an_archive_are_refused(web: Web, tmp_path: Path)
 
 def test_a_damaged_archive_is_one_line(web: Web, tmp_path: Path) -> None:
     web.files["b.zip"] = b"PK\x03\x04broken"
+    wanted = animals(web, files=[DataFile(url=f"{web.url}/b.zip")])
     with pytest.raises(InputError, match="can be unpacked"):
-        prepare("animals", tmp_path, animals(web, files=[DataFile(url=f"{web.url}/b.zip")]))
+        prepare("animals", tmp_path, wanted)
+    web.files["b.zip"] = DOGS
+    assert len(open_images(prepare("animals", tmp_path, wanted).use[0])) == 6
 
 
 def test_files_of_another_origin_are_left_alone(web: Web, tmp_path: Path) -> None:
