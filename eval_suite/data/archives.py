@@ -72,6 +72,7 @@ def unpack_all(path: Path, folder: Path) -> int:
     Raises:
         InputError: if the archive is damaged or locked, a name in it leads out of it, or there is no room.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     with _damage_named(path), _members(path) as members:
         _require_within(path, members)
         _require_room(path, folder, sum(each.size for each in members))

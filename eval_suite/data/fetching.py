@@ -147,6 +147,7 @@ def _go_on(url: str, part: Path, published: Published, name: str, remedy: str) -
     try:
         response = _open(urllib.request.Request(url, headers=headers))
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code == _TOO_FAR and had:
             if _total(error.headers) == had:
                 return

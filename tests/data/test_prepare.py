@@ -255,7 +255,10 @@ def test_the_hashes_are_torchvisions_where_it_has_them() -> None:
         "cifar-100-python.tar.gz": (CIFAR100.url, CIFAR100.tgz_md5),
         "dtd-r1.0.1.tar.gz": (DTD._URL, DTD._MD5),
         **{name: (url, md5) for url, name, md5 in SVHN.split_list.values()},
-        **{entry["filename"]: (entry["url"], entry["md5"]) for entry in DATASET_YEAR_DICT.values()},
+        **{
+            entry["url"].rpartition("/")[2]: (entry["url"], entry["md5"])
+            for entry in DATASET_YEAR_DICT.values()
+        },
         **{name: (None, md5) for name, md5 in ARCHIVE_META.values()},
     }
     ours = {file.name: (file.url, file.md5) for chosen in download_list().values() for file in chosen.files}

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -74,7 +74,8 @@ def serving(files: dict[str, bytes]) -> Iterator[Web]:
                 self.send_header("ETag", web.version)
             self.end_headers()
             end = start + web.cut_after.pop(0) if web.cut_after else len(content)
-            self.wfile.write(content[start:end])
+            with suppress(ConnectionError):  # a client that has seen enough
+                self.wfile.write(content[start:end])
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     web.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -107,7 +107,7 @@ def _metric(point: Point, line: Line | None, others: int, params: Params) -> Met
         f"normal approximation over the images, the line as it is: a logit fit over {others} other backbones, "
         f"slope {line.slope:.3f}, intercept {line.intercept:.3f}"
     )
-    uncertainty = Bounds(Interval(value - half, value + half), method)
+    uncertainty = Bounds(Interval(max(value - half, -1.0), min(value + half, 1.0)), method)
     into.add(EFFECTIVE_ROBUSTNESS, value, point.n_after, params, uncertainty=uncertainty)
     return into.metrics[0]
 

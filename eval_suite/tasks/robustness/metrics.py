@@ -110,7 +110,10 @@ CORRUPTION_AT = _error(
     "corruption_error_at", lambda images="": f"Top-1 error under corruption{images and f' ({images})'}"
 )
 MCE = _error("mce", "mCE ({images}, {baseline} = 100 %)")
-RELATIVE_MCE = _error("relative_mce", "Relative mCE ({images}, {baseline} = 100 %)")
+RELATIVE_MCE = MetricKind(
+    "relative_mce", "Relative mCE ({images}, {baseline} = 1)", higher_is_better=False, unit="ratio"
+)
+"""No share: an error may also shrink under corruption."""
 MCE_TO_BASELINE = _error("mce_to_baseline", "mCE (the report's baseline = 100 %)")
 SHIFT = _error("shift_error", "Top-1 error on {images}")
 SHIFT_REFERENCE = _error("shift_reference_error", "Top-1 error on the evaluated images of {images}'s classes")
