@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
+from email.message import Message
 from pathlib import Path
 from typing import NamedTuple
 
@@ -225,7 +226,7 @@ def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
         raise _CutError(first_line(error)) from None
 
 
-def _total(headers: http.client.HTTPMessage) -> int | None:
+def _total(headers: Message) -> int | None:
     """The whole length, of ``Content-Range: bytes */1234``."""
     text = (headers.get("Content-Range") or "").rpartition("/")[2]
     return int(text) if text.isdecimal() else None

@@ -60,9 +60,7 @@ def _occlusion(region: str, over: str, fill: str = "") -> str:
 
 
 def _patch_drop(over: str, patch: Param = "", fill: str = "") -> str:
-    return (
-        f"Patch drop error ({_joined(over, patch and f'patches of {patch} pixels', fill and f'{fill} fill')})"
-    )
+    return f"Patch drop error ({_joined(over, f'patches of {patch} pixels' if patch else '', f'{fill} fill' if fill else '')})"
 
 
 def _mean_corruption(corruptions: Param, severities: str, images: str = "") -> str:

@@ -1,5 +1,6 @@
 """The predictions file of robustness: the predicted class of every item under every perturbation."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -179,23 +180,31 @@ def _shifted_arrays(sets: tuple[Shifted, ...]) -> dict[str, Any]:
     """All sets one after the other, each item with the number of its set."""
     if not sets:
         return {}
-    some = [(number, each) for number, each in enumerate(sets) if each.reference is not None]
     arrays = {
         "shifted_sets": [each.name for each in sets],
         "shifted_outputs": np.array([each.outputs for each in sets]),
-        "shifted": np.concatenate([each.predicted for each in sets]),
-        "shifted_labels": np.concatenate([each.labels for each in sets]),
-        "shifted_set": np.repeat(np.arange(len(sets)), [len(each.labels) for each in sets]),
+        **_one_after_the_other("shifted", [(each.predicted, each.labels) for each in sets], range(len(sets))),
     }
+    some = [
+        (number, each.reference, each.reference_labels)
+        for number, each in enumerate(sets)
+        if each.reference is not None and each.reference_labels is not None
+    ]
     if some:
-        arrays |= {
-            "reference": np.concatenate([each.reference for _, each in some]),
-            "reference_labels": np.concatenate([each.reference_labels for _, each in some]),
-            "reference_set": np.repeat(
-                [number for number, _ in some], [len(each.reference_labels) for _, each in some]
-            ),
-        }
+        pairs = [(predicted, labels) for _, predicted, labels in some]
+        arrays |= _one_after_the_other("reference", pairs, [number for number, _, _ in some])
     return arrays
+
+
+def _one_after_the_other(
+    name: str, pairs: list[tuple[NDArray[np.integer], NDArray[np.int64]]], numbers: Sequence[int]
+) -> dict[str, Any]:
+    """Answers and labels of several sets, and the number of each item's set."""
+    return {
+        name: np.concatenate([predicted for predicted, _ in pairs]),
+        f"{name}_labels": np.concatenate([labels for _, labels in pairs]),
+        f"{name}_set": np.repeat(np.array(numbers), [len(labels) for _, labels in pairs]),
+    }
 
 
 def _shifted(read: PredictionFile) -> tuple[Shifted, ...]:
