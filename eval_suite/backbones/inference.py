@@ -117,7 +117,7 @@ def gradient_to(images: Tensor, loss: Tensor, *, keep_graph: bool = False) -> Te
         raise InputError(
             expected="a network that passes gradients to its images",
             found="one that passes none (no_grad, detach or rounding inside)",
-            remedy="leave out what needs them: FGSM and PGD (--fgsm-epsilons and --pgd-epsilons without values), the score odin",
+            remedy="leave out what needs them: FGSM and PGD (--fgsm-epsilons and --pgd-epsilons without values), all of --attacks but square, the score odin",
         )
     return gradient
 

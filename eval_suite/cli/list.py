@@ -83,12 +83,15 @@ def _detectors() -> Iterator[str]:
 
 
 def _corruptions() -> Iterator[str]:
-    from eval_suite.tasks.robustness.options import CORRUPTIONS, GROUPS
+    from eval_suite.tasks.robustness.options import CORRUPTIONS, GROUPS, PUBLISHED_CORRUPTIONS
 
     for name in CORRUPTIONS:
         yield f"{name:<18} of {', '.join(group for group, members in GROUPS.items() if name in members)}"
     for group, members in GROUPS.items():
         yield f"{group:<18} {len(members)} together: {', '.join(members)}"
+    for kind, members in PUBLISHED_CORRUPTIONS.items():
+        for name in members:
+            yield f"{name:<25} of --corrupted {kind}:PATH alone"
 
 
 def _scores() -> Iterator[str]:

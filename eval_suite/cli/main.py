@@ -25,7 +25,7 @@ VERBS = {
     "run": "everything of a suite that is missing, in parallel, then its report",
     "show": "what a task sees and predicts on a few images, without measuring",
     "report": "put the records of a folder side by side in one HTML page",
-    "data": "make the demo data, or check a data set: data demo|check",
+    "data": "make the demo data, fetch a published set, or check one: data demo|prepare|check",
     "list": "what there is: list tasks|regularizers|corruptions|data|architectures|suites|results|...",
 }
 TRACEBACK_VARIABLE = "EVAL_SUITE_TRACEBACK"

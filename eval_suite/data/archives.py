@@ -54,24 +54,65 @@ def unpacked(path: Path) -> tuple[Path, Counter[str]]:
     key = hashlib.sha256(os.fsencode(f"{real}\0{status.st_size}\0{status.st_mtime_ns}")).hexdigest()[:12]
     base = user_cache("unpacked")
     folder = base / f"{path.name.partition('.')[0]}-{key}"
-    try:
+    with _damage_named(path):
         if not folder.is_dir():
             base.mkdir(parents=True, exist_ok=True)
             with _members(path) as members:
                 _unpack(path, members, base, folder)
         left_out = json.loads((folder / _LEFT_OUT).read_text())
+    return folder, Counter(left_out)
+
+
+def unpack_all(path: Path, folder: Path) -> int:
+    """Write every file of an archive into a folder, over those of the same name; links are left out.
+
+    Returns:
+        how many files.
+
+    Raises:
+        InputError: if the archive is damaged or locked, a name in it leads out of it, or there is no room.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _damage_named(path), _members(path) as members:
+        _require_within(path, members)
+        _require_room(path, folder, sum(each.size for each in members))
+        for each in members:
+            _write(each, folder)
+        return len(members)
+
+
+def require_room(folder: Path, needed: int, what: str, remedy: str) -> None:
+    """Check that a file system has room.
+
+    Raises:
+        InputError: if not.
+    """
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            expected=f"{needed / 2**30:.1f} GiB of room {what}",
+            where=folder,
+            found=f"{free / 2**30:.1f} GiB",
+            remedy=remedy,
+        )
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Whatever a reader raises over a damaged archive as one line."""
+    try:
+        yield
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001 - a damaged archive makes its reader raise anything from EOFError to zlib.error
-        if at_fault := machine_error(error):
-            raise at_fault from None
+        if worded := machine_error(error):
+            raise worded from None
         raise InputError(
-            expected="an archive of images that can be unpacked",
+            expected="an archive that can be unpacked",
             where=path,
             found=first_line(error),
             remedy="fetch it again, or unpack it by hand and name the folder",
         ) from None
-    return folder, Counter(left_out)
 
 
 @contextmanager
@@ -104,15 +145,9 @@ def _require_within(path: Path, members: list[Member]) -> None:
             )
 
 
-def _require_room(path: Path, base: Path, needed: int) -> None:
-    free = shutil.disk_usage(base).free
-    if needed > free:
-        raise InputError(
-            expected=f"{needed / 2**30:.1f} GiB of room to unpack {path}",
-            where=base,
-            found=f"{free / 2**30:.1f} GiB",
-            remedy="free some, or set XDG_CACHE_HOME to a folder elsewhere",
-        )
+def _require_room(path: Path, folder: Path, needed: int) -> None:
+    remedy = "free some, or set XDG_CACHE_HOME to a folder elsewhere"
+    require_room(folder, needed, f"to unpack {path}", remedy)
 
 
 def _unpack(path: Path, members: list[Member], base: Path, folder: Path) -> None:
@@ -136,12 +171,16 @@ def _unpack(path: Path, members: list[Member], base: Path, folder: Path) -> None
         inside = temporary / "whole"
         inside.mkdir()
         for each in wanted:
-            target = inside / each.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            stream = each.open()
-            assert stream is not None, "a regular file has content"
-            with stream, target.open("xb") as out:
-                shutil.copyfileobj(stream, out)
+            _write(each, inside)
         (inside / _LEFT_OUT).write_text(json.dumps(left_out))
         if not folder.is_dir():  # else another process was faster
             inside.rename(folder)
+
+
+def _write(each: Member, folder: Path) -> None:
+    target = folder / each.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    stream = each.open()
+    assert stream is not None, "a regular file has content"
+    with stream, target.open("wb") as out:
+        shutil.copyfileobj(stream, out)

@@ -23,7 +23,7 @@ from eval_suite.core.store import read_record
 from eval_suite.data import outliers
 from eval_suite.data.kinds import ANNOTATED
 from eval_suite.tasks.detect.metrics import detectors
-from eval_suite.tasks.robustness.options import CORRUPTIONS, GROUPS
+from eval_suite.tasks.robustness.options import CORRUPTIONS, GROUPS, PUBLISHED_CORRUPTIONS
 from eval_suite.tasks.wsol.hyperparameters import METHOD_SETTINGS
 from eval_suite.tasks.wsol.options import MapName
 from eval_suite.training.loop import train
@@ -190,6 +190,7 @@ WRONG_WORDS = {
         ("", "expected TASK and --predictions"),
     ],
     "data check": [("x --workers 0", "--workers: expected a number greater than or equal to 1, found '0'")],
+    "data prepare": [("--size 3", "unknown option '--size'")],
     "data demo": [("--seed x", "--seed: expected a whole number, found 'x'")],
 }
 
@@ -490,7 +491,7 @@ def test_data_demo_and_check(cli: Cli) -> None:
         ("methods", METHOD_SETTINGS),
         ("maps", get_args(MapName)),
         ("detectors", detectors()),
-        ("corruptions", [*CORRUPTIONS, *GROUPS]),
+        ("corruptions", [*CORRUPTIONS, *GROUPS, *(n for own in PUBLISHED_CORRUPTIONS.values() for n in own)]),
         ("scores", parts("ood_score")),
         ("data", [*parts("data"), *ANNOTATED]),
         ("outliers", [*(f"{name}:PATH" for name in outliers.KINDS), *outliers.NOISE]),

@@ -62,7 +62,9 @@ def test_parse_spec() -> None:
         "folder",
         "ilsvrc",
         "imagenet",
+        "imagenet3dcc",
         "imagenetc",
+        "imagenetcbar",
         "tinyimagenet",
         "wsoleval",
     }

@@ -9,7 +9,7 @@ from eval_suite.report.collate import SuiteInfo, collate
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.printed import published_number
 from eval_suite.report.views import task_view
-from eval_suite.tasks.robustness.metrics import RELATIVE_MCE
+from eval_suite.tasks.robustness.metrics import MCE_TO_BASELINE
 from eval_suite.tasks.robustness.report import SECTION
 from tests.report.fake_suite import FakeSuite, metric_named
 
@@ -36,7 +36,7 @@ def add(
 
 def relative(suite: FakeSuite, baseline: str | None = None) -> dict[str, float | None]:
     comparison = TaskComparison(collate(suite.folder, baseline), "robustness", SECTION.derive)
-    column = comparison.column(RELATIVE_MCE.id())
+    column = comparison.column(MCE_TO_BASELINE.id())
     return {} if column is None else {name: cell.value for name, cell in column.cells.items()}
 
 
@@ -82,7 +82,7 @@ def test_a_perfect_baseline_gives_a_reason(suite: FakeSuite) -> None:
     add(suite, "baseline", {"fog": 0.0})
     add(suite, "cutmix", {"fog": 0.1})
     comparison = TaskComparison(collate(suite.folder), "robustness", SECTION.derive)
-    column = comparison.column(RELATIVE_MCE.id())
+    column = comparison.column(MCE_TO_BASELINE.id())
     assert column is not None
     assert column.cells["cutmix"].remarks == ("no value (the baseline makes no error under fog)",)
 
@@ -105,7 +105,7 @@ def test_the_section_draws_its_curves_and_corruptions(suite: FakeSuite) -> None:
     assert charts[1].categories == ["fog", "jpeg compression"]
     assert [series.y for series in charts[1].series] == [[0.5, 0.8], [0.25, 0.6]]
     heads = [row.head.metric for row in task_view(SECTION, comparison, {}, [], "k").matrix.groups[0].rows]
-    assert heads[-1] == RELATIVE_MCE.name({})
+    assert heads[-1] == MCE_TO_BASELINE.name({})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -275,3 +276,80 @@ def test_a_training_that_fails_is_told_in_every_row_that_hangs_on_it(
         error = read_record(path).error
         assert error is not None
         assert "training failed: the loss stopped being finite" in error.message
+
+
+PUBLISHED = ["natural-shifts", "imagenet-c", "imagenet-c-bar", "imagenet-3dcc"]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_suites_of_published_shifts_ask_for_nothing_else_and_name_how_to_get_it(name: str) -> None:
+    from eval_suite.data.prepare import download_list
+
+    suite = load_suite(name)
+    options = suite.tasks["robustness"]
+    assert isinstance(options, RobustnessOptions)
+    assert (options.fgsm_epsilons, options.pgd_epsilons, options.attacks, options.pairs()) == ([], [], [], 0)
+    assert (options.occlusion_sizes, options.patch_drop_shares, options.limit) == (0, [], None)
+    places = {f"data/{chosen.folder}" for chosen in download_list().values()}
+    assert {spec.partition(":")[2] for spec in options.sources().values()} <= places
+    assert all(row.source.startswith("torchvision:") for row in suite.backbones.values())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_missing_published_shifts_are_one_line_each(
+    name: str, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = cli("run", name, "--dry-run")
+    lines = said.err.splitlines()[1:]
+    assert said.code == 2
+    assert len(lines) == (5 if name == "natural-shifts" else 2)
+    assert all("data/imagenet" in line for line in lines)
+
+
+@pytest.mark.long
+def test_natural_shifts_in_small_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    """Five networks that see less and less: effective robustness of each, next to the others."""
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    colours = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
+    for folder, noise in (("clean/val", 60), ("shift", 90)):
+        for number, (name, colour) in enumerate(colours.items()):
+            Path(folder, name).mkdir(parents=True)
+            rng = np.random.default_rng(number)
+            for i in range(20):
+                pixels = np.clip(rng.normal(np.array(colour) * 0.3 + 80, noise, (1, 1, 3)), 0, 255)
+                Image.fromarray(np.broadcast_to(pixels.astype(np.uint8), (8, 8, 3))).save(
+                    Path(folder, name, f"{i}.png")
+                )
+    Path("net.py").write_text(
+        "import torch\nfrom torch import nn\n\n\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, bias):\n        super().__init__()\n"
+        "        self.conv = nn.Conv2d(3, 3, 1)\n"
+        "        self.conv.weight.data = torch.eye(3)[[2, 1, 0]].view(3, 3, 1, 1)\n"
+        "        self.conv.bias.data = torch.tensor([bias, 0.0, 0.0])\n\n"
+        "    def forward(self, x):\n        return self.conv(x).mean((2, 3))\n\n\n"
+        + "".join(f"def net{i}():\n    return Net({0.15 * i})\n\n\n" for i in range(5))
+    )
+    plain = {"mean": [0, 0, 0], "std": [1, 1, 1], "input_size": [8, 8]}
+    suite = load_suite("natural-shifts")
+    task = suite.tasks["robustness"].model_dump(mode="json")
+    task |= {"data": f"folder:{tmp_path}/clean", "shifted": [f"other=folder:{tmp_path}/shift"]}
+    small = {
+        "name": "shifts",
+        "seeds": [0],
+        "baseline": "net0",
+        "backbones": {f"net{i}": {"source": f"{tmp_path}/net.py:net{i}", **plain} for i in range(5)},
+        "tasks": {"robustness": task},
+        "runtime": {"device": "cpu", "workers": 0},
+    }
+    Path("shifts.yaml").write_text(yaml.safe_dump(small, sort_keys=False))
+    said = cli("run", "shifts.yaml", "--jobs", 2)
+    assert said.code == 0, said.out + said.err
+    page = Path("reports/shifts/index.html").read_text("utf-8")
+    assert "Effective robustness on other" in page
+    assert "logit fit over 4 other backbones" in page

@@ -1,4 +1,4 @@
-"""Published test sets of shifted images: CIFAR-10-C, CIFAR-100-C, CIFAR-10.1 and ImageNet-C."""
+"""Published test sets of shifted images: CIFAR-10-C, CIFAR-100-C, CIFAR-10.1, ImageNet-C, ImageNet-C-bar and ImageNet-3DCC."""
 
 from collections.abc import Callable
 from functools import partial
@@ -87,6 +87,18 @@ class ImageNetC(ImageLayout):
                 expected="folders <corruption>/<severity>/<wnid>/", where=path, found=listing(path)
             )
         return Layout(splits, ())
+
+
+class ImageNetCBar(ImageNetC):
+    """ImageNet-C-bar: ten corruptions unlike ImageNet-C's, in the same folders."""
+
+    name: ClassVar[str] = "imagenetcbar"
+
+
+class ImageNet3dcc(ImageNetC):
+    """ImageNet-3DCC: twelve corruptions made with the scene's depth, in the same folders."""
+
+    name: ClassVar[str] = "imagenet3dcc"
 
 
 def _folder_of(path: Path, folder: Path) -> Content:

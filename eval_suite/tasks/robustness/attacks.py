@@ -1,5 +1,6 @@
 """Gradient attacks in pixel space: FGSM and PGD, white box, with the true label."""
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from eval_suite.backbones.inference import autocast, gradient_to
+from eval_suite.core.runtime import derive_seed
 from eval_suite.tasks.robustness.options import Loss
 
 Model = Callable[[Tensor], Tensor]
@@ -18,6 +20,14 @@ class Gradient(NamedTuple):
     """``logits`` (B, classes) float and ``of_images`` (B, 3, H, W), the gradient of each image's own loss."""
 
     logits: Tensor
+    of_images: Tensor
+
+
+class LossGradient(NamedTuple):
+    """``logits`` (B, classes) float, ``losses`` (B,) and ``of_images`` (B, 3, H, W), the gradient of each image's loss."""
+
+    logits: Tensor
+    losses: Tensor
     of_images: Tensor
 
 
@@ -38,12 +48,31 @@ def input_gradient(
         loss: 'log-odds', or 'cross-entropy' in float32 as other tools have it.
         precision: 'fp32', or 'bf16' for autocast.
     """
+    found = loss_gradient(model, images, lambda logits: losses_of(loss)(logits, labels), precision=precision)
+    return Gradient(found.logits, found.of_images)
+
+
+def loss_gradient(
+    model: Model, images: Tensor, losses: Callable[[Tensor], Tensor], *, precision: str = "fp32"
+) -> LossGradient:
+    """The gradient of each image's own loss.
+
+    Args:
+        model: as in `input_gradient`.
+        images: (B, 3, H, W) in [0, 1].
+        losses: logits (B, classes) float to (B,).
+        precision: 'fp32', or 'bf16' for autocast.
+
+    Raises:
+        InputError: if the network passes no gradient.
+    """
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
         with autocast(images.device, precision):
             logits = model(leaf)
-        gradient = gradient_to(leaf, _LOSSES[loss](logits.float(), labels))
-    return Gradient(logits.detach().float(), gradient)
+        values = losses(logits.float())
+        gradient = gradient_to(leaf, values.sum())
+    return LossGradient(logits.detach().float(), values.detach(), gradient)
 
 
 def saturated(logits: Tensor, labels: Tensor) -> Tensor:
@@ -105,6 +134,11 @@ def pgd(
     return attacked
 
 
+def item_seeds(names: Sequence[str], *keys: int) -> list[int]:
+    """Each item's own seed, from its name and some numbers, so that it does not depend on the batch it comes in."""
+    return [derive_seed(zlib.crc32(name.encode("utf-8", "surrogateescape")), *keys) for name in names]
+
+
 def random_starts(shape: Sequence[int], seeds: Sequence[int]) -> Tensor:
     """Uniform numbers in [-1, 1), one (C, H, W) block of ``shape`` for each seed, on the CPU.
 
@@ -130,13 +164,18 @@ def frozen(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+def losses_of(name: Loss) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss by name: logits (B, classes) and labels (B,) to (B,)."""
+    return _LOSSES[name]
+
+
 def _log_odds(logits: Tensor, labels: Tensor) -> Tensor:
     own = labels[:, None]
-    return (logits.scatter(1, own, -torch.inf).logsumexp(1) - logits.gather(1, own)[:, 0]).sum()
+    return logits.scatter(1, own, -torch.inf).logsumexp(1) - logits.gather(1, own)[:, 0]
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.cross_entropy(logits, labels, reduction="sum")
+    return F.cross_entropy(logits, labels, reduction="none")
 
 
 _LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {

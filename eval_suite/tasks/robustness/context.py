@@ -15,6 +15,7 @@ from eval_suite.data.loading import EvaluationTransform, Share
 from eval_suite.tasks.robustness.corruptions import CorruptedImages
 from eval_suite.tasks.robustness.occlusion import KINDS, hole_sides
 from eval_suite.tasks.robustness.options import RobustnessOptions, expand_corruptions, fraction
+from eval_suite.tasks.robustness.predictions import ATTACK_FAMILIES
 
 
 class SweepContext(NamedTuple):
@@ -55,7 +56,13 @@ class SweepContext(NamedTuple):
             grids={
                 "fgsm": np.array([fraction(text) for text in options.fgsm_epsilons]),
                 "pgd": np.array([fraction(text) for text in options.pgd_epsilons]),
+                **{
+                    ATTACK_FAMILIES[name]: np.array([fraction(text) for text in options.attack_epsilons])
+                    for name in options.attacks
+                },
                 **{f"{kind}_occlusion": holes for kind in KINDS},
+                "patch_drop": np.array(options.patch_drop_shares),
+                "patch_shuffle": np.array(options.patch_shuffle_grids, np.float64),
                 "mixup": np.array(options.mixup_lambdas),
                 "cutmix": hole_sides(side, options.cutmix_sizes) / side,
             },
@@ -69,6 +76,12 @@ class SweepContext(NamedTuple):
             device=device,
             label=f"robustness {card.name}",
         )
+
+    @property
+    def patches(self) -> int:
+        """How many patches an image has."""
+        height, width = self.transform.size
+        return (height // self.options.patch_size) * (width // self.options.patch_size)
 
     def corrupted(
         self,

@@ -1,4 +1,4 @@
-"""What predictions under corruptions amount to: mean errors, and mCE relative to published errors."""
+"""What predictions under corruptions amount to: mean errors, and mCE and relative mCE by published errors."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,12 +7,14 @@ from eval_suite.core.metrics import OVER_ITEMS, MetricSet
 from eval_suite.core.records import Curve, Param
 from eval_suite.tasks.robustness.errors import in_none_of
 from eval_suite.tasks.robustness.metrics import (
+    ALEXNET_CLEAN_ERROR,
     ALEXNET_ERRORS,
     CORRUPTION,
     CORRUPTION_AT,
     MCE,
     MEAN_CORRUPTION,
     PUBLISHED_SETS,
+    RELATIVE_MCE,
 )
 from eval_suite.tasks.robustness.options import COMMON
 from eval_suite.tasks.robustness.predictions import Corruptions, Predictions
@@ -25,7 +27,7 @@ def add_corruption_errors(
     labels: NDArray[np.int64],
     clean: NDArray[np.bool_],
 ) -> None:
-    """Add the error under each corruption and severity, their means and, of ImageNet-C in full, mCE.
+    """Add the error under each corruption and severity, their means and, of ImageNet-C in full, mCE and relative mCE.
 
     Args:
         into: where they go.
@@ -56,6 +58,8 @@ def add_corruption_errors(
         and found.severities == list(range(1, 6))
     ):
         _mce(into, found, wrong, published)
+        if paired and found.ids is not None:
+            _relative_mce(into, found, wrong, clean, published)
     for column, name in enumerate(found.names):
         per_item = wrong[:, column].mean(axis=1)
         into.mean_rate(
@@ -85,6 +89,28 @@ def _mce(into: MetricSet, found: Corruptions, wrong: NDArray[np.bool_], params: 
     into.mean(
         MCE,
         divided.mean(axis=1),
+        {"baseline": "AlexNet", **params},
+        method=f"{OVER_ITEMS}; AlexNet's errors as published",
+    )
+
+
+def _relative_mce(
+    into: MetricSet,
+    found: Corruptions,
+    wrong: NDArray[np.bool_],
+    clean: NDArray[np.bool_],
+    params: dict[str, Param],
+) -> None:
+    """Mean over the fifteen corruptions of how much the error grows, divided by how much AlexNet's does.
+
+    Reference: Hendrycks and Dietterich, ICLR 2019, sec. 4.1.
+    """
+    columns = [found.names.index(name) for name in COMMON]
+    grown = wrong[:, columns].mean(axis=2) - clean[:, None]
+    alexnet = np.array([ALEXNET_ERRORS[name] for name in COMMON]) - ALEXNET_CLEAN_ERROR
+    into.mean(
+        RELATIVE_MCE,
+        (grown / alexnet).mean(axis=1),
         {"baseline": "AlexNet", **params},
         method=f"{OVER_ITEMS}; AlexNet's errors as published",
     )

@@ -16,6 +16,7 @@ from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.examples import CORRUPTION, PANELS, shown_items, shown_points, strip_name
 from eval_suite.tasks.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.tasks.robustness.occlusion import KINDS, occlude
+from eval_suite.tasks.robustness.patches import drop_patches, patch_orders, shuffle_patches
 from eval_suite.tasks.robustness.predictions import Predictions
 from eval_suite.tasks.robustness.sweep import Swept
 
@@ -60,6 +61,17 @@ def write_panels(
                 chosen = grids[name][shown_points(len(grids[name]))]
                 covered = [occlude(image, float(share), kind, setting.fill) for share in chosen]
                 pictures[strip_name(name, item)] = strip(covered)
+        if "patch_drop" in found.families:
+            points = grids["patch_drop"][shown_points(len(grids["patch_drop"]))]
+            orders = patch_orders(setting.patches, [item], setting.options.patch_seed)
+            side = setting.options.patch_size
+            dropped = [drop_patches(image, orders, float(share), side, setting.fill) for share in points]
+            pictures[strip_name("patch_drop", item)] = strip(dropped)
+        if "patch_shuffle" in found.families:
+            sizes = [int(grid) for grid in grids["patch_shuffle"][shown_points(len(grids["patch_shuffle"]))]]
+            seed = setting.options.patch_seed
+            shuffled = [shuffle_patches(image, patch_orders(grid**2, [item], seed), grid) for grid in sizes]
+            pictures[strip_name("patch_shuffle", item)] = strip(shuffled)
         if len(found.pairs):
             partner = found.pairs[np.flatnonzero(found.pairs[:, 0] == row)[0], 1]
             other = _at(batches, positions[partner])

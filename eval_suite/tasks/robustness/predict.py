@@ -19,10 +19,19 @@ from eval_suite.tasks.robustness.attacks import frozen
 from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.corruptions import require_large_enough
 from eval_suite.tasks.robustness.in_between import draw_pairs
-from eval_suite.tasks.robustness.options import RobustnessOptions, epsilon_name, odd_epsilons
+from eval_suite.tasks.robustness.options import (
+    ATTACKS,
+    FEWEST_CLASSES,
+    RobustnessOptions,
+    epsilon_name,
+    expand_corruptions,
+    odd_epsilons,
+)
 from eval_suite.tasks.robustness.panels import write_panels
+from eval_suite.tasks.robustness.patches import require_whole_patches
 from eval_suite.tasks.robustness.predictions import Family, Predictions, write_predictions
 from eval_suite.tasks.robustness.published import published_versions, sweep_published
+from eval_suite.tasks.robustness.shifted import open_shifted, parse_shifted, sweep_shifted
 from eval_suite.tasks.robustness.sweep import Classifier, sweep_corrupted, sweep_images, sweep_pairs
 
 log = logging.getLogger(__name__)
@@ -35,7 +44,8 @@ def predict(backbone: Backbone, options: RobustnessOptions, runtime: RuntimeOpti
     card = backbone.card
     match = match_outputs(card, everything)
     _require_possible(card.input_size, index, options)
-    for line in odd_epsilons([*options.fgsm_epsilons, *options.pgd_epsilons]):
+    attacked = options.attack_epsilons if options.attacks else []
+    for line in odd_epsilons([*options.fgsm_epsilons, *options.pgd_epsilons, *attacked]):
         log.warning(line)
     if options.pairs() and len(index.classes) == 2:
         log.warning("with two classes no in-between sample can be wrong; --pairs-per-image 0 leaves them out")
@@ -96,6 +106,7 @@ def _answers(
             corruptions = sweep_published(
                 classify, options.corrupted, everything.classes, options, card, runtime, device
             )
+        shifted = sweep_shifted(classify, index, options, card, runtime, device)
         require_finite(classify.usable, card, options.data)
         found = Predictions(
             ids=[index.ids[i] for i in swept.positions],
@@ -108,6 +119,7 @@ def _answers(
             notes=swept.notes,
             corruptions=corruptions,
             settings=settings,
+            shifted=tuple(shifted),
         )
         if folder is not None:
             with never_failing("robustness"):
@@ -118,15 +130,33 @@ def _answers(
 def _require_possible(size: tuple[int, int], index: ImageIndex, options: RobustnessOptions) -> None:
     """Refuse before anything is computed what cannot be done on these images."""
     _require_pairs(index.labels, index, options)
-    if len(index.classes) < 2 and (options.fgsm_epsilons or options.pgd_epsilons):
-        raise InputError(
-            f"attacks need a backbone of at least two classes, found one in {index.spec}; leave them out with "
-            "--fgsm-epsilons and --pgd-epsilons without values"
-        )
+    _require_classes(len(index.classes), index, options)
+    require_whole_patches(
+        size, options.patch_size if options.patch_drop_shares else None, options.patch_shuffle_grids
+    )
+    for text in options.shifted:
+        open_shifted(parse_shifted(text), index.classes)
     if options.corrupted:
         published_versions(options.corrupted, options)
-    elif options.corruptions:
+    elif expand_corruptions(options.corruptions):
         require_large_enough(size)
+
+
+def _require_classes(classes: int, index: ImageIndex, options: RobustnessOptions) -> None:
+    if classes < 2 and (options.fgsm_epsilons or options.pgd_epsilons or options.attacks):
+        raise InputError(
+            f"attacks need a backbone of at least two classes, found one in {index.spec}; leave them out with "
+            "--fgsm-epsilons, --pgd-epsilons and --attacks without values"
+        )
+    for name in options.attacks:
+        if classes < FEWEST_CLASSES.get(name, 2):
+            others = [other for other in ATTACKS if classes >= FEWEST_CLASSES.get(other, 2)]
+            raise InputError(
+                expected=f"at least {FEWEST_CLASSES[name]} classes for {name}, whose loss compares as many",
+                where=index.spec,
+                found=f"{classes}",
+                remedy=f"name others: --attacks {' '.join(others)}",
+            )
 
 
 def _require_pairs(labels: NDArray[np.int64], index: ImageIndex, options: RobustnessOptions) -> None:
@@ -149,5 +179,20 @@ def _settings(options: RobustnessOptions, match: ClassMatch) -> dict[str, str]:
         "pgd_step_sizes": " ".join(epsilon_name(size) for size in options.step_sizes()),
         "pgd_restarts": str(options.pgd_restarts),
         "pgd_seed": str(options.pgd_seed),
+        **(
+            {
+                name: str(getattr(options, name))
+                for name in (
+                    "attack_steps",
+                    "attack_restarts",
+                    "attack_targets",
+                    "square_queries",
+                    "attack_seed",
+                )
+            }
+            if options.attacks
+            else {}
+        ),
         "occlusion_fill": options.occlusion_fill,
+        **({"patch_size": str(options.patch_size)} if options.patch_drop_shares else {}),
     }

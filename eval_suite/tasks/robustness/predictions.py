@@ -1,5 +1,6 @@
 """The predictions file of robustness: the predicted class of every item under every perturbation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +11,18 @@ from numpy.typing import NDArray
 from eval_suite.core import predictions as file
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About, Array, PredictionFile
+from eval_suite.tasks.robustness.options import ATTACKS
 
-ITEM_FAMILIES = ("fgsm", "pgd", "centre_occlusion", "boundary_occlusion")
+ATTACK_FAMILIES = {name: name.replace("-", "_") for name in ATTACKS}
+ITEM_FAMILIES = (
+    "fgsm",
+    "pgd",
+    *ATTACK_FAMILIES.values(),
+    "centre_occlusion",
+    "boundary_occlusion",
+    "patch_drop",
+    "patch_shuffle",
+)
 PAIR_FAMILIES = ("mixup", "cutmix")
 NOTES = ("no_gradient", "saturated")
 
@@ -27,6 +38,14 @@ _OF_CLASSES = {
     "published": Array("published items, corruptions, severities", "integer", below="classes"),
     "published_labels": Array("published items", "integer", below="classes"),
     "published_ids": Array("published items", "text"),
+    "shifted_sets": Array("shifted sets", "text"),
+    "shifted_outputs": Array("shifted sets", "integer"),
+    "shifted": Array("shifted items", "integer", below="classes"),
+    "shifted_labels": Array("shifted items", "integer", below="classes"),
+    "shifted_set": Array("shifted items", "integer", below="shifted sets"),
+    "reference": Array("reference items", "integer", below="classes"),
+    "reference_labels": Array("reference items", "integer", below="classes"),
+    "reference_set": Array("reference items", "integer", below="shifted sets"),
     "settings": Array("settings", "text"),
     **{name: Array("items", "boolean") for name in NOTES},
     **{name: Array(f"items, strengths of {name}", "integer", below="classes") for name in ITEM_FAMILIES},
@@ -48,7 +67,8 @@ SCHEMA = _OF_CLASSES | {
 class Family(NamedTuple):
     """Predicted classes (items or pairs, points) and the (points,) ascending strengths they are of.
 
-    The strength is ε for attacks, λ for Mixup, and the hole's side as a share of the image's for the rest.
+    The strength is ε for attacks, λ for Mixup, the share of dropped patches, the number of shuffled parts along a side,
+    and the hole's side as a share of the image's for the rest.
     """
 
     predicted: NDArray[np.integer]
@@ -66,6 +86,21 @@ class Corruptions(NamedTuple):
     severities: list[int]
     labels: NDArray[np.int64] | None = None
     ids: list[str] | None = None
+
+
+class Shifted(NamedTuple):
+    """Answers (m,) and labels (m,) on a set of a natural shift, ``outputs`` classes being let answer.
+
+    Where these are some of the classes, ``reference`` (r,) and ``reference_labels`` (r,) are of the evaluated images of
+    these classes; else None, and the clean answers serve.
+    """
+
+    name: str
+    outputs: int
+    predicted: NDArray[np.integer]
+    labels: NDArray[np.int64]
+    reference: NDArray[np.integer] | None = None
+    reference_labels: NDArray[np.int64] | None = None
 
 
 class Predictions(NamedTuple):
@@ -87,6 +122,7 @@ class Predictions(NamedTuple):
     notes: dict[str, NDArray[np.bool_]]
     corruptions: Corruptions | None
     settings: dict[str, str]
+    shifted: tuple[Shifted, ...] = ()
     among_all: "Predictions | None" = None
 
 
@@ -122,7 +158,7 @@ def _arrays(predictions: Predictions) -> dict[str, Any]:
         arrays["published_ids"] = predictions.corruptions.ids
         arrays["corruption_names"] = predictions.corruptions.names
         arrays["severities"] = np.asarray(predictions.corruptions.severities, np.int64)
-    return arrays
+    return arrays | _shifted_arrays(predictions.shifted)
 
 
 def read_predictions(path: Path) -> Predictions:
@@ -165,14 +201,60 @@ def _predictions(read: PredictionFile) -> Predictions:
         notes={name: read[name] for name in NOTES if name in read},
         corruptions=corruptions,
         settings=read.settings(),
+        shifted=_shifted(read) if "shifted" in read else (),
     )
+
+
+def _shifted_arrays(sets: tuple[Shifted, ...]) -> dict[str, Any]:
+    """All sets one after the other, each item with the number of its set."""
+    if not sets:
+        return {}
+    arrays = {
+        "shifted_sets": [each.name for each in sets],
+        "shifted_outputs": np.array([each.outputs for each in sets]),
+        **_one_after_the_other("shifted", [(each.predicted, each.labels) for each in sets], range(len(sets))),
+    }
+    some = [
+        (number, each.reference, each.reference_labels)
+        for number, each in enumerate(sets)
+        if each.reference is not None and each.reference_labels is not None
+    ]
+    if some:
+        pairs = [(predicted, labels) for _, predicted, labels in some]
+        arrays |= _one_after_the_other("reference", pairs, [number for number, _, _ in some])
+    return arrays
+
+
+def _one_after_the_other(
+    name: str, pairs: list[tuple[NDArray[np.integer], NDArray[np.int64]]], numbers: Sequence[int]
+) -> dict[str, Any]:
+    """Answers and labels of several sets, and the number of each item's set."""
+    return {
+        name: np.concatenate([predicted for predicted, _ in pairs]),
+        f"{name}_labels": np.concatenate([labels for _, labels in pairs]),
+        f"{name}_set": np.repeat(np.array(numbers), [len(labels) for _, labels in pairs]),
+    }
+
+
+def _shifted(read: PredictionFile) -> tuple[Shifted, ...]:
+    names, outputs = read.texts("shifted_sets"), _required(read, "shifted_outputs")
+    labels, of_set = _required(read, "shifted_labels"), _required(read, "shifted_set")
+    found = []
+    for number, name in enumerate(names):
+        rows = of_set == number
+        reference = (None, None)
+        if "reference" in read and (own := _required(read, "reference_set") == number).any():
+            reference = (read["reference"][own], _required(read, "reference_labels")[own])
+        found.append(Shifted(name, int(outputs[number]), read["shifted"][rows], labels[rows], *reference))
+    return tuple(found)
 
 
 def _family(read: PredictionFile, name: str) -> Family:
     grid = _required(read, f"{name}_grid").astype(np.float64)
-    if not (np.isfinite(grid).all() and (np.diff(grid) > 0).all() and grid[0] >= 0 and grid[-1] <= 1):
+    largest = np.inf if name == "patch_shuffle" else 1
+    if not (np.isfinite(grid).all() and (np.diff(grid) > 0).all() and grid[0] >= 0 and grid[-1] <= largest):
         raise InputError(
-            expected=f"ascending strengths in [0, 1] as '{name}_grid'",
+            expected=f"ascending strengths in [0, {largest}] as '{name}_grid'",
             where=read.path,
             found=str(grid.tolist()),
         )

@@ -1,4 +1,4 @@
-"""Corrupted images as their authors publish them, ImageNet-C and CIFAR-C, in place of those made here."""
+"""Corrupted images as their authors publish them, ImageNet-C, ImageNet-C-bar, ImageNet-3DCC and CIFAR-C, in place of those made here."""
 
 import numpy as np
 import torch
@@ -9,9 +9,15 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.class_order import match_classes
-from eval_suite.data.images import open_images, splits_of
+from eval_suite.data.images import open_images, parse_spec, splits_of
 from eval_suite.data.layouts.base import some
-from eval_suite.tasks.robustness.options import COMMON, RobustnessOptions, expand_corruptions
+from eval_suite.tasks.robustness.options import (
+    COMMON,
+    CORRUPTIONS,
+    PUBLISHED_CORRUPTIONS,
+    RobustnessOptions,
+    expand_corruptions,
+)
 from eval_suite.tasks.robustness.predictions import Corruptions
 from eval_suite.tasks.robustness.sweep import Classifier, Rows
 
@@ -21,14 +27,15 @@ def published_versions(spec: str, options: RobustnessOptions) -> dict[str, list[
 
     Args:
         spec: ``KIND:PATH`` with splits ``<corruption>-<severity>``.
-        options: the corruptions, by default those of the common fifteen that the set has, and the severities.
+        options: the corruptions, by default those of the common fifteen, or of the set's own, that it has, and the severities.
 
     Raises:
         InputError: if one is missing, or there is none.
     """
     held = splits_of(spec)
-    names = expand_corruptions(options.corruptions) or [
-        name for name in COMMON if any(split.rpartition("-")[0] == name for split in held)
+    own = PUBLISHED_CORRUPTIONS.get(parse_spec(spec).kind)
+    names = expand_corruptions(options.corruptions, own or CORRUPTIONS) or [
+        name for name in own or COMMON if any(split.rpartition("-")[0] == name for split in held)
     ]
     wanted = {name: [f"{name}-{severity}" for severity in options.severities] for name in names}
     missing = [split for splits in wanted.values() for split in splits if split not in held]

@@ -7,14 +7,22 @@ from eval_suite.core.metrics import Bounds, MetricSet
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Metric, Record
 from eval_suite.report.section import Chart, Pick, Records, Section, Series, TaskComparison, curve_chart
-from eval_suite.tasks.robustness.metrics import CORRUPTION, FGSM, MEAN_CORRUPTION, OCCLUSION, RELATIVE_MCE
+from eval_suite.tasks.robustness.effective import effective_robustness
+from eval_suite.tasks.robustness.metrics import CORRUPTION, FGSM, MCE_TO_BASELINE, MEAN_CORRUPTION, OCCLUSION
+from eval_suite.tasks.robustness.options import ATTACKS
 
 _Errors = dict[tuple[str, str], float]
 _CAPTIONS = {
     "Top-1 error under FGSM": "One step of ε in pixel units, with the true label; at 0 the clean error.",
     "Top-1 error under PGD": "Many small steps within ε from a random start; at 0 the clean error.",
+    **{
+        f"Top-1 error under {title}": "With AutoAttack's numbers unless the table says others; at 0 the clean error."
+        for title in ATTACKS.values()
+    },
     "Centre occlusion error": "A centre square is covered; at 0 the whole image is seen, at 1 nothing.",
     "Boundary occlusion error": "Everything around a centre square is covered; at 1 the whole image is seen.",
+    "Patch drop error": "Random square patches are covered; at 0 the whole image is seen.",
+    "Patch shuffle error": "The image is cut into a grid of parts, put together in random order.",
     "In-between error, Mixup": "Two images blended; an error when neither of their classes is predicted.",
     "In-between error, CutMix": "A centre square from another image; an error when neither class is predicted.",
     "Mean corruption error": "Mean over the corruptions; at 0 the clean error.",
@@ -44,15 +52,24 @@ def relative_corruption_errors(records: Records, baseline: str) -> Mapping[tuple
     return found
 
 
+def derived(records: Records, baseline: str) -> Mapping[tuple[str, int], list[Metric]]:
+    """All metrics that take several records."""
+    relative, effective = (
+        relative_corruption_errors(records, baseline),
+        effective_robustness(records),
+    )
+    return {cell: [*relative.get(cell, []), *effective.get(cell, [])] for cell in {**relative, **effective}}
+
+
 def _relative(own: _Errors, reference: _Errors, record: Record) -> Metric:
     into, n = MetricSet(), record.data.n_scored if record.data else 0
     perfect = [key[1] for key in own if reference[key] == 0]
     if perfect:
-        into.missing(RELATIVE_MCE, n, f"the baseline makes no error under {perfect[0]}")
+        into.missing(MCE_TO_BASELINE, n, f"the baseline makes no error under {perfect[0]}")
     else:
         ratios = [own[key] / reference[key] for key in own]
         method = f"mean over {len(ratios)} corruptions of the error divided by the baseline's"
-        into.add(RELATIVE_MCE, sum(ratios) / len(ratios), n, uncertainty=Bounds(method=method))
+        into.add(MCE_TO_BASELINE, sum(ratios) / len(ratios), n, uncertainty=Bounds(method=method))
     return into.metrics[0]
 
 
@@ -106,5 +123,5 @@ SECTION = Section(
     ),
     charts=_charts,
     place=50,
-    derive=relative_corruption_errors,
+    derive=derived,
 )

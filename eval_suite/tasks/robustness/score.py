@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import MetricKind, MetricSet
+from eval_suite.core.metrics import Bounds, MetricKind, MetricSet
 from eval_suite.core.records import Curve, Example, Param, Params
+from eval_suite.core.statistics import wilson_interval
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
@@ -17,6 +18,7 @@ from eval_suite.tasks.robustness.corruption_errors import add_corruption_errors
 from eval_suite.tasks.robustness.errors import in_none_of, mean_per_item, trapezoid_weights
 from eval_suite.tasks.robustness.examples import examples
 from eval_suite.tasks.robustness.metrics import (
+    ATTACK,
     CLEAN,
     FGSM,
     IN_BETWEEN,
@@ -26,14 +28,27 @@ from eval_suite.tasks.robustness.metrics import (
     NO_GRADIENT,
     OCCLUSION,
     OCCLUSION_AT,
+    PATCH_DROP,
+    PATCH_DROP_AT,
+    PATCH_SHUFFLE,
+    PATCH_SHUFFLE_AT,
     PGD,
     SATURATED,
+    SHIFT,
+    SHIFT_REFERENCE,
 )
-from eval_suite.tasks.robustness.options import epsilon_name
-from eval_suite.tasks.robustness.predictions import Family, Predictions, read_predictions
+from eval_suite.tasks.robustness.options import ATTACKS, AUTOATTACK, epsilon_name
+from eval_suite.tasks.robustness.predictions import (
+    ATTACK_FAMILIES,
+    Family,
+    Predictions,
+    Shifted,
+    read_predictions,
+)
 
 _NOTES = {"no_gradient": NO_GRADIENT, "saturated": SATURATED}
 _MASKED_FROM, _WEAKER_FROM = 0.01, 0.01
+_WHITE_BOX = ("apgd_ce", "apgd_dlr", "apgd_t")
 _PAPERS_EPSILON = "8/255"
 _OVER_SIDE, _OVER_LAMBDA = "hole side / image side", "λ, share of the first image"
 
@@ -89,9 +104,9 @@ def doubts(found: Predictions, labels: NDArray[np.int64]) -> list[str]:
         )
     own = labels[:, None]
     errors = {
-        title: dict(zip(family.grid.tolist(), in_none_of(family.predicted, own).mean(axis=0), strict=True))
-        for title in ("fgsm", "pgd")
-        if (family := found.families.get(title)) is not None
+        name: dict(zip(family.grid.tolist(), in_none_of(family.predicted, own).mean(axis=0), strict=True))
+        for name in ("fgsm", "pgd", *ATTACK_FAMILIES.values())
+        if (family := found.families.get(name)) is not None
     }
     for epsilon, weak in errors.get("fgsm", {}).items():
         strong = errors.get("pgd", {}).get(epsilon, weak)
@@ -99,6 +114,13 @@ def doubts(found: Predictions, labels: NDArray[np.int64]) -> list[str]:
             lines.append(
                 f"PGD fools fewer images ({strong:.1%}) than FGSM ({weak:.1%}) at ε = {epsilon_name(epsilon)}; "
                 "give it more or smaller steps, or suspect masked gradients"
+            )
+    for epsilon, blind in errors.get("square", {}).items():
+        seeing = [errors[name][epsilon] for name in _WHITE_BOX if epsilon in errors.get(name, {})]
+        if seeing and max(seeing) < blind - _WEAKER_FROM:
+            lines.append(
+                f"Square, which sees no gradient, fools more images ({blind:.1%}) than APGD ({max(seeing):.1%}) at "
+                f"ε = {epsilon_name(epsilon)}; such masked gradients look like robustness and are none"
             )
     return lines
 
@@ -118,16 +140,26 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
     )
     if "fgsm" in found.families:
         family = found.families["fgsm"]
-        _attack(into, FGSM, family, own, clean, [loss] * len(family.grid))
+        _attack(into, FGSM, "FGSM", family, own, clean, [loss] * len(family.grid))
     if "pgd" in found.families:
         family = found.families["pgd"]
         _attack(
-            into, PGD, family, own, clean, [{**walk, **loss} for walk in _walks(found.settings, family.grid)]
+            *(into, PGD, "PGD", family, own, clean),
+            [{**walk, **loss} for walk in _walks(found.settings, family.grid)],
         )
+    for name, family_name in ATTACK_FAMILIES.items():
+        if family_name in found.families:
+            family = found.families[family_name]
+            params = {"attack": name, **_attack_params(name, found.settings)}
+            _attack(into, ATTACK, ATTACKS[name], family, own, clean, [params] * len(family.grid))
     fill = found.settings.get("occlusion_fill", "")
     for region in ("centre", "boundary"):
         if f"{region}_occlusion" in found.families:
             _occlusion(into, region, found.families[f"{region}_occlusion"], own, fill)
+    if "patch_drop" in found.families:
+        _patch_drop(into, found.families["patch_drop"], own, found.settings)
+    if "patch_shuffle" in found.families:
+        _patch_shuffle(into, found.families["patch_shuffle"], own)
     if len(found.pairs):
         both = labels[found.pairs]
         for mix in MIXES:
@@ -135,6 +167,8 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
                 _in_between(into, mix, found.families[mix], both, found.pairs[:, 0], len(labels))
     if found.corruptions is not None:
         add_corruption_errors(into, found, found.corruptions, labels, clean)
+    for shifted in found.shifted:
+        _shift(into, shifted, clean)
     into.share(CLEAN, clean)
     for note, kind in _NOTES.items():
         if note in found.notes:
@@ -157,6 +191,7 @@ def _curve(name: str, grid: NDArray[np.floating], wrong: NDArray[np.bool_], x_la
 def _attack(
     into: MetricSet,
     kind: MetricKind,
+    title: str,
     family: Family,
     own: NDArray[np.int64],
     clean: NDArray[np.bool_],
@@ -171,8 +206,7 @@ def _attack(
         grid, errors = family.grid, wrong
         if grid[0] > 0:
             grid, errors = np.append(0.0, grid), np.column_stack([clean, wrong])
-        title = f"Top-1 error under {'FGSM' if kind is FGSM else 'PGD'}"
-        into.curves.append(_curve(title, grid, errors, "ε (images in [0, 1])"))
+        into.curves.append(_curve(f"Top-1 error under {title}", grid, errors, "ε (images in [0, 1])"))
 
 
 def _walks(settings: dict[str, str], grid: NDArray[np.float64]) -> list[dict[str, Param]]:
@@ -185,6 +219,25 @@ def _walks(settings: dict[str, str], grid: NDArray[np.float64]) -> list[dict[str
     return [{"steps": settings["pgd_steps"], "step_size": size, **again} for size in sizes]
 
 
+def _attack_params(name: str, settings: dict[str, str]) -> dict[str, Param]:
+    """What one of AutoAttack's parts depends on; nothing where the file does not tell."""
+    has = AUTOATTACK if name == "autoattack" else (name,)
+    uses = {
+        "steps": ("attack_steps", any(part != "square" for part in has)),
+        "restarts": ("attack_restarts", any(part.startswith("apgd") for part in has)),
+        "targets": ("attack_targets", any(part.endswith("-t") for part in has)),
+        "queries": ("square_queries", "square" in has),
+    }
+    params: dict[str, Param] = {
+        param: int(settings[key]) for param, (key, used) in uses.items() if used and key in settings
+    }
+    if params.get("restarts") == 1:
+        del params["restarts"]
+    if "apgd-ce" in has and settings.get("attack_loss") == "cross-entropy":
+        params["loss"] = "cross-entropy"
+    return params
+
+
 def _occlusion(into: MetricSet, region: str, family: Family, own: NDArray[np.int64], fill: str) -> None:
     wrong = in_none_of(family.predicted, own)
     areas = wrong @ trapezoid_weights(family.grid)
@@ -195,6 +248,46 @@ def _occlusion(into: MetricSet, region: str, family: Family, own: NDArray[np.int
     into.curves.append(_curve(f"{region.capitalize()} occlusion error", family.grid, wrong, _OVER_SIDE))
     for column, share in enumerate(family.grid):
         into.share(OCCLUSION_AT, wrong[:, column], {"region": region}, subset=f"hole side {share:.4g}")
+
+
+def _patch_drop(into: MetricSet, family: Family, own: NDArray[np.int64], settings: dict[str, str]) -> None:
+    wrong = in_none_of(family.predicted, own)
+    areas = wrong @ trapezoid_weights(family.grid)
+    params: dict[str, Param] = {"over": _area("share", family.grid)}
+    if "patch_size" in settings:
+        params["patch"] = int(settings["patch_size"])
+    if settings.get("occlusion_fill"):
+        params["fill"] = settings["occlusion_fill"]
+    into.mean_rate(PATCH_DROP, areas, params, outcome=areas, before="trapezoid rule")
+    into.curves.append(_curve("Patch drop error", family.grid, wrong, "share of patches covered"))
+    for column, share in enumerate(family.grid):
+        into.share(PATCH_DROP_AT, wrong[:, column], subset=f"share {share:.4g}")
+
+
+def _patch_shuffle(into: MetricSet, family: Family, own: NDArray[np.int64]) -> None:
+    wrong = in_none_of(family.predicted, own)
+    names = [f"{grid:.0f} x {grid:.0f}" for grid in family.grid]
+    mean = wrong.mean(axis=1)
+    into.mean_rate(PATCH_SHUFFLE, mean, {"grids": ", ".join(names)}, outcome=mean, before="mean over grids")
+    if len(family.grid) > 1:
+        into.curves.append(_curve("Patch shuffle error", family.grid, wrong, "parts along a side"))
+    for column, name in enumerate(names):
+        into.share(PATCH_SHUFFLE_AT, wrong[:, column], subset=name)
+
+
+def _shift(into: MetricSet, shifted: Shifted, clean: NDArray[np.bool_]) -> None:
+    """The error on other images; they are no items of the task, so that nothing is paired by item."""
+    params: dict[str, Param] = {"images": shifted.name}
+    if shifted.reference is not None:
+        params["outputs"] = shifted.outputs
+    wrong = shifted.predicted != shifted.labels
+    before = clean if shifted.reference is None else shifted.reference != shifted.reference_labels
+    for kind, mistakes in ((SHIFT, wrong), (SHIFT_REFERENCE, before)):
+        if len(mistakes):
+            uncertainty = Bounds(wilson_interval(int(mistakes.sum()), len(mistakes)), "Wilson score")
+            into.add(kind, float(mistakes.mean()), len(mistakes), params, uncertainty=uncertainty)
+        else:
+            into.missing(kind, 0, "none of the evaluated images is of these classes", params)
 
 
 def _in_between(

@@ -1,6 +1,5 @@
 """Running a backbone over perturbed images: each image is decoded once per pass and perturbed on the device."""
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -12,14 +11,23 @@ from torch import Tensor
 from eval_suite.backbones.inference import autocast, require_some_read
 from eval_suite.backbones.shares import gathered, own_share, true_everywhere
 from eval_suite.core.errors import EvalSuiteError
-from eval_suite.core.runtime import derive_seed, progress
+from eval_suite.core.runtime import progress
 from eval_suite.data.loading import ImageBatches
-from eval_suite.tasks.robustness.attacks import fgsm, input_gradient, pgd, random_starts, saturated
+from eval_suite.tasks.robustness.attacks import (
+    fgsm,
+    input_gradient,
+    item_seeds,
+    pgd,
+    random_starts,
+    saturated,
+)
+from eval_suite.tasks.robustness.auto_attack import attacked_answers
 from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.in_between import cutmix_between, mixup_between
 from eval_suite.tasks.robustness.occlusion import KINDS, occlude
 from eval_suite.tasks.robustness.options import RobustnessOptions, fraction
-from eval_suite.tasks.robustness.predictions import NOTES, Corruptions
+from eval_suite.tasks.robustness.patches import drop_patches, patch_orders, shuffle_patches
+from eval_suite.tasks.robustness.predictions import ATTACK_FAMILIES, NOTES, Corruptions
 
 _START = 0xA77AC4
 
@@ -85,20 +93,42 @@ def sweep_images(classify: Classifier, batches: ImageBatches, setting: SweepCont
             gradient = input_gradient(
                 classify.model, images, batch.labels, loss=options.attack_loss, precision=classify.precision
             )
-            rows.add("clean", classify.choose(gradient.logits, accepted))
+            answers = classify.choose(gradient.logits, accepted)
             rows.add("saturated", saturated(gradient.logits, batch.labels))
             rows.add("no_gradient", (gradient.of_images == 0).flatten(1).all(1))
             attacked = (fgsm(images, gradient.of_images, float(epsilon)) for epsilon in setting.grids["fgsm"])
             rows.add("fgsm", _each(classify, attacked, accepted))
         else:
-            rows.add("clean", classify(images, accepted))
+            answers = classify(images, accepted)
+        rows.add("clean", answers)
+        names = [setting.index.ids[position] for position in batch.index.tolist()]
         if options.pgd_epsilons:
-            names = [setting.index.ids[position] for position in batch.index.tolist()]
             rows.add("pgd", _pgd(classify, images, batch.labels, names, options))
+        for attack in options.attacks:
+            family = ATTACK_FAMILIES[attack]
+            given = (classify, attack, images, batch.labels, answers, names)
+            under = (
+                attacked_answers(*given, epsilon=float(epsilon), options=options)
+                for epsilon in setting.grids[family]
+            )
+            rows.add(family, torch.stack(list(under), dim=1))
         for kind in KINDS if options.occlusion_sizes else ():
             name = f"{kind}_occlusion"
             covered = (occlude(images, float(share), kind, setting.fill) for share in setting.grids[name])
             rows.add(name, _each(classify, covered, accepted))
+        if options.patch_drop_shares:
+            orders = patch_orders(setting.patches, names, options.patch_seed)
+            dropped = (
+                drop_patches(images, orders, float(share), options.patch_size, setting.fill)
+                for share in setting.grids["patch_drop"]
+            )
+            rows.add("patch_drop", _each(classify, dropped, accepted))
+        if options.patch_shuffle_grids:
+            shuffled = (
+                shuffle_patches(images, patch_orders(grid**2, names, options.patch_seed), grid)
+                for grid in options.patch_shuffle_grids
+            )
+            rows.add("patch_shuffle", _each(classify, shuffled, accepted))
     arrays, failed = rows.together("positions", batches.failed, setting.index.ids)
     require_some_read(len(arrays.get("positions", ())), len(setting.index), setting.index.spec)
     positions, labels, clean = (arrays.pop(name) for name in ("positions", "labels", "clean"))
@@ -162,15 +192,7 @@ def _pgd(
     for text, step_size in zip(options.pgd_epsilons, options.step_sizes(), strict=True):
         predicted = labels
         for restart in range(options.pgd_restarts):
-            seeds = [
-                derive_seed(
-                    zlib.crc32(name.encode("utf-8", "surrogateescape")),
-                    restart,
-                    *([options.pgd_seed] if options.pgd_seed else []),
-                    _START,
-                )
-                for name in names
-            ]
+            seeds = item_seeds(names, restart, *([options.pgd_seed] if options.pgd_seed else []), _START)
             start = random_starts(images.shape[1:], seeds).to(images.device)
             attacked = pgd(
                 classify.model,

@@ -9,6 +9,7 @@ from eval_suite.core.records import Params
 from eval_suite.data.images import open_images
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.robustness.metrics import (
+    ATTACK,
     IN_BETWEEN,
     IN_BETWEEN_ACCURACY,
     IN_BETWEEN_AT,
@@ -21,7 +22,7 @@ from eval_suite.tasks.robustness.options import RobustnessOptions
 
 
 class RobustnessTask(Task):
-    """Top-1 error under FGSM and PGD, occlusion, in-between class samples and common corruptions."""
+    """Top-1 error under FGSM, PGD and AutoAttack, occlusion, in-between class samples and common corruptions."""
 
     name = "robustness"
     version = 1
@@ -41,6 +42,7 @@ class RobustnessTask(Task):
         "cutmix_sizes": ({"mix": "cutmix"},),
         "corruptions": ({"key": MEAN_CORRUPTION.key},),
         "pgd_seed": ({"key": PGD.key},),
+        "attack_seed": ({"key": ATTACK.key},),
     }
 
     def sets_read(self, options: Any) -> dict[str, str]:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from eval_suite.core.errors import InputError
-from eval_suite.tasks.robustness.metrics import ALEXNET_ERRORS
+from eval_suite.tasks.robustness.metrics import ALEXNET_CLEAN_ERROR, ALEXNET_ERRORS
 from eval_suite.tasks.robustness.options import COMMON, RobustnessOptions
 from eval_suite.tasks.robustness.predictions import Corruptions
 from eval_suite.tasks.robustness.published import published_versions
+from eval_suite.tasks.robustness.score import findings
 from tests.tasks.robustness.test_score import predictions, scored
 from tests.tasks.robustness.test_task import run, world
 
@@ -92,3 +93,49 @@ def test_a_published_part_comes_back_from_its_file(tmp_path: Path) -> None:
     assert read is not None
     assert read.labels is not None
     assert (read.labels.tolist(), read.ids, read.names, read.severities) == ([1, 0], ["p", "q"], ["fog"], [3])
+
+
+def test_relative_mce_divides_what_the_error_grows_by() -> None:
+    """Clean, one of four is wrong; corrupted, two of four everywhere: a quarter more, over what AlexNet's grows."""
+    names = list(COMMON)
+    predicted = np.broadcast_to(LABELS[:, None, None], (4, 15, 5)).copy()
+    predicted[[0, 1]] = 2
+    found = Corruptions(predicted, names, [1, 2, 3, 4, 5], labels=LABELS, ids=list("abcd"))
+    settings = {"corrupted": "imagenetc"}
+    scores = findings(
+        predictions(clean=np.array([0, 1, 2, 1]), labels=LABELS, corruptions=found, settings=settings), LABELS
+    )
+    (relative,) = [metric for metric in scores.metrics if metric.key == "relative_mce"]
+    grows = np.array([ALEXNET_ERRORS[name] for name in COMMON]) - 0.43478
+    assert relative.value == pytest.approx(np.mean(0.25 / grows), rel=1e-6)
+    assert scores.outcomes[relative.id].mean() == pytest.approx(relative.value)
+    unpaired = scored(corruptions=found._replace(ids=list("pqrs")), settings=settings)
+    assert not any(metric.key == "relative_mce" for metric in unpaired.metrics)
+
+
+def test_alexnets_clean_error_is_that_of_torchvisions_weights() -> None:
+    from torchvision.models import AlexNet_Weights
+
+    metrics = AlexNet_Weights.IMAGENET1K_V1.meta["_metrics"]["ImageNet-1K"]
+    assert pytest.approx(1 - metrics["acc@1"] / 100) == ALEXNET_CLEAN_ERROR
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "images"),
+    [("imagenetcbar", "sparkles", "ImageNet-C-bar"), ("imagenet3dcc", "fog_3d", "ImageNet-3DCC")],
+)
+def test_sets_with_corruptions_of_their_own(world: Path, kind: str, name: str, images: str) -> None:
+    for severity in (1, 2):
+        shutil.copytree(world / "world" / "val", world / "c" / name / str(severity))
+    spec = f"{kind}:{world / 'c'}"
+    result, _ = run(world, **PLAIN, corrupted=spec, severities=[1, 2])
+    mean = result["mean_corruption_error"]
+    assert (mean.value, mean.params["corruptions"], mean.params["images"]) == (0.25, name, images)
+    assert published_versions(spec, RobustnessOptions(data="x", severities=[2], corruptions=[name])) == {
+        name: [f"{name}-2"]
+    }
+    for wrong in (["snow"], ["all"]):
+        with pytest.raises(InputError):
+            published_versions(spec, RobustnessOptions(data="x", severities=[2], corruptions=wrong))
+    with pytest.raises(InputError):
+        run(world, **{**PLAIN, "corruptions": [name]}, out="other")

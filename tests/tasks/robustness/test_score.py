@@ -196,3 +196,62 @@ def test_pgd_that_does_less_than_fgsm_is_doubted() -> None:
     assert doubts(predictions(families={"fgsm": right, "pgd": wrong}), LABELS) == []
     other = right._replace(grid=np.array([0.5]))
     assert doubts(predictions(families={"fgsm": wrong, "pgd": other}), LABELS) == []
+
+
+def test_attacks_of_autoattack_are_named_with_what_is_not_as_usual() -> None:
+    family = Family(np.array([[1], [1], [1], [2]]), np.array([EPSILON]))
+    usual = {
+        "attack_steps": "100",
+        "attack_restarts": "1",
+        "attack_targets": "9",
+        "square_queries": "5000",
+        "attack_loss": "log-odds",
+    }
+    families = dict.fromkeys(("apgd_ce", "apgd_t", "square", "autoattack"), family)
+    names = [metric.name for metric in scored(families=families, settings=usual).metrics]
+    assert names[:4] == [
+        f"Top-1 error under {attack} (ε=8/255)" for attack in ("APGD-CE", "APGD-T", "Square", "AutoAttack")
+    ]
+    other = usual | {
+        "attack_steps": "20",
+        "attack_restarts": "5",
+        "attack_targets": "3",
+        "square_queries": "10",
+    }
+    plain = scored(families=families, settings=other | {"attack_loss": "cross-entropy"})
+    assert [metric.name for metric in plain.metrics[:4]] == [
+        "Top-1 error under APGD-CE (ε=8/255, 20 steps, 5 restarts, float32 cross entropy)",
+        "Top-1 error under APGD-T (ε=8/255, 20 steps, 3 target classes, 5 restarts)",
+        "Top-1 error under Square (ε=8/255, 10 queries)",
+        "Top-1 error under AutoAttack (ε=8/255, 20 steps, 3 target classes, 10 queries, 5 restarts, float32 cross entropy)",
+    ]
+    assert scored(families={"square": family}, settings={}).metrics[0].params == {
+        "attack": "square",
+        "epsilon": "8/255",
+    }
+    (metric,) = [m for m in plain.metrics if m.params.get("attack") == "square"]
+    assert (metric.value, metric.interval) == (0.75, wilson_interval(3, 4))
+    assert plain.outcomes[metric.id].tolist() == [1, 0, 1, 1]
+
+
+def test_square_that_does_more_than_apgd_is_doubted() -> None:
+    wrong = Family(1 - LABELS.clip(max=1)[:, None], np.array([EPSILON]))
+    right = Family(LABELS[:, None], np.array([EPSILON]))
+    (line,) = doubts(predictions(families={"square": wrong, "apgd_ce": right}), LABELS)
+    assert line.startswith("Square, which sees no gradient, fools more images (100.0%) than APGD (0.0%)")
+    assert doubts(predictions(families={"square": wrong, "apgd_ce": right, "apgd_t": wrong}), LABELS) == []
+    assert doubts(predictions(families={"square": wrong}), LABELS) == []
+
+
+def test_patch_errors_by_hand() -> None:
+    drop = Family(np.array([[0, 1], [1, 1], [2, 0], [0, 0]]), np.array([0, 0.5]))
+    shuffle = Family(np.array([[0, 1, 1], [1, 1, 0], [2, 0, 0], [0, 0, 1]]), np.array([2, 4, 8]))
+    found = scored(families={"patch_drop": drop, "patch_shuffle": shuffle}, settings={"patch_size": "16"})
+    dropped, shuffled = found.metrics[:2]
+    assert dropped.name == "Patch drop error (mean over share 0 to 0.5, patches of 16 pixels)"
+    assert found.outcomes[dropped.id].tolist() == [0.5, 0, 0.5, 0]
+    assert shuffled.name == "Patch shuffle error (2 x 2, 4 x 4, 8 x 8)"
+    assert found.outcomes[shuffled.id].tolist() == pytest.approx([2 / 3, 1 / 3, 2 / 3, 1 / 3])
+    assert shuffled.value == pytest.approx(0.5)
+    assert values(found)["Top-1 error with dropped patches", "share 0.5"] == 0.5
+    assert values(found)["Top-1 error with shuffled patches", "4 x 4"] == 0.5

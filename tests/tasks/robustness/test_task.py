@@ -597,3 +597,66 @@ def _fog(world: Path) -> Path:
     if not (world / "c").exists():
         shutil.copytree(world / "world" / "val", world / "c" / "fog" / "1")
     return world / "c"
+
+
+def test_attacks_of_autoattack_and_patches_are_in_the_record(world: Path) -> None:
+    """A pure colour turns at ε = 1/2: no attack gets it below, every one above."""
+    off = {
+        "fgsm_epsilons": [],
+        "pgd_epsilons": [],
+        "occlusion_sizes": 0,
+        "pairs_per_image": 0,
+        "corruptions": [],
+    }
+    result, path = run(
+        world,
+        **off,
+        attacks=["square", "apgd-ce", "apgd-dlr", "fab-t"],
+        attack_epsilons=["0.25", "0.6"],
+        attack_steps=5,
+        square_queries=30,
+        patch_drop_shares=[0, 0.5, 1],
+        patch_size=8,
+        patch_shuffle_grids=[1, 4],
+    )
+    assert read_record(path) == result
+    errors = {
+        (m.params["attack"], m.params["epsilon"]): m.value for m in result.metrics if m.key == "attack_error"
+    }
+    for attack in ("apgd-ce", "apgd-dlr", "fab-t", "square"):
+        assert errors[attack, "0.25"] == 0.25
+        assert errors[attack, "153/255"] == 1.0
+    found = by_name(result.metrics)
+    assert found["Top-1 error under APGD-CE (ε=0.25, 5 steps)"].interval is not None
+    assert found["Top-1 error under Square (ε=0.25, 30 queries)"].n == 12
+    # Each patch is of one colour: half of them covered with black leaves the order of the means, all a tie.
+    drops = {m.subset: m.value for m in result.metrics if m.key == "patch_drop_error_at"}
+    assert drops == {"share 0": 0.25, "share 0.5": 0.25, "share 1": 1.0}
+    assert result["patch_drop_error"].value == pytest.approx((0.25 * 3 + 1) / 4)
+    assert result["patch_drop_error"].params == {"over": "area over share", "patch": 8, "fill": "mean"}
+    assert result["patch_shuffle_error"].value == 0.25
+    assert {curve.name for curve in result.curves} >= {"Patch drop error", "Patch shuffle error"}
+    assert result.outcomes is not None
+    assert result["patch_drop_error"].id in result.outcomes.values
+    strips = {Path(example.image).name.partition("-")[0] for example in result.examples}
+    assert {"patch_drop", "patch_shuffle"} <= strips
+
+
+def test_a_loss_that_needs_more_classes_is_refused(world: Path) -> None:
+    for attack, others in (("apgd-t", "apgd-ce"), ("autoattack", "square")):
+        with pytest.raises(InputError) as refused:
+            run(world, attacks=[attack])
+        assert refused.value.found == "3"
+        assert others in refused.value.remedy
+        assert attack not in refused.value.remedy.split()
+    with pytest.raises(InputError, match="patches"):
+        run(world, patch_drop_shares=[0.5], patch_size=5)
+    assert not (world / "out" / "reports").exists()
+
+
+def test_the_names_of_attacks_are_checked_and_in_the_papers_order() -> None:
+    options = RobustnessOptions(data="x", attacks=["square", "apgd-ce", "square"])
+    assert options.attacks == ["apgd-ce", "square"]
+    for wrong in ({"attacks": ["pgd"]}, {"patch_drop_shares": [1.5]}, {"patch_shuffle_grids": [0]}):
+        with pytest.raises(ValidationError):
+            RobustnessOptions(data="x", **wrong)
