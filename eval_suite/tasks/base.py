@@ -139,7 +139,7 @@ class Task:
     score_fields: ClassVar[tuple[str, ...]] = ()
     """Which of them, besides those of every task, decide how such predictions are scored."""
     annotated: ClassVar[str | None] = None
-    """What the task reads of its images: ``boxes``, ``captions``, or None for classes, which tell the backbone's outputs
+    """What the task reads of its images: ``boxes``, ``captions``, ``masks``, or None for classes, which tell the backbone's outputs
     where its source leaves them open."""
     fits_together: ClassVar[bool] = False
     """Whether `fit` can share its work among the processes that torchrun starts."""
