@@ -14,6 +14,7 @@ from eval_suite.backbones import architectures  # noqa: F401 - registers our arc
 from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, finish, single_precision
 from eval_suite.backbones.checkpoint import load_weights
 from eval_suite.backbones.class_names import named
+from eval_suite.backbones.heads import with_head
 from eval_suite.backbones.spec import BackboneOptions, SourceSpec, default_name, parse_source
 from eval_suite.backbones.structure.classifier import classifier_layer
 from eval_suite.backbones.weights_match import OutputsError
@@ -118,7 +119,7 @@ def load_backbone(
         image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
         settings: what a weights file does not say, by the names of `BackboneOptions`: ``mean``, ``std``, ``input_size``,
             ``crop_fraction``, ``interpolation``, ``resize``, ``feature_layer``, ``weights_entry``, ``classes``,
-            ``class_order``.
+            ``class_order``, ``headless``, ``head``.
 
     Raises:
         InputError: if the source is unknown, a setting is wrong, or weights do not cover the network.
@@ -184,7 +185,7 @@ def load_backbone(
         headless=options.headless,
         **{**defaults, **options.model_dump(include=SETTINGS, exclude_none=True)},
     )
-    return named(finish(loaded.net, card), options)
+    return _with_classes(finish(loaded.net, card), options)
 
 
 def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backbone:
@@ -209,7 +210,13 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
         raise InputError(
             f"{folder}/model.safetensors is not the file that its card.json describes; train the backbone again"
         )
-    return named(backbone, options)
+    return _with_classes(backbone, options)
+
+
+def _with_classes(backbone: Backbone, options: BackboneOptions) -> Backbone:
+    if options.head is None:
+        return named(backbone, options)
+    return with_head(backbone, Path(options.head).expanduser())
 
 
 def _arch(spec: SourceSpec) -> str:

@@ -145,7 +145,9 @@ class Task:
     """Whether `fit` can share its work among the processes that torchrun starts."""
     part: str | None = None
     """Where a task that is none of ours was found: ``path/to/file.py:NAME``."""
-    without_classes: ClassVar[str] = "eval-suite probe evaluates features"
+    without_classes: ClassVar[str] = (
+        "eval-suite probe evaluates features, and --head probe takes the linear layer that it fitted"
+    )
     """What to do with a network of features alone that `needs_classes` refuses."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose version may decide this task's numbers, apart from those that every task stands on."""

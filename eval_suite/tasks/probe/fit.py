@@ -164,7 +164,7 @@ def _fitted(
             }
             for share, probe in probes.items()
         }
-        run.finish(_weights(probes), {**identity, "fitted": described})
+        run.finish(_weights(probes), {**identity, "fitted": described, "classes": everything.classes})
         return probes
 
 

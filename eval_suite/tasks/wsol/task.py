@@ -36,7 +36,7 @@ class WsolTask(Task):
             return None
         return open_images(options.data, purpose="train"), open_images(options.data, options.split)
 
-    without_classes = "let a fit give it a last layer (--fit.preset)"
+    without_classes = "let a fit give it a last layer (--fit.preset), or take a fitted probe's (--head probe)"
 
     def needs_classes(self, options: Any) -> bool:
         """Unless a fit gives the network a last layer."""
