@@ -85,6 +85,8 @@ class BackboneOptions(BaseModel):
     """The network returns features and no classes; an architecture of timm or torchvision is built without its last layer."""
     head: str | None = None
     """A fitted probe's linear layer as the last layer of a network of features, for tasks of classes: probe for the one that eval-suite probe left under the same --name and --out, or a folder that holds one."""
+    random_weights: bool = False
+    """Weights drawn at random in place of the source's, from a fixed seed: what the architecture alone reaches."""
     feature_layer: str | None = None
     """Dotted name of the layer with the last feature map; found by itself where possible."""
     weights_entry: str | None = None
