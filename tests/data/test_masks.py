@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from eval_suite.core.errors import InputError
+from eval_suite.data.check import check_data
 from eval_suite.data.masks import (
     IGNORED,
     VOC_CLASSES,
@@ -83,6 +84,23 @@ def test_unknown_labels(devkit: Path) -> None:
         found.labels(2)
     assert (caught.value.expected, caught.value.found) == ("class numbers from 0 to 20, or 255", "21")
     assert caught.value.where == str(found.masks[2])
+
+
+def test_the_check_lists_every_wrong_mask(devkit: Path) -> None:
+    found = check_data(f"voc:{devkit}")
+    assert found.ok
+    assert [line.partition(":")[0] for line in found.lines if "masks of" in line] == [
+        "VOC2012/train (masks)",
+        "VOC2012/val (masks)",
+    ]
+    masks = open_masks(f"voc:{devkit}", "val").masks
+    write_mask(masks[0], np.full((48, 64), 21))
+    assert check_data(f"voc:{devkit}").ok  # own classes, it says
+    write_mask(masks[1], np.zeros((48, 60)))
+    masks[2].write_bytes(b"no image")
+    broken = check_data(f"voc:{devkit}")
+    assert not broken.ok
+    assert sum(line.startswith("error: ") for line in broken.lines) == 2
 
 
 def test_masks_of_colours_are_no_class_numbers(tmp_path: Path) -> None:
