@@ -157,7 +157,8 @@ def _steps(
                 where=f"by step {done:,} of {total:,} of the segmentation layer (lr {options.lr:g})",
                 remedy="lower --lr, or check the backbone's features",
             )
-            rows.append(Row(done, float(loss.detach()), round(now, 1)))
+            if done % _CHECK_EVERY_STEPS == 0 or done == total:
+                rows.append(Row(done, float(loss.detach()), round(now, 1)))
             if due:
                 run.save(
                     {
