@@ -96,8 +96,8 @@ def test_tasks_of_classes_take_it(probed: Path, demo_world: Path, kind: str) -> 
         probed,
         fgsm_epsilons=[0.1],
         pgd_epsilons=[],
-        corruptions=[],
-        occlusion=[],
+        occlusion_sizes=0,
+        pairs_per_image=0,
         limit=8,
         **head,
     )
