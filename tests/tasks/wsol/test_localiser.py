@@ -204,11 +204,11 @@ class Ends(nn.Module):
 
     def __init__(self, *, cosine: bool) -> None:
         super().__init__()
-        self.body, self.cosine = nn.Conv2d(3, 8, 3, padding=1), cosine
+        self.body, self.cosine = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), cosine
         self.last = nn.Linear(8, 4, bias=False) if cosine else nn.Conv2d(8, 4, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        maps = self.body(x).relu()
+        maps = self.body(x)
         if not self.cosine:
             return self.last(maps).mean((2, 3))
         return 9 * F.linear(F.normalize(maps.mean((2, 3))), F.normalize(self.last.weight))
@@ -227,20 +227,13 @@ def test_plain_maps_of_cosines_and_of_maps_of_the_classes(cosine: bool) -> None:
     torch.testing.assert_close(found.maps.mean((1, 2)), chosen)
 
 
-@pytest.mark.parametrize(
-    ("arch", "layer"),
-    [
-        ("mobilenetv3_small_050", "body.net.blocks.5.0.aa"),
-        ("convnext_atto", "body.net.stages.3"),
-        ("vit_tiny_patch16_224", "body.net.norm"),
-    ],
-)
-def test_a_fit_puts_a_new_layer_behind_the_map_of_any_network(arch: str, layer: str) -> None:
+@pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224"])
+def test_a_fit_puts_a_new_layer_behind_the_map_of_any_network(arch: str) -> None:
     settings = {"img_size": 64, "depth": 2} if arch.startswith("vit") else LIGHT.get(arch, {})
     given = backbone(arch, 64, **settings)
     found = make_localiser(given, 5, enlarge=False)
     assert found.net(images(2, 64)).shape == (2, 5)
-    assert found.feature_layer.startswith(layer.rpartition(".")[0])
+    assert found.feature_layer == f"body.net.{given.card.feature_layer or 'norm'}"
     assert found.notes[0].endswith("what stands behind that is left out")
     card = given.card.model_copy(update={"feature_layer": found.feature_layer, "num_classes": 5})
     maps = PlainMaps(Backbone(found.net, card).eval())(images(2, 64), None)
