@@ -1,6 +1,8 @@
 """Loading a backbone from anywhere ``--backbone`` can name, always with a report of which weights arrived."""
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from eval_suite.backbones import architectures  # noqa: F401 - registers our arc
 from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, finish, single_precision
 from eval_suite.backbones.checkpoint import load_weights
 from eval_suite.backbones.class_names import named
+from eval_suite.backbones.heads import with_head
 from eval_suite.backbones.spec import BackboneOptions, SourceSpec, default_name, parse_source
 from eval_suite.backbones.structure.classifier import classifier_layer
 from eval_suite.backbones.weights_match import OutputsError
@@ -26,6 +29,7 @@ from eval_suite.data.class_order import read_class_names
 
 SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation", "resize"}
 """Fields of a card that say how images are brought to the network; options and recipes name them alike."""
+_RANDOM = "weights drawn at random (seed 0) in place of the source's"
 _AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
@@ -118,7 +122,7 @@ def load_backbone(
         image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
         settings: what a weights file does not say, by the names of `BackboneOptions`: ``mean``, ``std``, ``input_size``,
             ``crop_fraction``, ``interpolation``, ``resize``, ``feature_layer``, ``weights_entry``, ``classes``,
-            ``class_order``.
+            ``class_order``, ``headless``, ``head``, ``random_weights``.
 
     Raises:
         InputError: if the source is unknown, a setting is wrong, or weights do not cover the network.
@@ -153,7 +157,10 @@ def load_backbone(
         num_classes = 0
     load = {"timm": _from_timm, "torchvision": _from_torchvision, "factory": _from_factory}[spec.kind]
     try:
-        loaded = load(spec, num_classes, options.weights_entry)
+        if options.random_weights:
+            loaded = _at_random(spec, num_classes)
+        else:
+            loaded = load(spec, num_classes, options.weights_entry)
     except OutputsError as error:
         if not error.outputs and spec.kind == "factory":
             raise InputError(
@@ -184,7 +191,7 @@ def load_backbone(
         headless=options.headless,
         **{**defaults, **options.model_dump(include=SETTINGS, exclude_none=True)},
     )
-    return named(finish(loaded.net, card), options)
+    return _with_classes(finish(loaded.net, card), options)
 
 
 def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backbone:
@@ -197,11 +204,16 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
         )
     card = read_card(folder)
     net = build_net(card.arch, len(card.classes), card.arch_options)
-    report = load_weights(net, folder / "model.safetensors")
+    if options.random_weights:
+        with _drawing():
+            net = build_net(card.arch, len(card.classes), card.arch_options)
+        report = LoadReport(notes=[_RANDOM])
+    else:
+        report = load_weights(net, folder / "model.safetensors")
     if (card.recipe or {}).get("init"):
         report.notes[:0] = card.load.notes  # what it was trained from
     overrides = options.model_dump(include=SETTINGS | {"feature_layer"}, exclude_none=True)
-    expected = card.weights_sha256
+    expected = None if options.random_weights else card.weights_sha256
     backbone = finish(
         net, card.model_copy(update={"name": name, "source": str(folder), "load": report, **overrides})
     )
@@ -209,13 +221,49 @@ def _from_checkpoint(folder: Path, name: str, options: BackboneOptions) -> Backb
         raise InputError(
             f"{folder}/model.safetensors is not the file that its card.json describes; train the backbone again"
         )
-    return named(backbone, options)
+    return _with_classes(backbone, options)
+
+
+def _with_classes(backbone: Backbone, options: BackboneOptions) -> Backbone:
+    if options.head is None:
+        return named(backbone, options)
+    return with_head(backbone, Path(options.head).expanduser())
 
 
 def _arch(spec: SourceSpec) -> str:
     if spec.kind == "factory":
         return f"{spec.module}:{spec.name}"
     return f"{spec.kind}:{spec.name}" + (f"/{spec.tag}" if spec.tag else "")
+
+
+@contextmanager
+def _drawing() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def _at_random(spec: SourceSpec, num_classes: int | None) -> _Loaded:
+    """A source's architecture as it is initialised; of published weights with their classes, of a file with the data's."""
+    report = LoadReport(notes=[_RANDOM])
+    with _drawing():
+        if spec.kind == "factory":
+            loaded = _from_factory(spec._replace(weights=None), num_classes, None)
+            return loaded._replace(report=report)
+        if spec.kind == "torchvision":
+            _require_known(spec.name, "torchvision")
+            own = num_classes if spec.weights is not None else None
+            net = build_net(f"torchvision:{spec.name}", own or 1000)
+            if num_classes == 0:
+                _take_last_layer(net)
+            return _Loaded(net, report, native_config(f"torchvision:{spec.name}", net))
+        if ":" not in spec.name:
+            _require_known(spec.name, "timm")
+        asked = num_classes == 0 or (spec.weights is not None and num_classes is not None)
+        classes: dict[str, Any] = {"num_classes": num_classes} if asked else {}
+        net = timm.create_model(spec.name, pretrained=False, **classes)
+    report.classes.extend(_class_names(net))
+    return _Loaded(net, report, native_config("timm:", net))
 
 
 def _from_timm(spec: SourceSpec, num_classes: int | None, entry: str | None) -> _Loaded:

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from eval_suite.core.errors import InputError
 
+PROBE = "probe"
+"""As a head: the folder in which the task of that name left its fit under the same name."""
 _GRAMMAR = (
     "a checkpoint folder, timm:NAME[@FILE], torchvision:NAME[/WEIGHTS][@FILE], path/to/model.py:FACTORY[@FILE], "
     "hf-hub:ORG/NAME or local-dir:FOLDER"
@@ -81,6 +83,10 @@ class BackboneOptions(BaseModel):
     """Which of the data's classes each output is, where outputs have no names: sorted (by code points), natural (class_2 before class_10), or a FILE as for --classes."""
     headless: bool = False
     """The network returns features and no classes; an architecture of timm or torchvision is built without its last layer."""
+    head: str | None = None
+    """A fitted probe's linear layer as the last layer of a network of features, for tasks of classes: probe for the one that eval-suite probe left under the same --name and --out, or a folder that holds one."""
+    random_weights: bool = False
+    """Weights drawn at random in place of the source's, from a fixed seed: what the architecture alone reaches."""
     feature_layer: str | None = None
     """Dotted name of the layer with the last feature map; found by itself where possible."""
     weights_entry: str | None = None

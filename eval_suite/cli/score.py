@@ -14,7 +14,7 @@ from eval_suite.tasks.external import score
 
 
 class ScoreCommand(BaseModel):
-    """Metrics from saved predictions, also those made by other tools (classify: .npz with 'logits', 'probabilities' or 'predicted', and 'ids', 'labels', or .npy; wsol: with 'maps', 'ids'; robustness: what the task leaves; ood: 'known/SCORE', 'outliers/SET/SCORE'; probe: 'scores/PROBE'; caption: COCO results)."""
+    """Metrics from saved predictions, also those made by other tools (classify: .npz with 'logits', 'probabilities' or 'predicted', and 'ids', 'labels', or .npy; wsol: with 'maps', 'ids'; robustness: what the task leaves; ood: 'known/SCORE', 'outliers/SET/SCORE'; probe: 'scores/PROBE'; caption: COCO results; segment: a folder of PNG masks)."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 

@@ -5,6 +5,8 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.parts import parts
 from eval_suite.core.runtime import progress
-from eval_suite.data import coco, images, outliers
+from eval_suite.data import coco, images, outliers, voc
 from eval_suite.data.boxes import open_localisation
 from eval_suite.data.coco import caption_splits, open_captions
 from eval_suite.data.corners import Boxes
@@ -25,6 +27,7 @@ from eval_suite.data.detection import object_splits, open_objects
 from eval_suite.data.images import ImageIndex, open_images, splits_of
 from eval_suite.data.kinds import ANNOTATED
 from eval_suite.data.layouts.base import WITHOUT_SPLITS
+from eval_suite.data.masks import IGNORED, mask_splits, open_masks
 from eval_suite.data.objects import DefectsError
 from eval_suite.data.outliers import open_outliers, parse_outliers, require_outliers
 
@@ -173,7 +176,7 @@ def _open_captions(spec: str, split: str) -> _Part:
 
 
 def _annotated_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
-    """The splits with boxes and those with captions; of coco a folder may hold either or both.
+    """The splits with boxes, those with captions and those with masks, of which a folder may hold several.
 
     Raises:
         InputError: if there is neither.
@@ -187,9 +190,26 @@ def _annotated_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
             found += [(split, partial(open_part, spec, split)) for split in splits(spec)]
         except InputError as error:
             errors.append(error)
+    if spec.startswith(f"{voc.KIND}:"):
+        with suppress(InputError):
+            found += [(f"{split} (masks)", partial(_open_masks, spec, split)) for split in mask_splits(spec)]
     if not found:
         raise errors[0]
     return found
+
+
+def _open_masks(spec: str, split: str) -> _Part:
+    """Masks with VOC's classes, or as many as an image can number where there are others."""
+    index = open_masks(spec, split)
+    try:
+        index.require_sound()
+    except DefectsError:
+        own = replace(index, classes=[str(number) for number in range(IGNORED)])
+        own.require_sound()
+        return _Part(
+            index.images(), [f"{len(index):,} masks with other classes than VOC's: name them with --classes"]
+        )
+    return _Part(index.images(), [f"{len(index):,} masks of VOC's classes"])
 
 
 def _outlier_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:

@@ -86,7 +86,7 @@ def match_classes(
     names: list[str],
     order: ClassOrder | None = None,
     known_from: str | None = None,
-    remedy: str = "name its outputs with --classes FILE",
+    remedy: str = "name its outputs with --classes FILE, or say --headless where they are features and no classes",
     natural: str = "--class-order natural",
 ) -> ClassMatch:
     """Find the output of each class of the data.

@@ -8,6 +8,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.data.coco import caption_path, caption_splits
 from eval_suite.data.detection import FORMATS, object_splits, objects_path
 from eval_suite.data.images import parse_spec, splits_of
+from eval_suite.data.masks import mask_splits
+from eval_suite.data.voc import voc_path
 
 
 class Kind(NamedTuple):
@@ -25,13 +27,14 @@ CLASSES = Kind(lambda spec: parse_spec(spec).path, splits_of)
 _ANNOTATIONS = {
     "boxes": Kind(objects_path, object_splits),
     "captions": Kind(caption_path, caption_splits),
+    "masks": Kind(voc_path, mask_splits),
 }
 ANNOTATED = tuple(FORMATS)
 """The kinds of images with something else than one class."""
 
 
 def kind_of(annotated: str | None) -> Kind:
-    """The kind of data that a task reads: ``boxes``, ``captions``, or None for images with classes.
+    """The kind of data that a task reads: ``boxes``, ``captions``, ``masks``, or None for images with classes.
 
     Raises:
         InputError: if it is something else.

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from eval_suite.core.records import BackboneCard, RunInfo
+from eval_suite.core.records import BackboneCard, Cost, RunInfo
 from eval_suite.report.collate import Collation, Key
 from eval_suite.report.figures import Drawing, Trace, draw_training
 from eval_suite.report.palette import Style
@@ -145,10 +145,15 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
     return [(name, value) for name, value in rows if value]
 
 
+def cost_of(collation: Collation, backbone: str) -> Cost | None:
+    """What the first record that was asked for it measured."""
+    records = (e.record for key, e in collation.entries.items() if key.backbone == backbone and e.record)
+    return next((record.run.cost for record in records if record.run.cost), None)
+
+
 def speed(collation: Collation, backbone: str) -> list[tuple[str, str]]:
     """The forward pass as the first record that was asked for it has it."""
-    records = (e.record for key, e in collation.entries.items() if key.backbone == backbone and e.record)
-    cost = next((record.run.cost for record in records if record.run.cost), None)
+    cost = cost_of(collation, backbone)
     if cost is None:
         return []
     where = f"{cost.device}, {cost.precision}" + (f", {cost.threads} threads" if cost.device == "cpu" else "")

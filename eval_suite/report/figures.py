@@ -78,6 +78,8 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
             axes.axline((0, 0), slope=1, color=_AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
         if chart.zero:
             axes.axhline(0, color=_AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
+        for name, level in chart.levels.items():
+            _draw_level(axes, name, level)
         for index, series in enumerate(chart.series):
             offset = 0.13 * (index - (len(chart.series) - 1) / 2) if chart.categories else 0.0
             _draw_series(axes, series, styles[series.backbone], offset, joined=not chart.categories)
@@ -132,6 +134,21 @@ def draw_training(
             axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
             axes.set_xlabel("epoch")
         return _to_svg(figure, key, f"Training over epochs: {', '.join(panels)}")
+
+
+def _draw_level(axes: Axes, name: str, level: float) -> None:
+    """A dotted line across, with its name at its right end, where few curves begin."""
+    axes.axhline(level, color=_AXIS, linewidth=0.8, dashes=(1, 2), zorder=1)
+    axes.annotate(
+        name,
+        (1, level),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7.5,
+        color=_INK,
+    )
 
 
 def _draw_series(axes: Axes, series: Series, style: Style, offset: float, joined: bool) -> None:

@@ -34,6 +34,7 @@ _SUMMARY_HEAD = [
         "best",
         "published",
         "published_source",
+        "controls",
         "remarks",
     ),
 ]
@@ -114,6 +115,11 @@ def _wide(collation: Collation, columns: list[Column]) -> tuple[list[str], list[
     for backbone in collation.suite.backbones:
         cells = [(column.cells[backbone], column.unit) for column in columns]
         rows.append([Cell(backbone), *(Cell(cell_text(cell, unit), cell.best) for cell, unit in cells)])
+    for name in dict.fromkeys(name for column in columns for name in column.sample.controls):
+        values = [(column.sample.controls.get(name), column.unit) for column in columns]
+        rows.append(
+            [Cell(name), *(Cell("—" if value is None else number(value, unit)) for value, unit in values)]
+        )
     return ["Backbone", *map(column_head, columns)], rows
 
 
@@ -123,7 +129,8 @@ def _caption(collation: Collation) -> str:
         several, shared = "Mean ± standard deviation over seeds. ", " over the seeds both have"
     return (
         f"{several}In parentheses the difference to {collation.baseline}{shared}; ≈ marks a tie, where the paired 95 % "
-        "bootstrap interval contains 0, and † a difference without such a test. Best values in bold; * marks partial results."
+        "bootstrap interval contains 0, and † a difference without such a test. Best values in bold; * marks partial results. "
+        "Rows below the backbones are what trivial methods reach."
     )
 
 
@@ -138,6 +145,7 @@ def _summary(collation: Collation, column: Column, cell: Measurement) -> _Fact:
         *(cell.value, cell.spread, low, high, delta.difference if delta else None, *bounds),
         *(delta.verdict if delta else None, collation.baseline, _truth(cell.best)),
         *((cell.published.value, cell.published.source) if cell.published else (None, None)),
+        _controls(column.sample),
         "; ".join(remarks) or None,
     ]
 
@@ -163,8 +171,12 @@ def _detail(metric: Metric) -> _Fact:
     return [
         *(metric.name, metric.subset, metric.value, metric.unit, direction, metric.n, low, high),
         *(metric.method, metric.reason),
-        "; ".join(f"{name}: {value:g}" for name, value in metric.controls.items()) or None,
+        _controls(metric),
     ]
+
+
+def _controls(metric: Metric) -> str | None:
+    return "; ".join(f"{name}: {value:g}" for name, value in metric.controls.items()) or None
 
 
 def _truth(value: bool) -> str:

@@ -9,7 +9,7 @@ from scipy.stats import rankdata
 
 from eval_suite.core.errors import first_line
 from eval_suite.report import wording
-from eval_suite.report.cards import Difference, cards_of, finite, history_of, speed
+from eval_suite.report.cards import Difference, cards_of, cost_of, finite, history_of, speed
 from eval_suite.report.cells import MatrixView
 from eval_suite.report.collate import Collation, Notice
 from eval_suite.report.compare import Column, TaskComparison
@@ -132,24 +132,20 @@ def _cost(collation: Collation) -> list[Difference]:
 def _cost_charts(
     collation: Collation, firsts: list[tuple[str, Column]], styles: dict[str, Style]
 ) -> list[tuple[str, Drawing]]:
-    """Each task's first metric against the number of parameters, where the backbones differ in it."""
-    sizes = {
-        name: next(iter(cards.values())).parameters / 1e6
-        for name in collation.suite.backbones
-        if (cards := cards_of(collation, name))
-    }
-    if len(set(sizes.values())) < 2:
-        return []
+    """Each task's first metric against what the backbones cost, where they differ in it."""
     charts = []
-    for title, column in firsts:
-        rate = column.unit == wording.RATE
-        series = [
-            Series(name, [sizes[name]], [cell.value], [cell.interval])
-            for name, cell in column.cells.items()
-            if name in sizes and cell.value is not None
-        ]
-        label = f"{column.metric}, {wording.unit_label(column.unit)}".removesuffix(", ")
-        charts.append(Chart(f"{title} against size", "parameters, millions", label, series, percent=rate))
+    for against, x_label, values in _costs(collation):
+        if len(set(values.values())) < 2:
+            continue
+        for title, column in firsts:
+            rate = column.unit == wording.RATE
+            series = [
+                Series(name, [values[name]], [cell.value], [cell.interval])
+                for name, cell in column.cells.items()
+                if name in values and cell.value is not None
+            ]
+            label = f"{column.metric}, {wording.unit_label(column.unit)}".removesuffix(", ")
+            charts.append(Chart(f"{title} against {against}", x_label, label, series, percent=rate))
     try:
         return [(chart.title, draw(chart, styles, f"cost{index}")) for index, chart in enumerate(charts)]
     except Exception as error:  # noqa: BLE001 - a chart fails no page
@@ -158,6 +154,24 @@ def _cost_charts(
             Notice("warning", "cost", f"the charts of cost cannot be drawn: {first_line(error)}")
         )
         return []
+
+
+def _costs(collation: Collation) -> list[tuple[str, str, dict[str, float]]]:
+    """Size, and speed where it was measured in one way: what it is called, its axis, and its value by backbone."""
+    names = collation.suite.backbones
+    sizes = {
+        name: next(iter(cards.values())).parameters / 1e6
+        for name in names
+        if (cards := cards_of(collation, name))
+    }
+    found = [("size", "parameters, millions", sizes)]
+    measured = {name: cost for name in names if (cost := cost_of(collation, name))}
+    ways = {(cost.device, cost.precision, cost.threads, cost.batch_size) for cost in measured.values()}
+    if len(ways) == 1:
+        latency = {name: cost.latency_ms for name, cost in measured.items()}
+        speeds = {name: cost.images_per_second for name, cost in measured.items()}
+        found += [("latency", "ms an image alone", latency), ("speed", "images a second", speeds)]
+    return found
 
 
 def published_rows(parts: Parts) -> list[PublishedRow]:

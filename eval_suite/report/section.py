@@ -41,7 +41,7 @@ class Chart:
     """A chart of all backbones, drawn by `figures.draw`.
 
     With ``categories``, x counts into them and points stand side by side, not joined. ``diagonal`` draws y = x,
-    ``zero`` draws y = 0.
+    ``zero`` draws y = 0, and ``levels`` what trivial methods reach, by name.
     """
 
     title: str
@@ -54,6 +54,7 @@ class Chart:
     zero: bool = False
     percent: bool = False
     limits: tuple[float, float] | None = None
+    levels: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from eval_suite.backbones.spec import PROBE
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import ON
@@ -94,15 +95,23 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
                 trainings[home] = job
                 jobs.append(job)
             needs = [trainings[home].stamp]
-        for task in suite.tasks:
+        probed = backbone.options.head == PROBE
+        if probed and PROBE not in suite.tasks:
+            raise InputError(
+                expected=f"the task {PROBE} in the suite, whose layer 'head: {PROBE}' of '{cell.backbone}' takes",
+                found=", ".join(suite.tasks),
+                remedy="add it, or name a folder that holds a fitted probe",
+            )
+        for task in sorted(suite.tasks, key=PROBE.__ne__) if probed else suite.tasks:
             title = part("task", task).name
             options = suite.task_options(task, cell.backbone)
             depends_on: dict[str, Any] = {"options": options.model_dump(mode="json")}
             if backbone.recipe is None:
                 depends_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
-            jobs.append(
-                maker.job(f"{title} {cell.name}", [task, *call], depends_on, needs, cell.record(title))
-            )
+            job = maker.job(f"{title} {cell.name}", [task, *call], depends_on, needs, cell.record(title))
+            jobs.append(job)
+            if probed and task == PROBE:
+                needs = [*needs, job.stamp]
     return Plan(suite, folder, jobs)
 
 

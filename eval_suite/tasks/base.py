@@ -139,7 +139,7 @@ class Task:
     score_fields: ClassVar[tuple[str, ...]] = ()
     """Which of them, besides those of every task, decide how such predictions are scored."""
     annotated: ClassVar[str | None] = None
-    """What the task reads of its images: ``boxes``, ``captions``, or None for classes, which tell the backbone's outputs
+    """What the task reads of its images: ``boxes``, ``captions``, ``masks``, or None for classes, which tell the backbone's outputs
     where its source leaves them open."""
     fits_together: ClassVar[bool] = False
     """Whether `fit` can share its work among the processes that torchrun starts."""
@@ -149,7 +149,9 @@ class Task:
     """Whether `predict` uses the network as `RuntimeOptions.compile` says."""
     part: str | None = None
     """Where a task that is none of ours was found: ``path/to/file.py:NAME``."""
-    without_classes: ClassVar[str] = "eval-suite probe evaluates features"
+    without_classes: ClassVar[str] = (
+        "eval-suite probe evaluates features, and --head probe takes the linear layer that it fitted"
+    )
     """What to do with a network of features alone that `needs_classes` refuses."""
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages whose version may decide this task's numbers, apart from those that every task stands on."""

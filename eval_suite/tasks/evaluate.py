@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from eval_suite.backbones.spec import BackboneOptions, default_name
+from eval_suite.backbones.spec import PROBE, BackboneOptions, default_name
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line
 from eval_suite.core.foreign import foreign_error
 from eval_suite.core.logs import LOGGER
@@ -381,13 +381,21 @@ def _load(
 ) -> "Backbone":
     from eval_suite.backbones.backbone import Backbone
     from eval_suite.backbones.checkpoint import state_sha256
+    from eval_suite.backbones.heads import with_head
     from eval_suite.backbones.sources import load_backbone
 
+    head = flags.head
+    if head is not None and not task.needs_classes(options):
+        log.info(f"--head is left out, as {task.name} needs no classes")
+        head = None
+    if head == PROBE:
+        head = str(cell.checkpoint / PROBE)
     if isinstance(source, Backbone):
         # The network is the caller's and may have been trained further; what this evaluation notes of it is its own.
         as_it_is = {"name": cell.backbone, "weights_sha256": state_sha256(source.net.state_dict())}
-        return Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
-    settings = flags.model_dump(exclude_none=True, exclude={"num_classes"})
+        given = Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
+        return given if head is None else with_head(given, Path(head))
+    settings = flags.model_copy(update={"head": head}).model_dump(exclude_none=True, exclude={"num_classes"})
     index = open_images(options.data, options.split) if task.annotated is None else None
     if index is not None:
         for note in index.notes:

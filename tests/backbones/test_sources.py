@@ -520,3 +520,23 @@ def test_our_networks_have_timms_classifier_interface() -> None:
     torch.testing.assert_close(net(images(2, 64)), pooled)
     net.reset_classifier(0, "")
     assert net(images(2, 64)).shape == (2, 16, 8, 8)
+
+
+def test_random_weights_are_those_of_the_seed_and_need_no_file(tmp_path: Path) -> None:
+    drawn = load_backbone("timm:resnet10t", random_weights=True, input_size=(64, 64))
+    again = load_backbone("timm:resnet10t@missing.pth", random_weights=True, num_classes=7)
+    assert (drawn.card.num_classes, again.card.num_classes) == (1000, 7)
+    assert any("random" in note for note in drawn.card.load.notes)
+    assert torch.equal(drawn.net.conv1[0].weight, again.net.conv1[0].weight)  # type: ignore[index,union-attr]
+    assert load_backbone("timm:resnet10t", random_weights=True, headless=True).card.headless
+    assert load_backbone("torchvision:resnet18/IMAGENET1K_V1", random_weights=True).card.num_classes == 1000
+    state = torch.random.get_rng_state()
+    load_backbone("timm:resnet10t", random_weights=True)
+    assert torch.equal(state, torch.random.get_rng_state())
+    model = tmp_path / "model.py"
+    model.write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 900, 2))\n"
+    )
+    source = f"{model}:make@{tmp_path / 'missing.pth'}"
+    one, two = (load_backbone(source, random_weights=True, input_size=(32, 32)) for _ in range(2))
+    assert one.card.weights_sha256 == two.card.weights_sha256

@@ -404,7 +404,7 @@ def test_a_faulty_suite_names_all_its_problems(cli: Cli) -> None:
         "backbones.a.epoch: unknown key; did you mean 'epochs'?",
         "backbones.b.regularizers.0.cutmix.prob: expected a number less than or equal to 1, found 2",
         "tasks.clasify: unknown task 'clasify'. Did you mean 'classify'? Known: "
-        "classify, caption, detect, ood, probe, robustness, wsol",
+        "classify, caption, detect, ood, probe, robustness, segment, wsol",
     ):
         assert expected in said.err
     assert said.err.count("recipe.lr") == 1

@@ -88,6 +88,20 @@ def test_cost_is_drawn_against_the_score_where_sizes_differ(suite: FakeSuite) ->
     assert not overview_of(suite).cost
 
 
+def test_score_is_drawn_against_speed_where_it_was_measured_in_one_way(suite: FakeSuite) -> None:
+    cost = {"peak_memory": None, "batch_size": 8, "device": "cpu", "threads": 2, "precision": "fp32"}
+    for name, latency in (("baseline", 2.0), ("cutmix", 3.0)):
+        path = suite.add(name)
+        content = json.loads(path.read_text())
+        content["run"]["cost"] = {**cost, "images_per_second": 1000 / latency, "latency_ms": latency}
+        path.write_text(json.dumps(content))
+    titles = [title for title, _ in overview_of(suite).cost]
+    assert titles == ["Classification against latency", "Classification against speed"]
+    content["run"]["cost"]["threads"] = 1
+    path.write_text(json.dumps(content))
+    assert not overview_of(suite).cost
+
+
 def test_the_profile_turns_better_to_the_right_on_the_scale_of_the_widest_interval(suite: FakeSuite) -> None:
     suite.add("baseline", wrong=errors(0.3))
     suite.add("cutmix", wrong=errors(0.2))

@@ -1,4 +1,5 @@
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,26 @@ def test_task_csv_holds_every_seed_subset_and_gap(four: FakeSuite) -> None:
     gaps = {row["backbone"]: (row["status"], row["reason"]) for row in found if not row["metric"]}
     assert gaps["cutout"] == ("failed", "the loss\nran away")
     assert gaps["mixup"][0] == "missing"
+
+
+def test_what_trivial_methods_reach_is_a_row_to_read_and_a_column_for_machines(suite: FakeSuite) -> None:
+    path = suite.add("baseline", wrong=errors(0.3))
+    content = json.loads(path.read_text())
+    content["metrics"][0]["controls"] = {"chance": 2 / 3}
+    path.write_text(json.dumps(content))
+    write_report(suite.folder)
+    tables = suite.folder / "tables"
+    for name in ("overview", "task-classify"):
+        lines = (tables / f"{name}.md").read_text().splitlines()
+        row = next(line for line in lines if line.startswith("| chance"))
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[1] == "66.67"
+        assert set(cells[2:]) <= {"—"}
+        found = rows(tables / f"{name}.csv")
+        assert {row["controls"] for row in found if row["metric"] == TOP1 and not row.get("subset")} == {
+            "chance: 0.666667"
+        }
+        assert all(row["backbone"] != "chance" for row in found)
 
 
 def test_latex_escapes_and_marks_the_best(suite: FakeSuite) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eval_suite.core.errors import InputError
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import BackboneCard, Record, TaskInfo
 from eval_suite.core.runtime import Clock, run_info
@@ -213,6 +214,22 @@ def test_what_is_taken_as_it_is_is_evaluated_once_whatever_the_seeds(
     suite = make_suite(backbones={"baseline": {}, "theirs": {"source": "timm:resnet18.a1_in1k"}})
     assert [cell.name for cell in suite.cells()] == ["baseline-s0", "baseline-s1", "theirs-s0"]
     assert suite.summary()["taken_as_they_are"] == ["theirs"]
+
+
+def test_the_tasks_of_a_probes_layer_wait_for_the_probe(
+    make_suite: Callable[..., Suite], tmp_path: Path
+) -> None:
+    tasks = {"classify": {"data": "folder:world/images"}, "probe": {"data": "folder:world/images"}}
+    (tmp_path / "model.py").write_text("make = None")
+    row = {"source": "model.py:make", "head": "probe"}
+    jobs = {job.name: job for job in make_plan(make_suite(tasks=tasks, backbones={"own": row}), 1).jobs}
+    names = list(jobs)
+    assert names.index("probe own-s0") < names.index("classify own-s0")
+    assert jobs["probe own-s0"].stamp in jobs["classify own-s0"].inputs
+    del tasks["probe"]
+    with pytest.raises(InputError) as caught:
+        make_plan(make_suite(tasks=tasks, backbones={"own": row}), 1)
+    assert caught.value.found == "classify"
 
 
 def test_laying_out_writes_nothing(make_suite: Callable[..., Suite]) -> None:

@@ -138,7 +138,7 @@ def test_many_problems_are_told_at_once_with_their_paths(tmp_path: Path) -> None
         "backbones.own.lr: expected a number greater than 0, found 0",
         "backbones.other.meen: unknown key; did you mean 'mean'?",
         "tasks.clasify: unknown task 'clasify'. Did you mean 'classify'? Known: "
-        "classify, caption, detect, ood, probe, robustness, wsol",
+        "classify, caption, detect, ood, probe, robustness, segment, wsol",
         "tasks.classify.data: Field required",
         "tasks.classify.dat: unknown key; did you mean 'data'?",
         "baseline: expected one of the backbones (plain, mixup, cutmix, own, theirs, other), found 'plian'",

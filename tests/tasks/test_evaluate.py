@@ -38,6 +38,7 @@ DECISIVE = {
     "robustness": {"imagecorruptions-imaug", "opencv-python-headless"},
     "ood": {"pytorch-ood"},
     "probe": {"scikit-learn"},
+    "segment": {"opencv-python-headless"},
 }
 
 

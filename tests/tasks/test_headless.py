@@ -92,9 +92,13 @@ def test_a_fit_for_localisation_brings_the_last_layer(convolutional: Backbone) -
     assert fitted.features(torch.rand(1, 3, 64, 64)).shape[2:] == (4, 4)  # enlarged from 2 x 2
 
 
-def test_tokens_have_no_map_to_fit_for_localisation(tokens: Backbone) -> None:
-    with pytest.raises(InputError):
-        make_localiser(tokens, 3, enlarge=True)
+def test_a_fit_reads_the_mean_of_tokens(tokens: Backbone) -> None:
+    found = make_localiser(tokens, 3, enlarge=False)
+    assert (found.feature_layer, found.notes[0]) == (
+        "body.net.norm",
+        "the new last layer reads the mean of 'norm'; what stands behind that is left out",
+    )
+    assert found.net(torch.rand(2, 3, 64, 64)).shape == (2, 3)
 
 
 class _Maximum(nn.Module):
@@ -110,6 +114,6 @@ class _Maximum(nn.Module):
         return out
 
 
-def test_features_that_are_no_mean_of_a_map_have_no_class_maps() -> None:
-    with pytest.raises(InputError, match="mean of its last feature map"):
-        make_localiser(Backbone.wrap(_Maximum(), input_size=(32, 32)), 3, enlarge=False)
+def test_of_features_that_are_no_mean_of_a_map_a_fit_takes_the_map() -> None:
+    found = make_localiser(Backbone.wrap(_Maximum(), input_size=(32, 32)), 3, enlarge=False)
+    assert (found.feature_layer, len(found.notes)) == ("body.net.body", 1)

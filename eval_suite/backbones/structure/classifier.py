@@ -4,6 +4,7 @@ from typing import NamedTuple, TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from eval_suite.backbones.structure.hooks import evaluating, outputs_of, watching
 
@@ -94,6 +95,38 @@ def pooled_classifier(net: nn.Module, images: Tensor, feature_layer: str) -> Cla
             made = layer.logits(pooled)
             if made.shape == logits.shape and (made - logits).abs().max() <= tolerance:
                 return layer
+    return None
+
+
+def pooled_weights(net: nn.Module, images: Tensor, feature_layer: str) -> Tensor | None:
+    """What the channels of the last feature map weigh in the logits, where no layer reads its mean.
+
+    Args:
+        net: the network.
+        images: normalised images (N, 3, H, W) to find out with, several.
+        feature_layer: dotted name of the layer with the last feature map (N, C, h, w).
+
+    Returns:
+        (classes, C): ones on the diagonal where the logits are the map's means; a weight's rows of length one where the logits
+        are the cosines between them and the mean of the map, times a number; None where they are neither.
+    """
+    with evaluating(net), outputs_of(net, [feature_layer]) as kept:
+        logits = net(images)
+        features = kept[feature_layer]
+        if features.ndim != 4:
+            return None
+        pooled = features.mean((2, 3))
+        tolerance = _TOLERANCE * float(logits.abs().max())
+        if pooled.shape == logits.shape and (pooled - logits).abs().max() <= tolerance:
+            return torch.eye(logits.shape[1], device=logits.device)
+        for _, weight in net.named_parameters():
+            if weight.shape != (logits.shape[1], pooled.shape[1]):
+                continue
+            rows = normalize(weight.detach())
+            cosines = normalize(pooled) @ rows.T
+            scale = (cosines * logits).sum() / cosines.square().sum()
+            if scale > 0 and (scale * cosines - logits).abs().max() <= tolerance:
+                return rows
     return None
 
 

@@ -52,6 +52,33 @@ def token_layer(net: nn.Module, images: Tensor) -> str | None:
     return None
 
 
+def dense_layer(net: nn.Module, images: Tensor) -> str | None:
+    """The last layer that gives a map, or tokens of patches, as wide as the network is where timm says how wide.
+
+    Unlike `token_layer`'s, the outputs need not depend on its places: what a class token reads last has been there before.
+
+    Args:
+        net: the network.
+        images: normalised images (N, 3, H, W) to find it with.
+
+    Returns:
+        Its dotted name; None where no layer gives maps, or tokens of patches whose grid is known.
+    """
+    size = (images.shape[2], images.shape[3])
+    width = getattr(net, "num_features", None)
+    seen: list[tuple[str, int]] = []
+
+    def see(name: str, _layer: nn.Module, _inputs: tuple[object, ...], output: object) -> None:
+        places = map_of(output, size, net) if isinstance(output, Tensor) else None
+        if places is not None and places.shape[2] * places.shape[3] > 1:
+            seen.append((name, places.shape[1]))
+
+    with evaluating(net), watching(net, see):
+        net(images)
+    of_width = [name for name, channels in seen if channels == width]
+    return next(reversed(of_width or [name for name, _ in seen]), None)
+
+
 def attention_layers(net: nn.Module) -> list[tuple[str, Any]]:
     """The self-attention layers over all tokens that can show their attention, by dotted name, in order: timm's."""
     return [

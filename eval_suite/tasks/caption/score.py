@@ -12,7 +12,7 @@ from eval_suite.core.metrics import MetricKind, MetricSet, bounds
 from eval_suite.core.records import Example, Params
 from eval_suite.core.statistics import Interval, bootstrap_normal
 from eval_suite.core.store import write_json
-from eval_suite.data.coco import CaptionSet, read_references
+from eval_suite.data.coco import CaptionSet, open_captions, read_references
 from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.caption.examples import below_picture, write_examples
@@ -21,8 +21,18 @@ from eval_suite.tasks.caption.meteor import meteor_of
 from eval_suite.tasks.caption.metrics import BLEU, CIDER, METEOR, ROUGE, SPICE, tokenizer_params
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.predictions import read_captions
-from eval_suite.tasks.caption.splits import data_info, warn_of
-from eval_suite.tasks.caption.toolkit import ORDERS, CaptionScores, bleu_of, caption_scores, tokenise
+from eval_suite.tasks.caption.splits import data_info, resolved, warn_of
+from eval_suite.tasks.caption.toolkit import (
+    ORDERS,
+    CaptionScores,
+    Words,
+    bleu,
+    bleu_of,
+    caption_scores,
+    cider_d,
+    rouge_l,
+    tokenise,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +41,7 @@ _MEAN = "mean over images, percentile bootstrap over images"
 _CORPUS = "over all captions together, normal approximation with the bootstrap's standard error over images"
 
 
+_CONTROL, _DRAW = "captions of other images", 0xCA9704
 # A measure without a single match has no slope to speak of.
 _NEXT_TO_NOTHING = 1e-6
 Measure = Callable[[NDArray[np.float64]], float]
@@ -56,7 +67,12 @@ def score(predictions: Path, options: CaptionOptions, truth: str | None, folder:
             "numbers do not compare with published ones, and METEOR is missing"
         )
     captions = [results[image_id] for image_id in scored.image_ids]
-    scores = caption_scores(tokenise(captions, scored.captions, java), java)
+    drawn = drawn_captions(options, len(captions))
+    words = tokenise([*captions, *drawn], scored.captions, java)
+    scores = caption_scores(words._replace(candidates=words.candidates[: len(captions)]), java)
+    found = summarise(scores, java is not None)
+    if drawn:
+        note_control(found, words._replace(candidates=words.candidates[len(captions) :]))
     texts = [below_picture(text, score) for text, score in zip(captions, scores.cider_d, strict=True)]
     if folder is not None:
         write_json(folder / "per_image.json", per_image(scores, scored.image_ids, captions))
@@ -64,12 +80,34 @@ def score(predictions: Path, options: CaptionOptions, truth: str | None, folder:
     with never_failing("caption"):
         examples = write_examples(folder, scored, texts, scores.cider_d) if folder else []
     return Score(
-        summarise(scores, java is not None),
+        found,
         data_info(everything, wanted, _missing(wanted, scored)),
         examples=examples,
         ids=[str(image_id) for image_id in scored.image_ids],
         texts=texts,
     )
+
+
+def drawn_captions(options: CaptionOptions, count: int) -> list[str]:
+    """As many captions of the training split, drawn at random and so of other images; none where there is no such split."""
+    try:
+        split = resolved(options).train_split
+        texts = [text for each in open_captions(options.data, split).captions for text in each]
+    except InputError:
+        return []  # predictions of other tools may come with the references alone
+    return [texts[i] for i in np.random.default_rng(_DRAW).integers(0, len(texts), count)]
+
+
+def note_control(into: MetricSet, words: Words) -> None:
+    """Note with BLEU, ROUGE-L and CIDEr-D what captions that were written for other images reach."""
+    of_bleu = bleu(words).scores
+    reached = {ROUGE.key: rouge_l(words).mean(), CIDER.key: cider_d(words).mean()}
+    for metric in into.metrics:
+        value = (
+            of_bleu[int(metric.params["order"]) - 1] if metric.key == BLEU.key else reached.get(metric.key)
+        )
+        if value is not None and metric.value is not None:
+            metric.controls[_CONTROL] = float(value)
 
 
 def summarise(scores: CaptionScores, java: bool) -> MetricSet:

@@ -41,7 +41,7 @@ class OodTask(Task):
         "vra_percentiles": ({"score": "vra"},),
     }
 
-    without_classes = f"choose scores of features alone with --scores: {', '.join(scores_of_features())}"
+    without_classes = f"choose scores of features alone with --scores: {', '.join(scores_of_features())}, or take a fitted probe's last layer (--head probe)"
 
     def needs_classes(self, options: Any) -> bool:
         """Unless every score is of features alone."""

@@ -63,9 +63,11 @@ class Store(NamedTuple):
 
 
 class Probes(NamedTuple):
-    """What predicts: training features (n, D) with labels (n,) in ``classes``, the items of each share, and fitted probes."""
+    """What predicts: features (n, D) of the training images at ``positions`` (n,) with labels (n,) in ``classes``, the items of each share, and fitted probes."""
 
     store: Store
+    images: ImageIndex
+    positions: NDArray[np.int64]
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     classes: list[str]
@@ -109,7 +111,17 @@ def fit(backbone: Backbone, options: ProbeOptions, runtime: RuntimeOptions, seed
         linear = _fitted(learnt.values, labels, everything, options, shares, store, seed, folder)
         backbone.card.fitted_sha256["probe"] = state_sha256(_weights(linear))
     about = About(everything.name, everything.split, len(everything), everything.sha256(), learnt.failed)
-    probes = Probes(store, learnt.values, labels, everything.classes, shares, linear, seed)
+    probes = Probes(
+        store,
+        everything,
+        learnt.positions,
+        learnt.values,
+        labels,
+        everything.classes,
+        shares,
+        linear,
+        seed,
+    )
     return Fit(probes, about.info(len(labels)))
 
 
@@ -164,7 +176,7 @@ def _fitted(
             }
             for share, probe in probes.items()
         }
-        run.finish(_weights(probes), {**identity, "fitted": described})
+        run.finish(_weights(probes), {**identity, "fitted": described, "classes": everything.classes})
         return probes
 
 

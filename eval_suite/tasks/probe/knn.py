@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-_QUERIES, _KEYS = 1024, 65_536
+_HELD, _QUERIES, _KEYS = 65_536, 1_024, 65_536
+_GROUP = 64
 
 
 def knn_votes(
@@ -41,9 +42,9 @@ def knn_votes(
     """
     votes = np.zeros((len(queries), classes), np.float32)
     of_known = torch.from_numpy(labels).to(device)
-    for start in range(0, len(queries), block[0]):
-        rows = _on(queries[start : start + block[0]], device)
-        similar, nearest = _nearest(rows, known, k, block[1], device)
+    for start in range(0, len(queries), _HELD):
+        rows = _on(queries[start : start + _HELD], device)
+        similar, nearest = _nearest(rows, known, k, block, device)
         # The largest is taken off, which changes no share and keeps the smallest temperature from overflowing.
         weights = ((similar - similar[:, :1]) / temperature).exp()
         shares = torch.zeros(len(rows), classes, device=device).scatter_add_(1, of_known[nearest], weights)
@@ -51,19 +52,54 @@ def knn_votes(
     return votes
 
 
+def nearest_of(
+    known: NDArray[np.float32], queries: NDArray[np.float32], k: int, device: torch.device
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Cosine similarities (m, k), falling, and places (m, k) of the training features nearest to each of a few.
+
+    Args:
+        known: (n, D) training features, which may be memory-mapped.
+        queries: (m, D) features.
+        k: neighbours, at most n.
+        device: where to compute.
+    """
+    similar, places = _nearest(_on(queries, device), known, k, (_QUERIES, _KEYS), device)
+    return similar.cpu().numpy(), places.cpu().numpy()
+
+
 def _nearest(
-    rows: Tensor, known: NDArray[np.float32], k: int, block: int, device: torch.device
+    rows: Tensor, known: NDArray[np.float32], k: int, block: tuple[int, int], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Similarities (q, k), falling, and places (q, k) of the nearest training items."""
-    similar = torch.zeros(len(rows), 0, device=device)
-    places = torch.zeros(len(rows), 0, dtype=torch.int64, device=device)
-    for start in range(0, len(known), block):
-        keys = _on(known[start : start + block], device)
-        these = torch.arange(start, start + len(keys), device=device).expand(len(rows), -1)
-        similar, places = torch.cat([similar, rows @ keys.T], 1), torch.cat([places, these], 1)
-        similar, best = similar.topk(min(k, similar.shape[1]), dim=1)
-        places = places.gather(1, best)
+    """Similarities (q, k), falling, and places (q, k) of the nearest training items, each of which is read once."""
+    similar = torch.full((len(rows), k), -torch.inf, device=device)
+    places = torch.zeros(len(rows), k, dtype=torch.int64, device=device)
+    for start in range(0, len(known), block[1]):
+        keys = _on(known[start : start + block[1]], device)
+        for first in range(0, len(rows), block[0]):
+            part = slice(first, first + block[0])
+            values, at = _largest(rows[part] @ keys.T, k)
+            values, at = torch.cat([similar[part], values], 1), torch.cat([places[part], at + start], 1)
+            similar[part], best = values.topk(k, dim=1)
+            places[part] = at.gather(1, best)
     return similar, places
+
+
+def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of each row, or all, and their places.
+
+    They lie in the k groups with the largest maxima: a search of these alone, and of what is left over, finds them.
+    """
+    rows, columns = values.shape
+    groups = columns // _GROUP
+    if groups <= 2 * k:
+        return values.topk(min(k, columns), dim=1)
+    whole = values[:, : groups * _GROUP].view(rows, groups, _GROUP)
+    chosen = whole.amax(2).topk(k, dim=1).indices
+    at = (chosen[:, :, None] * _GROUP + torch.arange(_GROUP, device=values.device)).flatten(1)
+    rest = torch.arange(groups * _GROUP, columns, device=values.device).expand(rows, -1)
+    at = torch.cat([at, rest], 1)
+    found, best = values.gather(1, at).topk(k, dim=1)
+    return found, at.gather(1, best)
 
 
 def _on(features: NDArray[np.float32], device: torch.device) -> Tensor:

@@ -9,6 +9,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.layouts.base import some
+from eval_suite.data.pictures import never_failing
+from eval_suite.tasks.probe.examples import Learnt, write_pictures
 from eval_suite.tasks.probe.fit import Probes, zero_norms
 from eval_suite.tasks.probe.knn import knn_votes
 from eval_suite.tasks.probe.linear import LinearProbe
@@ -48,17 +50,31 @@ def predict(probes: Probes, options: ProbeOptions, runtime: RuntimeOptions, fold
         warnings.append(
             f"features of {blank:,} images are all zeros; their cosine similarity to others is taken for 0"
         )
+    labels = place[index.labels[found.positions]]
+    shown: dict[str, str] = {}
+    if "knn" in options.probes:
+        with never_failing("probe"):
+            votes = next(iter(scores.values()))
+            shown = write_pictures(
+                index,
+                found.positions,
+                found.values,
+                votes[np.arange(len(labels)), labels],
+                Learnt(probes.images, probes.positions, probes.features),
+                folder,
+            )
     path = folder / "predictions.npz"
     write_predictions(
         path,
         Predictions(
             scores=scores,
             ids=[index.ids[i] for i in found.positions],
-            labels=place[index.labels[found.positions]],
+            labels=labels,
             classes=probes.classes,
             about=everything.about(index, found.failed),
             settings=settings,
             warnings=warnings,
+            shown=shown,
         ),
     )
     return path

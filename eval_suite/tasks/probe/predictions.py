@@ -24,6 +24,7 @@ SCHEMA = {
     "classes": Array("classes", "text"),
     "settings": Array("settings", "text"),
     "warnings": Array("warnings", "text"),
+    "shown": Array("pictures", "text"),
 }
 
 
@@ -37,6 +38,8 @@ class Predictions(NamedTuple):
     about: About
     settings: dict[str, str]
     warnings: list[str] = []  # noqa: RUF012 - a default of a NamedTuple, never changed
+    shown: dict[str, str] = {}  # noqa: RUF012
+    """What stands below the pictures next to the file, by the image's id."""
 
 
 def probe_name(probe: str, fraction: float) -> str:
@@ -61,6 +64,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write a predictions file (``.npz`` without pickled objects), atomically."""
     arrays: dict[str, Any] = predictions._asdict()
     about, scores = arrays.pop("about"), arrays.pop("scores")
+    arrays["shown"] = [f"{item}\t{text}" for item, text in arrays["shown"].items()]
     file.write_predictions(path, about, {**arrays, **{f"{_SCORES}{name}": of for name, of in scores.items()}})
 
 
@@ -92,6 +96,7 @@ def read_predictions(path: Path) -> Predictions:
         read.about,
         read.settings(),
         read.texts("warnings"),
+        dict(text.partition("\t")[::2] for text in read.texts("shown")),
     )
 
 

@@ -14,7 +14,7 @@ def _charts(comparison: TaskComparison) -> list[Chart]:
 
 def _by_share(comparison: TaskComparison, probe: str) -> Chart | None:
     """Top-1 error against the share of the training images, where there are several."""
-    series = []
+    series, levels = [], {}
     for backbone, seeds in comparison.records.items():
         record = seeds[min(seeds)]
         points = sorted(
@@ -25,6 +25,7 @@ def _by_share(comparison: TaskComparison, probe: str) -> Chart | None:
         if len(points) > 1:
             xs, metrics = [x for x, _ in points], [metric for _, metric in points]
             series.append(Series(backbone, xs, [m.value for m in metrics], [m.interval for m in metrics]))
+            levels = metrics[0].controls
     if not series:
         return None
     return Chart(
@@ -34,6 +35,7 @@ def _by_share(comparison: TaskComparison, probe: str) -> Chart | None:
         series,
         "The images of a smaller share are among those of a larger one; the first seed's.",
         percent=True,
+        levels=levels,
     )
 
 

@@ -11,6 +11,7 @@ from eval_suite.core.metrics import FEW_CLASSES, Bounds, MetricSet
 from eval_suite.core.statistics import topk_correct
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score
+from eval_suite.tasks.probe.examples import examples
 from eval_suite.tasks.probe.metrics import MEAN_CLASS_ACCURACY, TOP1, TOP5, params_of
 from eval_suite.tasks.probe.options import ProbeOptions
 from eval_suite.tasks.probe.predictions import Predictions, read_predictions
@@ -24,7 +25,6 @@ def score(predictions: Path, options: ProbeOptions | None, truth: str | None, fo
     Raises:
         InputError: if there are no labels, or they do not fit the predictions.
     """
-    del folder  # there are no pictures
     read = _with_truth(read_predictions(predictions), predictions, truth, options.split if options else None)
     assert read.labels is not None
     given = read.settings.get("knn_k", "")
@@ -33,7 +33,13 @@ def score(predictions: Path, options: ProbeOptions | None, truth: str | None, fo
         shared = MetricSet(shared=params_of(name, int(given) if given.isdecimal() else None))
         _errors(shared, scores, read.labels, read.settings.get(name, ""))
         metrics.extend(shared)
-    return Score(metrics, read.about.info(len(read.labels)), ids=read.ids, warnings=read.warnings)
+    return Score(
+        metrics,
+        read.about.info(len(read.labels)),
+        examples=examples(folder, read.shown) if folder else [],
+        ids=read.ids,
+        warnings=read.warnings,
+    )
 
 
 def _errors(metrics: MetricSet, scores: NDArray[np.float32], labels: NDArray[np.int64], how: str) -> None:

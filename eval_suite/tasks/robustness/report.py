@@ -8,7 +8,15 @@ from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Metric, Record
 from eval_suite.report.section import Chart, Pick, Records, Section, Series, TaskComparison, curve_chart
 from eval_suite.tasks.robustness.effective import effective_robustness
-from eval_suite.tasks.robustness.metrics import CORRUPTION, FGSM, MCE_TO_BASELINE, MEAN_CORRUPTION, OCCLUSION
+from eval_suite.tasks.robustness.metrics import (
+    CLEAN,
+    CORRUPTION,
+    FGSM,
+    IN_BETWEEN,
+    MCE_TO_BASELINE,
+    MEAN_CORRUPTION,
+    OCCLUSION,
+)
 from eval_suite.tasks.robustness.options import ATTACKS
 
 _Errors = dict[tuple[str, str], float]
@@ -88,8 +96,19 @@ def _errors(record: Record) -> _Errors:
 
 def _charts(comparison: TaskComparison) -> list[Chart]:
     curves = (curve_chart(comparison, name, caption=caption) for name, caption in _CAPTIONS.items())
-    charts = [replace(chart, percent=True, y_label="top-1 error, %") for chart in curves if chart]
+    charts = [
+        replace(chart, percent=True, y_label="top-1 error, %", levels=_levels(comparison, chart.title))
+        for chart in curves
+        if chart
+    ]
     return [*charts, *_per_corruption(comparison)]
+
+
+def _levels(comparison: TaskComparison, title: str) -> dict[str, float]:
+    """What guessing reaches on the items of a curve, under which in-between samples have two right answers."""
+    kind = IN_BETWEEN if title.startswith("In-between") else CLEAN
+    column = comparison.first(Pick(kind.key))
+    return dict(column.sample.controls) if column else {}
 
 
 def _per_corruption(comparison: TaskComparison) -> Iterator[Chart]:
@@ -103,7 +122,15 @@ def _per_corruption(comparison: TaskComparison) -> Iterator[Chart]:
                     y, bounds = [cell.value for cell in cells], [cell.interval for cell in cells]
                     series.append(Series(backbone, [float(x) for x in range(len(cells))], y, bounds))
             words = [name.replace("_", " ") for name in names]
-            yield Chart(columns[0].metric, "", "top-1 error, %", series, categories=words, percent=True)
+            yield Chart(
+                columns[0].metric,
+                "",
+                "top-1 error, %",
+                series,
+                categories=words,
+                percent=True,
+                levels=_levels(comparison, ""),
+            )
 
 
 SECTION = Section(

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.controls import CHANCE, guessing
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import Bounds, MetricKind, MetricSet
 from eval_suite.core.records import Curve, Example, Param, Params
@@ -24,6 +25,7 @@ from eval_suite.tasks.robustness.metrics import (
     IN_BETWEEN,
     IN_BETWEEN_ACCURACY,
     IN_BETWEEN_AT,
+    MEAN_CORRUPTION,
     MIXES,
     NO_GRADIENT,
     OCCLUSION,
@@ -174,7 +176,24 @@ def findings(found: Predictions, labels: NDArray[np.int64]) -> MetricSet:
         if note in found.notes:
             into.share(kind, found.notes[note])
     into.metrics.sort(key=lambda metric: metric.subset is not None)
+    _controls(into, labels, len(found.classes))
     return into
+
+
+def _controls(into: MetricSet, labels: NDArray[np.int64], classes: int) -> None:
+    """What guessing reaches, which looks at no image and so is the same under every change of one.
+
+    An in-between sample has two right answers.
+    """
+    if classes <= labels.max(initial=0):
+        return  # other tools' predictions need not say how many classes there are
+    guessed = guessing(labels, classes)
+    for kind in (FGSM, PGD, OCCLUSION, CLEAN):
+        into.control(kind, guessed)
+    into.control(MEAN_CORRUPTION, {CHANCE: guessed[CHANCE]})  # published images may be others
+    right = min(2, classes) / classes
+    into.control(IN_BETWEEN, {CHANCE: 1 - right})
+    into.control(IN_BETWEEN_ACCURACY, {CHANCE: right})
 
 
 def _curve(name: str, grid: NDArray[np.floating], wrong: NDArray[np.bool_], x_label: str) -> Curve:

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 from eval_suite.backbones.architectures.vgg_gap import GapNet
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import require_finite
-from eval_suite.backbones.structure.classifier import ClassifierLayer, pooled_classifier
+from eval_suite.backbones.structure.classifier import ClassifierLayer, pooled_classifier, pooled_weights
 from eval_suite.backbones.structure.hooks import evaluating, outputs_of
 from eval_suite.backbones.structure.stages import residual_stages
-from eval_suite.backbones.structure.tokens import token_layer
+from eval_suite.backbones.structure.tokens import dense_layer, token_layer
 from eval_suite.backbones.structure.vectors import vectors_of
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.wsol.gap import cut, has_no_pooled_map, vgg_places
 
+_IMAGES = 8  # of noise, among which a wrong guess at the last layer shows
 TRUNK = "trunk"
 """Where the network of a method that brings its own last layers keeps what `trunk` gave it."""
 
@@ -55,8 +56,7 @@ def with_map(backbone: Backbone) -> Backbone:
     """The backbone with its last tokens for a feature map, where it has tokens and no map; else as it is."""
     if backbone.card.feature_layer is not None:
         return backbone
-    image = torch.rand(2, 3, *backbone.card.input_size, generator=torch.Generator().manual_seed(0))
-    layer = token_layer(backbone.net, backbone.normalise(image.to(backbone.mean.device)))
+    layer = token_layer(backbone.net, backbone.normalise(_noise(backbone, 2)))
     card = backbone.card.model_copy(update={"feature_layer": layer})
     return Backbone(backbone.net, card).eval() if layer is not None else backbone
 
@@ -70,14 +70,15 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
     The last linear layer is initialised anew, by torch's global generator.
 
     Args:
-        backbone: any classifier that ends in global average pooling and a linear layer, or a VGG.
+        backbone: any network with a feature map or tokens of patches. Where it does not end in global average pooling and a
+            linear layer, nor is a VGG, a new layer reads the mean of the map, and what stands behind the map is left out.
         classes: outputs of the new last layer.
         enlarge: whether to enlarge the last feature map.
 
     Raises:
-        InputError: if there is no such end.
+        InputError: if it has neither.
     """
-    backbone = with_map(backbone)
+    given, backbone = backbone, with_map(backbone)
     net = copy.deepcopy(backbone.net)
     kept = cut(net) if enlarge or has_no_pooled_map(net) else None
     if kept is not None:
@@ -95,22 +96,33 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
         )
     layer = backbone.card.feature_layer
     stages = residual_stages(net)
-    if backbone.card.headless:
-        channels, body = _pooled_width(backbone), net
-        net = nn.Sequential(OrderedDict(body=_Vectors(body), fc=nn.Linear(channels, classes)))
-        inside = "body.net."
-        layer, stages, head_name = f"{inside}{layer}", [f"{inside}{stage}" for stage in stages], "fc"
-    else:
-        head = linear_head(backbone)
+    notes: tuple[str, ...] = ()
+    head = linear_head(backbone)
+    if head is not None:
         channels, head_name = head.weight.shape[1], head.name
         replace_layer(net, head.name, head.renewed(classes))
+    else:
+        images = backbone.normalise(_noise(backbone, 2))
+        layer = given.card.feature_layer or dense_layer(backbone.net, images)
+        if layer is None:
+            raise InputError(
+                expected=f"a feature map, or tokens of patches, of '{given.card.name}' ({given.card.arch}) for a fit",
+                found="neither",
+                remedy="name a layer with --feature-layer",
+            )
+        body = _MeanOf(net, layer, images)
+        if not (backbone.card.headless and _returns_mean(backbone, body, images)):
+            notes = (f"the new last layer reads the mean of '{layer}'; what stands behind that is left out",)
+        channels, head_name = body.channels, "fc"
+        net = nn.Sequential(OrderedDict(body=body, fc=nn.Linear(channels, classes)))
+        inside = "body.net."
+        layer, stages = f"{inside}{layer}", [f"{inside}{stage}" for stage in stages]
     assert layer is not None
-    notes: tuple[str, ...] = ()
     if isinstance(net, GapNet):  # its map is the enlarged one
         attention, guides = vgg_places(net.features)
     else:
         attention, guides = _residual_attention(net, stages), tuple(stages[-3:-1]) if len(stages) > 2 else ()
-        notes = _enlarge(net, stages, layer, backbone.card) if enlarge else ()
+        notes += _enlarge(net, stages, layer, backbone.card) if enlarge else ()
     return Localiser(
         net,
         feature_layer=layer,
@@ -125,65 +137,82 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
     )
 
 
-class _Vectors(nn.Module):
-    """A network of features, whatever it returns, as vectors (N, D)."""
+class _MeanOf(nn.Module):
+    """The mean over a layer's map, whatever the network does behind it, which is left out and does not learn."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, layer: str, images: Tensor) -> None:
         super().__init__()
         self.net = net
+        self._layer = layer
+        # Processes that train together wait for the gradient of every weight that learns.
+        with torch.enable_grad():
+            mean = self.eval()(images)
+            used = [name for name, weight in net.named_parameters() if weight.requires_grad]
+            weights = [net.get_parameter(name) for name in used]
+            gradients = torch.autograd.grad(mean.sum(), weights, allow_unused=True)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.requires_grad_(gradient is not None)
+        self.channels: int = mean.shape[1]
 
     def forward(self, images: Tensor) -> Tensor:
-        vectors = vectors_of(self.net(images))
-        assert vectors is not None
-        return vectors.values
+        with outputs_of(self.net, [self._layer]) as kept:
+            self.net(images)
+        return kept[self._layer].mean((2, 3))
 
 
-def _pooled_width(backbone: Backbone) -> int:
-    """The channels of the last feature map, whose mean a network of features returns.
+def _returns_mean(backbone: Backbone, body: _MeanOf, images: Tensor) -> bool:
+    """Whether a network of features returns the mean of its map, behind which nothing stands then."""
+    with evaluating(backbone.net) as net:
+        found = vectors_of(net(images))
+        mean = body(images)
+    same_shape = found is not None and found.values.shape == mean.shape
+    return same_shape and torch.allclose(found.values, mean, rtol=1e-3, atol=1e-5)  # type: ignore[union-attr]
+
+
+def linear_head(backbone: Backbone) -> ClassifierLayer | None:
+    """The layer that classifies the average of the last feature map; None where the network does not end so.
 
     Raises:
-        InputError: if it returns anything else, which has no class activation maps.
+        EvalSuiteError: if its logits are not finite.
     """
     card = backbone.card
-    image = torch.rand(2, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
-    image = image.to(backbone.mean.device)
+    image = _noise(backbone, 1)
+    with evaluating(backbone):
+        require_finite(bool(backbone(image).isfinite().all()), card, "")
+    if card.feature_layer is None or card.headless:
+        return None
+    return pooled_classifier(backbone.net, backbone.normalise(image), card.feature_layer)
+
+
+def map_weights(backbone: Backbone) -> Tensor:
+    """What plain class maps weigh the channels of the last feature map by: (classes, C).
+
+    Raises:
+        InputError: if the logits are no linear function of the map's mean, and no cosine to it.
+        EvalSuiteError: if its logits are not finite.
+    """
+    card = backbone.card
+    layer = linear_head(backbone)
+    if layer is not None:
+        return layer.weight
     if card.feature_layer is not None:
-        with evaluating(backbone):
-            vectors, maps = backbone.predict(image)
-        if maps.shape[1] == vectors.shape[1] and torch.allclose(
-            maps.mean((2, 3)), vectors, rtol=1e-3, atol=1e-5
-        ):
-            return vectors.shape[1]
+        weights = pooled_weights(
+            backbone.net, backbone.normalise(_noise(backbone, _IMAGES)), card.feature_layer
+        )
+        if weights is not None:
+            return weights
+    behind = f"behind '{card.feature_layer}'" if card.feature_layer else "without a feature map"
     raise InputError(
-        expected=f"a network that returns the mean of its last feature map for a fit of '{card.name}' ({card.arch})",
-        found=f"another output behind '{card.feature_layer}'"
-        if card.feature_layer
-        else "one without such a map",
-        remedy="name the layer with --feature-layer",
+        expected=f"logits of '{card.name}' ({card.arch}) that one layer makes of the mean of the last feature map, which "
+        "plain maps are read off",
+        found=f"another end, {behind}",
+        remedy="choose another --cam-method, such as gradcam, or let a fit (--fit.preset) put a new last layer behind the map",
     )
 
 
-def linear_head(backbone: Backbone) -> ClassifierLayer:
-    """The layer that classifies the average of the last feature map, which plain CAM takes its weights from.
-
-    Raises:
-        InputError: if the network does not end so.
-        EvalSuiteError: if its logits are not finite.
-    """
-    card, layer = backbone.card, None
-    device = next(backbone.net.parameters()).device
-    image = torch.rand(1, 3, *card.input_size, generator=torch.Generator().manual_seed(0)).to(device)
-    with evaluating(backbone):
-        require_finite(bool(backbone(image).isfinite().all()), card, "")
-    if card.feature_layer is not None:
-        layer = pooled_classifier(backbone.net, backbone.normalise(image), card.feature_layer)
-    if layer is None:
-        raise InputError(
-            f"backbone '{card.name}' ({card.arch}) does not end in global average pooling and one linear layer behind "
-            f"'{card.feature_layer}', which plain CAM and a fit need; use --cam-method gradcam without a fit, or name the layer "
-            "with --feature-layer"
-        )
-    return layer
+def _noise(backbone: Backbone, count: int) -> Tensor:
+    images = torch.rand(count, 3, *backbone.card.input_size, generator=torch.Generator().manual_seed(0))
+    return images.to(backbone.mean.device)
 
 
 def require_layer(net: nn.Module, name: str) -> nn.Module:

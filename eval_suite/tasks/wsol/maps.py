@@ -11,7 +11,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
 from eval_suite.backbones.structure.layout import map_of
 from eval_suite.core.errors import InputError
-from eval_suite.tasks.wsol.localiser import linear_head
+from eval_suite.tasks.wsol.localiser import map_weights
 
 _CLASSES = {
     "gradcam": "GradCAM",
@@ -77,7 +77,10 @@ def min_max(maps: Tensor) -> Tensor:
 
 
 class PlainMaps:
-    """Plain maps of a network that ends in global average pooling and a linear layer: no pass beyond the forward one.
+    """Plain maps of a network whose logits are linear in the mean of its map, or a cosine to it: no pass beyond the forward one.
+
+    Of a cosine the weights are those of length one; the mean over a map's pixels is then the logit times the length of the mean
+    feature, the same for all classes of an image.
 
     Raises:
         InputError: if the network does not end so.
@@ -85,7 +88,7 @@ class PlainMaps:
 
     def __init__(self, backbone: Backbone, precision: str = "fp32") -> None:
         self._backbone, self._precision = backbone, precision
-        self._head = linear_head(backbone)
+        self._weights = map_weights(backbone)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, wanted: Tensor | None) -> ClassMaps:
@@ -94,7 +97,7 @@ class PlainMaps:
             found = self._backbone.predict(images)
         if wanted is None:
             wanted = found.logits.argmax(1)
-        maps = activation_maps(found.features, self._head.weight, wanted)
+        maps = activation_maps(found.features, self._weights, wanted)
         return ClassMaps(found.logits.float(), maps)
 
 

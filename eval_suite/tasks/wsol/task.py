@@ -43,7 +43,7 @@ class WsolTask(Task):
         both = self.learnt_and_evaluated(options)
         return read if both is None else {**read, "fit": both[0].sha256()}
 
-    without_classes = "let a fit give it a last layer (--fit.preset)"
+    without_classes = "let a fit give it a last layer (--fit.preset), or take a fitted probe's (--head probe)"
 
     def needs_classes(self, options: Any) -> bool:
         """Unless a fit gives the network a last layer."""

@@ -21,8 +21,9 @@ from eval_suite.data.coco import open_captions
 from eval_suite.tasks.caption import examples as pictures
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.predictions import write_captions
+from eval_suite.tasks.caption.score import drawn_captions
 from eval_suite.tasks.caption.task import CaptionTask
-from eval_suite.tasks.caption.toolkit import Words, cider_d, tokenise
+from eval_suite.tasks.caption.toolkit import Words, bleu, cider_d, tokenise
 from eval_suite.tasks.external import score_file
 from tests.tasks.running import Evaluated, evaluate
 
@@ -104,6 +105,23 @@ def test_the_record_of_the_demo_world(demo_world: Path, tmp_path: Path) -> None:
     assert [row["caption"] for row in listed] == list(said.values())
     weights = load_file(tmp_path / "checkpoints/s/tiny-s0/caption/model.safetensors")
     assert result.backbone.fitted_sha256 == {"captioner": state_sha256(weights)}
+
+
+def test_captions_of_other_images_are_the_control(demo_world: Path, tmp_path: Path) -> None:
+    result, _ = caption(tmp_path, demo_world / "coco", epochs=1)
+    spec = f"coco:{demo_world / 'coco'}"
+    texts = [text for each in open_captions(spec, "train2014").captions for text in each]
+    truth = open_captions(spec)
+    drawn = drawn_captions(CaptionOptions(data=spec), len(truth))
+    assert set(drawn) <= set(texts)
+    assert drawn == drawn_captions(CaptionOptions(data=spec), len(truth))
+    words = tokenise(drawn, truth.captions, None)
+    cider = result.metric("cider_d", tokenizer="simple")
+    bleu4 = result.metric("bleu", order=4, tokenizer="simple")
+    assert cider.controls == {"captions of other images": pytest.approx(cider_d(words).mean())}
+    assert bleu4.controls == {"captions of other images": pytest.approx(bleu(words).scores[3])}
+    # Predictions of other tools may come without a training split.
+    assert drawn_captions(CaptionOptions(data="coco:nowhere"), 3) == []
 
 
 def test_the_examples_are_the_best_and_worst_of_all(

@@ -41,6 +41,22 @@ def test_the_votes_are_scikit_learns(block: tuple[int, int]) -> None:
     np.testing.assert_allclose(found, model.predict_proba(queries), atol=1e-5)
 
 
+@pytest.mark.parametrize("keys", [3_000, 1_313, 20])
+def test_the_nearest_among_many_are_found_by_groups(keys: int) -> None:
+    rng = np.random.default_rng(2)
+    known, queries = rng.normal(size=(3_000, 8)), rng.normal(size=(50, 8))
+    known[1_000:1_200] = known[:200]  # equals in different groups
+    labels = rng.integers(0, 5, 3_000)
+    labels[1_000:1_200] = labels[:200]
+    found = votes(known, labels, queries, classes=5, k=7, block=(16, keys))  # type: ignore[arg-type]
+    unit = [each / np.linalg.norm(each, axis=1, keepdims=True) for each in (known, queries)]
+    similar = unit[1] @ unit[0].T
+    nearest = np.argsort(-similar, axis=1, kind="stable")[:, :7]
+    weights = np.exp(np.take_along_axis(similar, nearest, 1) / 0.5)
+    expected = np.stack([(weights * (labels[nearest] == label)).sum(1) for label in range(5)], 1)
+    np.testing.assert_allclose(found, expected / expected.sum(1, keepdims=True), atol=1e-5)
+
+
 def test_lengths_do_not_count_and_the_smallest_temperature_is_the_nearest_neighbour() -> None:
     rng = np.random.default_rng(1)
     known, queries, labels = rng.normal(size=(30, 8)), rng.normal(size=(9, 8)), rng.integers(0, 3, 30)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from pydantic import ValidationError
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
@@ -72,6 +73,20 @@ def test_a_record_of_both_probes(demo_world: Path, tmp_path: Path) -> None:
     assert record.fitted_to is not None
     assert record.fitted_to.n_scored == len(index["train"])
     assert "probe" in record.backbone.fitted_sha256
+
+
+def test_the_images_that_neighbours_know_least_are_shown_with_them(demo_world: Path, tmp_path: Path) -> None:
+    record = run(demo_world, out=tmp_path / "reports" / "x", probes=["knn"])
+    folder = next((tmp_path / "reports/x").rglob("probe/predictions.npz")).parent
+    assert len(record.examples) == 4
+    with np.load(folder / "predictions.npz") as file:
+        of_true = file["scores/knn"][np.arange(len(file["labels"])), file["labels"]]
+        worst = file["ids"][np.argsort(of_true, kind="stable")[:4]].tolist()
+    assert [example.alt for example in record.examples] == worst
+    for example in record.examples:
+        assert example.caption.count("(") == 4
+        with Image.open(folder.parent / example.image) as picture:
+            assert picture.size == (5 * 90 + 4 * 4, 90)
 
 
 def test_what_was_fitted_is_read_again(

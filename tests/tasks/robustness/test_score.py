@@ -53,6 +53,17 @@ def test_the_clean_error_alone() -> None:
     assert found.curves == []
 
 
+def test_guessing_by_hand() -> None:
+    mixed = Family(np.array([[0, 1], [1, 0]]), np.array([0.0, 1.0]))
+    attack = Family(np.array([[0], [1], [2], [2]]), np.array([EPSILON]))
+    found = scored(families={"fgsm": attack, "mixup": mixed}, pairs=np.array([[0, 1], [1, 2]]))
+    reached = {metric.key: metric.controls for metric in found.metrics if metric.subset is None}
+    guessed = {"chance": pytest.approx(2 / 3), "most frequent class": pytest.approx(1 / 2)}
+    assert reached["clean_error"] == reached["fgsm_error"] == guessed
+    assert reached["in_between_error"] == {"chance": pytest.approx(1 / 3)}
+    assert reached["in_between_accuracy"] == {"chance": pytest.approx(2 / 3)}
+
+
 def test_attacks_by_hand() -> None:
     fgsm = Family(np.array([[0, 1], [1, 0], [2, 2], [1, 2]]), np.array([2 / 255, EPSILON]))
     pgd = Family(np.array([[1], [0], [1], [2]]), np.array([EPSILON]))

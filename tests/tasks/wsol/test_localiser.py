@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from eval_suite.backbones.architectures.vgg_gap import GapNet
+from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.structure.hooks import outputs_of
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.tasks.wsol.localiser import (
     Localiser,
     linear_head,
     make_localiser,
+    map_weights,
     require_layer,
 )
+from eval_suite.tasks.wsol.maps import PlainMaps
 from tests.backbones.akamaster_resnet20 import resnet20
 from tests.tasks.wsol.nets import backbone, images, tiny, wrap
 
@@ -186,10 +190,58 @@ def test_a_stage_whose_stride_cannot_be_taken_out_stays_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "vgg11", "convnext_atto", "vit_tiny_patch16_224"])
-def test_a_network_without_average_and_linear_layer_is_refused(arch: str) -> None:
+def test_a_network_without_average_and_linear_layer_has_no_plain_maps(arch: str) -> None:
     size = 224 if arch.startswith("vit") else 64
-    with pytest.raises(InputError, match="does not end in global average pooling and one linear layer"):
-        linear_head(backbone(arch, size, **LIGHT.get(arch, {})))
+    given = backbone(arch, size, **LIGHT.get(arch, {}))
+    assert linear_head(given) is None
+    with pytest.raises(InputError, match="plain maps") as caught:
+        map_weights(given)
+    assert "gradcam" in caught.value.remedy
+
+
+class Ends(nn.Module):
+    """A map, and logits that are the cosines to its mean, or the means of a map of the classes."""
+
+    def __init__(self, *, cosine: bool) -> None:
+        super().__init__()
+        self.body, self.cosine = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()), cosine
+        self.last = nn.Linear(8, 4, bias=False) if cosine else nn.Conv2d(8, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.body(x)
+        if not self.cosine:
+            return self.last(maps).mean((2, 3))
+        return 9 * F.linear(F.normalize(maps.mean((2, 3))), F.normalize(self.last.weight))
+
+
+@pytest.mark.parametrize("cosine", [True, False])
+def test_plain_maps_of_cosines_and_of_maps_of_the_classes(cosine: bool) -> None:
+    torch.manual_seed(0)
+    given = wrap(Ends(cosine=cosine), 16)
+    pictures = images(3, 16)
+    found = PlainMaps(given)(pictures, torch.tensor([0, 3, 1]))
+    chosen = found.logits[torch.arange(3), [0, 3, 1]]
+    if cosine:
+        length = given.features(pictures).mean((2, 3)).norm(dim=1)
+        chosen = chosen / 9 * length
+    torch.testing.assert_close(found.maps.mean((1, 2)), chosen)
+
+
+@pytest.mark.parametrize("arch", ["mobilenetv3_small_050", "convnext_atto", "vit_tiny_patch16_224"])
+def test_a_fit_puts_a_new_layer_behind_the_map_of_any_network(arch: str) -> None:
+    settings = {"img_size": 64, "depth": 2} if arch.startswith("vit") else LIGHT.get(arch, {})
+    given = backbone(arch, 64, **settings)
+    found = make_localiser(given, 5, enlarge=False)
+    assert found.net(images(2, 64)).shape == (2, 5)
+    assert found.feature_layer == f"body.net.{given.card.feature_layer or 'norm'}"
+    assert found.notes[0].endswith("what stands behind that is left out")
+    card = given.card.model_copy(update={"feature_layer": found.feature_layer, "num_classes": 5})
+    maps = PlainMaps(Backbone(found.net, card).eval())(images(2, 64), None)
+    logits = maps.maps.mean((1, 2)) + found.net.get_submodule("fc").bias[maps.logits.argmax(1)]  # type: ignore[index,operator]
+    torch.testing.assert_close(logits, maps.logits.max(1).values)
+    # Every weight that learns has a gradient, for which processes that train together wait.
+    found.net.train()(images(2, 64)).sum().backward()
+    assert all(weight.grad is not None for weight in found.net.parameters() if weight.requires_grad)
 
 
 def test_two_linear_layers_are_no_linear_head() -> None:
@@ -202,8 +254,9 @@ def test_two_linear_layers_are_no_linear_head() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.last(self.hidden(self.body(x).mean((2, 3))).relu())
 
+    assert linear_head(wrap(Deep(), 16)) is None
     with pytest.raises(InputError, match="behind 'body'"):
-        linear_head(wrap(Deep(), 16))
+        map_weights(wrap(Deep(), 16))
 
 
 def test_a_layer_that_is_missing_is_named_with_the_nearest() -> None:

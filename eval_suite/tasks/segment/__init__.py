@@ -1,0 +1,1 @@
+"""A linear layer on a frozen feature map, which gives each pixel a class."""
