@@ -171,4 +171,4 @@ def test_validation_images_that_are_reported_ones_are_refused(
     with pytest.raises(InputError, match="in validation split 'test'"):
         ood(**common, validation_outliers=unseen, validation_split="test")
     with pytest.raises(InputError, match="another validation_split"):
-        ood(**(common | {"split": None}), validation_outliers=unseen, validation_split="test")
+        ood(**(common | {"split": None}), validation_outliers=unseen, validation_split="val")

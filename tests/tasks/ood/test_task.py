@@ -184,14 +184,19 @@ def test_features_that_say_nothing_are_told_or_refused(
         "    def forward(self, x):\n        return self.fc((x.mean((2, 3)) + self.shift).relu())\n\n\n"
         "def dead():\n    return Net(-1000.0)\n\n\ndef half():\n    return Net(torch.tensor(-0.3))\n\n\n"
         "class Raw(Net):\n    def forward(self, x):\n        return self.fc(x.mean((2, 3)) - 0.5)\n\n\n"
-        "def raw():\n    return Raw(0)\n"
+        "def raw():\n    return Raw(0)\n\n\n"
+        "class Slightly(Net):\n    def forward(self, x):\n"
+        "        return self.fc(0.01 * x.mean((2, 3)) + torch.tensor([1.0, 2.0, -0.1]))\n\n\n"
+        "def slightly():\n    return Slightly(0)\n"
     )
     common = {"scores": ["nnguide", "scale"], "outliers": ["uniform"]}
     with pytest.raises(InputError, match="found 0 in all features of 60 images"):
         ood(source=f"{tmp_path / 'net.py'}:dead", **common)
     result, _ = ood(source=f"{tmp_path / 'net.py'}:half", **common)
     assert any("features that are all 0: nnguide, scale cannot" in line for line in result.warnings)
-    result, _ = ood(source=f"{tmp_path / 'net.py'}:raw", out="raw", **common)
+    with pytest.raises(InputError, match="numbers from the score 'scale'"):
+        ood(source=f"{tmp_path / 'net.py'}:raw", **common)
+    result, _ = ood(source=f"{tmp_path / 'net.py'}:slightly", out="slightly", **common)
     assert any("below 0 in places: scale are defined" in line for line in result.warnings)
 
 

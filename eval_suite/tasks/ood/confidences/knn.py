@@ -3,7 +3,7 @@
 pytorch-ood starts a process for every core whatever ``--threads`` says.
 """
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Paper
@@ -29,6 +29,7 @@ class Neighbours(OodScore):
     )
     fitted: ClassVar[bool] = True
     of_features: ClassVar[bool] = True
+    candidates: ClassVar[dict[str, tuple[Any, ...]]] = {"knn_k": (10, 20, 50, 100, 200)}
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:
         """Keep the training features.

@@ -1,6 +1,6 @@
 """ReAct: the energy of the logits of cut activations, by pytorch-ood."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from eval_suite.core.records import Paper
 from eval_suite.tasks.ood.confidences.base import FitOptions, OodScore, TrainingFeatures
@@ -21,6 +21,7 @@ class React(OodScore):
         "https://arxiv.org/abs/2111.12797",
     )
     fitted: ClassVar[bool] = True
+    candidates: ClassVar[dict[str, tuple[Any, ...]]] = {"react_percentile": (0.85, 0.9, 0.95, 0.99)}
 
     def fit(self, training: TrainingFeatures, options: FitOptions) -> None:
         """Find the percentile."""
