@@ -102,7 +102,7 @@ def ours(root: Path, device: torch.device, workers: int, **how: str) -> Callable
 
     def run() -> None:
         for batch in batches:
-            _ = (batch.images - mean) / std
+            _ = (batch.images - mean).div_(std)
 
     return run
 
@@ -150,7 +150,7 @@ def memory(images: int, device: torch.device) -> Callable[[], None]:
 
     def run() -> None:
         for batch in pixels.split(BATCH):
-            _ = (to_unit_range(batch.clone().to(device)) - mean) / std
+            _ = (to_unit_range(batch.clone().to(device)) - mean).div_(std)
 
     return run
 

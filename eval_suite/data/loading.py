@@ -80,12 +80,12 @@ class EvaluationTransform(NamedTuple):
         placed = self.placement(image.size)
         if placed is None:
             return decoded.transpose(2, 0, 1)
-        if self.stretch:
-            # Where sides are scaled differently Pillow may take columns first, and rounds otherwise.
-            return pixel_array(self.apply(Image.fromarray(decoded)))
-        from eval_suite.data.resampling import resample  # numba takes half a second to import
+        from eval_suite.data.resampling import like_pillow  # numba takes half a second to import
 
-        return resample(decoded, *placed, self.size, self.interpolation)
+        return like_pillow(
+            lambda: pixel_array(self.apply(Image.fromarray(decoded))),
+            *(decoded, *placed, self.size, self.interpolation),
+        )
 
     def placement(self, found: tuple[int, int]) -> Placement | None:
         """How an image of (width, height) is resized and cropped; None where it is left untouched."""

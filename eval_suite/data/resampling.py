@@ -1,8 +1,8 @@
 """Pillow's resizing, to the last bit, of the part of an image that a crop keeps.
 
 Pillow resizes the whole image in whole numbers of 22 fractional bits; most of what a centre crop then cuts off need not be
-computed. Its integers make the result the same on every machine. Rows come first, as in Pillow where it does not widen what it
-flattens; a resizing of both sides alike does not.
+computed. Its integers make the result the same on every machine. Whether rows or columns come first decides what is rounded in
+between; newer versions of Pillow choose by the sizes, so that it is asked once for each.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def resample(
     size: tuple[int, int],
     interpolation: str,
 ) -> NDArray[np.uint8]:
-    """A part of an image whose sides are resized alike.
+    """A part of a resized image, rows first.
 
     Args:
         pixels: (H, W, 3).
@@ -41,7 +41,7 @@ def resample(
         interpolation: one of `FILTERS`.
 
     Returns:
-        (3, height, width), equal to Pillow's ``resize`` followed by ``crop``.
+        (3, height, width), equal to Pillow's ``resize`` followed by ``crop`` where it takes rows first.
 
     Reference: Pillow's Resample.c.
 
@@ -59,6 +59,44 @@ def resample(
     needed = np.require(pixels[first : first + rows], requirements=["C", "W"])
     _run(needed, across.starts, across.weights, down.starts - down.starts[0], down.weights, out)
     return out
+
+
+_Key = tuple[tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int, int], str]
+_ROWS_FIRST: dict[_Key, bool] = {}
+
+
+def like_pillow(
+    pillow: Callable[[], NDArray[np.uint8]],
+    pixels: NDArray[np.uint8],
+    resized: tuple[int, int],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    interpolation: str,
+) -> NDArray[np.uint8]:
+    """What Pillow makes of an image, without it where it is known to take rows first at these sizes.
+
+    Pillow is asked until an image of the sizes tells the two orders apart.
+
+    Args:
+        pillow: gives Pillow's (3, height, width).
+        pixels: see `resample`, as for the others.
+        resized: likewise.
+        corner: likewise.
+        size: likewise.
+        interpolation: likewise.
+    """
+    key = (pixels.shape, resized, corner, size, interpolation)
+    known = _ROWS_FIRST.get(key)
+    if known:
+        return resample(pixels, resized, corner, size, interpolation)
+    made = pillow()
+    if known is None:
+        rows = resample(pixels, resized, corner, size, interpolation)
+        turned = resample(pixels.transpose(1, 0, 2), resized[::-1], corner[::-1], size[::-1], interpolation)
+        by_rows, by_columns = np.array_equal(rows, made), np.array_equal(turned.transpose(0, 2, 1), made)
+        if by_rows != by_columns:
+            _ROWS_FIRST[key] = by_rows
+    return made
 
 
 @lru_cache(4096)  # a set has few different sides, and the weights of one take kilobytes

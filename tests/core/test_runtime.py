@@ -60,7 +60,7 @@ def test_threads_are_set_only_where_asked_for() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"device": "tpu"}, {"batch_size": 0}, {"workers": -1}, {"precision": "fp16"}, {"devise": "cpu"}],
+    [{"device": "tpu"}, {"batch_size": -1}, {"workers": -1}, {"precision": "fp16"}, {"devise": "cpu"}],
 )
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):

@@ -198,10 +198,9 @@ def test_an_automatic_batch_size_is_halved_until_memory_lasts(
     record = evaluate(**tiny, batch_size="auto")
     assert record.run.batch_size == (128 if room == 40 else 2)  # of 20 images
     assert record["top1_error"] == plain["top1_error"]
-    with pytest.raises(EvalSuiteError, match="out of memory"):
-        evaluate(**tiny, batch_size=room + 1) if room == 3 else evaluate(
-            **{**tiny, "limit": 60}, batch_size=41
-        )
+    if room == 3:
+        with pytest.raises(EvalSuiteError, match="out of memory"):
+            evaluate(**tiny, batch_size=4)
 
 
 def test_what_an_arithmetic_changes_is_measured_on_a_few_images(

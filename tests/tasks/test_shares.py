@@ -21,7 +21,7 @@ def make():
 """
 WORDS = {
     "classify": "",
-    "ood": "--outliers uniform gaussian --noise-items 7 --skip-first 2 --scores max_softmax energy knn odin",
+    "ood": "--outliers uniform gaussian --noise-items 7 --skip-first 2 --scores max-softmax energy knn odin",
     "robustness": "--fgsm-epsilons 8/255 --pgd-epsilons 4/255 --pgd-steps 2 --occlusion-sizes 3 --pairs-per-image 1 "
     "--mixup-lambdas 0.5 --cutmix-sizes 2 --corruptions fog --severities 2",
 }
