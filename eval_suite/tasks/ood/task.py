@@ -48,11 +48,14 @@ class OodTask(Task):
         return not all(part("ood_score", spec).of_features for spec in options.scores)
 
     def sets_read(self, options: Any) -> dict[str, str]:
-        """Also those of the outlier sets, and of the images that scores are fitted to."""
+        """Also those of the sets to tell apart and to choose on, and of the images that scores are fitted to."""
         read = super().sets_read(options)
-        for source in parse_all_outliers(options.outliers):
-            if source.path is not None:
-                read[f"outliers.{source.name}"] = open_outliers(source).images.sha256()
+        for option in ("outliers", "shifted", "validation_outliers"):
+            for source in parse_all_outliers(getattr(options, option)):
+                if source.path is not None:
+                    read[f"{option}.{source.name}"] = open_outliers(source).images.sha256()
+        if options.validation_split is not None:
+            read["validation_split"] = open_images(options.data, options.validation_split).sha256()
         if any(part("ood_score", spec).fitted for spec in options.scores):
             read["fit_split"] = open_images(options.data, options.fit_split).sha256()
         return read

@@ -46,8 +46,13 @@ class RobustnessTask(Task):
     }
 
     def sets_read(self, options: Any) -> dict[str, str]:
-        """Also those of published corrupted images."""
+        """Also those of images of other shifts, and of published corrupted images."""
         read = super().sets_read(options)
+        if options.shifted:
+            from eval_suite.tasks.robustness.shifted import parse_shifted
+
+            for source in map(parse_shifted, options.shifted):
+                read[f"shifted.{source.name}"] = open_images(source.spec).sha256()
         if options.corrupted:
             from eval_suite.tasks.robustness.published import published_versions
 

@@ -53,10 +53,12 @@ class SegmentTask(Task):
         """The images of both splits."""
         return options.masks(options.train_split).images(), options.masks(options.split).images()
 
-    def data_sha256(self, options: Any) -> str | None:
-        """That of the images with their masks."""
-        found: str = options.masks(options.split).subset(options.limit).sha256()
-        return found
+    def sets_read(self, options: Any) -> dict[str, str]:
+        """Those of both splits' images with their masks."""
+        return {
+            "data": options.masks(options.split).sha256(),
+            "train_split": options.masks(options.train_split).sha256(),
+        }
 
     def fits(self, options: Any) -> bool:
         """Always."""
