@@ -42,7 +42,12 @@ def load_weights(net: nn.Module, path: Path, entry: str | None = None) -> LoadRe
     except (RuntimeError, ValueError) as error:  # modules have conditions of their own
         raise InputError(f"the network does not take the weights in {path}: {first_line(error)}") from None
     return LoadReport(
-        matched=len(state), missing=[], unexpected=match.unexpected, notes=match.notes, classes=file.classes
+        matched=len(state),
+        missing=[],
+        unexpected=match.unexpected,
+        notes=match.notes,
+        classes=file.classes,
+        class_order=file.class_order,
     )
 
 

@@ -9,7 +9,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import BackboneCard
-from eval_suite.data.class_order import ClassMatch, match_classes, read_class_names
+from eval_suite.data.class_order import ClassMatch, match_classes, natural_order, read_class_names
 from eval_suite.data.images import ImageIndex
 
 
@@ -54,6 +54,7 @@ def match_outputs(card: BackboneCard, index: ImageIndex) -> ClassMatch:
     """Which output of a backbone stands for each class of a set.
 
     Names in the weights' file or configuration decide where the data have such classes; of other data they say nothing.
+    Without names the weights' trainer may be known, and with it the order of as many classes as there are outputs.
 
     Raises:
         InputError: if a class has no output, or nothing tells which it is.
@@ -67,13 +68,20 @@ def match_outputs(card: BackboneCard, index: ImageIndex) -> ClassMatch:
                 names=card.load.classes,
                 known_from="the weights' own names",
             )
+    names, known_from = card.classes, card.classes_from
+    unnamed = not (names or card.load.classes or card.class_order)
+    if unnamed and card.load.class_order == "natural" and len(index.classes) == card.num_classes:
+        names = natural_order(index.classes)
+        known_from = (
+            f"natural order of the classes of {index.spec}, in which timm's training script takes folders"
+        )
     return match_classes(
         index.classes,
         index.spec,
         outputs=card.num_classes,
-        names=card.classes,
+        names=names,
         order=card.class_order,
-        known_from=card.classes_from,
+        known_from=known_from,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from eval_suite.core.entries import ONE_FOR_BOTH
 from eval_suite.core.errors import InputError
 
 PROBE = "probe"
@@ -67,8 +68,8 @@ class BackboneOptions(BaseModel):
     """Mean per channel that the network was trained with, images in [0, 1]."""
     std: ChannelStds | None = None
     """Standard deviation per channel that the network was trained with, images in [0, 1]."""
-    input_size: tuple[int, int] | None = None
-    """Height and width of the network's input."""
+    input_size: Annotated[tuple[int, int] | None, ONE_FOR_BOTH] = None
+    """Height and width of the network's input; one number for a square."""
     crop_fraction: CropFraction | None = None
     """Share of an image's side that the centre crop keeps; images already of the input's size are left whole."""
     interpolation: Interpolation | None = None

@@ -14,7 +14,7 @@ from torch import Tensor
 from eval_suite.backbones.torch_file import damaged, read_torch
 from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.files import require_regular
-from eval_suite.data.class_order import class_names_in
+from eval_suite.data.class_order import ClassOrder, class_names_in, order_in
 
 _DEEPEST = 40
 # By the first bytes of what is no weights file: what it is, and what to do.
@@ -41,6 +41,7 @@ class WeightsFile(NamedTuple):
         versions: what torch notes of a module (``_metadata`` of a state dict), by the module's path.
         classes: class names in the order of the outputs, where the file has some.
         notes: what a user should know of how it was read.
+        class_order: the order in which its trainer took class folders, where the file tells.
     """
 
     tensors: dict[str, Tensor]
@@ -48,6 +49,7 @@ class WeightsFile(NamedTuple):
     versions: dict[str, Any]
     classes: list[str]
     notes: list[str]
+    class_order: ClassOrder | None = None
 
 
 def read_weights_file(path: Path) -> WeightsFile:
@@ -87,7 +89,7 @@ def read_weights_file(path: Path) -> WeightsFile:
             remedy="save model.state_dict() with torch.save, or as safetensors",
         )
     file.classes.extend(class_names_in(where_classes_are))
-    return file
+    return file._replace(class_order=order_in(content))
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

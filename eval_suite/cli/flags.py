@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from eval_suite.core.entries import Entry, InlineYaml
+from eval_suite.core.entries import ONE_FOR_BOTH, Entry, InlineYaml
 from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.yaml_files import load_yaml
 
@@ -57,6 +57,8 @@ class Flag(NamedTuple):
     def words(self) -> int | None:
         """How many words it takes; None for any number."""
         kind = _bare(self.field.annotation)
+        if ONE_FOR_BOTH in self.field.metadata:
+            return None
         if get_origin(kind) is tuple and get_args(kind)[-1] is not Ellipsis:
             return len(get_args(kind))
         return None if get_origin(kind) in (list, tuple) else 1

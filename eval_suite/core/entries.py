@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self, cast
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     ModelWrapValidatorHandler,
     PrivateAttr,
@@ -22,6 +23,18 @@ from eval_suite.core.parts import is_file_spec, part
 
 class InlineYaml:
     """Marks a field that a command line takes in YAML's inline form, a word for each entry."""
+
+
+def _both_sides(given: Any) -> Any:
+    if isinstance(given, int | str):
+        return given, given
+    if isinstance(given, list | tuple) and len(given) not in (1, 2):
+        raise ValueError(f"expected height and width, or one number for both, found {len(given)} values")
+    return [*given, *given] if isinstance(given, list | tuple) and len(given) == 1 else given
+
+
+ONE_FOR_BOTH = BeforeValidator(_both_sides)
+"""Marks a height and width in pixels, for which one number may stand: that of a square."""
 
 
 class Entry(BaseModel):

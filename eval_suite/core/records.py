@@ -160,6 +160,8 @@ class LoadReport(_Strict):
     notes: list[str] = Field(default_factory=list)
     classes: list[str] = Field(default_factory=list)
     """Class names in the order of the outputs, as the weights file has them; empty where it has none."""
+    class_order: Literal["natural", "sorted"] | None = None
+    """The order in which the weights' trainer took class folders, where the file tells which trainer that was."""
     warnings: list[str] = Field(default_factory=list)
     """What is odd about the network's outputs, each a name, a colon, and what it means for the numbers."""
 

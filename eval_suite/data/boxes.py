@@ -89,7 +89,7 @@ def open_localisation(
         kind, path = parse_spec(spec)
         raise InputError(
             f"'{kind}' sets have no boxes; expected one of {', '.join(with_boxes())} as KIND:PATH"
-            f"{did_you_mean(path, with_boxes(), boxes=True)}"
+            f"{did_you_mean(path, boxes=True)}"
         )
     index = found.images
     with readable(index.root):

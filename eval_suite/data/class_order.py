@@ -29,6 +29,8 @@ _CLASS_ENTRIES = (
     "label_names",
     "CLASSES",
 )
+_OF_TIMM = {"arch", "args", "state_dict", "version"}
+_OPTIONS_OF_TIMM = {"class_map", "dataset", "num_classes", "reprob", "train_split", "val_split"}
 _DEEPEST = 3
 
 
@@ -164,6 +166,21 @@ def class_names_in(content: Any, depth: int = 0) -> list[str]:
     inner = (class_names_in(value, depth + 1) for value in content.values())
     named = (_ordered_names(content.get(key)) for key in _CLASS_ENTRIES)
     return next(filter(None, (*named, *inner)), [])
+
+
+def order_in(content: Any) -> ClassOrder | None:
+    """The order in which the trainer of a weights file took class folders, where the file is one of timm's training script.
+
+    The script writes its options into the file. It reads folders in natural order, unless a class map or a set of a
+    library, named with a slash, decides.
+    """
+    if not isinstance(content, Mapping) or not content.keys() >= _OF_TIMM:
+        return None
+    given = content["args"]
+    options = {**(given if isinstance(given, Mapping) else {}), **getattr(given, "__dict__", {})}
+    if not options.keys() >= _OPTIONS_OF_TIMM or options["class_map"]:
+        return None
+    return None if "/" in str(options["dataset"]) else "natural"
 
 
 def _ordered_names(value: Any) -> list[str]:

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -218,7 +218,7 @@ def read_split(
         chosen = _choose_split(spec, layout, split, purpose)
     except InputError as error:
         # Who names a split knows the layout; who names none may have taken the wrong one.
-        hint = did_you_mean(path, parts("data")) if split is None and purpose == "evaluate" else ""
+        hint = did_you_mean(path) if split is None and purpose == "evaluate" else ""
         raise InputError(f"{error}{hint}") from None
     with readable(path):
         content = layout.splits[chosen]()
@@ -265,18 +265,20 @@ def _layout(kind: str, path: Path) -> Layout:
         except AmbiguousError:
             raise
         except InputError as error:
-            raise InputError(f"{error}{did_you_mean(path, parts('data'))}") from None
+            raise InputError(f"{error}{did_you_mean(path)}") from None
 
 
-def did_you_mean(path: Path, kinds: Iterable[str], *, boxes: bool = False) -> str:
-    """A hint at the first of some kinds that a folder has a split of two classes or more of, empty if there is none.
+def did_you_mean(path: Path, *, boxes: bool = False) -> str:
+    """A hint at the first kind that a folder has a split of two classes or more of, empty if there is none.
 
     Args:
         path: the folder.
-        kinds: names of kinds.
-        boxes: whether the split must have boxes or masks too.
+        boxes: whether the split must have boxes or masks too. Without, kinds that have some come last: ILSVRC's is
+            ImageNet's, which needs none.
     """
-    for kind in kinds:
+    known = parts("data")
+    kinds = [name for name, layout in known.items() if layout.boxes or not boxes]
+    for kind in sorted(kinds, key=lambda name: known[name].boxes):
         hint = f"; did you mean {kind}:{path}?"
         with suppress(InputError, OSError):
             try:

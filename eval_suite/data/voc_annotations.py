@@ -9,13 +9,11 @@ from PIL import Image
 from eval_suite.core.errors import InputError
 from eval_suite.core.files import require_regular
 from eval_suite.data.decoding import FORMATS
-from eval_suite.data.xml_files import UNREADABLE, read_xml
+from eval_suite.data.xml_files import CORNERS, UNREADABLE, read_xml, several_boxes
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-_CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
-_ONCE = ("name", "bndbox", "difficult", *_CORNERS)
 _DIFFICULT = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
 _ORIENTATION = 274  # EXIF tag; from 5 on, width and height change places
 _SLACK = 1.0  # pixels that a box may reach outside its image, as rounding and counting from 0 leave it
@@ -112,20 +110,16 @@ def _size(
 def _object(
     node: "Element", size: tuple[int, int], file: Path, changes: list[str], defects: list[str]
 ) -> VocObject | None:
-    several = next((path for path in _ONCE if len(node.findall(path)) > 1), None)
-    if several is not None:
-        defects.append(
-            f"expected one {several} for each object in {file}, found {len(node.findall(several))}; "
-            "write an object for each box"
-        )
+    if (defect := several_boxes(node, file)) is not None:
+        defects.append(defect)
         return None
     name = (node.findtext("name") or "").strip()
     if not name or UNREADABLE in name:
         found = f"'{name}', which is not in its encoding" if name else "none"
         defects.append(f"expected the name of a class for every object in {file}, found {found}")
         return None
-    corners = [_number(node, side) for side in _CORNERS]
-    wrong = next((side for side, value in zip(_CORNERS, corners, strict=True) if math.isnan(value)), None)
+    corners = [_number(node, side) for side in CORNERS]
+    wrong = next((side for side, value in zip(CORNERS, corners, strict=True) if math.isnan(value)), None)
     if wrong is not None:
         text = node.findtext(wrong)
         found = (

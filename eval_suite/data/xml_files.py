@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _LARGEST = 1_000_000
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+CORNERS = ("bndbox/xmin", "bndbox/ymin", "bndbox/xmax", "bndbox/ymax")
+"""Where the box of an object stands below it, x0 y0 x1 y1."""
+_ONCE = ("name", "bndbox", "difficult", *CORNERS)
 UNREADABLE = "\ufffd"
 """Stands in texts for bytes that the file's encoding does not have."""
 
@@ -52,6 +55,15 @@ def read_xml(file: Path) -> "Element":
     for node in root.iter():
         node.tag = node.tag.rpartition("}")[2]
     return root
+
+
+def several_boxes(node: "Element", file: Path) -> str | None:
+    """What is wrong with an object that has something several times which it can have once; None where nothing is."""
+    path = next((path for path in _ONCE if len(node.findall(path)) > 1), None)
+    if path is None:
+        return None
+    found = len(node.findall(path))
+    return f"expected one {path} for each object in {file}, found {found}; write an object for each box"
 
 
 def _decoded(content: bytes) -> str:

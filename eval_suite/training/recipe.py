@@ -13,7 +13,7 @@ from eval_suite.backbones.spec import (
     is_weights_file,
     parse_source,
 )
-from eval_suite.core.entries import Entry, entry_type
+from eval_suite.core.entries import ONE_FOR_BOTH, Entry, entry_type
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, parts
 from eval_suite.data.policies import require_policy
@@ -22,6 +22,8 @@ from eval_suite.training.identity import settings_sha256
 from eval_suite.training.presets import PRESETS
 from eval_suite.training.regularizers import STAGES, Regularizer
 
+_Side = Annotated[int, Field(ge=8)]
+_ImageSize = Annotated[tuple[_Side, _Side], ONE_FOR_BOTH]
 # Arguments by which timm and torchvision load weights where a network is built.
 _LOADING_OPTIONS = {
     "checkpoint_path",
@@ -74,8 +76,8 @@ class Recipe(BaseModel):
     """Further augmentation of each image by chosen operations, once it has its size: a name such as trivial-augment, or timm's specification."""
     repeats: Annotated[int, Field(ge=1)] = 1
     """Copies of an image in a batch, each augmented by itself; an epoch then sees a smaller share of the images."""
-    train_size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
-    """Height and width of training images, where evaluation has another input_size; by default the same."""
+    train_size: _ImageSize | None = None
+    """Height and width of training images, one number for a square, where evaluation has another input_size; by default the same."""
     train_interpolation: Interpolation = "bilinear"
     """How images are resized for training."""
     regularizers: list[RegularizerEntry] = Field(default_factory=list)
@@ -130,8 +132,8 @@ class Recipe(BaseModel):
     """Shares of the epochs after which the learning rate is multiplied by gamma, in that schedule."""
     gamma: float = Field(default=0.1, gt=0, le=1)
     """Factor of the learning rate at a milestone."""
-    input_size: tuple[Annotated[int, Field(ge=8)], Annotated[int, Field(ge=8)]] | None = None
-    """Height and width of the network's input; by default the architecture's own."""
+    input_size: _ImageSize | None = None
+    """Height and width of the network's input, one number for a square; by default the architecture's own."""
     crop_fraction: CropFraction | None = None
     """Share of an image's side that the centre crop of evaluation keeps; by default the architecture's own."""
     interpolation: Interpolation | None = None

@@ -1,12 +1,16 @@
 """What outputs are called: options, weights files, timm's configuration."""
 
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import timm
 import torch
+from timm.utils import CheckpointSaver
 from torch import nn
+from torch.optim import SGD
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs, select_outputs
@@ -64,6 +68,40 @@ def test_a_file_of_names_wins_and_has_one_for_each_output(source: str, tmp_path:
     with pytest.raises(InputError) as refused:
         load_backbone(source, classes=tmp_path / "names.txt")
     assert (refused.value.where, refused.value.found) == (str(tmp_path / "names.txt"), "2")
+
+
+def by_timms_script(folder: Path, outputs: int = 3, **options: object) -> str:
+    """What timm's saver writes when its training script calls it."""
+    net = timm.create_model("resnet20_cifar", num_classes=outputs)
+    given = {"class_map": "", "dataset": "", "num_classes": None, "reprob": 0.0, "model": "resnet20_cifar"}
+    args = Namespace(**given, train_split="train", val_split="validation")
+    vars(args).update(options)
+    saver = CheckpointSaver(net, SGD(net.parameters(), 0.1), args=args, checkpoint_dir=str(folder))
+    saver.save_checkpoint(0)
+    return f"timm:resnet20_cifar@{folder / 'last.pth.tar'}"
+
+
+def test_timms_script_takes_folders_in_natural_order(tmp_path: Path) -> None:
+    card = load_backbone(by_timms_script(tmp_path), num_classes=3).card
+    found = match_outputs(card, index("Zoo", "b10", "b9"))
+    assert (found.outputs.tolist(), found.assumed) == ([2, 1, 0], False)
+    assert "timm's training script" in found.how
+    asked = load_backbone(by_timms_script(tmp_path), num_classes=3, class_order="sorted").card
+    assert match_outputs(asked, index("Zoo", "b10", "b9")).outputs.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "options", [{"class_map": "map.txt"}, {"dataset": "hfds/x"}, {"dataset": "torch/cifar10"}]
+)
+def test_where_timms_script_read_no_folders_nothing_is_known(options: Any, tmp_path: Path) -> None:
+    card = load_backbone(by_timms_script(tmp_path, **options), num_classes=3).card
+    found = match_outputs(card, index("Zoo", "b10", "b9"))
+    assert (found.outputs.tolist(), found.assumed) == ([0, 1, 2], True)
+
+
+def test_ids_of_imagenet_go_before_the_order_of_timms_script(tmp_path: Path) -> None:
+    card = load_backbone(by_timms_script(tmp_path, outputs=1000), num_classes=2).card
+    assert match_outputs(card, index("n01443537", "n01440764")).outputs.tolist() == [1, 0]
 
 
 def test_an_order_is_for_outputs_without_names(source: str, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ WRONG_WORDS = {
     ],
     "detect": [
         ("--detectors sdd", "--detectors: unknown detector 'sdd'. Did you mean 'ssd'?"),
-        ("--ssd.input-size 3", "expected 2 values after --ssd.input-size, found fewer"),
+        ("--ssd.input-size 3 4 5", "--ssd.input-size: expected height and width, or one number for both"),
         ("--ssd.input-size 3 x", "--ssd.input-size: expected a whole number, found 'x'"),
     ],
     "caption": [("--num-beams 0", "--num-beams: expected a number greater than or equal to 1, found '0'")],
@@ -230,6 +230,7 @@ def test_flags_reach_options_of_every_shape() -> None:
     )
     assert (fitted.task.fit.lr, fitted.task.fit.nesterov, fitted.task.fit.enlarge) == (1e-4, False, False)
     assert (fitted.task.fit.epochs, fitted.task.method.chosen.name) == (10, "adl")
+    assert read("classify", "--input-size 32 --limit 3").network.input_size == (32, 32)
     detector = read("detect", "--detectors ssd-fpn --ssd.input-size 96 64 --ssd.no-l2-norm")
     assert (detector.task.detectors, detector.task.ssd.input_size) == (("ssd-fpn",), (96, 64))
     assert (detector.task.ssd.l2_norm, detector.task.faster_rcnn.batch_size) == (False, 8)

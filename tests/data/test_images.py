@@ -128,6 +128,7 @@ def test_cifar_as_class_folders(tmp_path: Path) -> None:
         (("train", "val"), ["cat", "dog"], "cifar10", "folder"),
         (("val",), ["cat", "dog"], "cub", "folder"),
         (("train", "test"), CLASSES10, "wsoleval", "cifar10"),
+        (("ILSVRC/Data/CLS-LOC/val",), ["n01440764", "n01443537"], "cub", "imagenet"),
         (("train", "val"), ["cat"], "cub", None),
         (("odd",), ["cat"], "cifar100", None),
     ],

@@ -231,6 +231,10 @@ def test_a_problem_names_its_key(changes: dict[str, Any], line: str) -> None:
     assert found.startswith(line)
 
 
+def test_one_number_is_the_side_of_a_square() -> None:
+    assert recipe(input_size=32, train_size=16) == recipe(input_size=[32, 32], train_size=(16, 16))
+
+
 @pytest.mark.parametrize("entry", [{}, {"cutmix": {}, "mixup": {}}])
 def test_an_item_holds_exactly_one_regularizer(entry: Any) -> None:
     (found,) = told(regularizers=[entry])

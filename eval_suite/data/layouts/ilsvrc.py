@@ -11,7 +11,7 @@ from eval_suite.core.errors import InputError
 from eval_suite.data.layouts.base import Content, ImageLayout, Layout, Located
 from eval_suite.data.layouts.imagenet import ImageNet, base_folder, solution_places
 from eval_suite.data.metadata import read_csv
-from eval_suite.data.xml_files import read_xml
+from eval_suite.data.xml_files import CORNERS, read_xml, several_boxes
 
 
 class Ilsvrc(ImageLayout):
@@ -90,9 +90,12 @@ def _from_xml(folder: Path, content: Content) -> list[NDArray[np.float64]]:
 
 def _boxes_in(file: Path, wnid: str) -> NDArray[np.float64]:
     """The boxes of one class in an annotation."""
+    objects = read_xml(file).findall("object")
+    if (defect := next(filter(None, (several_boxes(item, file) for item in objects)), None)) is not None:
+        raise InputError(defect)
     corners = [
-        [item.findtext(f"bndbox/{side}", "nan") for side in ("xmin", "ymin", "xmax", "ymax")]
-        for item in read_xml(file).findall("object")
+        [item.findtext(corner, "nan") for corner in CORNERS]
+        for item in objects
         if item.findtext("name") == wnid
     ]
     try:

@@ -71,6 +71,9 @@ def test_boxes_of_xml(tmp_path: Path, images: str, folder: str, nested: bool) ->
     assert [b.tolist() for b in truth.boxes] == [[[1, 2, 3, 4]], [[5, 6, 7, 8], [0, 0, 9, 9]]]
 
 
+_BOX = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+
+
 def nested_set(tmp_path: Path) -> Path:
     picture(tmp_path / "val" / "n01" / "a.JPEG")
     return tmp_path / "Annotations" / "val" / "a.xml"
@@ -92,6 +95,9 @@ def test_an_image_without_xml_or_without_an_object_of_its_class_is_named(tmp_pat
         '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>',
         "<annotation><object><name>n01</name></object></annotation>",
         "<annotation><object><name>n01</name><bndbox><xmin>x</xmin></bndbox></object></annotation>",
+        "<annotation><object><name>n01</name><bndbox/><bndbox/></object></annotation>",
+        f"<annotation><object><name>n01</name>{2 * _BOX}</object></annotation>",
+        f"<annotation><object><name>n01</name><name>n02</name>{_BOX}</object></annotation>",
         "<annotation>",
         "",
         "<annotation>" + " " * 1_000_001 + "</annotation>",

@@ -1,7 +1,8 @@
 """SSD, with its own extra layers or with a feature pyramid."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from eval_suite.core.entries import ONE_FOR_BOTH
 from eval_suite.core.records import BackboneCard, Paper
 from eval_suite.tasks.detect.detectors.base import (
     FPN_CHANNELS,
@@ -21,8 +22,8 @@ _FIRST, _FROM, _TO = 0.1, 0.2, 0.88  # sides of the smallest anchors, as shares 
 class SsdOptions(Schedule):
     """SSD: one stage, fixed input size, anchors on maps from stride 8 on."""
 
-    input_size: tuple[int, int] = (300, 300)
-    """Height and width that images are brought to."""
+    input_size: Annotated[tuple[int, int], ONE_FOR_BOTH] = (300, 300)
+    """Height and width that images are brought to; one number for a square."""
     augmentation: Literal["published", "flip"] = "published"
     """Published: colours, zoom out, crop by overlap, flip; made for hundreds of epochs, a short schedule learns from flips alone."""
     l2_norm: bool = True
