@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -105,13 +106,21 @@ def probe(net: nn.Module, input_size: tuple[int, int], *, headless: bool = False
 
 
 def _require_values(net: nn.Module) -> None:
-    """Refuse parameters that hold no numbers: on the meta device, or of lazy layers that have never run."""
-    empty = [name for name, value in net.named_parameters() if value.is_meta or is_lazy(value)]
-    if empty:
+    """Refuse tensors that hold no numbers, on the meta device or of lazy layers that have never run, and variances that are none."""
+    tensors = dict(chain(net.named_parameters(), net.named_buffers()))
+    if empty := [name for name, value in tensors.items() if value.is_meta or is_lazy(value)]:
         raise InputError(
             expected="a network whose parameters hold values",
             found=f"{len(empty):,} without, first '{empty[0]}'",
             remedy="make it on a real device, and run lazy layers once or load weights into them",
+        )
+    # What BatchNorm divides by infinity is 0, whatever the image: the outputs would look sound.
+    variances = {name: value for name, value in tensors.items() if name.endswith("running_var")}
+    if wrong := [name for name, value in variances.items() if not ((value >= 0) & value.isfinite()).all()]:
+        raise InputError(
+            expected="finite running variances of 0 or more",
+            found=f"{len(wrong):,} of others, first '{wrong[0]}'",
+            remedy="the training diverged, or the weights were averaged or edited; give others",
         )
 
 

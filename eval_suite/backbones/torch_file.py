@@ -1,5 +1,6 @@
 """The content of a torch file, whatever a trainer saved in it, without running its code."""
 
+import os
 import pickle
 import re
 import warnings
@@ -128,8 +129,7 @@ def _unreadable(path: Path, error: Exception) -> InputError:
             f"python -c \"import torch; torch.save(torch.load('{path.name}', weights_only=False)['state_dict'], "
             "'weights.pth')\" (the entry may have another name)"
         )
-    content = path.read_bytes()
-    if content.startswith(b"\x80") and content.endswith(pickle.STOP):
+    if _is_pickle(path):
         return InputError(
             expected="weights",
             where=path,
@@ -140,6 +140,14 @@ def _unreadable(path: Path, error: Exception) -> InputError:
         first_line(error).partition(". ")[0] if runtime else "it is neither a torch nor a safetensors file"
     )
     return damaged(path, found)
+
+
+def _is_pickle(path: Path) -> bool:
+    with path.open("rb") as stream:
+        if stream.read(1) != pickle.PROTO:
+            return False
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == pickle.STOP
 
 
 def damaged(path: Path, found: str) -> InputError:

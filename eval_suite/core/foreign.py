@@ -10,7 +10,11 @@ from eval_suite.core.errors import EvalSuiteError, first_line
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = [
     Path(folder).resolve()
-    for folder in {*site.getsitepackages(), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib"))}
+    for folder in {
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+        *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")),
+    }
 ]
 _IN_A_NETWORK = ("_call_impl", "_wrapped_call_impl")
 

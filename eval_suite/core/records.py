@@ -67,6 +67,7 @@ def same_param(a: Param | None, b: Param | None) -> bool:
 
 # A correlation goes down to -1, and CIDEr-D, shown in percent too, up to 10.
 _LOWEST, _LARGEST = -1.0, 10.0
+_ROUNDING = 1e-9
 
 
 class Metric(_Strict):
@@ -102,6 +103,14 @@ class Metric(_Strict):
             raise ValueError(f"metric '{self.name}' is of {self.n} items")
         if self.interval is not None and self.interval[0] > self.interval[1]:
             raise ValueError(f"metric '{self.name}' has an interval that ends before it begins")
+        if self.interval is not None and self.value is not None:
+            low, high = self.interval
+            # Percentiles of a bootstrap may leave out the value of what is no mean, but hardly by as much as their width.
+            slack = high - low + _ROUNDING
+            if not low - slack <= self.value <= high + slack:
+                raise ValueError(
+                    f"metric '{self.name}' is {self.value:g}, far from its interval {low:g} to {high:g}"
+                )
         if self.unit == "fraction" and not all(n is None or _LOWEST <= n <= _LARGEST for n in numbers):
             raise ValueError(f"metric '{self.name}' is no fraction: {self.value}")
         if self.value is None and not self.reason:

@@ -116,12 +116,21 @@ def test_a_metric_refuses_what_is_not_finite(value: float) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"value": -5.0}, {"value": 25.0}, {"n": -3}, {"interval": (0.5, 0.1)}, {"interval": (-7.0, 0.5)}],
+    [
+        {"value": -5.0},
+        {"value": 25.0},
+        {"n": -3},
+        {"interval": (0.5, 0.1)},
+        {"interval": (-7.0, 0.5)},
+        {"value": 2.0, "interval": (0.8, 0.9)},
+        {"value": 0.1, "interval": (0.8, 0.9), "unit": "nats"},
+    ],
 )
 def test_a_metric_refuses_what_contradicts_itself(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         metric(**change)
     assert metric(value=-5.0, unit="nats")
+    assert metric(value=0.79, interval=(0.8, 0.9))  # as percentiles of a bootstrap may have it
 
 
 def test_a_record_refuses_counts_and_metrics_that_contradict_each_other() -> None:

@@ -110,11 +110,17 @@ def test_mahalanobis_needs_a_covariance(images: int, classes: int, match: str) -
     assert fitted(Mahalanobis(), some_features(7), torch.arange(7) % 6)
 
 
-def test_vim_needs_more_images_than_dimensions(training: TrainingFeatures) -> None:
-    few = training._replace(features=training.features[:3], labels=training.labels[:3])
-    with pytest.raises(InputError, match="expected more than 3 training images"):
-        make_confidences(["vim"], few, OPTIONS)
-    assert make_confidences(["vim"], few, OPTIONS._replace(vim_dimension=2))
+@pytest.mark.parametrize("dimension", [None, 1, 5])
+def test_vim_needs_more_images_than_features(training: TrainingFeatures, dimension: int | None) -> None:
+    options = OPTIONS._replace(vim_dimension=dimension)
+    with pytest.raises(InputError, match="expected more than 6 training images"):
+        make_confidences(
+            ["vim"],
+            training._replace(features=training.features[:6], labels=training.labels[:6]),
+            options,
+        )
+    few = training._replace(features=training.features[:7], labels=training.labels[:7])
+    assert make_confidences(["vim"], few, options)
 
 
 def test_neighbours_are_those_of_scikit_learn_and_pytorch_ood(training: TrainingFeatures) -> None:

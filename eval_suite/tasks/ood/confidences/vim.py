@@ -28,7 +28,7 @@ class Vim(OodScore):
         """Find the principal space.
 
         Raises:
-            InputError: if its dimension is not below that of the features, or the training images are no more than it.
+            InputError: if its dimension is not below that of the features, or the training images are no more than the features.
         """
         from pytorch_ood.detector import ViM
 
@@ -40,12 +40,12 @@ class Vim(OodScore):
                 expected=f"a --vim-dimension from 1 to {width - 1} for features of width {width}",
                 found=f"{dimension}",
             )
-        # So few images lie in the principal space altogether: what they leave outside, which scales the virtual logit, is 0.
-        if len(training.features) <= dimension:
+        # What they leave outside the principal space scales the virtual logit: of so few images it is little or nothing.
+        if len(training.features) <= width:
             raise InputError(
-                expected=f"more than {dimension} training images for the score 'vim' with a principal space of {dimension} dimensions",
+                expected=f"more than {width} training images, one for each feature, for the score '{self.name}'",
                 found=f"{len(training.features)}",
-                remedy="raise --fit-limit or lower --vim-dimension",
+                remedy="raise --fit-limit",
             )
         weight, bias = training.head()
         self.detector = ViM(None, d=dimension, w=weight, b=bias).fit_features(
