@@ -195,7 +195,7 @@ def test_features_that_say_nothing_are_told_or_refused(
     result, _ = ood(source=f"{tmp_path / 'net.py'}:half", **common)
     assert any("features that are all 0: nnguide, scale cannot" in line for line in result.warnings)
     with pytest.raises(InputError, match="numbers from the score 'scale'"):
-        ood(source=f"{tmp_path / 'net.py'}:raw", **common)
+        ood(source=f"{tmp_path / 'net.py'}:raw", out="raw", **common)
     result, _ = ood(source=f"{tmp_path / 'net.py'}:slightly", out="slightly", **common)
     assert any("below 0 in places: scale are defined" in line for line in result.warnings)
 
