@@ -88,7 +88,7 @@ def sweep_published(
             for batch in shown:
                 rows.add("positions", batch.index)
                 rows.add("predicted", classify(batch.images, batch.labels[:, None]))
-            predicted.append(rows.together("positions")["predicted"])
+            predicted.append(rows.together("positions").arrays["predicted"])
     assert first is not None
     shape = (len(first), len(versions), len(options.severities))
     return Corruptions(
