@@ -21,7 +21,7 @@ _TILE, _GAP = 90, 4
 class Learnt(NamedTuple):
     """The training images, those of them (n,) that have features, and these (n, D)."""
 
-    index: ImageIndex
+    images: ImageIndex
     positions: NDArray[np.int64]
     features: NDArray[np.float32]
 
@@ -53,8 +53,8 @@ def write_pictures(
     for row, item in enumerate(worst):
         place = int(positions[item])
         known = learnt.positions[nearest[row]]
-        shown = [to_rgb(open_item(index, place)), *(to_rgb(open_item(learnt.index, int(i))) for i in known)]
-        names = [learnt.index.classes[learnt.index.labels[i]] for i in known]
+        shown = [to_rgb(open_item(index, place)), *(to_rgb(open_item(learnt.images, int(i))) for i in known)]
+        names = [learnt.images.classes[learnt.images.labels[i]] for i in known]
         pictures[picture_name(index.ids[place])] = _row(shown)
         captions[index.ids[place]] = (
             f"{index.classes[index.labels[place]]}, then the training images nearest to it: "
