@@ -258,7 +258,10 @@ def _read_coco(path: Path) -> list[_Entry]:
         raise InputError(
             f"{strangers.total():,} captions in {path} are of images that it does not list: {_some(map(str, strangers))}"
         )
-    files = [str(image.get("file_name", "")) for image in images]
+    files = [
+        "" if image.get("file_name") is None else text_of(image, "file_name", f"image {key}", path)
+        for key, image in zip(ids, images, strict=True)
+    ]
     return [
         _Entry(i, inside(file, path) if file else "", captions[i]) for i, file in zip(ids, files, strict=True)
     ]

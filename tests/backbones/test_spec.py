@@ -147,7 +147,8 @@ def test_a_checkpoint_is_named_by_its_folder(
 
 def test_options_refuse_what_they_do_not_know() -> None:
     assert BackboneOptions(mean=(0, 0, 0)).std is None
-    for wrong in ({"num_classes": 0}, {"mean": (0, 0)}, {"input_size": (32,)}, {"classes": 3}):
+    assert BackboneOptions.model_validate({"input_size": 32}).input_size == (32, 32)
+    for wrong in ({"num_classes": 0}, {"mean": (0, 0)}, {"input_size": (32, 32, 32)}, {"classes": 3}):
         with pytest.raises(ValidationError):
             BackboneOptions.model_validate(wrong)
 

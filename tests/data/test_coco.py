@@ -121,8 +121,9 @@ def test_half_a_character_does_not_stop_anything(tmp_path: Path) -> None:
     assert open_captions(f"coco:{tmp_path}").captions == [["a ? dog"]]
 
 
-def test_references_need_no_image_names(tmp_path: Path) -> None:
-    path = write_coco(tmp_path, "val2014", CAPTIONS, images=[{"id": i} for i in CAPTIONS])
+@pytest.mark.parametrize("named", [{}, {"file_name": None}, {"file_name": ""}])
+def test_references_need_no_image_names(tmp_path: Path, named: dict[str, Any]) -> None:
+    path = write_coco(tmp_path, "val2014", CAPTIONS, images=[{"id": i, **named} for i in CAPTIONS])
     found = read_references(str(path))
     assert (found.image_ids, found.files) == ([7, 3, 5], ["", "", ""])
     assert found.name == "captions_val2014"
