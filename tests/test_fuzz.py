@@ -27,7 +27,7 @@ from eval_suite.training.fit_run import FitRun
 from tests.conftest import Said
 from tests.data.voc_on_disk import write_devkit
 
-SECONDS, CASES = 20, 20
+SECONDS, CASES = 60, 8
 NETWORK = """
 from torch import nn
 def make():
@@ -238,12 +238,16 @@ def inside(folder: Path) -> Iterator[None]:
         os.chdir(before)
 
 
+class StandsStillError(BaseException):
+    """Not an `Exception`, which a command would word as it words any other, and end well."""
+
+
 @contextmanager
 def time_limit(seconds: int) -> Iterator[None]:
     """Fail where the command stands still."""
 
     def late(_signal: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"no end within {seconds} s")
+        raise StandsStillError(f"no end within {seconds} s")
 
     before = signal.signal(signal.SIGALRM, late)
     signal.alarm(seconds)
@@ -316,6 +320,15 @@ def require_a_good_end(said: Said, root: Path) -> None:
     assert not list(root.rglob("*.tmp"))
     for record in root.glob("reports/single/results/*/*.json"):
         json.loads(record.read_text("utf-8"))
+
+
+def test_a_command_that_stands_still_fails_here(
+    cli: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "net.py").write_text("import time\ntime.sleep(30)\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StandsStillError), time_limit(3):
+        cli("classify", "--backbone", "net.py:make", "--data", "folder:images", *FLAGS)
 
 
 @pytest.mark.long
