@@ -27,6 +27,8 @@ from eval_suite.training.fit_run import FitRun
 from tests.conftest import Said
 from tests.data.voc_on_disk import write_devkit
 
+pytestmark = pytest.mark.long
+
 SECONDS, CASES = 60, 8
 NETWORK = """
 from torch import nn
@@ -331,7 +333,6 @@ def test_a_command_that_stands_still_fails_here(
         cli("classify", "--backbone", "net.py:make", "--data", "folder:images", *FLAGS)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_files_end_well(
     kind: str,
