@@ -101,7 +101,10 @@ def parse_outliers(text: str) -> OutlierSource:
     group, slash, rest = head.partition("/")
     name, equals, kind = (rest if slash else head).rpartition("=")
     if kind not in (*KINDS, *NOISE):
-        raise unknown_name("kind of outliers", kind, (*KINDS, *NOISE))
+        unknown = unknown_name("kind of outliers", kind, (*KINDS, *NOISE))
+        raise InputError(
+            f"{unknown}; folder:PATH takes the images of any folder, archive, .npy or .mat, or a list of them"
+        )
     if (kind in NOISE) != (not colon) or (colon and not path):
         raise InputError(expected=f"{_GRAMMAR}", found=f"'{text}'")
     place = Path(path).expanduser() if colon else None

@@ -56,6 +56,7 @@ def test_parse_outliers() -> None:
     ("text", "message"),
     [
         ("texture:x", "unknown kind of outliers 'texture'. Did you mean 'textures'?"),
+        ("npy:x.npy", "folder:PATH takes"),
         ("unifrom", "Did you mean 'uniform'?"),
         ("folder", r"expected outliers as \[GROUP/\]\[NAME=\]KIND:PATH.*found 'folder'"),
         ("folder:", "expected outliers as"),
