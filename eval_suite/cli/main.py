@@ -63,12 +63,12 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        if worded := machine_error(error) or foreign_error(error):
-            _complain(str(worded))
-            return worded.exit_code
         if mismatch := torch_mismatch():
             _complain(mismatch)
             return 2
+        if worded := machine_error(error) or foreign_error(error):
+            _complain(str(worded))
+            return worded.exit_code
         _complain(f"{type(error).__name__}: {first_line(error)} (set {TRACEBACK_VARIABLE}=1 to see where)")
         return 1
 

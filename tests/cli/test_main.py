@@ -124,7 +124,7 @@ def test_wrong_words_end_in_one_line_and_code_2(cli: Cli, words: list[str], expe
 WRONG_WORDS = {
     "classify": [
         ("--bach-size 3", "unknown option '--bach-size'. Did you mean '--batch-size'?"),
-        ("--batch-size 0", "--batch-size: expected a number greater than or equal to 1, found '0'"),
+        ("--batch-size -1", "--batch-size: expected a number greater than or equal to 0, found '-1'"),
         ("--batch_size=x", "--batch-size: expected a whole number, found 'x'"),
         ("--limit 0", "--limit: expected a number greater than or equal to 1, found '0'"),
         ("--limit 2.5", "--limit: expected a whole number, found '2.5'"),
@@ -168,7 +168,7 @@ WRONG_WORDS = {
     ],
     "ood": [
         ("--outliers foo:x", "--outliers: unknown kind of outliers 'foo'. Known: folder, gaussian, "),
-        ("--scores foo", "--scores: unknown score 'foo'. Known: energy, gen, knn, "),
+        ("--scores foo", "--scores: unknown score 'foo'. Known: ash-b, ash-p, "),
     ],
     "detect": [
         ("--detectors sdd", "--detectors: unknown detector 'sdd'. Did you mean 'ssd'?"),
@@ -516,15 +516,13 @@ def test_lists(cli: Cli) -> None:
 def test_an_unexpected_error_is_one_line_with_a_way_to_see_more(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(_arguments: list[str]) -> int:
-        raise RuntimeError("broken\ninside")
-
-    monkeypatch.setattr(data_commands, "main", crash)
-    assert complaint(cli("data", "demo"), code=1) == (
-        "error: RuntimeError: broken inside (set EVAL_SUITE_TRACEBACK=1 to see where)"
-    )
+    # What fails has no frame in a file of the user's, which would be named instead.
+    monkeypatch.setattr(data_commands, "main", int)
+    line = complaint(cli("data", "demo"), code=1)
+    assert line.startswith("error: TypeError: int() argument")
+    assert line.endswith("(set EVAL_SUITE_TRACEBACK=1 to see where)")
     monkeypatch.setenv("EVAL_SUITE_TRACEBACK", "1")
-    with pytest.raises(RuntimeError):
+    with pytest.raises(TypeError):
         cli("data", "demo")
 
 

@@ -65,6 +65,7 @@ def test_parse_spec() -> None:
         "imagenet3dcc",
         "imagenetc",
         "imagenetcbar",
+        "openood",
         "tinyimagenet",
         "wsoleval",
     }

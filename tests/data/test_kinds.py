@@ -27,4 +27,4 @@ def test_another_word_is_refused_before_anything_is_loaded(said: Any) -> None:
     with pytest.raises(InputError) as refused:
         evaluate("timm:no_such_network", Wrong, data="voc:nowhere")
     assert refused.value.found == repr(said)
-    assert "'boxes', 'captions' or None" in refused.value.expected
+    assert "'boxes', 'captions', 'masks' or None" in refused.value.expected

@@ -66,7 +66,7 @@ def test_an_operation_that_fails_is_no_fault_of_the_image(monkeypatch: pytest.Mo
         *("x", "cifar10:x", "train", ["a"], ["1"], np.zeros(1, dtype=np.int64), Path(), None),
         pixels=np.asarray(image())[None],
     )
-    decoder = reading._Decoder(index, (32, 32), lambda one, _: Policy(OF_TIMM, (32, 32))(one, 0))
+    decoder = reading._Decoder(index, (32, 32), lambda one, _: Policy(OF_TIMM, (32, 32))(one, 0), None)
     with pytest.raises(PolicyError, match="bits"):
         decoder[[0]]
 

@@ -114,7 +114,7 @@ def test_many_problems_are_told_at_once_with_their_paths(tmp_path: Path) -> None
         titel="x",
         baseline="plian",
         seeds=[-1],
-        runtime={"devise": "cpu", "batch_size": 0},
+        runtime={"devise": "cpu", "batch_size": -1},
         recipe={"arch": "resnet20_cifar", "data": "cifar10:x", "lr": -1},
         backbones={
             "plain": None,
@@ -130,7 +130,7 @@ def test_many_problems_are_told_at_once_with_their_paths(tmp_path: Path) -> None
         "titel: unknown key; did you mean 'title'?",
         "seeds.0: expected a number greater than or equal to 0, found -1",
         "runtime.devise: unknown key; did you mean 'device'?",
-        "runtime.batch_size: expected a number greater than or equal to 1, found 0",
+        "runtime.batch_size: expected a number greater than or equal to 0, found -1",
         "recipe.lr: expected a number greater than 0, found -1",
         "backbones.mixup.regularizers.0.mixpu: unknown key; did you mean 'mixup'?",
         "backbones.cutmix.regularizers.0.cutmix.prob: expected a number less than or equal to 1, found 2",

@@ -20,7 +20,8 @@ def test_the_published_layout(tmp_path: Path, folder: str) -> None:
     assert images.classes == ["n01", "n02"]
     assert images.ids == [f"val/images/val_{i}.JPEG" for i in range(3)]
     assert images.labels.tolist() == [1, 0, 1]
-    assert images.paths == [base / name for name in images.ids]
+    assert images.paths is not None
+    assert list(images.paths) == [base / name for name in images.ids]
     assert (truth.sizes == 64).all()
     # The last box is a column of pixels, as the published file has some.
     assert [b.tolist() for b in truth.boxes] == [[[0, 32, 44, 62]], [[5, 5, 9, 9]], [[63, 0, 63, 9]]]

@@ -144,6 +144,7 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
         "limit": None,
         "strict": False,
         "calibration_split": None,
+        "conformal_alpha": 0.1,
     }
     found = by_name(result.metrics)
     top1 = found["Top-1 error"]
@@ -161,7 +162,7 @@ def test_the_record_of_twelve_pictures(world: Path) -> None:
     assert {name: metric.value for name, metric in accuracy.items()} == {"blue": 1, "green": 0.75, "red": 0.5}
     assert {metric.n for metric in accuracy.values()} == {4}
     assert found["Mean per-class accuracy"].value == pytest.approx(0.75)
-    assert len(found) == len(result.metrics) == 12
+    assert len(found) == len(result.metrics) == 15
     for metric in result.metrics:
         if metric.interval is not None and metric.value is not None:
             assert metric.interval[0] <= metric.value <= metric.interval[1]
@@ -183,7 +184,8 @@ def test_the_record_tells_the_data_the_backbone_and_the_run(world: Path) -> None
     assert set(result.run.seconds) >= {"load", "fit", "predict", "score"}
     assert (result.run.device, result.run.precision, result.run.seed) == ("cpu", "fp32", 0)
     assert result.run.git.commit == "abc"
-    (curve,) = result.curves
+    curve = next(each for each in result.curves if each.name == "Reliability diagram")
+    assert {each.name for each in result.curves} == {"Reliability diagram", "Selective risk"}
     assert len(curve.x) == 15
     assert [y for y in curve.y if y is not None] == [0.75]
     assert curve.x == sorted(curve.x)

@@ -37,8 +37,8 @@ def test_calibration_is_measured_before_and_after(demo_world: Path, tmp_path: Pa
     assert after.value is not None
     assert after.value < before.value  # the network is far too sure
     assert "'train'" in (after.method or "")
-    names = [curve.name for curve in record.curves]
-    assert len(names) == 2
+    names = {curve.name for curve in record.curves}
+    assert names == {"Reliability diagram", "Reliability diagram, temperature-scaled", "Selective risk"}
     assert record["top1_error"].value == run(demo_world)["top1_error"].value
     with pytest.raises(InputError):
         run(demo_world)["nll_scaled"]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import imagecorruptions
@@ -12,7 +13,7 @@ from PIL import Image
 
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.data.images import ImageIndex, open_images
-from eval_suite.data.loading import EvaluationTransform
+from eval_suite.data.loading import EvaluationTransform, Share
 from eval_suite.tasks.robustness.corruptions import CorruptedImages, corrupt, require_large_enough, seed_of
 from eval_suite.tasks.robustness.options import COMMON, CORRUPTIONS, GROUPS, expand_corruptions
 
@@ -110,6 +111,7 @@ def made(index: ImageIndex, positions: list[int], batch_size: int, workers: int 
         batch_size=batch_size,
         device=torch.device("cpu"),
         workers=workers,
+        share=Share(0, 1),
     )
     parts = list(batches)
     assert len(parts) == len(batches)
@@ -159,6 +161,8 @@ if __name__ == "__main__":
 def test_an_image_that_has_gone_is_named(demo_world: Path) -> None:
     index = open_images(f"folder:{demo_world / 'images'}", "val")
     assert index.paths is not None
-    index.paths[1] = Path("/nowhere.png")
+    paths = [*index.paths]
+    paths[1] = Path("/nowhere.png")
+    index = replace(index, paths=paths)
     with pytest.raises(EvalSuiteError, match=f"cannot read {index.ids[1]}: FileNotFoundError"):
         made(index, [0, 1], batch_size=100)

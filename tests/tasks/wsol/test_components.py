@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from eval_suite.tasks.wsol import component_tree
 from eval_suite.tasks.wsol.component_tree import holes, upper_regions, winners
 from eval_suite.tasks.wsol.components import (
     LEVELS,
@@ -237,24 +236,3 @@ def test_a_side_too_long_for_packed_places_is_refused() -> None:
 def test_numba_is_imported_late() -> None:
     code = "import sys, eval_suite.tasks.wsol.score; sys.exit('numba' in sys.modules or 'cv2' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_without_a_folder_to_write_to_it_is_compiled_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[dict[str, object]] = []
-
-    def njit(signature: str, **flags: object) -> object:
-        calls.append(flags)
-
-        def decorate(function: object) -> object:
-            if flags.get("cache"):
-                raise RuntimeError("cannot cache function: no locator available")
-            return function
-
-        return decorate
-
-    monkeypatch.setattr(component_tree, "njit", njit)
-
-    def nothing() -> None: ...
-
-    assert component_tree._compiled("void()")(nothing) is nothing
-    assert [flags.get("cache") for flags in calls] == [True, None]

@@ -69,7 +69,7 @@ def test_bf16_gives_nearly_the_same_maps_in_single_precision(net: Backbone) -> N
 
 
 def test_plain_maps_need_an_average_and_a_linear_layer() -> None:
-    with pytest.raises(InputError, match="which plain CAM and a fit need"):
+    with pytest.raises(InputError, match="plain maps are read off"):
         PlainMaps(backbone("mobilenetv3_small_050", 64))
 
 

@@ -209,7 +209,8 @@ def test_a_backbone_of_other_classes_is_refused_where_no_fit_replaces_its_last_l
 
 def test_a_network_without_average_and_linear_layer_is_refused_with_the_way_out(world: Path) -> None:
     with pytest.raises(
-        InputError, match=r"does not end in global average pooling .* use --cam-method gradcam without a fit"
+        InputError,
+        match=r"plain maps are read off, found another end.*another --cam-method, such as gradcam, or let a fit",
     ):
         localise(world, factory="pooled_twice")
     assert localise(world, factory="pooled_twice", maps="gradcam").status == "complete"
