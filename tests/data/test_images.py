@@ -162,6 +162,7 @@ def test_folder_with_every_suffix_and_depth(tmp_path: Path) -> None:
     picture(tmp_path / "val" / "dog" / "a.png")
     picture(tmp_path / "val" / "cat" / ".hidden.png")
     picture(tmp_path / "val" / ".cache" / "a.png")
+    picture(tmp_path / "val" / "__MACOSX" / "a.png")
     (tmp_path / "val" / "cat" / "notes.txt").touch()
     (tmp_path / "val" / "cat" / ".git").mkdir()
     index = open_images(f"folder:{tmp_path}")

@@ -131,7 +131,7 @@ def image_files(
         return
     with os.scandir(top) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if _is_hidden(entry.name):
                 continue
             name = entry.name
             dot = name.rfind(".")
@@ -142,6 +142,11 @@ def image_files(
                 yield prefix + name
             elif skipped is not None:
                 skipped[suffix or "no suffix"] += 1
+
+
+def _is_hidden(name: str) -> bool:
+    # macOS packs what it knows of files next to them, in a folder of this name.
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -256,7 +261,7 @@ def folder_content(path: Path, split: str, classes: list[str]) -> Content:
 def folders(path: Path) -> list[str]:
     """Names of the folders in a folder, sorted; hidden ones are left out."""
     with os.scandir(path) as entries:
-        return sorted(entry.name for entry in entries if _is_folder(entry) and not entry.name.startswith("."))
+        return sorted(entry.name for entry in entries if _is_folder(entry) and not _is_hidden(entry.name))
 
 
 def some(names: list[str]) -> str:
