@@ -35,7 +35,10 @@ def pad_batch(batch: Batch, rows: int) -> Batch:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Give every process the first one's buffers: the running statistics, which each has followed on its own part."""
+    """Give every process the first one's buffers: the running statistics, which each has followed on its own part.
+
+    To be called before the network is used in evaluation mode, where it answers by them.
+    """
     if dist.is_available() and dist.is_initialized():
         for buffer in module.buffers():
             dist.broadcast(buffer, 0)

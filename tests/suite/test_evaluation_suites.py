@@ -353,3 +353,5 @@ def test_natural_shifts_in_small_from_end_to_end(
     page = Path("reports/shifts/index.html").read_text("utf-8")
     assert "Effective robustness on other" in page
     assert "logit fit over the other backbones" in page
+    table = Path("reports/shifts/tables/task-robustness.csv").read_text("utf-8")
+    assert "logit fit over 4 other backbones" in table

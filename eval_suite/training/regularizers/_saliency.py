@@ -58,8 +58,11 @@ def gradient_saliency(images: "Tensor", targets: "Tensor", context: "Context") -
     import torch
     import torch.nn.functional as F
 
+    from eval_suite.training.distributed import share_buffers
+
     backbone = context.looking().backbone
     assert backbone is not None
+    share_buffers(backbone)
     training = backbone.training
     backbone.eval()
     with torch.enable_grad():

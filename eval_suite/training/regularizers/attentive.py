@@ -109,11 +109,15 @@ class AttentiveCutMix(Regularizer):
         """Mix a batch (N, 3, H, W) with itself in another order."""
         import torch
 
+        from eval_suite.training.distributed import share_buffers
+
         share = context.share
         if uniform(context.generator) >= self.prob:
             return Mixed(images, targets)
         order = permutation(share.total(len(images)), context.generator)
         extractor = context.looking().kept[self.name].to(images.device)
+        if self.extractor is None:
+            share_buffers(extractor)
         attention = _last_map(extractor, images).mean(1)
         cells = torch.zeros_like(attention, dtype=torch.bool).flatten(1)
         cells.scatter_(1, attention.flatten(1).topk(self.top_k).indices, value=True)
