@@ -90,7 +90,7 @@ def test_two_processes_train_as_one_and_continue_one_another(
         for name, chosen in REGULARIZERS.items()
     }
     made |= {
-        name: tiny_recipe(**settings(name), batch_norm_groups=2, epochs=1, batch_size=10, limit=20)
+        name: tiny_recipe(**settings(name), batch_norm_groups=2, epochs=1, batch_size=10, limit=30)
         for name in NAMES
     }
     made["today"] = tiny_recipe(batch_norm_groups=2, epochs=2, **OF_TODAY)

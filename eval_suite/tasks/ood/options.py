@@ -26,7 +26,7 @@ class OodOptions(TaskOptions):
     validation_outliers: list[str] = Field(default_factory=list)
     """Sets, named as outliers are and none of them, on which the scores' hyper-parameters are chosen; without any they are as given."""
     validation_split: str | None = None
-    """Split of in-distribution images that validation_outliers are told from, another than the evaluated one."""
+    """Split of in-distribution images that validation_outliers are set against, another than the evaluated one."""
     skip_first: int = Field(default=0, ge=0)
     """Leave out the first N images of every set, as ODIN's code does with the 1000 it is tuned on."""
     noise_items: int | None = Field(default=None, ge=5)

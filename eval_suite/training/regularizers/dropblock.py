@@ -90,11 +90,11 @@ def drop_blocks(maps: "Tensor", rate: float, size: int, context: Context) -> "Te
     seeds = bernoulli_positions(
         context.share.total(n) * channels * rows * columns, probability, context.generator
     )
+    if not len(seeds):
+        return maps
     one = channels * rows * columns
     mine = context.share.mine(n)
     seeds = seeds[(seeds >= mine.start * one) & (seeds < mine.stop * one)] - mine.start * one
-    if not len(seeds):
-        return maps
     # Flat places in the map's own memory layout, whichever that is.
     kept = torch.ones_like(maps)
     strides = torch.tensor(kept.stride())
@@ -102,7 +102,9 @@ def drop_blocks(maps: "Tensor", rate: float, size: int, context: Context) -> "Te
     side = torch.arange(size)
     cells = corners[:, None] + (side[:, None] * strides[2] + side * strides[3]).flatten()
     kept.as_strided((kept.numel(),), (1,))[cells.flatten().to(maps.device, non_blocking=True)] = 0
-    share = kept.mean(dtype=torch.float32).clamp_min(1 / kept.numel())
+    # Of the whole batch: also where nothing is dropped from the part that is here.
+    share = context.share.everywhere(kept.mean(dtype=torch.float32)[None]).mean()
+    share = share.clamp_min(1 / context.share.total(kept.numel()))
     return maps * (kept / share.to(maps.dtype))
 
 
