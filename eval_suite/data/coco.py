@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from eval_suite.core.errors import InputError
-from eval_suite.data.images import ImageIndex
+from eval_suite.data.images import ImageIndex, spread, unlabelled
 from eval_suite.data.json_files import image_id, list_of_objects, read_json, text_of
 from eval_suite.data.metadata import inside
 
@@ -52,7 +50,7 @@ class CaptionSet:
         """``limit`` images spread evenly over the split; all of them for None or a larger limit."""
         if limit is None or limit >= len(self):
             return self
-        return self.select(np.linspace(0, len(self) - 1, limit).round().astype(int).tolist())
+        return self.select(spread(len(self), limit).tolist())
 
     def select(self, positions: Iterable[int]) -> "CaptionSet":
         """The images at these places."""
@@ -66,17 +64,8 @@ class CaptionSet:
 
     def images(self) -> ImageIndex:
         """The images alone, as the loaders read them; their labels say nothing."""
-        return ImageIndex(
-            name=self.name,
-            spec=self.spec,
-            split=self.split,
-            classes=["image"],
-            ids=list(self.files),
-            labels=np.zeros(len(self), np.int64),
-            root=self.root,
-            paths=[self.root / file for file in self.files],
-            pixels=None,
-        )
+        paths = [self.root / file for file in self.files]
+        return unlabelled(self.name, self.spec, self.split, list(self.files), paths, self.root)
 
     def sha256(self) -> str:
         """Hash of ids, files and captions, and of the size of every image file."""

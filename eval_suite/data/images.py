@@ -98,7 +98,7 @@ class ImageIndex:
             return self
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
-        return self.select(np.linspace(0, len(self) - 1, limit).round().astype(np.int64))
+        return self.select(spread(len(self), limit))
 
     def select(self, positions: NDArray[np.integer]) -> "ImageIndex":
         """The index of the items at some positions, in their order."""
@@ -129,6 +129,19 @@ class ImageIndex:
         if self.pixels is not None:
             digest.update(np.ascontiguousarray(self.pixels).data)
         return digest.hexdigest()
+
+
+def spread(count: int, limit: int) -> NDArray[np.int64]:
+    """The places of ``limit`` items spread evenly over ``count``, from the first to the last."""
+    return np.linspace(0, count - 1, limit).round().astype(np.int64)
+
+
+def unlabelled(
+    name: str, spec: str, split: str, ids: list[str], paths: Sequence[Path], root: Path = Path()
+) -> ImageIndex:
+    """Images alone, as the readers of pictures take them; their labels say nothing."""
+    labels = np.zeros(len(ids), np.int64)
+    return ImageIndex(name, spec, split, ["image"], ids, labels, root, paths, pixels=None)
 
 
 def parse_spec(text: str) -> DataSpec:

@@ -15,7 +15,7 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
 from eval_suite.data.class_order import read_class_names
 from eval_suite.data.decoding import FORMATS, size_of_file, why_unreadable
-from eval_suite.data.images import ImageIndex, readable
+from eval_suite.data.images import ImageIndex, file_mark, readable, spread, unlabelled
 from eval_suite.data.layouts.base import listing
 from eval_suite.data.objects import DefectsError
 from eval_suite.data.voc import CLASSES, JOINED, voc_path
@@ -55,7 +55,7 @@ class MaskIndex:
         """The index of ``limit`` images spread evenly; all of them for None or a larger limit."""
         if limit is None or limit >= len(self):
             return self
-        return self.select(np.linspace(0, len(self) - 1, limit).round().astype(np.int64).tolist())
+        return self.select(spread(len(self), limit).tolist())
 
     def select(self, positions: Sequence[int]) -> "MaskIndex":
         """The index of the images at some positions, in their order."""
@@ -68,29 +68,19 @@ class MaskIndex:
 
     def images(self) -> ImageIndex:
         """The images alone, as the readers of pictures take them; their labels say nothing."""
-        return ImageIndex(
-            name=self.name,
-            spec=self.spec,
-            split=self.split,
-            classes=["image"],
-            ids=self.ids,
-            labels=np.zeros(len(self), np.int64),
-            root=Path(),
-            paths=self.paths,
-            pixels=None,
-        )
+        return unlabelled(self.name, self.spec, self.split, self.ids, self.paths)
 
     def about(self, evaluated: "MaskIndex", failed: list[str]) -> About:
         """What predictions say of this split when ``evaluated``, all of it or a subset, was predicted on."""
         return About(self.name, self.split, len(self), evaluated.sha256(), list(failed))
 
     def sha256(self) -> str:
-        """Hash of classes, ids, and the size in bytes of every image and mask; file contents are not read."""
+        """Hash of classes, ids, and every image and mask as `file_mark` has it."""
         digest = hashlib.sha256()
         for words in (self.classes, self.ids):
             digest.update("\0".join(words).encode("utf-8", "surrogateescape") + b"\1")
-        sizes = [path.stat().st_size if path.is_file() else -1 for path in (*self.paths, *self.masks)]
-        digest.update(np.array(sizes, dtype="<i8").tobytes())
+        marks = [file_mark(str(path)) for path in (*self.paths, *self.masks)]
+        digest.update(np.array(marks, dtype="<i8").tobytes())
         return digest.hexdigest()
 
     def labels(self, position: int) -> NDArray[np.uint8]:

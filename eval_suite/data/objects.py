@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
-from eval_suite.data.images import ImageIndex, file_mark
+from eval_suite.data.images import ImageIndex, file_mark, spread, unlabelled
 
 Purpose = Literal["train", "evaluate"]
 
@@ -78,7 +78,7 @@ class ObjectIndex:
         """The index of ``limit`` images spread evenly; all of them for None or a larger limit."""
         if limit is None or limit >= len(self):
             return self
-        return self.select(np.linspace(0, len(self) - 1, limit).round().astype(np.int64))
+        return self.select(spread(len(self), limit))
 
     def select(self, positions: NDArray[np.integer]) -> "ObjectIndex":
         """The index of the images at some positions, each at most once, in their order here."""
@@ -107,17 +107,7 @@ class ObjectIndex:
 
     def images(self) -> ImageIndex:
         """The images alone, as the readers of pictures take them; their labels say nothing."""
-        return ImageIndex(
-            name=self.name,
-            spec=self.spec,
-            split=self.split,
-            classes=["image"],
-            ids=self.ids,
-            labels=np.zeros(len(self), np.int64),
-            root=Path(),
-            paths=self.paths,
-            pixels=None,
-        )
+        return unlabelled(self.name, self.spec, self.split, self.ids, self.paths)
 
     def about(self, evaluated: "ObjectIndex", failed: list[str]) -> About:
         """What predictions say of this split when ``evaluated``, all of it or a subset, was predicted on."""
