@@ -9,6 +9,7 @@ import torch
 
 from eval_suite.cli.main import main
 from eval_suite.core.logs import log_to_stderr
+from eval_suite.core.statistics import bootstrap_normal
 from eval_suite.demo.world import make_demo
 from eval_suite.training.recipe import Recipe
 
@@ -22,6 +23,13 @@ def _as_the_command_line_runs() -> None:
 @pytest.fixture(scope="session")
 def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_demo(tmp_path_factory.mktemp("world") / "demo", "tiny").out
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bootstraps of ten resamples, for tests that evaluate often and look at no interval."""
+    monkeypatch.setitem(bootstrap_normal.__kwdefaults__, "resamples", 10)
+    monkeypatch.setattr("eval_suite.tasks.ood.score.RESAMPLES", 10)
 
 
 @pytest.fixture

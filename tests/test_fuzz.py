@@ -27,7 +27,7 @@ from eval_suite.training.fit_run import FitRun
 from tests.conftest import Said
 from tests.data.voc_on_disk import write_devkit
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("few_resamples")]
 
 SECONDS, CASES = 60, 8
 NETWORK = """

@@ -17,11 +17,12 @@ import pytest
 import eval_suite as es
 from eval_suite.demo.layouts import DemoSize
 from eval_suite.demo.world import SIZES
-from eval_suite.suite.quickstart import quickstart
+from eval_suite.report import figures
+from eval_suite.suite import quickstart as quickstart_module
 from eval_suite.training.fit_run import FitRun
 from tests.data.masks_on_disk import write_devkit
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("few_resamples")]
 
 KILLS = 10
 # What a second of another day or a longer way round changes.
@@ -93,6 +94,20 @@ def first_difference(whole: Any, other: Any, where: str = "") -> str | None:
         )
         return f"{where}: {len(whole)} and {len(other)} bytes, which differ from byte {at} on"
     return f"{where}: {str(whole)[:200]} uninterrupted, {str(other)[:200]} killed"
+
+
+def test_the_first_difference_is_named_and_nothing_else() -> None:
+    whole = {"a.json": {"run": 1, "metrics": [{"value": 0.5}, {"value": 0.25}]}, "b.png": b"abc"}
+    later = {"a.json": {"run": 2, "metrics": [{"value": 0.5}, {"value": 0.25}]}, "b.png": b"abc"}
+    assert first_difference(whole, later) is None
+    later["a.json"]["metrics"][1]["value"] = 0.75  # type: ignore[index]
+    assert first_difference(whole, later) == "a.json > metrics > 1 > value: 0.25 uninterrupted, 0.75 killed"
+    assert (
+        first_difference(whole, whole | {"b.png": b"ab"})
+        == "b.png: 3 and 2 bytes, which differ from byte 2 on"
+    )
+    assert first_difference(whole, {"a.json": whole["a.json"]}) == "b.png: only in the uninterrupted one"
+    assert first_difference([1, 2], [1, 2, 3], "log") == "log: [1, 2] uninterrupted, [1, 2, 3] killed"
 
 
 def _start(work: Work, folder: Path) -> Any:
@@ -181,7 +196,7 @@ def _recipe(demo_world: Path, **changes: Any) -> es.Recipe:
 
 
 def test_a_training(demo_world: Path, tmp_path: Path) -> None:
-    recipe = _recipe(demo_world, epochs=4)
+    recipe = _recipe(demo_world, epochs=3)
     check(
         lambda folder: es.train(recipe, out=folder, name="net", device="cpu", workers=0, threads=1),
         tmp_path,
@@ -239,11 +254,17 @@ def test_a_report(backbone: str, demo_world: Path, tmp_path: Path) -> None:
 
 
 def test_the_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From nothing: the images it draws, its records and their tables."""
+    """From nothing: the images it draws, its records and their tables; one backbone, two tasks and no charts."""
     monkeypatch.setitem(SIZES, "quick", DemoSize(1, 2, 1, 1, 1, 1, 1, 6))
+    monkeypatch.setattr(quickstart_module, "BACKBONES", ("baseline",))
+    of_all = quickstart_module._tasks
+    monkeypatch.setattr(
+        quickstart_module, "_tasks", lambda data: {t: of_all(data)[t] for t in ("classify", "ood")}
+    )
+    monkeypatch.setattr(figures, "_to_svg", lambda *_: figures.Drawing("", 1))
 
     def work(folder: Path) -> None:
         with chdir(folder):  # as it is called: records say where their data lies, by the path given
-            quickstart()
+            quickstart_module.quickstart()
 
     check(work, tmp_path, seed=4)

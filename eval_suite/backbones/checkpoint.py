@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.weights_dialects import find_weights
 from eval_suite.backbones.weights_file import read_weights_file
-from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import atomic_write, write_json
 
@@ -94,14 +94,20 @@ def load_state(path: Path) -> dict[str, Any] | None:
     """Read a training state, or None where there is none.
 
     Raises:
-        EvalSuiteError: if the file is damaged.
+        InputError: if the file is damaged.
     """
     if not path.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # noqa: BLE001 - as above: a damaged file can make the reader raise almost anything
-        raise EvalSuiteError(
-            f"cannot resume from {path}: {first_line(error)}; remove it to train from the start"
-        ) from None
+    except Exception as error:  # noqa: BLE001 - a damaged file can make the reader raise almost anything
+        raise unusable(path, "a state to continue from", error) from None
+    if not isinstance(state, dict):
+        raise unusable(path, "a state to continue from", TypeError(f"a {type(state).__name__}"))
     return state
+
+
+def unusable(path: Path, what: str, error: BaseException) -> InputError:
+    """The error for a file that a fit left and that was damaged, or exchanged, since."""
+    found = f"what cannot be used ({type(error).__name__}: {first_line(error)})"
+    return InputError(expected=what, where=path, found=found, remedy="remove that file to fit anew")

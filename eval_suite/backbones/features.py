@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast, evaluation_batches, to_device
+from eval_suite.core.files import read_file, require_regular
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.core.store import atomic_write, write_json
 from eval_suite.data.images import ImageIndex
@@ -99,10 +100,10 @@ def _write_head(stream: Any, shape: tuple[int, int]) -> None:
 
 def _read(array: Path, description: Path, about: dict[str, Any]) -> Features | None:
     try:
-        found = json.loads(description.read_text("utf-8"))
-        values = np.load(array, mmap_mode="r")
+        found = json.loads(read_file(description))
+        values = np.load(require_regular(array), mmap_mode="r")
         positions, failed = np.asarray(found["positions"], np.int64), found["failed"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     wanted = json.loads(json.dumps(about))
     whole = isinstance(values, np.ndarray) and values.ndim == 2 and len(values) == len(positions)

@@ -15,6 +15,7 @@ from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.structure.hooks import evaluating
 from eval_suite.backbones.structure.vectors import LAST_LAYERS, vectors_of
 from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import read_file, require_regular
 
 DESCRIPTION, WEIGHTS = "probes.json", "model.safetensors"
 
@@ -80,17 +81,19 @@ def read_head(backbone: Backbone, folder: Path) -> Head:
     """
     remedy = "fit one with eval-suite probe, under the same --name and --out or with --head as its folder"
     try:
-        description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-        weights = load_file(folder / WEIGHTS)
+        description = json.loads(read_file(folder / DESCRIPTION))
+        weights = load_file(require_regular(folder / WEIGHTS))
         share = max(description["fitted"], key=float)
         size = description["fitted"][share]["size"]
         weight, bias, mean = (weights[f"{share}.{part}"] for part in ("weight", "bias", "mean"))
         classes, wanted = list(description["classes"]), description["backbone"]
+        if weight.ndim != 2 or (bias.shape, mean.shape) != (weight.shape[:1], weight.shape[1:]):
+            raise ValueError("its arrays do not fit each other")
     except FileNotFoundError:
         raise InputError(
             expected="a fitted linear probe", where=folder, found="none", remedy=remedy
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise InputError(
             expected="a fitted linear probe",
             where=folder,

@@ -5,7 +5,8 @@ Verbs are imported only when they run, so that help answers at once.
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any
@@ -41,11 +42,25 @@ def main(argv: list[str] | None = None) -> int:
         print(f"eval-suite {__version__}")
         return 0
     log_to_stderr()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, TextIOWrapper
-        ):  # an arrow that a terminal has no sign for must not fail a finished result
-            stream.reconfigure(errors="backslashreplace")
+    with _sturdy_streams():
+        return _exit_code(arguments)
+
+
+@contextmanager
+def _sturdy_streams() -> Iterator[None]:
+    """Neither a sign that a terminal lacks, such as an arrow, nor a network that closes what it prints to may fail a finished result."""
+    streams = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, TextIOWrapper)]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+        stream.close = lambda: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for stream in streams:
+            del stream.close
+
+
+def _exit_code(arguments: list[str]) -> int:
     try:
         return _verb(arguments[0])(arguments[1:])
     except EvalSuiteError as error:

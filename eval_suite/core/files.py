@@ -5,6 +5,8 @@ import os
 import stat
 from pathlib import Path
 
+from eval_suite.core.errors import InputError, first_line
+
 
 def require_regular(path: Path) -> Path:
     """The path, if what lies there is a regular file.
@@ -27,6 +29,30 @@ def read_file(path: Path) -> bytes:
         OSError: if it cannot be read, or is none.
     """
     return require_regular(path).read_bytes()
+
+
+def file_beside(path: Path, relative: str, *within: Path) -> Path:
+    """A file that another file names.
+
+    Args:
+        path: the file that names it.
+        relative: the name, relative to its folder.
+        within: further folders where it may lie.
+
+    Raises:
+        InputError: if it lies elsewhere, or does not exist.
+    """
+    try:
+        home = path.parent.resolve()
+        named = (home / relative).resolve()
+        inside = any(named.is_relative_to(folder) for folder in (home, *(each.resolve() for each in within)))
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{relative}' is no usable path: {first_line(error)}") from error
+    if not inside:
+        raise InputError(f"'{relative}' leaves the results folder; it was not read")
+    if not named.is_file():
+        raise InputError(f"'{relative}' does not exist")
+    return named
 
 
 def user_cache(name: str) -> Path:

@@ -24,7 +24,7 @@ class MetricKind:
         key: identity, in snake case; with the params of a metric it tells one number from another.
         title: the display name: a format over the params, or a function of them.
         higher_is_better: whether a larger value is better.
-        unit: of the value; a fraction is shown in percent.
+        unit: of the value; a fraction is from 0 to 1 and shown in percent.
 
     Example:
         >>> MetricKind("top1_loc", "Top-1 Loc (σ={sigma:g})").name({"sigma": 0.15})

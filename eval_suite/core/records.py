@@ -65,8 +65,17 @@ def same_param(a: Param | None, b: Param | None) -> bool:
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
-# A correlation goes down to -1, and CIDEr-D, shown in percent too, up to 10.
-_LOWEST, _LARGEST = -1.0, 10.0
+_SHARE, _ANY = (0.0, 1.0), (-math.inf, math.inf)
+_NO_LESS_THAN_0 = (0.0, math.inf)
+# What values lie between, by key, where they are no shares although they are shown in percent, or bounded although they
+# have another unit. Every other fraction is a share; what has another unit may be any number.
+_RANGES = {
+    "cider_d": (0.0, 10.0),
+    "effective_robustness": (-1.0, 1.0),
+    **dict.fromkeys(("mce", "mce_to_baseline"), _NO_LESS_THAN_0),
+    **dict.fromkeys(("nll", "nll_scaled", "conformal_set_size", "empty_maps"), _NO_LESS_THAN_0),
+    **dict.fromkeys(("brier", "brier_scaled"), (0.0, 2.0)),
+}
 _ROUNDING = 1e-9
 
 
@@ -75,7 +84,7 @@ class Metric(_Strict):
 
     ``key`` and ``params`` say what was measured, ``subset`` on which items when they are not all scored ones (a class, a
     corruption, an OOD set); together they identify the metric in a record. ``name`` is what people read, derived from key
-    and params by the metric's `MetricKind`. Rates are fractions. ``value`` is null only with a ``reason``; where there is a
+    and params by the metric's `MetricKind`. Rates are fractions, from 0 to 1. ``value`` is null only with a ``reason``; where there is a
     value, ``reason`` says why an interval is missing. ``interval`` bounds the value at 95 %, ``method`` says how they
     were found.
     """
@@ -111,8 +120,10 @@ class Metric(_Strict):
                 raise ValueError(
                     f"metric '{self.name}' is {self.value:g}, far from its interval {low:g} to {high:g}"
                 )
-        if self.unit == "fraction" and not all(n is None or _LOWEST <= n <= _LARGEST for n in numbers):
-            raise ValueError(f"metric '{self.name}' is no fraction: {self.value}")
+        low, high = _RANGES.get(self.key, _SHARE if self.unit == "fraction" else _ANY)
+        for number in (*numbers, *self.controls.values()):
+            if number is not None and not low - _ROUNDING <= number <= high + _ROUNDING:
+                raise ValueError(f"metric '{self.name}' is {number:g}, outside {low:g} to {high:g}")
         if self.value is None and not self.reason:
             raise ValueError(f"metric '{self.name}' is null without a reason")
         return self

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
 from eval_suite.core.files import read_file
+from eval_suite.core.outcomes import require_agreement
 from eval_suite.core.processes import identity, is_running
 from eval_suite.core.records import BackboneCard, Record
 from eval_suite.core.schema1 import upgraded
@@ -176,12 +177,14 @@ def write_record(path: Path, result: Record) -> None:
 
 
 def read_record(path: Path | str) -> Record:
-    """Read and validate a record, of this schema or of the one before.
+    """Read and validate a record, of this schema or of the one before: what shows or compares its numbers gets it here.
 
     Raises:
-        InputError: if the file is no record.
+        InputError: if the file is no record, or its per-item outcomes contradict it.
     """
-    return _read_model(Path(path), Record, "a record of schema 2", upgrade=_upgraded).at(Path(path))
+    record = _read_model(Path(path), Record, "a record of schema 2", upgrade=_upgraded).at(Path(path))
+    require_agreement(record)
+    return record
 
 
 def read_card(folder: Path) -> BackboneCard:

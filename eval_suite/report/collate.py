@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
-from eval_suite.core.files import read_file
+from eval_suite.core.files import file_beside, read_file
 from eval_suite.core.records import Record
 from eval_suite.core.store import read_record
 from eval_suite.report.protocols import different_options
@@ -106,17 +106,7 @@ class Collation:
         Raises:
             InputError: if it lies outside the results and the record's folder, or does not exist.
         """
-        try:
-            home = entry.path.parent.resolve()
-            path = (home / relative).resolve()
-            inside = path.is_relative_to(self.results.resolve()) or path.is_relative_to(home)
-        except (OSError, ValueError) as error:
-            raise InputError(f"'{relative}' is no usable path: {first_line(error)}") from error
-        if not inside:
-            raise InputError(f"'{relative}' leaves the results folder; it was not read")
-        if not path.is_file():
-            raise InputError(f"'{relative}' does not exist")
-        return path
+        return file_beside(entry.path, relative, self.results)
 
 
 def collate(folder: Path, baseline: str | None = None) -> Collation:

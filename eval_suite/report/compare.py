@@ -222,14 +222,14 @@ class TaskComparison:
                 return f"not comparable: {reason}"
         try:
             sides = [(self._outcomes(backbone, s), self._outcomes(reference, s)) for s in seeds]
+            if not all(metric in side.metrics for pair in sides for side in pair):
+                return Delta(float(np.mean(here) - np.mean(there)), None, "untested", 0, len(seeds))
+            if len({id(side.ids) for pair in sides for side in pair}) > 1:
+                return "not comparable: different items"
+            a = np.mean([pair[0].values(metric) for pair in sides], axis=0)
+            b = np.mean([pair[1].values(metric) for pair in sides], axis=0)
         except InputError as error:
             return f"not comparable: {error}"
-        if not all(metric in side.metrics for pair in sides for side in pair):
-            return Delta(float(np.mean(here) - np.mean(there)), None, "untested", 0, len(seeds))
-        if len({id(side.ids) for pair in sides for side in pair}) > 1:
-            return "not comparable: different items"
-        a = np.mean([pair[0].values(metric) for pair in sides], axis=0)
-        b = np.mean([pair[1].values(metric) for pair in sides], axis=0)
         if a.size == 0 or not np.isfinite(a - b).all():
             return "not comparable: some items have no outcome"
         return _Pair(a - b, len(seeds))

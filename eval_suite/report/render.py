@@ -15,7 +15,6 @@ from eval_suite.report.compare import TaskComparison
 from eval_suite.report.cost import HEADS, MEANING, cost_table, costs
 from eval_suite.report.findings import finding
 from eval_suite.report.matrices import overview_table, task_table
-from eval_suite.report.outcomes import refuse_contradictions
 from eval_suite.report.overview import overview
 from eval_suite.report.palette import styles_of
 from eval_suite.report.pictures import BUDGET_BYTES, grouped, pictures_by_task
@@ -54,7 +53,6 @@ def write_report(
     """
     folder = Path(folder)
     collation = collate(folder, baseline)
-    refuse_contradictions(collation)
     parts = sorted((_part(collation, task) for task in collation.suite.tasks), key=lambda part: part[0].place)
     findings = [found for part in parts if (found := finding(*part))]
     of_training = (training_table(collation), cost_table(collation))

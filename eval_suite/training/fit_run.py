@@ -4,18 +4,19 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from eval_suite.backbones.checkpoint import load_state, save_state, state_sha256
-from eval_suite.core.errors import DivergenceError, EvalSuiteError, first_line
+from eval_suite.backbones.checkpoint import load_state, save_state, state_sha256, unusable
+from eval_suite.core.errors import DivergenceError, EvalSuiteError
+from eval_suite.core.files import read_file
+from eval_suite.core.machine import machine_error
 from eval_suite.core.runtime import first_process
 from eval_suite.core.store import atomic_write, exclusive, write_json
 
@@ -75,8 +76,8 @@ class FitRun:
     def finished(self) -> dict[str, Any] | None:
         """The description that a finished fit of this identity left, None where there is none."""
         try:
-            found = json.loads(self._description.read_text("utf-8"))
-        except (OSError, ValueError):
+            found = json.loads(read_file(self._description))
+        except (OSError, ValueError, RecursionError):
             return None
         whole = isinstance(found, dict) and (self.folder / WEIGHTS).is_file()
         return found if whole and self._is_this(found) else None
@@ -85,7 +86,7 @@ class FitRun:
         """The last good state of this fit, None where it has not begun.
 
         Raises:
-            EvalSuiteError: if there is a state that cannot be read.
+            InputError: if there is a state that cannot be read.
         """
         state = load_state(self.folder / STATE)
         if state is None:
@@ -98,6 +99,16 @@ class FitRun:
             )
             return None
         return state
+
+    @contextmanager
+    def resuming(self) -> Iterator[None]:
+        """Word what goes wrong while a state is taken up.
+
+        Raises:
+            InputError: if it lacks something, or does not fit the network.
+        """
+        with _taking_up(self.folder / STATE, "a state to continue from"):
+            yield
 
     def due(self) -> bool:
         """Whether it is time to save."""
@@ -158,30 +169,42 @@ class FitRun:
         return all(content.get(key) == value for key, value in self._identity.items())
 
 
-def read_fitted(folder: Path, description: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights that a finished fit left in a folder.
+_Used = TypeVar("_Used")
+
+
+def read_fitted(
+    folder: Path, description: Mapping[str, Any], use: Callable[[dict[str, Tensor]], _Used]
+) -> _Used:
+    """Use the weights that a finished fit left in a folder.
 
     Args:
         folder: of the fit.
         description: what the fit left about them; with their hash, they are held to it.
+        use: takes the weights; what it gives is returned.
 
     Raises:
-        EvalSuiteError: if they are damaged, or others than the fit's.
+        InputError: if they are damaged, others than the fit's, or do not fit the network.
     """
-    remedy = f"remove {folder} to fit again"
+    path = folder / WEIGHTS
+    with _taking_up(path, "the weights that the fit left"):
+        weights: dict[str, Tensor] = load_file(path)
+        expected, found = description.get("weights_sha256"), state_sha256(weights)
+        if expected not in (None, found):
+            raise ValueError(f"weights {found[:12]} and not {expected[:12]}")
+        return use(weights)
+
+
+@contextmanager
+def _taking_up(path: Path, what: str) -> Iterator[None]:
     try:
-        weights: dict[str, Tensor] = load_file(folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise EvalSuiteError(f"cannot read {folder / WEIGHTS}: {first_line(error)}", remedy=remedy) from None
-    expected, found = description.get("weights_sha256"), state_sha256(weights)
-    if expected not in (None, found):
-        raise EvalSuiteError(
-            expected=f"the weights {expected[:12]} that the fit left",
-            where=folder / WEIGHTS,
-            found=f"{found[:12]}",
-            remedy=remedy,
-        )
-    return weights
+        yield
+    except EvalSuiteError:
+        raise
+    except Exception as error:
+        # What a damaged file raises is anyone's guess; the machine's errors have words of their own.
+        if machine_error(error) is not None:
+            raise
+        raise unusable(path, what, error) from None
 
 
 def write_log(path: Path, rows: Iterable[NamedTuple]) -> None:

@@ -275,15 +275,16 @@ class _Run:
         state = self.fit.state()
         if state is None:
             return False
-        self.objective.load_state_dict(state["model"])
-        self.train_step.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
-        self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
-        self.passed = state.get("passed", self.seen)
-        if self.train_step.average is not None:
-            self.train_step.average.load(state["average"])
-        self.rows = [Row(*row) for row in state["rows"]]
-        self.best_model = state["best_model"]
+        with self.fit.resuming():
+            self.objective.load_state_dict(state["model"])
+            self.train_step.optimizer.load_state_dict(state["optimizer"])
+            self.epoch, self.step, self.seen = state["epoch"], state["step"], state["seen"]
+            self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
+            self.passed = state.get("passed", self.seen)
+            if self.train_step.average is not None:
+                self.train_step.average.load(state["average"])
+            self.rows = [Row(*row) for row in state["rows"]]
+            self.best_model = state["best_model"]
         self._say(f"continuing after {self.epoch} epochs and {self.step} steps")
         return True
 

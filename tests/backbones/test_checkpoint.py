@@ -161,5 +161,12 @@ def test_a_damaged_training_state_says_what_to_do(keep: int, tmp_path: Path) -> 
     path = tmp_path / "state.pt"
     save_state(path, {"net": {"w": torch.ones(200)}})
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(EvalSuiteError, match=r"cannot resume from .*remove it to train from the start"):
+    with pytest.raises(InputError, match="remove that file to fit anew") as caught:
         load_state(path)
+    assert caught.value.where == str(path)
+
+
+def test_a_state_is_a_mapping(tmp_path: Path) -> None:
+    torch.save([torch.ones(1)], tmp_path / "state.pt")
+    with pytest.raises(InputError, match="a list"):
+        load_state(tmp_path / "state.pt")

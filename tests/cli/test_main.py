@@ -589,3 +589,26 @@ def test_a_finished_backbone_is_replaced_only_with_overwrite(cli: Cli, images: s
     assert card.read_bytes() == before
     assert cli(*call, "--overwrite").code == 0
     assert card.read_bytes() != before
+
+
+def test_a_network_that_closes_what_it_prints_to_leaves_its_record(
+    cli: Cli, images: str, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(
+        "import os, sys\n"
+        "from torch import nn\n"
+        "class Net(nn.Sequential):\n"
+        "    def forward(self, images):\n"
+        "        os.write(1, b'\\xff\\xfe\\0')\n"
+        "        sys.stdout.close()\n"
+        "        sys.stderr.close()\n"
+        "        return super().forward(images)\n"
+        "def make():\n"
+        "    return Net(nn.Conv2d(3, 4, 8, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10))\n"
+    )
+    words = ("--mean", 0, 0, 0, "--std", 1, 1, 1, "--input-size", 64, 64)
+    done = cli("classify", "--backbone", "net.py:make", "--data", images, *words, *CPU)
+    assert done.code == 0
+    assert "Top-1 error" in done.out
+    (record,) = tmp_path.glob("reports/single/results/*/classify.json")
+    assert read_record(record).status == "complete"

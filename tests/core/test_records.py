@@ -123,13 +123,24 @@ def test_a_metric_refuses_what_is_not_finite(value: float) -> None:
         {"interval": (0.5, 0.1)},
         {"interval": (-7.0, 0.5)},
         {"value": 2.0, "interval": (0.8, 0.9)},
+        {"value": 2.0},
+        {"value": 0.9, "interval": (0.8, 1.1)},
+        {"controls": {"chance": 1.5}},
+        {"key": "cider_d", "value": 10.5},
+        {"key": "nll", "unit": "nats", "value": -0.1},
+        {"key": "brier", "unit": "points", "value": 2.1},
+        {"key": "effective_robustness", "value": -1.1},
+        {"key": "mce", "value": -0.1},
         {"value": 0.1, "interval": (0.8, 0.9), "unit": "nats"},
     ],
 )
 def test_a_metric_refuses_what_contradicts_itself(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         metric(**change)
-    assert metric(value=-5.0, unit="nats")
+    assert metric(value=-5.0, unit="degrees", key="angle")
+    assert metric(value=1.0 + 1e-12)  # as a sum of shares may be
+    for key, value in (("cider_d", 9.5), ("mce", 1.3), ("effective_robustness", -0.2)):
+        assert metric(key=key, value=value)
     assert metric(value=0.79, interval=(0.8, 0.9))  # as percentiles of a bootstrap may have it
 
 
@@ -144,6 +155,19 @@ def test_a_record_refuses_counts_and_metrics_that_contradict_each_other() -> Non
         result(data=DataInfo(**facts | {"n_scored": 7}))
     with pytest.raises(ValidationError, match="occurs twice"):
         result(metrics=[metric(), metric()])
+
+
+def test_a_record_of_a_rate_of_two_is_refused_when_read(tmp_path: Path) -> None:
+    path = tmp_path / "classify.json"
+    write_record(path, result())
+    content = json.loads(path.read_text())
+    content["metrics"][0] |= {"value": 2.0, "interval": None, "reason": "none"}
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError) as caught:
+        read_record(path)
+    assert caught.value.where == str(path)
+    assert "metrics.0" in caught.value.found
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("reason", [None, ""])

@@ -148,8 +148,8 @@ class FakeSuite:
         ]
         top5 = float(np.mean(wrong * (np.arange(n) % 3 == 0)))
         metrics = [
-            _metric(TOP1, rate, n, (max(0.0, rate - 0.04), rate + 0.04)),
-            _metric(TOP5, top5, n, (max(0.0, top5 - 0.02), top5 + 0.02)),
+            _metric(TOP1, rate, n, (max(0.0, rate - 0.04), min(1.0, rate + 0.04))),
+            _metric(TOP5, top5, n, (max(0.0, top5 - 0.02), min(1.0, top5 + 0.02))),
             _metric("NLL", 0.4 + 1.5 * rate, n, None, unit="nats"),
             _metric(ECE, 0.03 + rate / 10, n, None),
             _metric("Mean per-class accuracy", 1 - rate, n, None, higher=True),

@@ -5,13 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eval_suite.core.errors import InputError
+from eval_suite.core.outcomes import OutcomesFile
 from eval_suite.core.records import Metric
 from eval_suite.core.statistics import paired_difference
+from eval_suite.core.store import read_record
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import Column, Pick, Records, TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.matrices import task_table
-from eval_suite.report.outcomes import refuse_contradictions
 from eval_suite.report.section import generic_section
 from eval_suite.tasks.classify.report import SECTION
 from tests.report.fake_suite import ECE, TOP1, TOP5, FakeSuite, errors, id_of, metric_named
@@ -141,17 +143,6 @@ def test_unreadable_outcomes_cost_the_comparison_only(suite: FakeSuite, content:
     assert [n.where for n in comparison.collation.notices] == ["classify · cutmix · seed 0"]
 
 
-def test_outcomes_that_contradict_their_metric_are_refused(suite: FakeSuite) -> None:
-    suite.add("baseline", wrong=errors(0.3))
-    path = suite.add("cutmix", wrong=errors(0.2))
-    file = path.parent / "classify" / "outcomes.npz"
-    with np.load(file) as held:
-        arrays = dict(held)
-    np.savez(file, **{**arrays, id_of(TOP1): errors(0.1)})
-    found = column(suite)
-    assert found.cells["cutmix"].refused == "not comparable: per-item outcomes cannot be read"
-
-
 def test_a_record_that_its_outcomes_contradict_shows_no_number(suite: FakeSuite) -> None:
     """Also one alone, which nothing is compared with."""
     path = suite.add("baseline", wrong=errors(0.2))
@@ -160,7 +151,6 @@ def test_a_record_that_its_outcomes_contradict_shows_no_number(suite: FakeSuite)
     held = dict(np.load(file))
     np.savez(file, ids=held["ids"], **{id_of(TOP1): errors(0.4)})
     found = collate(suite.folder)
-    refuse_contradictions(found)
     states = {key.backbone: (entry.state, entry.record is None) for key, entry in found.entries.items()}
     assert states == {"baseline": ("broken", True), "cutmix": ("complete", False)}
     assert [notice.where for notice in found.notices if notice.state == "broken"] == [
@@ -168,11 +158,50 @@ def test_a_record_that_its_outcomes_contradict_shows_no_number(suite: FakeSuite)
     ]
 
 
+def test_no_door_lets_a_record_in_that_its_outcomes_contradict(suite: FakeSuite) -> None:
+    path = suite.add("baseline", wrong=errors(0.2))
+    file = path.parent / "classify" / "outcomes.npz"
+    assert read_record(path)
+    np.savez(file, ids=dict(np.load(file))["ids"], **{id_of(TOP1): errors(0.4)})
+    with pytest.raises(InputError) as caught:
+        read_record(path)
+    assert caught.value.where == str(file)
+    assert caught.value.found == "0.4"
+
+
+def test_collation_reads_each_array_once_and_keeps_none(
+    suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("baseline", "cutmix"):
+        suite.add(name)
+    opened: list[tuple[str, str]] = []
+    read = OutcomesFile.values
+
+    def counted(file: OutcomesFile, metric: str) -> Any:
+        opened.append((str(file.path), metric))
+        return read(file, metric)
+
+    monkeypatch.setattr(OutcomesFile, "values", counted)
+    found = collate(suite.folder)
+    assert len(opened) == len(set(opened)) == 6
+    assert all(record.outcomes is None for record in found.records())
+
+
+def test_a_damaged_array_costs_the_comparison_only(suite: FakeSuite) -> None:
+    for name in ("baseline", "cutmix"):
+        path = suite.add(name).parent / "classify" / "outcomes.npz"
+        held = dict(np.load(path))
+        np.savez(path, **held | {"ids": np.append(held["ids"], "one more")})
+    found = column(suite).cells["cutmix"]
+    assert found.value is not None
+    assert "cannot be read" in found.refused
+
+
 def test_pickled_outcomes_are_refused(suite: FakeSuite) -> None:
     suite.add("baseline")
     path = suite.add("cutmix")
     evil = np.array([{"a": 1}] * 400, dtype=object)
-    np.savez(path.parent / "classify" / "outcomes.npz", ids=evil, **{id_of(TOP1): errors(0.2)})
+    np.savez(path.parent / "classify" / "outcomes.npz", ids=evil, **{id_of(TOP1): errors(0.25)})
     assert "cannot be read" in column(suite).cells["cutmix"].refused
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from eval_suite.core.errors import BusyError, DivergenceError, EvalSuiteError
-from eval_suite.training.fit_run import WEIGHTS, FitRun, read_fitted
+from eval_suite.core.errors import BusyError, DivergenceError, InputError
+from eval_suite.training.fit_run import STATE, WEIGHTS, FitRun, read_fitted
 
 
 class Row(NamedTuple):
@@ -94,11 +94,27 @@ def test_weights_other_than_those_of_the_fit_are_refused(tmp_path: Path) -> None
     fit.finish(weights, {"digest": "a"})
     description = fit.finished()
     assert description is not None
-    assert torch.equal(read_fitted(tmp_path, description)["a"], weights["a"])
+    assert torch.equal(read_fitted(tmp_path, description, lambda held: held["a"]), weights["a"])
+    with pytest.raises(InputError, match="KeyError: 'b'") as caught:
+        read_fitted(tmp_path, description, lambda held: held["b"])
+    assert caught.value.where == str(tmp_path / WEIGHTS)
+    whole = (tmp_path / WEIGHTS).read_bytes()
+    for damaged in (whole[:-1], whole[:9], b"", b"weights\n", b"\1" * 40):
+        (tmp_path / WEIGHTS).write_bytes(damaged)
+        with pytest.raises(InputError, match="remove that file to fit anew"):
+            read_fitted(tmp_path, description, dict)
     save_file({"a": torch.zeros(3)}, tmp_path / WEIGHTS)
-    with pytest.raises(EvalSuiteError, match="expected the weights") as raised:
-        read_fitted(tmp_path, description)
-    assert str(tmp_path) in raised.value.remedy
-    (tmp_path / WEIGHTS).write_bytes(b"\1" * 40)
-    with pytest.raises(EvalSuiteError, match="cannot read"):
-        read_fitted(tmp_path, description)
+    with pytest.raises(InputError, match=r"weights [0-9a-f]{12} and not") as caught:
+        read_fitted(tmp_path, description, dict)
+    assert caught.value.where == str(tmp_path / WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("step"), RuntimeError("size mismatch"), ValueError("x"), TypeError("y")]
+)
+def test_a_state_that_does_not_fit_names_its_file(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="remove that file to fit anew") as caught, fit(tmp_path).resuming():
+        raise error
+    assert caught.value.where == str(tmp_path / STATE)
+    with pytest.raises(MemoryError), fit(tmp_path).resuming():
+        raise MemoryError

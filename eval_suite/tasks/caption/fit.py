@@ -229,12 +229,13 @@ class _Run:
         state = self.fit.state()
         if state is None:
             return False
-        set_weights(self.captioner, state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
-        self.rows = [Row(*row) for row in state["rows"]]
-        self.met_unreadable = state.get("unreadable", [])
+        with self.fit.resuming():
+            set_weights(self.captioner, state["weights"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch, self.step = state["epoch"], state["step"]
+            self.loss_sum, self.seconds = state["loss_sum"], state["seconds"]
+            self.rows = [Row(*row) for row in state["rows"]]
+            self.met_unreadable = state.get("unreadable", [])
         log.info(f"continuing after {self.epoch} epochs and {self.step} steps")
         return True
 

@@ -71,8 +71,12 @@ def captioner_from(
     description: dict[str, Any], folder: Path, backbone: Backbone, options: CaptionOptions
 ) -> Captioner:
     """The captioner that a finished fit left, from its description and the weights next to it."""
-    vocabulary = Vocabulary(tuple(description["vocabulary"]))
-    captioner = new_captioner(backbone, vocabulary, description["features"], options)
-    set_weights(captioner, read_fitted(folder, description))
-    captioner.unreadable = description["unreadable"]
-    return captioner
+
+    def made(weights: dict[str, Tensor]) -> Captioner:
+        vocabulary = Vocabulary(tuple(description["vocabulary"]))
+        captioner = new_captioner(backbone, vocabulary, description["features"], options)
+        set_weights(captioner, weights)
+        captioner.unreadable = description["unreadable"]
+        return captioner
+
+    return read_fitted(folder, description, made)

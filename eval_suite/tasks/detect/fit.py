@@ -140,8 +140,12 @@ def fit_detector(
     with fit.held():
         done = fit.finished()
         if done is not None:
-            model.load_state_dict(read_fitted(folder, done))
-            return Fitted(model, float(done["loss"]))
+
+            def taken(weights: dict[str, torch.Tensor]) -> Fitted:
+                model.load_state_dict(weights)
+                return Fitted(model, float(done["loss"]))
+
+            return read_fitted(folder, done, taken)
         runner, watch = prepare(
             model, detector, index, runtime, mean=card.mean, seed=seed, fit=fit, state=fit.state()
         )
@@ -210,6 +214,7 @@ def prepare(
             fit.folder / "work",
             device,
             state,
+            fit.resuming,
             model=model,
             train_dataloader=training_loader(data, images_per_process(detector), workers),
             train_cfg={"type": "IterBasedTrainLoop", "max_iters": steps, "val_interval": steps + 1},
@@ -233,7 +238,8 @@ def _watch(fit: FitRun, seed: int, label: str, steps: int, state: Mapping[str, A
 
         def __init__(self) -> None:
             self.loss = float("nan")
-            self.rows = [Row(*row) for row in (state or {}).get("rows", [])]
+            with fit.resuming():
+                self.rows = [Row(*row) for row in (state or {}).get("rows", [])]
             self.seconds = 0.0
             self._begin = time.monotonic()
             self._shown: Any = iter(())

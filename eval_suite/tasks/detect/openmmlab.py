@@ -21,7 +21,7 @@ import io
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,11 @@ def runner_state(runner: Any, step: int) -> dict[str, Any]:
 
 
 def make_runner(
-    work: Path, device: torch.device, state: Mapping[str, Any] | None = None, **settings: Any
+    work: Path,
+    device: torch.device,
+    state: Mapping[str, Any] | None = None,
+    resuming: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
+    **settings: Any,
 ) -> Any:
     """MMEngine's Runner, silent, on our device, and with its files in a folder of ours.
 
@@ -111,6 +115,7 @@ def make_runner(
         device: where to compute.
         state: of `runner_state`, to continue from. The Runner's own checkpoints are no way to do it: where they hold more
             than tensors, it reads them as code.
+        resuming: what words the errors of continuing.
         settings: the Runner's.
     """
     import mmengine.device.utils
@@ -138,11 +143,12 @@ def make_runner(
             if state is None:
                 return
             model: Any = getattr(self.model, "module", self.model)
-            model.load_state_dict(state["model"])
-            parts = [self.optim_wrapper, *(self.param_schedulers or ())]
-            for part, saved in zip(parts, [state["optimizer"], *state["schedulers"]], strict=True):
-                part.load_state_dict(saved)
-            self.train_loop._iter = state["step"]  # noqa: SLF001 - the loop has no other way to start later
+            with resuming():
+                model.load_state_dict(state["model"])
+                parts = [self.optim_wrapper, *(self.param_schedulers or ())]
+                for part, saved in zip(parts, [state["optimizer"], *state["schedulers"]], strict=True):
+                    part.load_state_dict(saved)
+                self.train_loop._iter = state["step"]  # noqa: SLF001 - the loop has no other way to start later
 
         def wrap_model(self, wrapper: Any, model: Any) -> Any:
             if together_without_gpu:

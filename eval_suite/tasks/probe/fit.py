@@ -153,7 +153,8 @@ def _fitted(
     with run.held():
         done = run.finished()
         if done is not None:
-            return _read(done, read_fitted(folder, done))
+            shape = len(everything.classes), features.shape[1]
+            return read_fitted(folder, done, lambda weights: _read(done, weights, shape))
         probes = {}
         for share, places in shares.items():
             probes[share] = fit_linear(
@@ -193,18 +194,19 @@ def _weights(probes: dict[float, LinearProbe]) -> dict[str, Tensor]:
     }
 
 
-def _read(description: dict[str, Any], weights: dict[str, Tensor]) -> dict[float, LinearProbe]:
-    return {
-        float(share): LinearProbe(
-            weights[f"{share}.weight"].numpy(),
-            weights[f"{share}.bias"].numpy(),
-            Scale(weights[f"{share}.mean"].numpy(), about["size"]),
-            about["c"],
-            {float(c): accuracy for c, accuracy in about["accuracies"].items()},
-            about["converged"],
-        )
-        for share, about in description["fitted"].items()
-    }
+def _read(
+    description: dict[str, Any], weights: dict[str, Tensor], shape: tuple[int, int]
+) -> dict[float, LinearProbe]:
+    """The probes, of so many classes and features, that a finished fit left."""
+    probes = {}
+    for share, about in description["fitted"].items():
+        weight, bias, mean = (weights[f"{share}.{part}"].numpy() for part in ("weight", "bias", "mean"))
+        if (weight.shape, bias.shape, mean.shape) != (shape, shape[:1], shape[1:]):
+            raise ValueError(f"a probe of other classes or features than {shape[0]:,} and {shape[1]:,}")
+        accuracies = {float(c): accuracy for c, accuracy in about["accuracies"].items()}
+        scale = Scale(mean, about["size"])
+        probes[float(share)] = LinearProbe(weight, bias, scale, about["c"], accuracies, about["converged"])
+    return probes
 
 
 def zero_norms(features: NDArray[np.float32]) -> int:

@@ -83,7 +83,7 @@ def fit(backbone: Backbone, options: SegmentOptions, runtime: RuntimeOptions, se
     ).held() as run:
         done = run.finished()
         if done is not None:
-            model.load_state_dict(read_fitted(folder, done))
+            read_fitted(folder, done, model.load_state_dict)
         else:
             rows = _steps(model, index, options, runtime, seed, run)
             run.finish(
@@ -132,9 +132,10 @@ def _steps(
     first, rows, seconds = 0, [], 0.0
     state = run.state()
     if state is not None:
-        model.load_state_dict(state["weights"])
-        optimizer.load_state_dict(state["optimizer"])
-        first, rows, seconds = state["step"], [Row(*row) for row in state["rows"]], state["seconds"]
+        with run.resuming():
+            model.load_state_dict(state["weights"])
+            optimizer.load_state_dict(state["optimizer"])
+            first, rows, seconds = state["step"], [Row(*row) for row in state["rows"]], state["seconds"]
         log.info(f"continuing after {first:,} steps")
     model.train()
     model.backbone.eval()

@@ -94,7 +94,7 @@ def fit_localiser(
         strict=options.strict,
         start=start,
     )
-    fitted.net.load_state_dict(read_fitted(folder, trained.card.model_dump(include={"weights_sha256"})))
+    read_fitted(folder, trained.card.model_dump(include={"weights_sha256"}), fitted.net.load_state_dict)
     fitted.card = trained.card
     return fitted.eval()
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.core.errors import BusyError, DivergenceError, EvalSuiteError, InputError
+from eval_suite.core.errors import BusyError, DivergenceError, InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import exclusive
 from eval_suite.data.coco import CaptionSet
@@ -360,5 +360,5 @@ def test_too_few_captions_and_a_damaged_state(
         fit(make_backbone(), alone, make_options(min_count=1), tmp_path / "few")
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "state.pt").write_bytes(b"no state")
-    with pytest.raises(EvalSuiteError, match=r"cannot resume from .*; remove it"):
+    with pytest.raises(InputError, match=r"state\.pt.*; remove that file"):
         fit(make_backbone(), captions, make_options(), tmp_path / "broken")

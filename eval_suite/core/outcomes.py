@@ -1,0 +1,106 @@
+"""Per-item outcomes in the file next to a record: read when they are asked for, and held to the record's numbers."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eval_suite.core.errors import InputError, first_line
+from eval_suite.core.files import file_beside, require_regular
+from eval_suite.core.records import Record
+
+# Outcomes of measures that are no means are linearised: their mean is the value but for rounding.
+_TOLERANCE = 1e-4
+_IDS = "ids"
+
+
+class OutcomesFile:
+    """The file's arrays, read one by one: those of a large study do not fit into memory.
+
+    Args:
+        path: the ``.npz`` file.
+        record: what names it.
+
+    Raises:
+        InputError: if it cannot be read; so does every access.
+    """
+
+    def __init__(self, path: Path, record: Record) -> None:
+        self.path = path
+        # Files of schema 1 name their arrays as the metrics are shown.
+        shown = {metric.name: metric.id for metric in record.metrics if metric.subset is None}
+        with self._opened() as stored:
+            self._names = {shown.get(name, name): name for name in stored.files if name != _IDS}
+
+    @property
+    def metrics(self) -> frozenset[str]:
+        """Ids of the metrics that have outcomes."""
+        return frozenset(self._names)
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """(n,) outcomes of a metric."""
+        name = self._names[metric]
+        with self._opened() as stored:
+            found: NDArray[np.float64] = stored[name].astype(float)
+        return found
+
+    def ids(self) -> NDArray[np.str_]:
+        """(n,) items."""
+        with self._opened() as stored:
+            found: NDArray[np.str_] = stored[_IDS].astype(str)
+        return found
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        try:
+            # Opened here, because numpy leaves a file open whose archive it cannot read.
+            with (
+                require_regular(self.path).open("rb") as stream,
+                np.load(stream, allow_pickle=False) as stored,
+            ):
+                yield stored
+        except Exception as error:
+            # Any bytes may lie there, and the readers of npz raise anything from KeyError to BadZipFile.
+            raise InputError(
+                expected="per-item outcomes",
+                where=self.path,
+                found=f"what cannot be read: {first_line(error)}",
+            ) from error
+
+
+def require_agreement(record: Record) -> None:
+    """Refuse a record that its own outcomes contradict: one of the two is of something else.
+
+    Outcomes that are not there or cannot be read cost comparisons alone.
+
+    Raises:
+        InputError: if the mean of a metric's outcomes is not its value.
+    """
+    relative = record.files.outcomes
+    if relative is None or record.path is None:
+        return
+    try:
+        stored = OutcomesFile(file_beside(record.path, relative), record)
+        means = {name: _mean(stored.values(name)) for name in stored.metrics}
+    except InputError:
+        return
+    for metric in record.metrics:
+        mean = means.get(metric.id) if metric.subset is None else None
+        if metric.value is None or mean is None or math.isclose(mean, metric.value, abs_tol=_TOLERANCE):
+            continue
+        raise InputError(
+            expected=f"{metric.id} of {metric.value:.4g} as the mean of its outcomes",
+            where=stored.path,
+            found=f"{mean:.4g}",
+            remedy="one of the two files is of another evaluation; evaluate again",
+        )
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    """None where some items have no outcome."""
+    mean = float(values.mean()) if values.size else math.nan
+    return mean if math.isfinite(mean) else None
