@@ -370,7 +370,8 @@ def _take_last_layer(net: nn.Module) -> None:
 
 def _for_size(loaded: _Loaded, size: tuple[int, int]) -> _Loaded:
     """A network of timm's that takes images of one size alone, for another size where timm has a way to that."""
-    net, own = loaded.net, tuple(loaded.defaults["input_size"])
+    net: Any = loaded.net
+    own = tuple(loaded.defaults["input_size"])
     config = getattr(net, "pretrained_cfg", None) or {}
     if size == own or not config.get("fixed_input_size") or not hasattr(net, "set_input_size"):
         return loaded

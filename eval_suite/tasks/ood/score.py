@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,7 @@ def _controls_of_files(into: MetricSet, found: Predictions) -> None:
             if fact in found.facts and fact in each.facts:
                 area = float(placements(found.facts[fact], each.facts[fact]).mean())
                 reached[name] = max(area, 1 - area)
-        means = {None: list(found.outliers), **_means(found)}
+        means: dict[Any, list[str]] = {None: list(found.outliers), **_means(found)}
         for metric in into.metrics:
             if metric.key != AUROC.key or "known" in metric.params:
                 continue
