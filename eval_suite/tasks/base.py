@@ -214,6 +214,13 @@ class Task:
         found: Score = self._module("score").score(predictions, options, truth, folder)
         return found
 
+    def scored(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
+        """`score`, of which at least one metric is expected."""
+        score = self.score(predictions, options, truth, folder)
+        if not score.metrics:
+            raise EvalSuiteError(f"task '{self.name}' scored no metric; its score() has to find at least one")
+        return score
+
     @classmethod
     def section(cls) -> "Section | None":
         """How the report shows this task; None for every metric and curve as they are."""
