@@ -1,5 +1,6 @@
 """How sure a classifier is, and how right it is when it is sure (numpy only)."""
 
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -7,6 +8,8 @@ from numpy.typing import NDArray
 
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
+# Double precision for so many numbers at a time, whatever the number of items.
+_NUMBERS_AT_ONCE = 2**19
 
 
 class Reliability(NamedTuple):
@@ -25,17 +28,61 @@ def log_softmax(logits: Logits) -> NDArray[np.float64]:
     return result
 
 
-def confidence_and_correctness(
-    logits: Logits, labels: Labels
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Maximum softmax probability of each item, and whether that class is the label.
+def log_probabilities(
+    logits: Logits, temperature: float = 1.0
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Log probabilities in double precision, block by block, so that memory does not grow with the number of items.
 
-    Returns:
-        (n,) in [1/classes, 1] and (n,) booleans; of tied classes the first counts as predicted.
+    Args:
+        logits: (n, classes).
+        temperature: what they are divided by.
+
+    Yields:
+        Which items, and (items, classes) of them.
     """
-    log_probability = log_softmax(logits)
-    predicted = log_probability.argmax(axis=1)
-    return np.exp(log_probability.max(axis=1)), predicted == labels
+    at_once = max(1, _NUMBERS_AT_ONCE // logits.shape[1])
+    for first in range(0, len(logits), at_once):
+        items = slice(first, first + at_once)
+        yield items, log_softmax(logits[items].astype(np.float64) / temperature)
+
+
+class ItemMeasures(NamedTuple):
+    """What the class probabilities of n items say of each, (n,) each.
+
+    Attributes:
+        confidence: the maximum softmax probability, in [1/classes, 1].
+        correct: whether that class, of tied ones the first, is the label.
+        nll: -log softmax probability of the label in nats, at least 0.
+        brier: `brier_scores`.
+    """
+
+    confidence: NDArray[np.float64]
+    correct: NDArray[np.bool_]
+    nll: NDArray[np.float64]
+    brier: NDArray[np.float64]
+
+
+def item_measures(logits: Logits, labels: Labels, temperature: float = 1.0) -> ItemMeasures:
+    """Confidence, correctness, likelihood and Brier score of each item.
+
+    Args:
+        logits: (n, classes).
+        labels: (n,) class indices.
+        temperature: what the logits are divided by.
+
+    Example:
+        >>> item_measures(np.array([[0.0, 0.0], [0.0, 100.0]]), np.array([1, 1])).nll.round(3).tolist()
+        [0.693, 0.0]
+    """
+    n = len(labels)
+    measures = ItemMeasures(np.empty(n), np.empty(n, np.bool_), np.empty(n), np.empty(n))
+    for items, log_probability in log_probabilities(logits, temperature):
+        own = labels[items]
+        measures.confidence[items] = np.exp(log_probability.max(axis=1))
+        measures.correct[items] = log_probability.argmax(axis=1) == own
+        measures.nll[items] = -log_probability[np.arange(len(own)), own]
+        measures.brier[items] = brier_scores(np.exp(log_probability), own)
+    return measures
 
 
 def reliability(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15) -> Reliability:
@@ -51,7 +98,12 @@ def reliability(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bi
 
     Reference: Guo et al., ICML 2017, sec. 2.
     """
-    return _binned(_bin_of(confidence, bins), confidence, correct, bins)
+    bin_of = _bin_of(confidence, bins)
+    return _means(
+        np.bincount(bin_of, confidence, minlength=bins),
+        np.bincount(bin_of, correct, minlength=bins),
+        np.bincount(bin_of, minlength=bins),
+    )
 
 
 def expected_calibration_error(
@@ -66,7 +118,10 @@ def expected_calibration_error(
 
     Reference: Guo et al., ICML 2017, eq. 3.
     """
-    found = reliability(confidence, correct, bins)
+    return _calibration_error(reliability(confidence, correct, bins))
+
+
+def _calibration_error(found: Reliability) -> float:
     filled = found.items > 0
     gap = np.abs(found.accuracy[filled] - found.confidence[filled])
     return float((gap * found.items[filled]).sum() / found.items.sum())
@@ -80,14 +135,12 @@ def _bin_of(confidence: NDArray[np.floating], bins: int) -> NDArray[np.intp]:
     return np.searchsorted(inner, confidence, side="left")
 
 
-def _binned(
-    bin_of: NDArray[np.intp], confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int
+def _means(
+    confidence: NDArray[np.float64], correct: NDArray[np.float64], items: NDArray[np.int64]
 ) -> Reliability:
-    count = np.bincount(bin_of, minlength=bins)
+    """The means of bins (bins,) from their sums."""
     with np.errstate(invalid="ignore"):
-        mean_confidence = np.bincount(bin_of, confidence, minlength=bins) / count
-        accuracy = np.bincount(bin_of, correct, minlength=bins) / count
-    return Reliability(mean_confidence, accuracy, count)
+        return Reliability(confidence / items, correct / items, items)
 
 
 def equal_mass_calibration_error(
@@ -108,22 +161,32 @@ def equal_mass_calibration_error(
     return float(np.sum(gaps) / len(order))
 
 
-def classwise_calibration_error(probabilities: NDArray[np.floating], labels: Labels, bins: int = 15) -> float:
+def classwise_calibration_error(
+    blocks: Iterable[tuple[NDArray[np.floating], Labels]], classes: int, bins: int = 15
+) -> float:
     """The calibration error of each class's probability in equal-width bins, as a mean over the classes.
 
     Args:
-        probabilities: (n, classes), rows summing to 1.
-        labels: (n,) class indices.
+        blocks: all items, some at a time: probabilities (items, classes), rows summing to 1, and class indices (items,).
+        classes: their number.
         bins: number of bins.
 
     Reference: Kull et al., NeurIPS 2019, eq. 3.
     """
-    classes = probabilities.shape[1]
-    errors = [
-        expected_calibration_error(np.clip(probabilities[:, label], 0, 1), labels == label, bins)
-        for label in range(classes)
-    ]
-    return float(np.mean(errors))
+    cells = np.arange(classes * bins)
+    confidence, right, count = np.zeros(len(cells)), np.zeros(len(cells)), np.zeros(len(cells), np.int64)
+    for probabilities, labels in blocks:
+        values = np.clip(probabilities, 0, 1).ravel()
+        places = np.tile(cells[::bins], len(labels))
+        # Nearly all lie in the first bin, as one comparison shows.
+        above = np.flatnonzero(values > 1 / bins)
+        places[above] += _bin_of(values[above], bins)
+        # Added one by one to what the blocks before came to, as a sum over all items adds them.
+        confidence = np.bincount(np.concatenate([cells, places]), np.concatenate([confidence, values]))
+        right += np.bincount(places[np.arange(len(labels)) * classes + labels], minlength=len(cells))
+        count += np.bincount(places, minlength=len(cells))
+    of_classes = zip(*(each.reshape(classes, bins) for each in (confidence, right, count)), strict=True)
+    return float(np.mean([_calibration_error(_means(*each)) for each in of_classes]))
 
 
 def brier_scores(probabilities: NDArray[np.floating], labels: Labels) -> NDArray[np.float64]:
@@ -192,9 +255,11 @@ def fitted_temperature(logits: Logits, labels: Labels) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    exact, rows = logits.astype(np.float64), np.arange(len(labels))
+    own = np.empty(len(labels))
 
     def loss(log_temperature: float) -> float:
-        return -float(log_softmax(exact / np.exp(log_temperature))[rows, labels].mean())
+        for items, log_probability in log_probabilities(logits, np.exp(log_temperature)):
+            own[items] = log_probability[np.arange(len(log_probability)), labels[items]]
+        return -float(own.mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-5, 5), method="bounded", options={"xatol": 1e-6}).x))

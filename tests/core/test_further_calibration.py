@@ -28,7 +28,9 @@ def test_the_error_of_two_classes_is_that_of_one() -> None:
     p = rng.uniform(0, 1, 500)
     labels = (rng.uniform(0, 1, 500) < p**2).astype(int)
     one = expected_calibration_error(p, labels == 1, 10)
-    assert classwise_calibration_error(np.stack([1 - p, p], 1), labels, 10) == pytest.approx(one, abs=1e-3)
+    assert classwise_calibration_error([(np.stack([1 - p, p], 1), labels)], 2, 10) == pytest.approx(
+        one, abs=1e-3
+    )
 
 
 def test_brier_by_hand() -> None:
