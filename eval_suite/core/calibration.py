@@ -71,8 +71,8 @@ def item_measures(logits: Logits, labels: Labels, temperature: float = 1.0) -> I
         temperature: what the logits are divided by.
 
     Example:
-        >>> item_measures(np.array([[0.0, 0.0], [0.0, 100.0]]), np.array([1, 1])).nll.round(3).tolist()
-        [0.693, 0.0]
+        >>> item_measures(np.array([[0.0, 0.0], [0.0, 1.0]]), np.array([1, 1])).nll.round(3).tolist()
+        [0.693, 0.313]
     """
     n = len(labels)
     measures = ItemMeasures(np.empty(n), np.empty(n, np.bool_), np.empty(n), np.empty(n))
@@ -85,29 +85,39 @@ def item_measures(logits: Logits, labels: Labels, temperature: float = 1.0) -> I
     return measures
 
 
-def reliability(confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15) -> Reliability:
+def reliability(
+    confidence: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    bins: int = 15,
+    placed: NDArray[np.intp] | None = None,
+) -> Reliability:
     """Accuracy against confidence in equal-width bins ((i)/bins, (i+1)/bins], the first closed at 0.
 
     Args:
         confidence: (n,) in [0, 1].
         correct: (n,) booleans.
         bins: number of bins.
+        placed: the confidences' `bin_of`, where it is known, as in a resample.
 
     Raises:
         ValueError: if a confidence leaves [0, 1].
 
     Reference: Guo et al., ICML 2017, sec. 2.
     """
-    bin_of = _bin_of(confidence, bins)
+    if placed is None:
+        placed = bin_of(confidence, bins)
     return _means(
-        np.bincount(bin_of, confidence, minlength=bins),
-        np.bincount(bin_of, correct, minlength=bins),
-        np.bincount(bin_of, minlength=bins),
+        np.bincount(placed, confidence, minlength=bins),
+        np.bincount(placed, correct, minlength=bins),
+        np.bincount(placed, minlength=bins),
     )
 
 
 def expected_calibration_error(
-    confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15
+    confidence: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    bins: int = 15,
+    placed: NDArray[np.intp] | None = None,
 ) -> float:
     """ECE: mean over items of |accuracy - confidence| of the item's equal-width bin.
 
@@ -115,10 +125,11 @@ def expected_calibration_error(
         confidence: (n,) in [0, 1].
         correct: (n,) booleans.
         bins: number of bins.
+        placed: the confidences' `bin_of`, where it is known.
 
     Reference: Guo et al., ICML 2017, eq. 3.
     """
-    return _calibration_error(reliability(confidence, correct, bins))
+    return _calibration_error(reliability(confidence, correct, bins, placed))
 
 
 def _calibration_error(found: Reliability) -> float:
@@ -127,7 +138,16 @@ def _calibration_error(found: Reliability) -> float:
     return float((gap * found.items[filled]).sum() / found.items.sum())
 
 
-def _bin_of(confidence: NDArray[np.floating], bins: int) -> NDArray[np.intp]:
+def bin_of(confidence: NDArray[np.floating], bins: int) -> NDArray[np.intp]:
+    """The equal-width bin of each confidence (n,), from 0.
+
+    Raises:
+        ValueError: if a confidence leaves [0, 1].
+
+    Example:
+        >>> bin_of(np.array([0.0, 0.5, 0.51, 1.0]), 2).tolist()
+        [0, 0, 1, 1]
+    """
     if confidence.size and not (confidence.min() >= 0 and confidence.max() <= 1 + 1e-12):
         raise ValueError("expected confidences in [0, 1]")
     # Compared with the edges: ceil(confidence * bins) puts some edges, such as 7/25, one bin too high.
@@ -143,8 +163,25 @@ def _means(
         return Reliability(confidence / items, correct / items, items)
 
 
+def ranks(confidence: NDArray[np.floating]) -> NDArray[np.unsignedinteger]:
+    """Which of the distinct confidences each is, from the smallest, (n,): of a resample it is known without sorting.
+
+    It is in the smallest type that holds it, since small whole numbers are sorted in a tenth of the time.
+
+    Example:
+        >>> ranks(np.array([0.9, 0.2, 0.9])).tolist()
+        [1, 0, 1]
+    """
+    values, place = np.unique(confidence, return_inverse=True)
+    ranked: NDArray[np.unsignedinteger] = place.astype(np.min_scalar_type(len(values)))
+    return ranked
+
+
 def equal_mass_calibration_error(
-    confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = 15
+    confidence: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    bins: int = 15,
+    ranked: NDArray[np.unsignedinteger] | None = None,
 ) -> float:
     """ECE with bins of equally many items: those of rising confidence, the first bins one larger where it does not divide.
 
@@ -152,10 +189,11 @@ def equal_mass_calibration_error(
         confidence: (n,) in [0, 1].
         correct: (n,) booleans.
         bins: number of bins; with fewer items each is a bin.
+        ranked: numbers that order the confidences as their `ranks` do, where they are known.
 
     Reference: Nixon et al., CVPR Workshops 2019, sec. 4 (adaptive calibration error of the top prediction).
     """
-    order = np.argsort(confidence, kind="stable")
+    order = np.argsort(confidence if ranked is None else ranked, kind="stable")
     parts = np.array_split(order, min(bins, len(order)))
     gaps = [abs(float(correct[part].mean() - confidence[part].mean())) * len(part) for part in parts]
     return float(np.sum(gaps) / len(order))
@@ -180,7 +218,7 @@ def classwise_calibration_error(
         places = np.tile(cells[::bins], len(labels))
         # Nearly all lie in the first bin, as one comparison shows.
         above = np.flatnonzero(values > 1 / bins)
-        places[above] += _bin_of(values[above], bins)
+        places[above] += bin_of(values[above], bins)
         # Added one by one to what the blocks before came to, as a sum over all items adds them.
         confidence = np.bincount(np.concatenate([cells, places]), np.concatenate([confidence, values]))
         right += np.bincount(places[np.arange(len(labels)) * classes + labels], minlength=len(cells))
@@ -202,24 +240,34 @@ def brier_scores(probabilities: NDArray[np.floating], labels: Labels) -> NDArray
     return np.asarray(np.square(probabilities).sum(axis=1) - 2 * of_label + 1, np.float64)
 
 
-def area_under_risk_coverage(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> float:
+def area_under_risk_coverage(
+    confidence: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    ranked: NDArray[np.unsignedinteger] | None = None,
+) -> float:
     """AURC: the error among the k most confident items, as a mean over k = 1..n; of tied items in any order.
 
     Args:
         confidence: (n,), larger is surer.
         correct: (n,) booleans.
+        ranked: as of `risks`.
 
     Reference: Geifman et al., ICLR 2019, eq. 2.
     """
-    return float(risks(confidence, correct).mean())
+    return float(risks(confidence, correct, ranked).mean())
 
 
-def risks(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
+def risks(
+    confidence: NDArray[np.floating],
+    correct: NDArray[np.bool_],
+    ranked: NDArray[np.unsignedinteger] | None = None,
+) -> NDArray[np.float64]:
     """The error among the k most confident items, for k = 1..n: (n,); of tied items in any order, their mean.
 
     Args:
         confidence: (n,), larger is surer.
         correct: (n,) booleans.
+        ranked: numbers that order the confidences as their `ranks` do, where they are known.
 
     Reference: El-Yaniv and Wiener, JMLR 2010, sec. 2 (the selective risk at coverage k / n).
 
@@ -227,10 +275,11 @@ def risks(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> NDArr
         >>> risks(np.array([0.9, 0.6, 0.8]), np.array([True, False, True])).round(3).tolist()
         [0.0, 0.0, 0.333]
     """
-    values, place = np.unique(-np.asarray(confidence), return_inverse=True)
-    counts = np.bincount(place, minlength=len(values))
-    wrong = np.bincount(place, ~correct, minlength=len(values)) / counts
-    expected = np.repeat(wrong, counts)  # in falling confidence; within a tie each place holds its mean
+    place = ranks(confidence) if ranked is None else ranked
+    counts, wrong = np.bincount(place)[::-1], np.bincount(place, ~correct)[::-1]
+    there = counts > 0
+    counts = counts[there]
+    expected = np.repeat(wrong[there] / counts, counts)  # within a tie each place holds its mean
     return np.asarray(np.cumsum(expected) / np.arange(1, len(expected) + 1), np.float64)
 
 

@@ -16,6 +16,7 @@ from eval_suite.core.calibration import (
     item_measures,
     items_covered,
     log_probabilities,
+    ranks,
     reliability,
     risks,
 )
@@ -69,7 +70,7 @@ _ITEMS_TO_DRAW = 10
 _IMAGENET_CLASSES = 1000
 _CURVE_POINTS = 100
 _ALPHA: float = ClassifyOptions.model_fields["conformal_alpha"].default
-_OfConfidence = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
+_OfConfidence = Callable[..., float]
 
 
 def score(predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None) -> Score:
@@ -150,7 +151,7 @@ def _further_calibration(
     metrics: MetricSet, logits: NDArray[np.float32], labels: NDArray[np.int64], each: ItemMeasures
 ) -> None:
     """The calibration error in other bins, the Brier score, and what is left of the error among confident items."""
-    confidence, correct = each.confidence, each.correct
+    confidence, correct, ranked = each.confidence, each.correct, ranks(each.confidence)
     n, bins = len(labels), {"bins": CALIBRATION_BINS}
     measures: list[tuple[MetricKind, _OfConfidence, Params]] = [
         (ECE_EQUAL_MASS, equal_mass_calibration_error, bins),
@@ -159,7 +160,7 @@ def _further_calibration(
     for kind, value_of, params in measures:
 
         def value(chosen: NDArray[np.intp], value_of: _OfConfidence = value_of) -> float:
-            return value_of(confidence[chosen], correct[chosen])
+            return value_of(confidence[chosen], correct[chosen], ranked=ranked[chosen])
 
         interval = bootstrap_normal(value, n, bounds=Interval(0.0, 1.0))
         uncertainty = bounds(interval, "normal approximation with the bootstrap's standard error")
