@@ -130,3 +130,24 @@ def ended(process: str) -> bool:
     while is_running(process) and time.monotonic() < until:
         time.sleep(0.05)
     return not is_running(process)
+
+
+_ASKED = """
+import torch
+
+def asked(*_arguments):
+    raise SystemExit("CUDA was asked for")
+
+torch.cuda.is_available = torch.cuda.device_count = torch.cuda.current_device = torch.cuda._lazy_init = asked
+from eval_suite.core.parts import parts
+from eval_suite.suite import warm
+from eval_suite.tasks.detect import task
+task.has_gpu = lambda: True
+warm._import(["train", *parts("task")])
+"""
+
+
+@pytest.mark.long  # imports all that there is, in a process of its own
+def test_nothing_that_jobs_share_asks_for_a_gpu() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _ASKED], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
