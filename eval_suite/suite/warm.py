@@ -61,17 +61,18 @@ def server(verbs: list[str], environment: dict[str, str], log: IO[str]) -> Itera
         listener.listen(len(verbs))
         process = subprocess.Popen(
             [sys.executable, *_PROGRAM, str(listener.fileno()), *sorted(set(verbs))],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE,  # at whose end the server ends, should this process be killed
             stdout=log,
             stderr=log,
             env=environment,
             pass_fds=[listener.fileno()],
             start_new_session=True,  # so that a Ctrl-C reaches a job once, through its command
         )
-    try:
-        yield {**environment, _VARIABLE: name}
-    finally:
-        process.communicate()  # closes the standard input, at which the server ends
+    with process:
+        try:
+            yield {**environment, _VARIABLE: name}
+        finally:
+            process.terminate()
 
 
 def run_from_server(argv: list[str]) -> int | None:
