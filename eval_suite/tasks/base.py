@@ -1,6 +1,7 @@
 """What a task is: typed options and three steps, fit → predict → score."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -220,6 +221,13 @@ class Task:
         if not score.metrics:
             raise EvalSuiteError(f"task '{self.name}' scored no metric; its score() has to find at least one")
         return score
+
+    @classmethod
+    def preload(cls) -> None:
+        """Import what the steps need, for processes that start from one that has; nothing of it may look for a GPU."""
+        for step in ("fit", "predict", "score") if cls._has_folder() else ():
+            with suppress(ImportError):  # the step itself says what is wrong
+                cls._module(step)
 
     @classmethod
     def section(cls) -> "Section | None":

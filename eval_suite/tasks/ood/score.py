@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.calibration import confidence_and_correctness
+from eval_suite.core.calibration import item_measures
 from eval_suite.core.controls import CHANCE
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import CALIBRATION_BINS, ECE, Bounds, MetricKind, MetricSet, rate_bounds
@@ -367,7 +367,8 @@ def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> Me
     else:
         among = found.settings.get("outputs")
         error = MetricSet(shared={"outputs": int(among)} if among else {})
-        error.calibration(*confidence_and_correctness(found.logits, labels))
+        confidence, correct, *_ = item_measures(found.logits, labels)
+        error.calibration(confidence, correct)
         into.extend(error)
     if MAX_SOFTMAX not in found.scores:
         return into
