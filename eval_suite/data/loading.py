@@ -122,8 +122,8 @@ class ImageBatches:
 
     ``prepare`` makes another image of each before it is resized; such images do not enter the ``cache``, which is ``off``,
     ``on`` or a folder (see `pixel_cache`). A ``share`` of the batches leaves out the others. ``failed`` is complete after a pass. ``in_memory``
-    tells whether the images are kept decoded, which is so without ``prepare`` when all have the wanted size of at
-    most 96 pixels a side and 4 GiB together.
+    tells whether the images are kept decoded, which is so without ``prepare`` when the wanted size is at most 96 pixels a side and
+    4 GiB together, and all images have it, or the set is to be read ``repeatedly``.
 
     Raises:
         InputError: if an image cannot be read and ``strict`` is set, or if none can.
@@ -142,18 +142,21 @@ class ImageBatches:
         reader: Reader = "torchvision",
         cache: str = OFF,
         share: Share = Share(0, 1),  # noqa: B008 - a tuple
+        repeatedly: bool = False,
     ) -> None:
         """Decode the set if it fits in memory."""
         if transform.interpolation not in INTERPOLATIONS:
             raise unknown_name("interpolation", transform.interpolation, INTERPOLATIONS)
         if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
             raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
-        keep = prepare is None and not (transform.stretch and transform.crop_fraction < 1)
+        fit = _Fit(transform, reader)
+        resize = fit if repeatedly else None
+        keep = prepare is None and (repeatedly or not (transform.stretch and transform.crop_fraction < 1))
         kept = None if prepare else partial(_kept_pixels, index, transform, reader, cache)
-        self._source = ImageSource(index, transform.size, device, workers, strict, keep=keep, cache=kept)
-        self._geometry: Geometry = (
-            _Fit(transform, reader) if prepare is None else _Prepared(transform, prepare, index.ids)
+        self._source = ImageSource(
+            index, transform.size, device, workers, strict, keep=keep, resize=resize, cache=kept
         )
+        self._geometry: Geometry = fit if prepare is None else _Prepared(transform, prepare, index.ids)
         whole = torch.arange(len(index)).split(batch_size)
         self._batches = list(whole[share.first :: share.of])
         self._shared = share.of > 1
@@ -218,15 +221,17 @@ class TrainingBatches:
             )
         keep = augmentation.geometry != "resized_crop" and policy is None
         size = augmentation.source_size(size)
-        self._source = ImageSource(index, size, device, workers, strict, keep=keep)
+        self._augmentation, self._size = augmentation, size
+        self._repeats, self._interpolation, self._reader = repeats, interpolation, reader
+        # What an image becomes must be the same in every epoch.
+        as_kept = augmentation.geometry == "exact" or interpolation == RANDOM
+        resize = None if as_kept else self._fit(interpolation)
+        self._source = ImageSource(index, size, device, workers, strict, keep=keep, resize=resize)
         # Asked before training starts, where the set is not in memory and so may have another size.
         found = size if self._source.in_memory else first_size(index)
         if augmentation.geometry == "exact" and found not in (size, None):
             raise wrong_size(size, found, index.spec)
-        self._augmentation = augmentation
         self._policy = None if policy is None else Policy(policy, size)
-        self._repeats, self._interpolation, self._reader = repeats, interpolation, reader
-        self._size = size
         self._seed = seed
         self._rank, self._world = rank, world
         self._batch_size = min(batch_size, len(index))
@@ -270,11 +275,11 @@ class TrainingBatches:
             return _ResizedCrop(self._size, self._seed, epoch, interpolation, self._reader)
         if self._augmentation.geometry == "exact":
             return _Exact(self._size)
+        return self._fit(interpolation)
+
+    def _fit(self, interpolation: str) -> "_Fit":
         stretch = self._augmentation.geometry == "stretch"
-        transform = EvaluationTransform(
-            self._size, crop_fraction=1.0, interpolation=interpolation, stretch=stretch
-        )
-        return _Fit(transform, self._reader)
+        return _Fit(EvaluationTransform(self._size, 1.0, interpolation, stretch), self._reader)
 
 
 def _kept_pixels(
