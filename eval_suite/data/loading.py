@@ -120,8 +120,8 @@ class ImageBatches:
 
     ``prepare`` makes another image of each before it is resized; such images do not enter the ``cache``, which is ``off``,
     ``on`` or a folder (see `pixel_cache`). A ``share`` of the batches leaves out the others. ``failed`` is complete after a pass. ``in_memory``
-    tells whether the images are kept decoded, which is so without ``prepare`` when all have the wanted size of at
-    most 96 pixels a side and 4 GiB together.
+    tells whether the images are kept decoded, which is so without ``prepare`` when the wanted size is at most 96 pixels a side and
+    4 GiB together, and all images have it, or the set is to be read ``repeatedly``.
 
     Raises:
         InputError: if an image cannot be read and ``strict`` is set, or if none can.
@@ -140,18 +140,21 @@ class ImageBatches:
         reader: Reader = "torchvision",
         cache: str = OFF,
         share: Share = Share(0, 1),  # noqa: B008 - a tuple
+        repeatedly: bool = False,
     ) -> None:
         """Decode the set if it fits in memory."""
         if transform.interpolation not in INTERPOLATIONS:
             raise unknown_name("interpolation", transform.interpolation, INTERPOLATIONS)
         if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
             raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
-        keep = prepare is None and not (transform.stretch and transform.crop_fraction < 1)
+        fit = _Fit(transform, reader)
+        resize = fit if repeatedly else None
+        keep = prepare is None and (repeatedly or not (transform.stretch and transform.crop_fraction < 1))
         kept = None if prepare else partial(_kept_pixels, index, transform, reader, cache)
-        self._source = ImageSource(index, transform.size, device, workers, strict, keep=keep, cache=kept)
-        self._geometry: Geometry = (
-            _Fit(transform, reader) if prepare is None else _Prepared(transform, prepare, index.ids)
+        self._source = ImageSource(
+            index, transform.size, device, workers, strict, keep=keep, resize=resize, cache=kept
         )
+        self._geometry: Geometry = fit if prepare is None else _Prepared(transform, prepare, index.ids)
         whole = torch.arange(len(index)).split(batch_size)
         self._batches = list(whole[share.first :: share.of])
         self._shared = share.of > 1
@@ -215,7 +218,9 @@ class TrainingBatches:
             )
         keep = augmentation.geometry != "resized_crop" and policy is None
         size = augmentation.source_size(size)
-        self._source = ImageSource(index, size, device, workers, strict, keep=keep)
+        self._fit = _Fit(EvaluationTransform(size, 1.0, interpolation, augmentation.geometry == "stretch"))
+        resize = None if augmentation.geometry == "exact" else self._fit
+        self._source = ImageSource(index, size, device, workers, strict, keep=keep, resize=resize)
         # Asked before training starts, where the set is not in memory and so may have another size.
         found = size if self._source.in_memory else first_size(index)
         if augmentation.geometry == "exact" and found not in (size, None):
@@ -262,11 +267,7 @@ class TrainingBatches:
             return _ResizedCrop(self._size, self._seed, epoch, INTERPOLATIONS[self._interpolation])
         if self._augmentation.geometry == "exact":
             return _Exact(self._size)
-        stretch = self._augmentation.geometry == "stretch"
-        transform = EvaluationTransform(
-            self._size, crop_fraction=1.0, interpolation=self._interpolation, stretch=stretch
-        )
-        return _Fit(transform)
+        return self._fit
 
 
 def _kept_pixels(

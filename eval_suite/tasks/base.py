@@ -215,6 +215,13 @@ class Task:
         found: Score = self._module("score").score(predictions, options, truth, folder)
         return found
 
+    def scored(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
+        """`score`, of which at least one metric is expected."""
+        score = self.score(predictions, options, truth, folder)
+        if not score.metrics:
+            raise EvalSuiteError(f"task '{self.name}' scored no metric; its score() has to find at least one")
+        return score
+
     @classmethod
     def preload(cls) -> None:
         """Import what the steps need, for processes that start from one that has; nothing of it may look for a GPU."""

@@ -209,7 +209,9 @@ def training_data(
     )
     index = open_images(recipe.data, recipe.validation_split)
     mine = _every(index.subset(recipe.limit), share)
-    validation = evaluation_batches(mine, card, runtime=runtime, device=device, strict=strict)
+    validation = evaluation_batches(
+        mine, card, runtime=runtime, device=device, strict=strict, repeatedly=True
+    )
     return TrainingData(train, batch // share.world, validation, f"{index.spec} {index.split}")
 
 

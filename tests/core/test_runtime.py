@@ -134,6 +134,7 @@ def test_progress_passes_everything_on_and_prints_a_line_every_ten_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
+    monkeypatch.setattr(runtime, "_LINE_EVERY_SECONDS", 10.0)
     monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
 
     def items() -> Any:
@@ -162,6 +163,7 @@ def test_work_done_before_counts_but_not_for_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
+    monkeypatch.setattr(runtime, "_LINE_EVERY_SECONDS", 10.0)
     monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
 
     def items() -> Any:

@@ -112,6 +112,25 @@ def test_other_sets_are_streamed(tmp_path: Path, reason: str, monkeypatch: pytes
     assert joined(list(batches)).images.shape == (6, 3, *wanted)
 
 
+@pytest.mark.parametrize(
+    "transform", [((6, 6),), ((6, 9), 0.875, "bicubic"), ((6, 6), 0.875, "bilinear", True)]
+)
+def test_a_set_that_is_read_repeatedly_is_resized_once(tmp_path: Path, transform: tuple[Any, ...]) -> None:
+    index = folder(tmp_path, [(20, 30), (8, 8), (30, 20), (6, 6)])
+    assert index.paths is not None
+    index.paths[1].write_bytes(b"")
+    streamed, kept = (
+        ImageBatches(
+            index, EvaluationTransform(*transform), batch_size=3, device=CPU, workers=0, repeatedly=repeatedly
+        )
+        for repeatedly in (False, True)
+    )
+    assert (streamed.in_memory, kept.in_memory) == (False, True)
+    for _ in range(2):
+        assert equal(joined(list(kept)), joined(list(streamed)))
+    assert kept.failed == streamed.failed != []
+
+
 @pytest.mark.parametrize("fraction", [0.875, 1.0, 0.95])
 @pytest.mark.parametrize("size", [32, 15])
 @pytest.mark.parametrize(
@@ -264,7 +283,7 @@ def test_any_step_is_the_same_wherever_the_epoch_starts(
 ) -> None:
     index = folder(tmp_path, [(8, 8)] * 14)
     batches = training(index, preset, size=size, workers=workers)
-    assert batches.in_memory == (preset in ("cifar", "none"))
+    assert batches.in_memory == (preset != "imagenet-jitter")
     assert batches.steps_per_epoch == 3
     full = list(batches.epoch(2))
     assert len(full) == 3
