@@ -2,12 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.calibration import confidence_and_correctness
+from eval_suite.core.calibration import item_measures
 from eval_suite.core.controls import CHANCE
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import CALIBRATION_BINS, ECE, Bounds, MetricKind, MetricSet, rate_bounds
@@ -142,11 +142,12 @@ def _controls_of_files(into: MetricSet, found: Predictions) -> None:
             if fact in found.facts and fact in each.facts:
                 area = float(placements(found.facts[fact], each.facts[fact]).mean())
                 reached[name] = max(area, 1 - area)
-        means: dict[Any, list[str]] = {None: list(found.outliers), **_means(found)}
+        means = _means(found)
         for metric in into.metrics:
             if metric.key != AUROC.key or "known" in metric.params:
                 continue
-            names = [metric.subset] if metric.subset else means[metric.params.get("sets")]
+            sets = metric.params.get("sets")
+            names = [metric.subset] if metric.subset else means[str(sets)] if sets else list(found.outliers)
             if all(name in reached for name in names):
                 metric.controls[title] = float(np.mean([reached[name] for name in names]))
 
@@ -367,7 +368,8 @@ def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> Me
     else:
         among = found.settings.get("outputs")
         error = MetricSet(shared={"outputs": int(among)} if among else {})
-        error.calibration(*confidence_and_correctness(found.logits, labels))
+        confidence, correct, *_ = item_measures(found.logits, labels)
+        error.calibration(confidence, correct)
         into.extend(error)
     if MAX_SOFTMAX not in found.scores:
         return into
