@@ -165,7 +165,7 @@ def serve(descriptor: str, *verbs: str) -> None:
             jobs.append(_Job(pid, os.pidfd_open(pid), link))
             selector.register(jobs[-1].ended, selectors.EVENT_READ, jobs[-1])
             selector.register(link, selectors.EVENT_READ, jobs[-1])
-        elif key.fileobj is key.data.link:
+        elif key.fd != key.data.ended:
             if not (signals := _signals(key.data.link)):
                 selector.unregister(key.data.link)
             for number in signals or [signal.SIGKILL]:  # a command that was killed takes its job along
