@@ -155,7 +155,7 @@ def bin_of(confidence: NDArray[np.floating], bins: int) -> NDArray[np.intp]:
     return np.searchsorted(inner, confidence, side="left")
 
 
-def _means(confidence: NDArray[Any], correct: NDArray[Any], items: NDArray[np.int64]) -> Reliability:
+def _means(confidence: NDArray[Any], correct: NDArray[Any], items: NDArray[Any]) -> Reliability:
     """The means of bins (bins,) from their sums."""
     with np.errstate(invalid="ignore"):
         return Reliability(confidence / items, correct / items, items)

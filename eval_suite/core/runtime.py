@@ -57,7 +57,7 @@ class RuntimeOptions(BaseModel):
     workers: int = Field(default=2, ge=0)
     """Processes that read and decode images of large data sets."""
     reader: Reader = "torchvision"
-    """What decodes JPEG files for evaluation; the pixels are equal, and pillow is slower."""
+    """What decodes JPEG files; the pixels are equal, and pillow is slower."""
     cache: str = OFF
     """Keep decoded pixels for further passes: on, for the user's cache (~/.cache/eval-suite/pixels), a folder, or off."""
     threads: int = Field(default=0, ge=0)
