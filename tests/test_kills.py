@@ -7,20 +7,27 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-import torch
 
 import eval_suite as es
+from eval_suite.demo.layouts import DemoSize
+from eval_suite.demo.world import SIZES
 from eval_suite.suite.quickstart import quickstart
+from eval_suite.training.fit_run import FitRun
+from tests.data.masks_on_disk import write_devkit
 
 pytestmark = pytest.mark.long
 
 KILLS = 10
 # What a second of another day or a longer way round changes.
 _OF_THE_MOMENT = {"run", "seconds", "step_seconds", "memory", "source"}
+
+Work = Callable[[Path], object]
 
 DATA: dict[str, dict[str, Any]] = {
     "classify": {"calibration_split": "train"},
@@ -33,72 +40,122 @@ DATA: dict[str, dict[str, Any]] = {
     "probe": {"fractions": (1.0, 0.5), "knn_k": 3, "linear_c": (0.1, 1.0)},
     "robustness": {"occlusion_sizes": 2, "pairs_per_image": 1, "mixup_lambdas": (0.5,), "cutmix_sizes": 2},
     "wsol": {"fit": {"preset": "custom", "epochs": 2, "batch_size": 16}},
-    "caption": {"embed": 8, "hidden": 16, "epochs": 4, "min_count": 2, "num_beams": 2, "fine_tune": True},
+    "caption": {"embed": 8, "hidden": 16, "epochs": 3, "min_count": 2, "num_beams": 2, "fine_tune": True},
     "detect": {
         "detectors": ["ssd"],
-        "iterations": 12,
-        "save_interval": 1e-9,
+        "iterations": 6,
         "ssd": {"input_size": (64, 64), "batch_size": 2, "warmup": 0, "augmentation": "flip"},
     },
+    "segment": {"short_side": 48, "iterations": 6, "fit_batch_size": 2, "warmup": 2},
 }
 
 
-def _plain(value: Any) -> Any:
-    """A record, card or log without what time alone decides."""
-    if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items() if key not in _OF_THE_MOMENT}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
-
-
 def artefacts(folder: Path) -> dict[str, Any]:
-    """Every file below a folder, by its path there."""
+    """Every file below a folder, by its path there; those of JSON are read. The page says when it was made."""
     held: dict[str, Any] = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"):
-        content: Any = path.read_bytes()
-        if path.suffix in (".json", ".jsonl"):
-            content = [_plain(json.loads(line)) for line in [content.decode()] if path.suffix == ".json"] or [
-                _plain(json.loads(line)) for line in content.decode().splitlines()
-            ]
-        held[str(path.relative_to(folder))] = content
+    files = (
+        path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "index.html")
+    )
+    for path in sorted(files):
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            held[str(path.relative_to(folder))] = json.loads(content)
+        elif path.suffix == ".jsonl":
+            held[str(path.relative_to(folder))] = [json.loads(line) for line in content.splitlines()]
+        else:
+            held[str(path.relative_to(folder))] = content
     return held
 
 
-def _child(work: Callable[[Path], object], folder: Path) -> None:
-    torch.set_num_threads(1)
-    work(folder)
+def first_difference(whole: Any, other: Any, where: str = "") -> str | None:
+    """Where two trees of artefacts differ first, in one line; None where they are equal but for what time alone decides."""
+    if isinstance(whole, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*whole, *other]):
+            at = f"{where} > {key}" if where else str(key)
+            if key in _OF_THE_MOMENT:
+                continue
+            if key not in whole or key not in other:
+                return f"{at}: only in the {'uninterrupted' if key in whole else 'killed'} one"
+            if found := first_difference(whole[key], other[key], at):
+                return found
+        return None
+    if isinstance(whole, list) and isinstance(other, list) and len(whole) == len(other):
+        pairs = enumerate(zip(whole, other, strict=True))
+        return next(
+            (found for i, (a, b) in pairs if (found := first_difference(a, b, f"{where} > {i}"))), None
+        )
+    if whole == other and type(whole) is type(other):
+        return None
+    if isinstance(whole, bytes) and isinstance(other, bytes):
+        at = next(
+            (i for i, (a, b) in enumerate(zip(whole, other, strict=False)) if a != b),
+            min(len(whole), len(other)),
+        )
+        return f"{where}: {len(whole)} and {len(other)} bytes, which differ from byte {at} on"
+    return f"{where}: {str(whole)[:200]} uninterrupted, {str(other)[:200]} killed"
 
 
-def kill_and_finish(work: Callable[[Path], object], folder: Path, seconds: float, seed: int) -> int:
-    """Start the work ten times and kill it at a random moment of the time it takes, then let it finish; how often it died."""
-    draw, died = random.Random(seed), 0
-    context = multiprocessing.get_context("fork")
-    for _ in range(KILLS):
-        child = context.Process(target=_child, args=(work, folder))
-        child.start()
-        child.join(draw.uniform(0.05, 1.0) * seconds)
-        if child.is_alive():
-            died += 1
-            child.kill()
-        child.join()
-    last = context.Process(target=_child, args=(work, folder))
-    last.start()
-    last.join(300)
-    assert last.exitcode == 0
-    return died
-
-
-def check(work: Callable[[Path], object], folder: Path, seed: int) -> None:
-    whole, killed = folder / "whole", folder / "killed"
-    begin = time.monotonic()
-    child = multiprocessing.get_context("fork").Process(target=_child, args=(work, whole))
+def _start(work: Work, folder: Path) -> Any:
+    # A fork has imported and compiled what this process has: its time is that of the work.
+    child = multiprocessing.get_context("fork").Process(target=work, args=(folder,))
     child.start()
+    return child
+
+
+def _finish(work: Work, folder: Path) -> float:
+    """The seconds of the work when nothing kills it."""
+    begin = time.monotonic()
+    child = _start(work, folder)
     child.join(300)
     assert child.exitcode == 0
-    died = kill_and_finish(work, killed, time.monotonic() - begin, seed)
-    print(f"killed {died} of {KILLS} times")
-    assert died >= 1
-    assert artefacts(killed) == artefacts(whole)
-    assert not list(killed.rglob("*.tmp"))
+    return time.monotonic() - begin
+
+
+def check(
+    work: Work,
+    folder: Path,
+    seed: int,
+    begin: Work = Path.mkdir,
+) -> None:
+    """Kill the work ten times, spread over the time it takes, going on after each, and compare with an uninterrupted one.
+
+    Where it ends before it is killed, which is where much of it was done already, what it made is compared and it begins anew.
+    """
+    whole, killed = folder / "whole", folder / "killed"
+    begin(whole)
+    work(whole)  # in this process, so that the others need not import and compile
+    expected = artefacts(whole)
+
+    def require_the_same() -> None:
+        assert first_difference(expected, artefacts(killed)) is None
+        assert not list(killed.rglob("*.tmp"))
+        shutil.rmtree(killed)
+        begin(killed)
+
+    begin(killed)
+    seconds = _finish(work, killed)
+    require_the_same()
+    draw, ends = random.Random(seed), 0
+    for part in draw.sample(range(KILLS), KILLS):
+        moment = (part + draw.random()) / KILLS * seconds
+        while True:
+            child = _start(work, killed)
+            child.join(moment)
+            if child.is_alive():
+                child.kill()
+                child.join()
+                break
+            assert child.exitcode == 0
+            require_the_same()
+            ends, moment = ends + 1, 0.8 * moment
+    _finish(work, killed)
+    require_the_same()
+    print(f"killed {KILLS} times over {seconds:.2f} s; finished {ends} times between")
+
+
+@pytest.fixture(autouse=True)
+def _saved_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FitRun, "due", lambda _fit: True)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +175,6 @@ def _recipe(demo_world: Path, **changes: Any) -> es.Recipe:
         "input_size": [64, 64],
         "batch_size": 16,
         "regularizers": ["cutmix"],
-        "save_interval": 1e-9,
         **changes,
     }
     return es.Recipe.model_validate(settings)
@@ -148,54 +204,46 @@ def test_a_task(task: str, backbone: str, archive: str, demo_world: Path, tmp_pa
     options = dict(DATA[task])
     if "outliers" in options:
         options["outliers"] = [each.format(archive=archive) for each in options["outliers"]]
+    if task == "segment":
+        devkit = write_devkit(tmp_path / "VOCdevkit")
+        data, options["classes"] = f"voc:{devkit}", devkit / "classes.txt"
 
-    def work(folder: Path) -> object:
-        os.environ["XDG_CACHE_HOME"] = str(folder / "cache")  # of the child that does this work
-        return es.evaluate(
-            backbone,
-            task,
-            data=data,
-            out=folder / "reports" / "one",
-            name="net",
-            device="cpu",
-            workers=0,
-            threads=1,
-            **options,
-        )
+    def work(folder: Path) -> None:
+        with patch.dict(os.environ, XDG_CACHE_HOME=str(folder / "cache")):
+            es.evaluate(
+                backbone,
+                task,
+                data=data,
+                out=folder / "reports" / "one",
+                name="net",
+                device="cpu",
+                workers=0,
+                threads=1,
+                **options,
+            )
 
     check(work, tmp_path, seed=len(task))
 
 
 def test_a_report(backbone: str, demo_world: Path, tmp_path: Path) -> None:
     data = f"folder:{demo_world / 'images'}"
-    for folder in ("whole", "killed"):
-        out = tmp_path / folder / "reports" / "one"
-        es.evaluate(backbone, "classify", data=data, out=out, name="net", device="cpu", workers=0)
-
-    def work(folder: Path) -> object:
-        return es.write_report(folder / "reports" / "one")
-
-    begin = time.monotonic()
-    work(tmp_path / "whole")
-    kill_and_finish(work, tmp_path / "killed", time.monotonic() - begin, seed=3)
-    made = [artefacts(tmp_path / folder / "reports" / "one" / "tables") for folder in ("whole", "killed")]
-    assert made[0].keys() == {name for name in made[1] if not name.endswith(".tmp")}
-    assert all(made[1][name] == content for name, content in made[0].items())
+    es.evaluate(
+        backbone, "classify", data=data, out=tmp_path / "reports" / "one", name="net", device="cpu", workers=0
+    )
+    check(
+        lambda folder: es.write_report(folder / "reports" / "one"),
+        tmp_path,
+        seed=3,
+        begin=lambda folder: shutil.copytree(tmp_path / "reports", folder / "reports"),
+    )
 
 
-def test_the_quickstart(tmp_path: Path) -> None:
+def test_the_quickstart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From nothing: the images it draws, its records and their tables."""
-    begin = time.monotonic()
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for folder in (whole, killed):
-        folder.mkdir()
-    child = multiprocessing.get_context("fork").Process(target=_child, args=(quickstart, whole))
-    child.start()
-    child.join(300)
-    assert child.exitcode == 0
-    died = kill_and_finish(quickstart, killed, time.monotonic() - begin, seed=4)
-    print(f"killed {died} of {KILLS} times")
-    assert died >= 1
-    for part in ("data", "reports/quickstart/results", "reports/quickstart/tables"):
-        assert artefacts(killed / part) == artefacts(whole / part)
-    assert not list(killed.rglob("*.tmp"))
+    monkeypatch.setitem(SIZES, "quick", DemoSize(1, 2, 1, 1, 1, 1, 1, 6))
+
+    def work(folder: Path) -> None:
+        with chdir(folder):  # as it is called: records say where their data lies, by the path given
+            quickstart()
+
+    check(work, tmp_path, seed=4)

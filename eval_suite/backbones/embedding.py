@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.structure.classifier import classifier_layer
+from eval_suite.backbones.structure.classifier import ClassifierLayer, classifier_layer
 from eval_suite.core.errors import InputError
 
 
@@ -27,10 +26,9 @@ def embedding_of(backbone: Backbone) -> Embedding:
     card = backbone.card
     if card.headless:
         return Embedding(backbone, "the network's output")
-    blank = torch.zeros(2, 3, *card.input_size, device=backbone.mean.device)
-    layer = classifier_layer(backbone.net, backbone.normalise(blank))
+    layer = classifier_layer(backbone.net, backbone.normalise(backbone.noise(2)))
     if layer is not None:
-        return Embedding(_InputOf(backbone, layer.module), f"the input of '{layer.name}'")
+        return Embedding(_InputOf(backbone, layer), f"the input of '{layer.name}'")
     if card.feature_layer is not None:
         return Embedding(
             lambda images: backbone.features(images).mean((2, 3)), f"the mean of '{card.feature_layer}'"
@@ -45,14 +43,14 @@ def embedding_of(backbone: Backbone) -> Embedding:
 class _InputOf:
     """What a layer is given while a backbone runs."""
 
-    def __init__(self, backbone: Backbone, layer: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, layer: ClassifierLayer) -> None:
         self._backbone, self._layer = backbone, layer
 
     def __call__(self, images: Tensor) -> Tensor:
         given: list[Tensor] = []
-        handle = self._layer.register_forward_pre_hook(lambda _layer, inputs: given.append(inputs[0]))
+        handle = self._layer.module.register_forward_pre_hook(lambda _layer, inputs: given.append(inputs[0]))
         try:
             self._backbone(images)
         finally:
             handle.remove()
-        return given[-1].flatten(1)[: len(images)]
+        return self._layer.vectors(given[-1])[: len(images)]

@@ -1,7 +1,6 @@
 """Where things lie on disk, and how they are written: whole or not at all."""
 
 import fcntl
-import glob
 import json
 import os
 import re
@@ -67,7 +66,8 @@ class Cell:
 def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     """Open a temporary file next to ``path`` and rename it onto ``path`` once all is on disk.
 
-    A reader sees the old content or the new, never a part. On any error the temporary file is removed.
+    A reader sees the old content or the new, never a part. On any error the temporary file is removed, and what killed
+    processes left of theirs before the next one is begun.
 
     Raises:
         EvalSuiteError: if the folder cannot be written or the disk is full.
@@ -75,13 +75,14 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        _remove_abandoned_of(path)
+        handle, temporary = _held_temporary(path)
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+            os.fchmod(stream.fileno(), 0o644)
+            Path(temporary).replace(path)  # while it is held
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
@@ -101,8 +102,7 @@ def staging(target: Path) -> Iterator[Path]:
     What is left of it afterwards is removed, and first what killed processes left of theirs.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for left in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        _remove_abandoned(left)
+    _remove_abandoned_of(target)
     folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp"))
     try:
         # Locked before it has its name, so that no other process finds it free.
@@ -114,10 +114,25 @@ def staging(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _remove_abandoned(folder: Path) -> None:
-    with suppress(OSError), (folder / _HELD).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
+def _held_temporary(path: Path) -> tuple[int, str]:
+    """A new file next to a path, open and locked until it is closed."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with suppress(OSError):  # some network file systems cannot; nothing is removed there either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if Path(name).exists():  # or it was taken for an abandoned one before it was locked
+            return handle, name
+        os.close(handle)
+
+
+def _remove_abandoned_of(target: Path) -> None:
+    """What killed processes began to write for a target and nobody holds any more."""
+    begin = f".{target.name}."
+    for left in target.parent.iterdir():
+        if left.name.startswith(begin) and left.name.endswith(".tmp"):
+            with suppress(OSError), (left / _HELD if left.is_dir() else left).open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -120,8 +121,9 @@ def _page(
     )
 
 
+@cache
 def environment() -> Environment:
-    """The templates, with every text escaped."""
+    """The templates, with every text escaped; each is compiled once in a process."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

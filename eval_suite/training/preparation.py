@@ -206,6 +206,7 @@ def training_data(
         policy=recipe.policy,
         repeats=recipe.repeats,
         interpolation=recipe.train_interpolation,
+        reader=runtime.reader,
     )
     index = open_images(recipe.data, recipe.validation_split)
     mine = _every(index.subset(recipe.limit), share)

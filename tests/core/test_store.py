@@ -274,3 +274,18 @@ def test_a_training_is_finished_only_with_weights_of_its_recipe_and_seed(tmp_pat
 def test_a_file_name_that_is_not_utf8_is_written_and_read(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"name": os.fsdecode(b"caf\xe9.png"), "other": "été"})
     assert json.loads((tmp_path / "a.json").read_text("utf-8")) == {"name": "caf\\xe9.png", "other": "été"}
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_write_and_what_another_writes_stays(
+    tmp_path: Path,
+) -> None:
+    abandoned = tmp_path / ".r.json.abc.tmp"
+    abandoned.write_text("[")
+    with atomic_write(tmp_path / "r.json") as stream:
+        stream.write("[1]")
+        (held,) = tmp_path.glob(".r.json.*.tmp")
+        assert held != abandoned
+        write_json(tmp_path / "r.json", [2])
+        assert held.exists()
+    assert names(tmp_path) == ["r.json"]
+    assert json.loads((tmp_path / "r.json").read_text()) == [1]

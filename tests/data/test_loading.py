@@ -437,7 +437,9 @@ def test_resized_crops_of_jpegs_are_pillows_to_the_bit(tmp_path: Path, mode: str
         with Image.open(path) as image:
             image.convert(mode).save(path)
     size, seed, epoch = (24, 32), 5, 2
-    crop = _ResizedCrop(size, seed, epoch, INTERPOLATIONS[interpolation])
+    crop, slow = (
+        _ResizedCrop(size, seed, epoch, interpolation, reader) for reader in ("torchvision", "pillow")
+    )
     for position, path in enumerate(index.paths):
         item = open_item(index, position)
         assert jpeg_pixels(item) is not None
@@ -448,7 +450,20 @@ def test_resized_crops_of_jpegs_are_pillows_to_the_bit(tmp_path: Path, mode: str
         top, left, height, width = random_resized_crop_box((whole.height, whole.width), drawn)
         part = whole.crop((left, top, left + width, top + height))
         expected = part.resize(size[::-1], INTERPOLATIONS[interpolation])
-        assert np.array_equal(np.asarray(found), np.asarray(expected))
+        assert np.array_equal(found.transpose(1, 2, 0), np.asarray(expected))
+        assert np.array_equal(slow(open_item(index, position), position), found)
+
+
+@pytest.mark.parametrize("preset", ["imagenet", "flip", "resize-crop"])
+def test_a_random_interpolation_is_drawn_for_each_image(tmp_path: Path, preset: str) -> None:
+    index = folder(tmp_path, [(40, 61)] * 12, ".jpg")
+    ways = ("bilinear", "bicubic", "random")
+    linear, cubic, drawn = (
+        next(training(index, preset, batch_size=12, interpolation=way).epoch(0)).images for way in ways
+    )
+    by_linear, by_cubic = ((drawn == one).flatten(1).all(1) for one in (linear, cubic))
+    assert (by_linear ^ by_cubic).all()
+    assert 0 < by_linear.sum() < 12
 
 
 # Colour modes

@@ -51,11 +51,18 @@ def add(suite: FakeSuite, backbone: str, gap: float, tmp_path: Path) -> None:
     np.savez(record.parent / "ood" / "outcomes.npz", ids=np.array(found.ids), **found.outcomes)
 
 
-@pytest.fixture
-def page(suite: FakeSuite, tmp_path: Path) -> str:
-    suite.describe(name="table12", baseline="baseline", backbones=["baseline", "cutmix"], tasks=["ood"])
-    add(suite, "baseline", 1.0, tmp_path)
-    add(suite, "cutmix", 3.0, tmp_path)
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> FakeSuite:
+    folder = tmp_path_factory.mktemp("ood")
+    made = FakeSuite(folder / "reports" / "fake")
+    made.describe(name="table12", baseline="baseline", backbones=["baseline", "cutmix"], tasks=["ood"])
+    add(made, "baseline", 1.0, folder)
+    add(made, "cutmix", 3.0, folder)
+    return made
+
+
+@pytest.fixture(scope="module")
+def page(suite: FakeSuite) -> str:
     return write_report(suite.folder).index.read_text("utf-8")
 
 
