@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from eval_suite.report.render import ReportPaths, write_report
 from tests.report.fake_suite import FakeSuite, errors
 
 
@@ -15,6 +16,16 @@ def suite(tmp_path: Path) -> FakeSuite:
 @pytest.fixture
 def four(suite: FakeSuite) -> FakeSuite:
     """Baseline, Mixup, Cutout and CutMix at two seeds: one cell failed, one missing, one partial."""
+    return _with_four(suite)
+
+
+@pytest.fixture(scope="session")
+def written_four(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+    """The report of `four`, for tests that only read it."""
+    return write_report(_with_four(FakeSuite(tmp_path_factory.mktemp("four") / "reports" / "fake")).folder)
+
+
+def _with_four(suite: FakeSuite) -> FakeSuite:
     suite.describe(
         title="Four ways to train",
         description="The same network, trained four ways.",
