@@ -21,7 +21,7 @@ from eval_suite.report.collate import collate
 from eval_suite.report.render import ReportPaths, write_report
 from tests.report.fake_suite import TOP1, FakeSuite, errors
 
-_VOID = {"meta", "img", "input", "br", "link"}
+_VOID = {"meta", "img", "input", "br", "link", "wbr"}
 
 
 class Page(HTMLParser):
