@@ -86,7 +86,7 @@ def make_ours(folder: Path) -> Callable[[], None]:
     def run() -> None:
         nonlocal epochs
         for batch in batches.epoch(epochs):
-            _ = (batch.images - mean) / std
+            _ = (batch.images - mean).div_(std)
         epochs += 1
 
     return run

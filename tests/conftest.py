@@ -1,5 +1,6 @@
 """What many tests stand on: a tiny demo world, a tiny recipe, and the command line in this process."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from eval_suite.cli.main import main
+from eval_suite.core import runtime
 from eval_suite.core.logs import log_to_stderr
 from eval_suite.core.statistics import bootstrap_normal
 from eval_suite.demo.world import make_demo
@@ -18,6 +20,8 @@ from eval_suite.training.recipe import Recipe
 def _as_the_command_line_runs() -> None:
     torch.set_num_threads(1)
     log_to_stderr()
+    # On a slow machine lines of progress would stand between what a test looks for.
+    runtime._LINE_EVERY_SECONDS = math.inf
 
 
 @pytest.fixture(scope="session")

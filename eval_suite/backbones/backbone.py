@@ -174,6 +174,11 @@ class Backbone(nn.Module):
         normalised = (images - self.mean).div_(self.std)
         return normalised.contiguous() if self.contiguous else normalised
 
+    def noise(self, count: int) -> Tensor:
+        """Images (count, 3, H, W) of the network's input size in [0, 1], always the same, to find out by what it does with them."""
+        images = torch.rand(count, 3, *self.card.input_size, generator=torch.Generator().manual_seed(0))
+        return images.to(self.mean.device)
+
     def features(self, images: Tensor) -> Tensor:
         """The last feature map (N, C, h, w) before pooling."""
         return self.predict(images).features

@@ -51,10 +51,7 @@ def with_head(backbone: Backbone, folder: Path) -> Backbone:
             remedy="say --headless too, or leave --head out",
         )
     head = read_head(backbone, folder)
-    image = torch.rand(2, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
-    net, inside = _put_on(
-        copy.deepcopy(backbone.net), head.layer, backbone.normalise(image.to(backbone.mean.device))
-    )
+    net, inside = _put_on(copy.deepcopy(backbone.net), head.layer, backbone.normalise(backbone.noise(2)))
     layer = card.feature_layer
     update: dict[str, Any] = {
         "classes": head.classes,

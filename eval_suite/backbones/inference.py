@@ -68,10 +68,12 @@ def evaluation_batches(
     transform: EvaluationTransform | None = None,
     prepare: Prepare | None = None,
     share: Share = Share(0, 1),  # noqa: B008 - a tuple
+    repeatedly: bool = False,
 ) -> ImageBatches:
     """Every image of a set as a backbone's card says, or by the transform of a protocol; prepared first where it is to be.
 
-    With the `own_share` of this process only its part, to be put together by `gathered`.
+    With the `own_share` of this process only its part, to be put together by `gathered`; a set that is read ``repeatedly`` is
+    kept in memory where it is small.
     """
     return ImageBatches(
         index,
@@ -84,6 +86,7 @@ def evaluation_batches(
         reader=runtime.reader,
         cache=runtime.cache,
         share=share,
+        repeatedly=repeatedly,
     )
 
 

@@ -170,6 +170,8 @@ def load_backbone(
         loaded = load(spec, error.outputs, options.weights_entry)
         outputs = f"{error.outputs} outputs" if error.outputs else "no last layer"
         loaded.report.notes.append(f"the network was built with {outputs}, as the weights have")
+    if spec.kind == "timm" and options.input_size is not None:
+        loaded = _for_size(loaded, options.input_size)
     defaults = loaded.defaults
     if spec.kind == "factory" and image_size is not None:
         defaults = {**defaults, "input_size": image_size}
@@ -355,7 +357,8 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | No
 
 
 def _take_last_layer(net: nn.Module) -> None:
-    layer = classifier_layer(net, torch.zeros(2, 3, 224, 224))
+    noise = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    layer = classifier_layer(net, noise)
     if layer is None:
         raise InputError(
             expected="a network that ends in a linear layer with --headless",
@@ -363,6 +366,28 @@ def _take_last_layer(net: nn.Module) -> None:
             remedy="let a factory in a file of yours return its features",
         )
     net.set_submodule(layer.name, nn.Identity())
+
+
+def _for_size(loaded: _Loaded, size: tuple[int, int]) -> _Loaded:
+    """A network of timm's that takes images of one size alone, for another size where timm has a way to that."""
+    own = tuple(loaded.defaults["input_size"])
+    config = getattr(loaded.net, "pretrained_cfg", None) or {}
+    fit = getattr(loaded.net, "set_input_size", None)
+    if size == own or not config.get("fixed_input_size") or not callable(fit):
+        return loaded
+    wanted = f"{size[0]}x{size[1]}"
+    try:
+        fit(size)
+    except Exception as error:  # noqa: BLE001 - each architecture has conditions of its own
+        raise InputError(
+            expected=f"an input size that timm can fit {type(loaded.net).__name__} to",
+            found=f"{wanted} ({type(error).__name__}: {first_line(error)})",
+            remedy="choose another --input-size",
+        ) from None
+    loaded.report.notes.append(
+        f"built for {own[0]}x{own[1]} pixels; timm's set_input_size fits its position embeddings or windows to {wanted}"
+    )
+    return loaded._replace(defaults={**loaded.defaults, "arch_options": {"img_size": list(size)}})
 
 
 def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) -> _Loaded:

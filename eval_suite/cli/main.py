@@ -92,7 +92,8 @@ def _verb(name: str) -> Callable[[list[str]], int]:
     task = name not in VERBS
     if task and not is_file_spec(name) and name not in parts("task"):
         raise unknown_name("command", name, [*VERBS, *parts("task")])
-    from eval_suite.core.runtime import end_with_parent, process_count
+    from eval_suite.core.processes import end_with_parent
+    from eval_suite.core.runtime import process_count
 
     end_with_parent()
     if process_count() > 1 and not (_runs_together(part("task", name)) if task else name == "train"):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.calibration import expected_calibration_error
+from eval_suite.core.calibration import bin_of, expected_calibration_error
 from eval_suite.core.records import Curve, Metric, Param, Params, metric_id
 from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal, wilson_interval
 
@@ -236,9 +236,12 @@ class MetricSet:
         self, confidence: NDArray[np.floating], correct: NDArray[np.bool_], kind: MetricKind = ECE
     ) -> None:
         """The expected calibration error of (n,) confidences in [0, 1] and whether each item is correct (n,)."""
+        placed = bin_of(confidence, CALIBRATION_BINS)
 
         def error(chosen: NDArray[np.intp]) -> float:
-            return expected_calibration_error(confidence[chosen], correct[chosen], CALIBRATION_BINS)
+            return expected_calibration_error(
+                confidence[chosen], correct[chosen], CALIBRATION_BINS, placed[chosen]
+            )
 
         n = len(correct)
         uncertainty = bounds(

@@ -1,7 +1,15 @@
-"""Which process a number stood for: numbers are used again, and a process that has ended keeps its own until it is reaped."""
+"""Which process a number stood for, and whose end ends this one.
+
+Numbers are used again, and a process that has ended keeps its own until it is reaped.
+"""
 
 import os
+import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
+
+_PARENT_VARIABLE = "EVAL_SUITE_PARENT"
 
 
 def identity(pid: int | None = None) -> str:
@@ -19,3 +27,22 @@ def is_running(process: str) -> bool:
     """Whether the process that `identity` described still runs."""
     number = process.partition("-")[0]
     return number.isascii() and number.isdecimal() and identity(int(number)) == process
+
+
+def end_with_parent() -> None:
+    """End this process when the `run` that started it is gone, so that a killed run leaves no worker behind."""
+    parent = os.environ.get(_PARENT_VARIABLE)
+    if not parent:
+        return
+
+    def watch() -> None:
+        while is_running(parent):
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def child_environment(given: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """An environment, by default this process's, for processes that shall end with this one."""
+    return {**given, _PARENT_VARIABLE: identity()}

@@ -6,7 +6,6 @@ import platform
 import shlex
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.packages import DISTRIBUTION
-from eval_suite.core.processes import identity, is_running
 from eval_suite.core.records import GitState, RunInfo
 
 if TYPE_CHECKING:
@@ -32,7 +30,6 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Reader = Literal["torchvision", "pillow"]
 _RECORDED_PACKAGES = (DISTRIBUTION, "torch", "torchvision", "timm", "accelerate", "numpy", "scipy", "pillow")
-_PARENT_VARIABLE = "EVAL_SUITE_PARENT"
 _LINE_EVERY_SECONDS = 10.0
 
 
@@ -60,7 +57,7 @@ class RuntimeOptions(BaseModel):
     workers: int = Field(default=2, ge=0)
     """Processes that read and decode images of large data sets."""
     reader: Reader = "torchvision"
-    """What decodes JPEG files for evaluation; the pixels are equal, and pillow is slower."""
+    """What decodes JPEG files; the pixels are equal, and pillow is slower."""
     cache: str = OFF
     """Keep decoded pixels for further passes: on, for the user's cache (~/.cache/eval-suite/pixels), a folder, or off."""
     threads: int = Field(default=0, ge=0)
@@ -92,6 +89,11 @@ class RuntimeOptions(BaseModel):
         if use_cuda and process_count() > 1:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("cuda" if use_cuda else "cpu")
+
+
+def has_gpu() -> bool:
+    """Whether this machine has an NVIDIA GPU, as far as its driver's files say: nothing of CUDA is started."""
+    return Path("/proc/driver/nvidia/version").exists()
 
 
 def first_process() -> bool:
@@ -188,25 +190,6 @@ def progress(items: Iterable[Item], total: int, label: str, *, first: int = 0) -
             last = now
             left = timedelta(seconds=round((now - begin) / (count - first) * (total - count)))
             log.info("%s: %d of %d, about %s left", label, count, total, left)
-
-
-def end_with_parent() -> None:
-    """End this process when the `run` that started it is gone, so that a killed run leaves no worker behind."""
-    parent = os.environ.get(_PARENT_VARIABLE)
-    if not parent:
-        return
-
-    def watch() -> None:
-        while is_running(parent):
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def child_environment() -> dict[str, str]:
-    """The environment for processes that shall end with this one."""
-    return {**os.environ, _PARENT_VARIABLE: identity()}
 
 
 @cache

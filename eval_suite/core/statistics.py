@@ -12,6 +12,7 @@ _ENTRIES_KEPT = 200_000_000
 # From here on a metric that takes few values, such as an error, is resampled by its values.
 _MANY_ITEMS, _FEW_VALUES = 10_000, 100
 _ROUNDING = 1e-12
+_ITEMS_AT_ONCE = 4096
 
 
 class Interval(NamedTuple):
@@ -176,8 +177,10 @@ def topk_correct(logits: NDArray[np.floating], labels: NDArray[np.integer], k: i
         (n,) booleans. An item is correct when fewer than k *other* classes score at or above the label's
         logit, so a constant output earns nothing and a NaN logit of the label is never correct.
     """
-    own = logits[np.arange(len(labels)), labels]
-    rivals = (logits >= own[:, None]).sum(axis=1) - 1
+    own, rivals = logits[np.arange(len(labels)), labels], np.empty(len(labels), np.int64)
+    for first in range(0, len(labels), _ITEMS_AT_ONCE):
+        items = slice(first, first + _ITEMS_AT_ONCE)
+        rivals[items] = (logits[items] >= own[items, None]).sum(axis=1) - 1
     return (rivals < k) & ~np.isnan(own)
 
 

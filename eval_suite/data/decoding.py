@@ -1,7 +1,7 @@
 """From image files to RGB pixels: one image at a time, or a whole set of small ones into memory."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from io import BytesIO
@@ -23,6 +23,10 @@ _CHUNK = 256
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 """Those of Pillow's formats that are read: none hands a file to another program, as EPS does to Ghostscript."""
+
+
+Resize = Callable[[Image.Image, int], NDArray[np.uint8]]
+"""Brings an image, not yet decoded, at a position of its set to pixels (3, H, W), always in the same way."""
 
 
 class DecodedSet(NamedTuple):
@@ -152,22 +156,26 @@ def first_size(index: ImageIndex) -> tuple[int, int] | None:
     return None
 
 
-def fits_in_memory(index: ImageIndex, size: tuple[int, int]) -> bool:
-    """Whether a set is small enough to keep decoded, judged by its first image.
+def fits_in_memory(index: ImageIndex, size: tuple[int, int], resized: bool) -> bool:
+    """Whether a set is small enough to keep decoded.
 
     Args:
         index: the set.
-        size: (height, width) that its images must have.
+        size: (height, width) that its images will have.
+        resized: whether images may have another size in their files; else the first image must have this one.
     """
     height, width = size
     if max(size) > IN_MEMORY_SIDE or len(index) * 3 * height * width > IN_MEMORY_BYTES:
         return False
-    return first_size(index) in (size, None)
+    return resized or first_size(index) in (size, None)
 
 
-def decode_set(index: ImageIndex, size: tuple[int, int]) -> DecodedSet | None:
-    """Decode every image of a set; None as soon as one has another size than ``size`` (height, width)."""
-    if index.pixels is not None:
+def decode_set(index: ImageIndex, size: tuple[int, int], resize: Resize | None = None) -> DecodedSet | None:
+    """Decode every image of a set, and bring it to ``size`` (height, width) where there is a way to.
+
+    Without one, None as soon as an image has another size.
+    """
+    if index.pixels is not None and index.pixels.shape[1:3] == size:
         return DecodedSet(np.ascontiguousarray(index.pixels.transpose(0, 3, 1, 2)), {})
     pixels = np.zeros((len(index), 3, *size), dtype=np.uint8)
     unreadable: dict[int, str] = {}
@@ -176,9 +184,9 @@ def decode_set(index: ImageIndex, size: tuple[int, int]) -> DecodedSet | None:
         for position in chunk:
             try:
                 image = open_item(index, position)
-                if image.size != (size[1], size[0]):
+                if resize is None and image.size != (size[1], size[0]):
                     return False
-                pixels[position] = pixel_array(image)
+                pixels[position] = pixel_array(image) if resize is None else resize(image, position)
             except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
                 unreadable[position] = why_unreadable(error)
         return True

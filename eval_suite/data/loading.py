@@ -7,7 +7,7 @@ worker processes that hand over uint8 pixels of the final size. Colour work and 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from eval_suite.data.policies import Policy
 from eval_suite.data.reading import Geometry, ImageSource, WrongSizeError, wrong_size
 
 # Purposes of `derive_seed`, apart from those of other modules that draw by seed, epoch and step.
-_ORDER, _DECISIONS, _GEOMETRY, _POLICY = 0xDA7A01, 0xDA7A02, 0xDA7A03, 0xDA7A04
+_ORDER, _DECISIONS, _GEOMETRY, _POLICY, _WAY = 0xDA7A01, 0xDA7A02, 0xDA7A03, 0xDA7A04, 0xDA7A05
 
 INTERPOLATIONS: dict[str, Image.Resampling] = {
     "nearest": Image.Resampling.NEAREST,
@@ -33,6 +33,10 @@ INTERPOLATIONS: dict[str, Image.Resampling] = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+
+
+RANDOM = "random"  # of `TrainingBatches` alone: bilinear or bicubic, drawn for each image
+_KNOWN = ("bilinear", "bicubic")  # interpolations of which `resampling` makes Pillow's pixels
 
 
 Prepare = Callable[[Image.Image, str], Image.Image]
@@ -73,16 +77,14 @@ class EvaluationTransform(NamedTuple):
 
     def pixels(self, image: Image.Image, reader: Reader = "torchvision") -> NDArray[np.uint8]:
         """What `apply` makes of an image that is not yet decoded, as (3, height, width); the readers agree to the last bit."""
-        known = reader == "torchvision" and self.interpolation in ("bilinear", "bicubic")
+        known = reader == "torchvision" and self.interpolation in _KNOWN
         decoded = jpeg_pixels(image) if known else None
         if decoded is None:
             return pixel_array(self.apply(image))
         placed = self.placement(image.size)
         if placed is None:
             return decoded.transpose(2, 0, 1)
-        from eval_suite.data.resampling import like_pillow  # numba takes half a second to import
-
-        return like_pillow(
+        return _like_pillow(
             lambda: pixel_array(self.apply(Image.fromarray(decoded))),
             *(decoded, *placed, self.size, self.interpolation),
         )
@@ -120,8 +122,8 @@ class ImageBatches:
 
     ``prepare`` makes another image of each before it is resized; such images do not enter the ``cache``, which is ``off``,
     ``on`` or a folder (see `pixel_cache`). A ``share`` of the batches leaves out the others. ``failed`` is complete after a pass. ``in_memory``
-    tells whether the images are kept decoded, which is so without ``prepare`` when all have the wanted size of at
-    most 96 pixels a side and 4 GiB together.
+    tells whether the images are kept decoded, which is so without ``prepare`` when the wanted size is at most 96 pixels a side and
+    4 GiB together, and all images have it, or the set is to be read ``repeatedly``.
 
     Raises:
         InputError: if an image cannot be read and ``strict`` is set, or if none can.
@@ -140,18 +142,21 @@ class ImageBatches:
         reader: Reader = "torchvision",
         cache: str = OFF,
         share: Share = Share(0, 1),  # noqa: B008 - a tuple
+        repeatedly: bool = False,
     ) -> None:
         """Decode the set if it fits in memory."""
         if transform.interpolation not in INTERPOLATIONS:
             raise unknown_name("interpolation", transform.interpolation, INTERPOLATIONS)
         if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
             raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
-        keep = prepare is None and not (transform.stretch and transform.crop_fraction < 1)
+        fit = _Fit(transform, reader)
+        resize = fit if repeatedly else None
+        keep = prepare is None and (repeatedly or not (transform.stretch and transform.crop_fraction < 1))
         kept = None if prepare else partial(_kept_pixels, index, transform, reader, cache)
-        self._source = ImageSource(index, transform.size, device, workers, strict, keep=keep, cache=kept)
-        self._geometry: Geometry = (
-            _Fit(transform, reader) if prepare is None else _Prepared(transform, prepare, index.ids)
+        self._source = ImageSource(
+            index, transform.size, device, workers, strict, keep=keep, resize=resize, cache=kept
         )
+        self._geometry: Geometry = fit if prepare is None else _Prepared(transform, prepare, index.ids)
         whole = torch.arange(len(index)).split(batch_size)
         self._batches = list(whole[share.first :: share.of])
         self._shared = share.of > 1
@@ -184,7 +189,7 @@ class TrainingBatches:
     With ``repeats`` every image comes so many times in a row, each time augmented anew, and an epoch of as many images as
     before ends after a share of the set (Hoffer et al., "Augment your batch", CVPR 2020; as DeiT's sampler without its rounding).
     A ``policy`` augments images once they have their size, before crops of padded images and flips. ``interpolation`` is that of
-    resizing.
+    resizing; `RANDOM` draws bilinear or bicubic for each image, as timm does by default.
 
     Raises:
         InputError: if an image cannot be read and ``strict`` is set, if no image of a step can, or if the
@@ -207,6 +212,7 @@ class TrainingBatches:
         policy: str | None = None,
         repeats: int = 1,
         interpolation: str = "bilinear",
+        reader: Reader = "torchvision",
     ) -> None:
         """Decode the set if it fits in memory and the augmentation needs no decoding at each step."""
         if not 0 <= rank < world or min(batch_size, len(index)) < world:
@@ -215,15 +221,17 @@ class TrainingBatches:
             )
         keep = augmentation.geometry != "resized_crop" and policy is None
         size = augmentation.source_size(size)
-        self._source = ImageSource(index, size, device, workers, strict, keep=keep)
+        self._augmentation, self._size = augmentation, size
+        self._repeats, self._interpolation, self._reader = repeats, interpolation, reader
+        # What an image becomes must be the same in every epoch.
+        as_kept = augmentation.geometry == "exact" or interpolation == RANDOM
+        resize = None if as_kept else self._fit(interpolation)
+        self._source = ImageSource(index, size, device, workers, strict, keep=keep, resize=resize)
         # Asked before training starts, where the set is not in memory and so may have another size.
         found = size if self._source.in_memory else first_size(index)
         if augmentation.geometry == "exact" and found not in (size, None):
             raise wrong_size(size, found, index.spec)
-        self._augmentation = augmentation
         self._policy = None if policy is None else Policy(policy, size)
-        self._repeats, self._interpolation = repeats, interpolation
-        self._size = size
         self._seed = seed
         self._rank, self._world = rank, world
         self._batch_size = min(batch_size, len(index))
@@ -258,21 +266,32 @@ class TrainingBatches:
         return sized if self._policy is None else _Augmented(sized, self._policy, self._seed, epoch)
 
     def _to_size(self, epoch: int) -> Geometry:
+        if self._interpolation != RANDOM:
+            return self._resizing(epoch, self._interpolation)
+        return _OneOf(tuple(self._resizing(epoch, name) for name in _KNOWN), self._seed, epoch)
+
+    def _resizing(self, epoch: int, interpolation: str) -> Geometry:
         if self._augmentation.geometry == "resized_crop":
-            return _ResizedCrop(self._size, self._seed, epoch, INTERPOLATIONS[self._interpolation])
+            return _ResizedCrop(self._size, self._seed, epoch, interpolation, self._reader)
         if self._augmentation.geometry == "exact":
             return _Exact(self._size)
+        return self._fit(interpolation)
+
+    def _fit(self, interpolation: str) -> "_Fit":
         stretch = self._augmentation.geometry == "stretch"
-        transform = EvaluationTransform(
-            self._size, crop_fraction=1.0, interpolation=self._interpolation, stretch=stretch
-        )
-        return _Fit(transform)
+        return _Fit(EvaluationTransform(self._size, 1.0, interpolation, stretch), self._reader)
 
 
 def _kept_pixels(
     index: ImageIndex, transform: EvaluationTransform, reader: Reader, cache: str
 ) -> PixelCache | None:
     return pixel_cache(cache, index, transform.size, {**transform._asdict(), "reader": reader})
+
+
+def _like_pillow(*geometry: Any) -> NDArray[np.uint8]:
+    from eval_suite.data.resampling import like_pillow  # numba takes half a second to import
+
+    return like_pillow(*geometry)
 
 
 @dataclass(frozen=True)
@@ -309,9 +328,15 @@ class _ResizedCrop:
     size: tuple[int, int]
     seed: int
     epoch: int
-    interpolation: Image.Resampling
+    interpolation: str
+    reader: Reader = "torchvision"
 
-    def __call__(self, image: Image.Image, position: int) -> Image.Image:
+    def __post_init__(self) -> None:
+        """Import here what each worker process would import for itself, in every epoch."""
+        if self.reader == "torchvision" and self.interpolation in _KNOWN:
+            import eval_suite.data.resampling  # noqa: F401
+
+    def __call__(self, image: Image.Image, position: int) -> NDArray[np.uint8]:
         generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch, position, _GEOMETRY))
         full = image.size
         box = random_resized_crop_box((image.height, image.width), generator)
@@ -320,16 +345,34 @@ class _ResizedCrop:
         shrink = min(box.height // (2 * height), box.width // (2 * width))
         if shrink >= 2:
             image.draft("RGB", (full[0] // shrink, full[1] // shrink))
-        # The whole pixels that torchvision decodes are Pillow's, in less time.
-        decoded = jpeg_pixels(image) if shrink < 2 else None
+        known = shrink < 2 and self.reader == "torchvision" and self.interpolation in _KNOWN
+        decoded = jpeg_pixels(image) if known else None
+        if decoded is not None:
+            part = decoded[box.top : box.top + box.height, box.left : box.left + box.width]
+            return _like_pillow(
+                lambda: pixel_array(self._resized(Image.fromarray(np.ascontiguousarray(part)))),
+                *(part, self.size, (0, 0), self.size, self.interpolation),
+            )
         x, y = image.width / full[0], image.height / full[1]
         left, top = round(box.left * x), round(box.top * y)
         right, bottom = round((box.left + box.width) * x), round((box.top + box.height) * y)
-        if decoded is None:
-            cropped = to_rgb(image).crop((left, top, right, bottom))
-        else:
-            cropped = Image.fromarray(np.ascontiguousarray(decoded[top:bottom, left:right]))
-        return cropped.resize((width, height), self.interpolation)
+        return pixel_array(self._resized(to_rgb(image).crop((left, top, right, bottom))))
+
+    def _resized(self, part: Image.Image) -> Image.Image:
+        return part.resize(self.size[::-1], INTERPOLATIONS[self.interpolation])
+
+
+@dataclass(frozen=True)
+class _OneOf:
+    """One of several ways to resize for each image, all equally likely."""
+
+    ways: tuple[Geometry, ...]
+    seed: int
+    epoch: int
+
+    def __call__(self, image: Image.Image, position: int) -> Image.Image | NDArray[np.uint8]:
+        drawn = derive_seed(self.seed, self.epoch, position, _WAY)
+        return self.ways[drawn % len(self.ways)](image, position)
 
 
 @dataclass(frozen=True)

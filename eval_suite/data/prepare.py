@@ -73,10 +73,15 @@ class DataSet(BaseModel):
     licence: str
     folder: str
     within: str = ""
-    unpacked: int
+    unpacked: int | None = None
     use: list[str]
     by_hand: str = ""
     files: list[DataFile]
+
+    @property
+    def room(self) -> int:
+        """Bytes that it takes unpacked, as far as they are known."""
+        return sum(file.bytes or 0 for file in self.files) if self.unpacked is None else self.unpacked
 
     @property
     def size(self) -> str:
@@ -155,7 +160,7 @@ def _put_together(chosen: DataSet, out: Path, work: Path, final: Path) -> None:
     missing = sum(file.bytes or 0 for file in waiting if file.url)
     require_room(
         out,
-        missing + (chosen.unpacked if waiting else 0),
+        missing + (chosen.room if waiting else 0),
         f"for {chosen.title} and its archives",
         "free some, or choose another folder with --out",
     )

@@ -16,6 +16,7 @@ from eval_suite.core.errors import InputError
 from eval_suite.data.cache import PixelCache
 from eval_suite.data.decoding import (
     DecodedSet,
+    Resize,
     decode_set,
     fits_in_memory,
     open_item,
@@ -63,7 +64,8 @@ class Part(NamedTuple):
 class ImageSource:
     """An image set from which batches of positions are read, from memory or through workers.
 
-    With ``keep`` the decoded images stay in memory if they all have ``size`` (height, width) and are small enough.
+    With ``keep`` the decoded images stay in memory if they are small enough and all have ``size`` (height, width), or are brought
+    to it by ``resize``, once.
     ``failed`` names the unreadable images met so far, each once. What a ``cache`` holds is read from there; the other images
     are put into it.
 
@@ -80,6 +82,7 @@ class ImageSource:
         strict: bool,
         *,
         keep: bool,
+        resize: Resize | None = None,
         cache: Callable[[], PixelCache | None] | None = None,
     ) -> None:
         """Decode the set if it is to be kept in memory."""
@@ -91,7 +94,8 @@ class ImageSource:
         self._first = ""
         self._announced = False
         self._labels = torch.from_numpy(index.labels.astype(np.int64)).to(device)
-        decoded = decode_set(index, size) if keep and fits_in_memory(index, size) else None
+        keep = keep and fits_in_memory(index, size, resized=resize is not None)
+        decoded = decode_set(index, size, resize) if keep else None
         self._pixels: Tensor | None = None
         self._readable: Tensor | None = None
         if decoded is not None:

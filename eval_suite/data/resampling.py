@@ -2,9 +2,10 @@
 
 Pillow resizes the whole image in whole numbers of 22 fractional bits; most of what a centre crop then cuts off need not be
 computed. Its integers make the result the same on every machine. Whether rows or columns come first decides what is rounded in
-between; newer versions of Pillow choose by the sizes, so that it is asked once for each.
+between; newer versions of Pillow choose by the sizes, so that it is asked until they are known.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -30,8 +31,10 @@ def resample(
     corner: tuple[int, int],
     size: tuple[int, int],
     interpolation: str,
+    *,
+    rows_first: bool = True,
 ) -> NDArray[np.uint8]:
-    """A part of a resized image, rows first.
+    """A part of a resized image.
 
     Args:
         pixels: (H, W, 3).
@@ -39,9 +42,10 @@ def resample(
         corner: (top, left) of the part.
         size: (height, width) of the part, which must lie within the resized image.
         interpolation: one of `FILTERS`.
+        rows_first: whether rows are resized before columns.
 
     Returns:
-        (3, height, width), equal to Pillow's ``resize`` followed by ``crop`` where it takes rows first.
+        (3, height, width), equal to Pillow's ``resize`` followed by ``crop`` where it takes the same order.
 
     Reference: Pillow's Resample.c.
 
@@ -50,19 +54,56 @@ def resample(
         7
     """
     height, width = size
-    tall, wide = pixels.shape[:2]
-    across = _taps(wide, resized[1], corner[1], width, interpolation)
-    down = _taps(tall, resized[0], corner[0], height, interpolation)
-    first = int(down.starts[0])
-    rows = int(down.starts[-1]) + down.weights.shape[1] - first
-    out = np.empty((3, height, width), np.uint8)
-    needed = np.require(pixels[first : first + rows], requirements=["C", "W"])
-    _run(needed, across.starts, across.weights, down.starts - down.starts[0], down.weights, out)
-    return out
+    across = _taps(pixels.shape[1], resized[1], corner[1], width, interpolation)
+    down = _taps(pixels.shape[0], resized[0], corner[0], height, interpolation)
+    top, left = down.starts[0], across.starts[0]
+    pixels = pixels[int(top) : int(down.starts[-1]) + down.weights.shape[1]]
+    if rows_first:
+        pixels = np.require(pixels, requirements=["C", "W"])
+        narrow = np.empty((len(pixels), 3, width), np.uint8)
+        out = np.empty((height, 3, width), np.uint8)
+        _across(pixels.reshape(len(pixels), -1), across.starts, across.weights, narrow)
+        _down(narrow.reshape(len(narrow), -1), down.starts - top, down.weights, out.reshape(height, -1))
+    else:
+        pixels = pixels[:, int(left) : int(across.starts[-1]) + across.weights.shape[1]]
+        pixels = np.require(pixels, requirements=["C", "W"])
+        low = np.empty((height, pixels.shape[1] * 3), np.uint8)
+        out = np.empty((height, 3, width), np.uint8)
+        _down(pixels.reshape(len(pixels), -1), down.starts - top, down.weights, low)
+        _across(low, across.starts - left, across.weights, out)
+    return out.transpose(1, 0, 2)
 
 
-_Key = tuple[tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int, int], str]
-_ROWS_FIRST: dict[_Key, bool] = {}
+class _Orders:
+    """By (height, width) of images brought to one size: whether Pillow takes rows first, where that is known.
+
+    It takes columns first where the height is reduced so much more than the width. So what holds for one image holds for all
+    that are lower and wider, or higher and narrower.
+    """
+
+    def __init__(self) -> None:
+        self._rows_first: list[tuple[int, int]] = []
+        self._columns_first: list[tuple[int, int]] = []
+
+    def rows_first(self, height: int, width: int) -> bool | None:
+        """Whether rows come first; None where no image seen so far says so."""
+        if any(height <= tall and width >= wide for tall, wide in self._rows_first):
+            return True
+        if any(height >= tall and width <= wide for tall, wide in self._columns_first):
+            return False
+        return None
+
+    def learn(self, height: int, width: int, rows_first: bool) -> None:
+        """Keep what an image has shown, without those that say less."""
+        if rows_first:
+            others = [(h, w) for h, w in self._rows_first if h > height or w < width]
+            self._rows_first = [*others, (height, width)]
+        else:
+            others = [(h, w) for h, w in self._columns_first if h < height or w > width]
+            self._columns_first = [*others, (height, width)]
+
+
+_ORDERS: defaultdict[tuple[tuple[int, int], str], _Orders] = defaultdict(_Orders)
 
 
 def like_pillow(
@@ -73,9 +114,9 @@ def like_pillow(
     size: tuple[int, int],
     interpolation: str,
 ) -> NDArray[np.uint8]:
-    """What Pillow makes of an image, without it where it is known to take rows first at these sizes.
+    """What Pillow makes of an image, without it where the order that it takes is known.
 
-    Pillow is asked until an image of the sizes tells the two orders apart.
+    Pillow is asked until images tell the two orders apart.
 
     Args:
         pillow: gives Pillow's (3, height, width).
@@ -85,17 +126,17 @@ def like_pillow(
         size: likewise.
         interpolation: likewise.
     """
-    key = (pixels.shape, resized, corner, size, interpolation)
-    known = _ROWS_FIRST.get(key)
-    if known:
-        return resample(pixels, resized, corner, size, interpolation)
+    orders, (height, width) = _ORDERS[resized, interpolation], pixels.shape[:2]
+    geometry = pixels, resized, corner, size, interpolation
+    known = orders.rows_first(height, width)
+    if known is not None:
+        return resample(*geometry, rows_first=known)
     made = pillow()
-    if known is None:
-        rows = resample(pixels, resized, corner, size, interpolation)
-        turned = resample(pixels.transpose(1, 0, 2), resized[::-1], corner[::-1], size[::-1], interpolation)
-        by_rows, by_columns = np.array_equal(rows, made), np.array_equal(turned.transpose(0, 2, 1), made)
-        if by_rows != by_columns:
-            _ROWS_FIRST[key] = by_rows
+    by_rows, by_columns = (
+        np.array_equal(resample(*geometry, rows_first=rows), made) for rows in (True, False)
+    )
+    if by_rows != by_columns:
+        orders.learn(height, width, by_rows)
     return made
 
 
@@ -142,37 +183,41 @@ FILTERS: dict[str, tuple[float, Callable[[NDArray[np.float64]], NDArray[np.float
 """By interpolation: how far a filter reaches, in pixels, and its weight at a distance."""
 
 
-@compiled("void(u1[:,:,::1], u8[::1], i4[:,::1], u8[::1], i4[:,::1], u1[:,:,::1])")
-def _run(pixels, starts, across, lines, down, out):  # type: ignore[no-untyped-def]  # pragma: no cover
-    # Unsigned, as are all places: numba asks of every signed index whether it counts from the end.
+# All places are unsigned: numba asks of every signed index whether it counts from the end.
+
+
+@compiled("void(u1[:,::1], u8[::1], i4[:,::1], u1[:,:,::1])")
+def _across(rows, starts, weights, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     half = np.int32(1 << (_BITS - 1))
-    rows, width, height = pixels.shape[0], across.shape[0], down.shape[0]
     one, two = np.uint64(1), np.uint64(2)
-    narrow = np.empty((rows, 3 * width), np.uint8)
-    flat = pixels.reshape(rows, pixels.shape[1] * 3)
-    for y in range(rows):
-        line, made = flat[y], narrow[y]
-        for x in range(width):
+    for y in range(rows.shape[0]):
+        line, reds, greens, blues = rows[y], out[y, 0], out[y, 1], out[y, 2]
+        for x in range(weights.shape[0]):
             red = green = blue = half
             at = starts[x] * np.uint64(3)
-            for tap in range(across.shape[1]):
-                weight = across[x, tap]
+            for tap in range(weights.shape[1]):
+                weight = weights[x, tap]
                 # Numba's product of two int32 is an int64, which is twice as slow.
                 red = np.int32(red + np.int32(line[at]) * weight)
                 green = np.int32(green + np.int32(line[at + one]) * weight)
                 blue = np.int32(blue + np.int32(line[at + two]) * weight)
                 at += np.uint64(3)
-            made[x] = min(max(red >> _BITS, 0), 255)
-            made[width + x] = min(max(green >> _BITS, 0), 255)
-            made[2 * width + x] = min(max(blue >> _BITS, 0), 255)
-    sums = np.empty(3 * width, np.int32)
-    for y in range(height):
+            reds[x] = min(max(red >> _BITS, 0), 255)
+            greens[x] = min(max(green >> _BITS, 0), 255)
+            blues[x] = min(max(blue >> _BITS, 0), 255)
+
+
+@compiled("void(u1[:,::1], u8[::1], i4[:,::1], u1[:,::1])")
+def _down(rows, starts, weights, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    half = np.int32(1 << (_BITS - 1))
+    length = rows.shape[1]
+    sums = np.empty(length, np.int32)
+    for y in range(weights.shape[0]):
         sums[:] = half
-        for tap in range(down.shape[1]):
-            weight, line = down[y, tap], narrow[lines[y] + np.uint64(tap)]
-            for x in range(3 * width):
+        for tap in range(weights.shape[1]):
+            weight, line = weights[y, tap], rows[starts[y] + np.uint64(tap)]
+            for x in range(length):
                 sums[x] += np.int32(line[x]) * weight
-        for channel in range(3):
-            made, part = out[channel, y], sums[channel * width : (channel + 1) * width]
-            for x in range(width):
-                made[x] = min(max(part[x] >> _BITS, 0), 255)
+        made = out[y]
+        for x in range(length):
+            made[x] = min(max(sums[x] >> _BITS, 0), 255)

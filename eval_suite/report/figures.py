@@ -5,6 +5,7 @@ import math
 import re
 import textwrap
 import warnings
+from functools import lru_cache
 from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
@@ -115,25 +116,36 @@ def draw_training(
         key: unique on the page.
     """
     with matplotlib.rc_context({**_SETTINGS, "font.size": 8.5}):
-        # Fixed places: a layout that measures every text takes two thirds of the time of a page of many backbones.
-        figure = Figure(figsize=(_PANEL_WIDTH * len(panels), _PANEL_HEIGHT))
-        for position, (name, traces) in enumerate(panels.items()):
-            left, bottom, right, top = _PANEL_MARGINS
-            place = ((position * _PANEL_WIDTH + left) / figure.get_figwidth(), bottom / _PANEL_HEIGHT)
-            size = (
-                (_PANEL_WIDTH - left - right) / figure.get_figwidth(),
-                (_PANEL_HEIGHT - bottom - top) / _PANEL_HEIGHT,
-            )
-            axes = figure.add_axes((*place, *size))
+        figure = _panels(tuple((name, ranges[name]) for name in panels))
+        for axes, traces in zip(figure.axes, panels.values(), strict=True):
+            for line in list(axes.lines):
+                line.remove()
             for trace in traces:
                 axes.plot(trace.x, trace.y, color=style.colour, linewidth=1.3)
                 axes.plot(trace.x[-1:], trace.y[-1:], color=style.colour, marker=style.marker, markersize=4)
-            axes.set_ylim(*ranges[name])
-            axes.set_title(name, fontsize=8.5, color=_INK, loc="left")
-            axes.locator_params(axis="y", nbins=4)
-            axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-            axes.set_xlabel("epoch")
+            axes.relim()
         return _to_svg(figure, key, f"Training over epochs: {', '.join(panels)}")
+
+
+@lru_cache(maxsize=2)
+def _panels(ranges: tuple[tuple[str, tuple[float, float]], ...]) -> Figure:
+    """Empty panels, drawn into for one backbone after the other: axes take longer to make than lines."""
+    # Fixed places: a layout that measures every text takes two thirds of the time of a page of many backbones.
+    figure = Figure(figsize=(_PANEL_WIDTH * len(ranges), _PANEL_HEIGHT))
+    for position, (name, limits) in enumerate(ranges):
+        left, bottom, right, top = _PANEL_MARGINS
+        place = ((position * _PANEL_WIDTH + left) / figure.get_figwidth(), bottom / _PANEL_HEIGHT)
+        size = (
+            (_PANEL_WIDTH - left - right) / figure.get_figwidth(),
+            (_PANEL_HEIGHT - bottom - top) / _PANEL_HEIGHT,
+        )
+        axes = figure.add_axes((*place, *size))
+        axes.set_ylim(*limits)
+        axes.set_title(name, fontsize=8.5, color=_INK, loc="left")
+        axes.locator_params(axis="y", nbins=4)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+        axes.set_xlabel("epoch")
+    return figure
 
 
 def _draw_level(axes: Axes, name: str, level: float) -> None:

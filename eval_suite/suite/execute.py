@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eval_suite.core.errors import EvalSuiteError
-from eval_suite.core.runtime import child_environment
+from eval_suite.core.processes import child_environment
+from eval_suite.core.runtime import has_gpu
 from eval_suite.suite.plan import Job, Plan, jobs_to_run
+from eval_suite.suite.warm import server
 
 _POLL_SECONDS = 0.5
 _LINE_EVERY_SECONDS = 10.0
@@ -46,13 +48,17 @@ def execute(
     if executor is None:
         where, environment = ["--cores", str(jobs * max(job.threads for job in waiting))], child_environment()
     else:
-        where, environment = ["--executor", executor, "--jobs", str(jobs), *_asking(executor)], None
+        where, environment = (
+            ["--executor", executor, "--jobs", str(jobs), *_asking(executor)],
+            dict(os.environ),
+        )
     # Gone beforehand, so that what is there afterwards is of this run, whatever the clock says.
     for job in waiting:
         for old in (job.stamp, job.log):
             Path(old).unlink(missing_ok=True)
     log = plan.folder / "snakemake.log"
-    with log.open("w") as stream:
+    verbs = [job.verb for job in waiting] if executor is None else []
+    with log.open("w") as stream, server(verbs, environment, stream) as environment:
         process = subprocess.Popen(
             _snakemake(plan, where), stdout=stream, stderr=subprocess.STDOUT, cwd=plan.folder, env=environment
         )
@@ -128,11 +134,11 @@ def _snakemake(plan: Plan, where: list[str]) -> list[str]:
         sys.executable,
         *("-m", "snakemake", "--snakefile", snakefile, "--directory", str(plan.folder)),
         *("--nolock", "--keep-going", "--rerun-incomplete"),
+        *("--scheduler", "greedy"),  # the other solves an integer program whenever a job has ended
         *("--rerun-triggers", "mtime", "--quiet", "host", "progress", "reason", "rules", *where),
     ]
 
 
 def default_jobs() -> int:
     """One job per CPU core, or one where a GPU would be shared."""
-    has_gpu = Path("/proc/driver/nvidia/version").exists()
-    return 1 if has_gpu else max(1, len(os.sched_getaffinity(0)))
+    return 1 if has_gpu() else max(1, len(os.sched_getaffinity(0)))

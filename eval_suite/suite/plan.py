@@ -24,7 +24,7 @@ _COMMAND = (
 
 @dataclass(frozen=True)
 class Job:
-    """One call of the command line.
+    """One call of the command line, by its ``verb``.
 
     ``stamp`` is touched when the command succeeds; it is out of date when an ``inputs`` file is younger. The first of
     these is the job's specification, which holds ``depends_on`` and changes only when that does; the others are stamps.
@@ -33,6 +33,7 @@ class Job:
     """
 
     name: str
+    verb: str
     command: str
     inputs: list[str]
     stamp: str
@@ -133,7 +134,7 @@ def write_plan(plan: Plan) -> None:
             Path(job.stamp).parent.mkdir(parents=True, exist_ok=True)
             Path(job.stamp).touch()
     _drop_empty_stamps(plan)
-    ours = {"depends_on", "external"}
+    ours = {"verb", "depends_on", "external"}
     calls = [{key: value for key, value in asdict(job).items() if key not in ours} for job in plan.jobs]
     for call in calls:
         call["inputs"] = [os.path.relpath(path, plan.folder) for path in call["inputs"]]
@@ -161,6 +162,7 @@ class _Maker:
         command = _COMMAND.format(cwd=shlex.quote(str(Path.cwd())), call=call, log=shlex.quote(str(log)))
         return Job(
             name=name,
+            verb=arguments[0],
             command=command,
             inputs=[str(specification), *needs],
             stamp=str(self.folder / "done" / stem),

@@ -1,6 +1,7 @@
 """What a task is: typed options and three steps, fit → predict → score."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -213,6 +214,20 @@ class Task:
         """
         found: Score = self._module("score").score(predictions, options, truth, folder)
         return found
+
+    def scored(self, predictions: Path, options: Any, truth: str | None, folder: Path | None) -> Score:
+        """`score`, of which at least one metric is expected."""
+        score = self.score(predictions, options, truth, folder)
+        if not score.metrics:
+            raise EvalSuiteError(f"task '{self.name}' scored no metric; its score() has to find at least one")
+        return score
+
+    @classmethod
+    def preload(cls) -> None:
+        """Import what the steps need, for processes that start from one that has; nothing of it may look for a GPU."""
+        for step in ("fit", "predict", "score") if cls._has_folder() else ():
+            with suppress(ImportError):  # the step itself says what is wrong
+                cls._module(step)
 
     @classmethod
     def section(cls) -> "Section | None":

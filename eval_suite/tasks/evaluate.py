@@ -1,7 +1,7 @@
 """Every task by name, and the one routine that takes any of them from a backbone to its record."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,32 +10,31 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from eval_suite.backbones.spec import PROBE, BackboneOptions, default_name
-from eval_suite.core.errors import EvalSuiteError, InputError, first_line
+from eval_suite.backbones.spec import BackboneOptions, default_name
+from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.foreign import foreign_error
 from eval_suite.core.logs import LOGGER
-from eval_suite.core.machine import machine_error, out_of_memory
+from eval_suite.core.machine import machine_error
 from eval_suite.core.parts import is_file_spec, part, part_sha256
 from eval_suite.core.records import (
-    BackboneCard,
     Cost,
     DataInfo,
     ErrorInfo,
     Files,
-    LoadReport,
     Metric,
     Outcomes,
     Record,
     TaskInfo,
 )
-from eval_suite.core.runtime import Clock, RuntimeOptions, process_count, run_info
+from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
 from eval_suite.core.store import Cell, exclusive, safe_name, write_record
 from eval_suite.core.validation import problems, require_no_problems
-from eval_suite.data.images import ImageIndex, kept_open, open_images
+from eval_suite.data.images import kept_open
 from eval_suite.data.kinds import kind_of
-from eval_suite.data.leaks import leak
 from eval_suite.data.outliers import require_outliers
-from eval_suite.tasks.base import Fit, Score, Task, TaskOptions
+from eval_suite.tasks.arithmetic import compared_with_plain, measured_cost, reader_of, with_room
+from eval_suite.tasks.base import Fit, Task, TaskOptions
+from eval_suite.tasks.loading import how_loaded, leaks, load_for, name_outputs, require_classes, unloaded
 from eval_suite.tasks.replacing import require_replaceable
 
 if TYPE_CHECKING:
@@ -43,10 +42,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-
 _Options = TypeVar("_Options", bound=BaseModel)
 _RUNTIME = set(RuntimeOptions.model_fields)
-_COMPARED = 256
 
 
 def task_named(task: "str | type[Task]") -> Task:
@@ -170,7 +167,7 @@ def evaluate_cell(
 
     def record(status: Literal["complete", "partial", "failed"], device: str, **content: Any) -> Record:
         run = run_info(clock, device, runtime.precision, cell.seed, task.packages)
-        run.cost, run.compared, run.reader = cost, compared, _reader(runtime)
+        run.cost, run.compared, run.reader = cost, compared, reader_of(runtime)
         run.batch_size = runtime.batch_size or None
         return Record(status=status, task=task_info(task, options), backbone=card, run=run, **content)
 
@@ -182,18 +179,18 @@ def evaluate_cell(
             with clock.stage("load"):
                 if task.annotated is None:
                     kept.enter_context(kept_open(options.data, options.split))
-                backbone = _load(cell, source, backbone_options, task, options)
-            _require_classes(task, backbone.card, options)
-            _name_outputs(task, backbone, options)
+                backbone = load_for(cell, source, backbone_options, task, options)
+            require_classes(task, backbone.card, options)
+            name_outputs(task, backbone, options)
             card, sets = backbone.card, task.sets_read(options)
             if not expected:
                 # Last of the checks: a wrong path or name is what the user should hear of first.
                 if not overwrite:
                     require_replaceable(path, card, options, sets)
-                for line in _how_loaded(card):
+                for line in how_loaded(card):
                     log.info(line)
-            leaks = _leaks(task, backbone.card, options)
-            for line in (*card.load.warnings, *leaks):
+            leaked = leaks(task, backbone.card, options)
+            for line in (*card.load.warnings, *leaked):
                 log.warning(line)
             if runtime.compile and not task.compiles:
                 log.warning(f"{task.name} runs the network as it is, without --compile")
@@ -201,21 +198,21 @@ def evaluate_cell(
             def predicted(runtime: RuntimeOptions) -> tuple[Fit, Path]:
                 nonlocal cost
                 if runtime.measure_cost:
-                    cost = _measured(backbone, runtime)
+                    cost = measured_cost(backbone, runtime)
                 with clock.stage("fit"):
                     fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
                 with clock.stage("predict"):
                     return fit, task.predict(fit.model, options, runtime, folder)
 
-            runtime, (fit, predictions) = _with_room(runtime, predicted)
+            runtime, (fit, predictions) = with_room(runtime, predicted)
             if fit.data is not None and fit.data.n_failed:
                 log.warning(_fitted_without(fit.data))
             with clock.stage("score"):
-                score = scored(task, predictions, options, None, folder)
+                score = task.scored(predictions, options, None, folder)
                 files = score.write_items(folder)
             for line in score.warnings if not pictures_only else ():
                 log.warning(line)
-            compared = _compared(task, fit.model, options, runtime)
+            compared = compared_with_plain(task, fit.model, options, runtime)
             ids = np.asarray(score.ids, dtype=str)
             files.predictions = str(predictions.relative_to(cell.results))
             result = record(
@@ -227,7 +224,7 @@ def evaluate_cell(
                 metrics=score.metrics,
                 curves=score.curves,
                 examples=score.examples,
-                warnings=[*leaks, *score.warnings],
+                warnings=[*leaked, *score.warnings],
                 files=files,
             )
             write_record(path, result)
@@ -260,70 +257,14 @@ def follow(
     """What the processes of a group other than the first do: fine-tune and predict along; the first writes and scores alone."""
     LOGGER.setLevel(logging.ERROR)
     options = task.resolved(options)
-    backbone = _load(cell, source, backbone_options, task, options)
-    _name_outputs(task, backbone, options)
+    backbone = load_for(cell, source, backbone_options, task, options)
+    name_outputs(task, backbone, options)
     runtime = runtime.sized()
     fit = task.fit(backbone, options, runtime, cell.seed, cell.checkpoint / task.name)
     if task.predicts_together:
         # The first process has the same in its memory and writes it.
         with TemporaryDirectory(prefix="eval-suite-") as folder:
             task.predict(fit.model, options, runtime, Path(folder))
-
-
-_Result = TypeVar("_Result")
-
-
-def _with_room(
-    runtime: RuntimeOptions, run: Callable[[RuntimeOptions], _Result]
-) -> tuple[RuntimeOptions, _Result]:
-    """Run with the batch size asked for; an automatic one is halved until memory lasts."""
-    sized = runtime.sized()
-    while True:
-        try:
-            return sized, run(sized)
-        except Exception as error:
-            if runtime.batch_size or sized.batch_size == 1 or process_count() > 1 or not out_of_memory(error):
-                raise
-        # Out of the handler, whose traceback keeps the tensors alive that there was no room for.
-        sized = sized.model_copy(update={"batch_size": sized.batch_size // 2})
-        log.info(f"out of memory; going on with --batch-size {sized.batch_size}")
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-
-def _compared(
-    task: Task, model: Any, options: TaskOptions, runtime: RuntimeOptions
-) -> dict[str, tuple[float, float]]:
-    """Metrics of a few images in the arithmetic asked for and in plain single precision, where that is another."""
-    if runtime.precision == "fp32" and not (runtime.compile and task.compiles):
-        return {}
-    if process_count() > 1:
-        log.info("what the arithmetic changes is measured in one process only")
-        return {}
-    few = options.model_copy(update={"limit": min(options.limit or _COMPARED, _COMPARED)})
-    plain = runtime.model_copy(update={"precision": "fp32", "compile": False})
-    values: list[dict[str, float]] = []
-    try:
-        with TemporaryDirectory(prefix="eval-suite-") as folder:
-            for each in (runtime, plain):
-                score = scored(task, task.predict(model, few, each, Path(folder)), few, None, None)
-                values.append(
-                    {m.id: m.value for m in score.metrics if m.subset is None and m.value is not None}
-                )
-    except Exception as error:  # noqa: BLE001 - says something of the numbers, and decides none
-        log.warning(f"what the arithmetic changes could not be measured: {first_line(error)}")
-        return {}
-    asked, single = values
-    found = {name: (value, single[name]) for name, value in asked.items() if name in single}
-    what = " and ".join(
-        [*(["bf16"] if runtime.precision == "bf16" else []), *(["--compile"] if runtime.compile else [])]
-    )
-    log.info(f"on {few.limit:,} images, with {what} and in plain fp32:")
-    for name, (value, other) in found.items():
-        log.info(f"  {name}: {value:.6g} and {other:.6g}, a change of {value - other:+.2g}")
-    return found
 
 
 def write_failed(
@@ -341,16 +282,6 @@ def write_failed(
     path = cell.record(task.name)
     write_record(path, result)
     return path
-
-
-def scored(
-    task: Task, predictions: Path, options: TaskOptions, truth: str | None, folder: Path | None
-) -> Score:
-    """What a task scores of a predictions file, which is at least one metric; see `Task.score`."""
-    score = task.score(predictions, options, truth, folder)
-    if not score.metrics:
-        raise EvalSuiteError(f"task '{task.name}' scored no metric; its score() has to find at least one")
-    return score
 
 
 def headline(result_metrics: list[Metric]) -> str:
@@ -376,90 +307,6 @@ def metric_line(metric: Metric) -> str:
     return f"{name} {shown(metric.value)}{interval} (n = {metric.n:,})"
 
 
-def _load(
-    cell: Cell, source: "Backbone | str", flags: BackboneOptions, task: Task, options: TaskOptions
-) -> "Backbone":
-    from eval_suite.backbones.backbone import Backbone
-    from eval_suite.backbones.checkpoint import state_sha256
-    from eval_suite.backbones.heads import with_head
-    from eval_suite.backbones.sources import load_backbone
-
-    head = flags.head
-    if head is not None and not task.needs_classes(options):
-        log.info(f"--head is left out, as {task.name} needs no classes")
-        head = None
-    if head == PROBE:
-        head = str(cell.checkpoint / PROBE)
-    if isinstance(source, Backbone):
-        # The network is the caller's and may have been trained further; what this evaluation notes of it is its own.
-        as_it_is = {"name": cell.backbone, "weights_sha256": state_sha256(source.net.state_dict())}
-        given = Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
-        return given if head is None else with_head(given, Path(head))
-    settings = flags.model_copy(update={"head": head}).model_dump(exclude_none=True, exclude={"num_classes"})
-    index = open_images(options.data, options.split) if task.annotated is None else None
-    if index is not None:
-        for note in index.notes:
-            log.warning(f"{options.data}, '{index.split}': {note}")
-    backbone = load_backbone(
-        source,
-        name=cell.backbone,
-        num_classes=flags.num_classes or (len(index.classes) if index is not None else None),
-        image_size=_image_size(index) if index is not None else None,
-        **settings,
-    )
-    if flags.num_classes not in (None, backbone.card.num_classes):
-        raise InputError(
-            expected=f"{flags.num_classes} outputs in {source}, as --num-classes says",
-            found=f"{backbone.card.num_classes}",
-            remedy="leave the option out",
-        )
-    return backbone
-
-
-def _measured(backbone: "Backbone", runtime: RuntimeOptions) -> Cost:
-    from eval_suite.backbones.cost import measured
-
-    cost = measured(backbone, runtime)
-    log.info(f"{cost.images_per_second:,.0f} images a second, {cost.latency_ms:.1f} ms an image alone")
-    return cost
-
-
-def _require_classes(task: Task, card: BackboneCard, options: TaskOptions) -> None:
-    if card.headless and task.needs_classes(options):
-        raise InputError(
-            expected=f"a backbone with classes for {task.name}",
-            found=f"'{card.name}' ({card.arch}), which returns features",
-            remedy=task.without_classes,
-        )
-
-
-def _name_outputs(task: Task, backbone: "Backbone", options: TaskOptions) -> None:
-    """Name the outputs after the data's classes where nothing else tells; a task that needs them refuses what is left open."""
-    from eval_suite.backbones.class_names import match_outputs
-
-    if task.annotated is not None or task.fits(options) or backbone.card.classes or backbone.card.headless:
-        return
-    with suppress(InputError):
-        match = match_outputs(backbone.card, open_images(options.data, options.split))
-        assumed = "assumed: " if match.assumed else ""
-        update = {"classes": match.names, "classes_from": f"{assumed}{match.how}", "class_order": None}
-        backbone.card = backbone.card.model_copy(update=update)
-
-
-def _leaks(task: Task, card: BackboneCard, options: TaskOptions) -> list[str]:
-    """Warnings that images are evaluated which the task's fit or the backbone's own training learns from."""
-    lines: list[str] = []
-    fitted = task.learnt_and_evaluated(options)
-    if fitted is not None:
-        lines += leak(*fitted, f"the fit of {task.name}")
-    if task.annotated is None and card.recipe is not None:
-        with suppress(InputError):  # the training images may have gone since
-            learnt = open_images(str(card.recipe["data"]), purpose="train")
-            evaluated = fitted[1] if fitted is not None else open_images(options.data, options.split)
-            lines += leak(learnt, evaluated, "the backbone")
-    return lines
-
-
 def validated(what: str, model: type[_Options], given: dict[str, Any]) -> _Options:
     """Options from a dict.
 
@@ -473,56 +320,11 @@ def validated(what: str, model: type[_Options], given: dict[str, Any]) -> _Optio
         raise
 
 
-def _reader(runtime: RuntimeOptions) -> str:
-    """What decodes JPEG files here: torchvision only where it was built so."""
-    from eval_suite.data.decoding import torchvision_decodes
-
-    return runtime.reader if runtime.reader == "pillow" or torchvision_decodes() else "pillow"
-
-
-def _require_sources(task: Task, options: TaskOptions) -> None:
-    for spec in options.sources().values():
-        kind_of(task.annotated).splits(spec)
-    for text in options.outlier_sources().values():
-        require_outliers(text)
-
-
-def _how_loaded(card: BackboneCard) -> list[str]:
-    """What a user should know who sees a surprising number: what was assumed, and how images are prepared."""
-    height, width = card.input_size
-
-    def triple(values: tuple[float, float, float]) -> str:
-        return " ".join(f"{value:.3f}" for value in values)
-
-    squashed = "both sides resized, " if card.resize == "squash" else ""
-    return [
-        *(f"note: {note}" for note in card.load.notes),
-        *([f"order of the outputs: {card.classes_from}"] if card.classes_from else []),
-        f"input {height}x{width}, {card.interpolation}, {squashed}centre crop of {card.crop_fraction:g} unless images have "
-        f"that size; mean {triple(card.mean)}, std {triple(card.std)}",
-    ]
-
-
 def _fitted_without(data: DataInfo) -> str:
     return (
         f"fitted to {data.n_scored:,} of {data.n_requested:,} items of {data.name}, {data.split}: "
         f"{data.n_failed:,} could not be read, first: {data.failed[0]}"
     )
-
-
-def _image_size(index: ImageIndex) -> tuple[int, int] | None:
-    """(H, W) of the first image that can be opened."""
-    from eval_suite.data.decoding import size_of_file
-
-    if index.pixels is not None:
-        return index.pixels.shape[1], index.pixels.shape[2]
-    for path in index.paths or []:
-        try:
-            width, height = size_of_file(path)
-        except Exception:  # noqa: BLE001 - counted and worded when the image is decoded
-            continue
-        return height, width
-    return None
 
 
 def task_info(task: Task, options: TaskOptions) -> TaskInfo:
@@ -538,20 +340,6 @@ def task_info(task: Task, options: TaskOptions) -> TaskInfo:
     )
 
 
-def unloaded(name: str, source: str, note: str = "not loaded") -> BackboneCard:
-    """The card of a backbone that is not there to be looked at."""
-    return BackboneCard(
-        name=name,
-        source=source,
-        arch="unknown",
-        classes=[],
-        input_size=(0, 0),
-        mean=(0, 0, 0),
-        std=(1, 1, 1),
-        load=LoadReport(notes=[note]),
-    )
-
-
 def remove_if_empty(folder: Path) -> None:
     """Take back the folders that were made for a record that wrong input kept from being written."""
     if any(item.name != ".lock" for item in folder.iterdir()):
@@ -560,3 +348,10 @@ def remove_if_empty(folder: Path) -> None:
     with suppress(OSError):
         for empty in (folder, *list(folder.parents)[:4]):
             empty.rmdir()
+
+
+def _require_sources(task: Task, options: TaskOptions) -> None:
+    for spec in options.sources().values():
+        kind_of(task.annotated).splits(spec)
+    for text in options.outlier_sources().values():
+        require_outliers(text)

@@ -16,12 +16,11 @@ from eval_suite.tasks.base import Score, Task, TaskOptions
 from eval_suite.tasks.evaluate import (
     cell_in,
     remove_if_empty,
-    scored,
     task_info,
     task_named,
-    unloaded,
     validated,
 )
+from eval_suite.tasks.loading import unloaded
 from eval_suite.tasks.replacing import require_replaceable
 
 log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def score(
 
 def score_file(task: Task, predictions: Path, truth: str | None, split: str | None) -> Score:
     """Metrics of predictions made by other tools."""
-    return scored(task, predictions, task.options(data=truth or "", split=split), truth, None)
+    return task.scored(predictions, task.options(data=truth or "", split=split), truth, None)
 
 
 def _scoring_options(task: Task, given: dict[str, Any]) -> TaskOptions:
@@ -100,7 +99,7 @@ def _record(
 ) -> Record:
     """The record of a predictions file, whose items and copy go to ``folder`` where there is one."""
     with clock.stage("score"):
-        result = scored(task, predictions, options, truth, None)
+        result = task.scored(predictions, options, truth, None)
     held = sorted(predictions.glob("*")) if predictions.is_dir() else [predictions]
     held = [file for file in held if file.is_file()]
     digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in held)).hexdigest()

@@ -206,10 +206,13 @@ def training_data(
         policy=recipe.policy,
         repeats=recipe.repeats,
         interpolation=recipe.train_interpolation,
+        reader=runtime.reader,
     )
     index = open_images(recipe.data, recipe.validation_split)
     mine = _every(index.subset(recipe.limit), share)
-    validation = evaluation_batches(mine, card, runtime=runtime, device=device, strict=strict)
+    validation = evaluation_batches(
+        mine, card, runtime=runtime, device=device, strict=strict, repeatedly=True
+    )
     return TrainingData(train, batch // share.world, validation, f"{index.spec} {index.split}")
 
 

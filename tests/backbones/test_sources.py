@@ -13,6 +13,7 @@ import timm
 import torch
 import torchvision
 from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor
 
 from eval_suite.backbones.checkpoint import save_checkpoint, state_sha256
@@ -288,8 +289,10 @@ def test_a_users_factory_with_its_weights(tmp_path: Path) -> None:
     assert found.card.arch == f"{FACTORY}:resnet20"
 
 
-def test_a_factory_alone_says_that_no_weights_were_named() -> None:
-    card = load_backbone(f"{FACTORY}:resnet20", name="r", num_classes=4).card
+def test_a_factory_alone_says_that_no_weights_were_named(tmp_path: Path) -> None:
+    head = "nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, num_classes))"
+    source = _factory(tmp_path, f"def make(num_classes):\n    return {head}\n")
+    card = load_backbone(source, name="r", num_classes=4).card
     assert card.num_classes == 4
     assert card.load.notes[0] == "no weights file named: the weights are those the factory returned"
     assert (card.input_size, card.mean, card.std) == ((224, 224), IMAGENET_MEAN, IMAGENET_STD)
@@ -523,18 +526,18 @@ def test_our_networks_have_timms_classifier_interface() -> None:
 
 
 def test_random_weights_are_those_of_the_seed_and_need_no_file(tmp_path: Path) -> None:
-    drawn = load_backbone("timm:resnet10t", random_weights=True, input_size=(64, 64))
-    again = load_backbone("timm:resnet10t@missing.pth", random_weights=True, num_classes=7)
+    small: dict[str, Any] = {"input_size": (32, 32)}
+    drawn = load_backbone("timm:test_resnet", random_weights=True, **small)
+    again = load_backbone("timm:test_resnet@missing.pth", random_weights=True, num_classes=7, **small)
     assert (drawn.card.num_classes, again.card.num_classes) == (1000, 7)
     assert any("random" in note for note in drawn.card.load.notes)
-    assert (
-        load_backbone("timm:resnet10t", random_weights=True).card.weights_sha256 == drawn.card.weights_sha256
-    )
-    assert load_backbone("timm:resnet10t", random_weights=True, headless=True).card.headless
-    assert load_backbone("torchvision:resnet18/IMAGENET1K_V1", random_weights=True).card.num_classes == 1000
     state = torch.random.get_rng_state()
-    load_backbone("timm:resnet10t", random_weights=True)
+    same = load_backbone("timm:test_resnet", random_weights=True, **small)
+    assert same.card.weights_sha256 == drawn.card.weights_sha256
     assert torch.equal(state, torch.random.get_rng_state())
+    assert load_backbone("timm:test_resnet", random_weights=True, headless=True, **small).card.headless
+    published = load_backbone("torchvision:resnet18/IMAGENET1K_V1", random_weights=True, **small)
+    assert published.card.num_classes == 1000
     model = tmp_path / "model.py"
     model.write_text(
         "from torch import nn\ndef make():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 900, 2))\n"
@@ -542,3 +545,27 @@ def test_random_weights_are_those_of_the_seed_and_need_no_file(tmp_path: Path) -
     source = f"{model}:make@{tmp_path / 'missing.pth'}"
     one, two = (load_backbone(source, random_weights=True, input_size=(32, 32)) for _ in range(2))
     assert one.card.weights_sha256 == two.card.weights_sha256
+
+
+def test_a_network_of_one_size_is_fitted_to_another_as_timm_does(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = timm.create_model("test_vit", num_classes=5)
+    size = net.pretrained_cfg["input_size"][1]
+    save_file(net.state_dict(), tmp_path / "w.safetensors")
+    half = size // 2
+    found = load_backbone(f"timm:test_vit@{tmp_path / 'w.safetensors'}", input_size=(half, half))
+    expected = timm.create_model("test_vit", num_classes=5, img_size=half)
+    expected.load_state_dict(checkpoint_filter_fn(net.state_dict(), expected))
+    x = images(size=half)
+    card = found.card
+    torch.testing.assert_close(found(x), expected.eval()(normalised(x, card.mean, card.std)))
+    assert (card.input_size, card.arch_options) == ((half, half), {"img_size": [half, half]})
+    assert any("set_input_size" in note for note in card.load.notes)
+    same = load_backbone(f"timm:test_vit@{tmp_path / 'w.safetensors'}", input_size=(size, size))
+    assert same.card.arch_options == {}
+
+
+def test_a_network_that_cannot_be_fitted_to_a_size_is_refused() -> None:
+    for source, size in (("timm:mixer_s32_224", (96, 96)), ("timm:test_vit", (4, 4))):
+        with pytest.raises(InputError, match="input"):
+            load_backbone(source, input_size=size, random_weights=True)

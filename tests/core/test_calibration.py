@@ -9,9 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
+from eval_suite.core import calibration
 from eval_suite.core.calibration import (
-    confidence_and_correctness,
+    brier_scores,
+    classwise_calibration_error,
     expected_calibration_error,
+    fitted_temperature,
+    item_measures,
+    log_probabilities,
+    log_softmax,
     reliability,
 )
 
@@ -36,7 +42,7 @@ def ece_by_loop(confidence: np.ndarray, correct: np.ndarray, bins: int) -> float
 
 def test_confidence_by_hand() -> None:
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1], [0.4, 0.2, 0.4]]))
-    confidence, correct = confidence_and_correctness(logits, np.array([0, 2, 2]))
+    confidence, correct, *_ = item_measures(logits, np.array([0, 2, 2]))
     assert confidence == pytest.approx([0.5, 0.8, 0.4])
     assert correct.tolist() == [True, False, False]  # of tied classes the first is predicted
 
@@ -46,7 +52,7 @@ def test_confidence_by_hand() -> None:
 def test_confidence_lies_between_one_over_classes_and_one(seed: int, classes: int) -> None:
     logits, labels = problem(30, classes, seed)
     logits *= 10.0 ** (seed % 6 - 2)
-    confidence, correct = confidence_and_correctness(logits, labels)
+    confidence, correct, *_ = item_measures(logits, labels)
     assert (confidence >= 1 / classes - 1e-12).all()
     assert (confidence <= 1 + 1e-12).all()
     np.testing.assert_array_equal(correct, logits.argmax(1) == labels)
@@ -98,7 +104,7 @@ def test_a_confidence_at_an_edge_belongs_to_the_bin_below(bins: int) -> None:
 
 def test_ece_does_not_depend_on_the_order_of_items() -> None:
     logits, labels = problem()
-    confidence, correct = confidence_and_correctness(logits, labels)
+    confidence, correct, *_ = item_measures(logits, labels)
     order = np.random.default_rng(1).permutation(len(labels))
     found = expected_calibration_error(confidence, correct)
     assert found > 0.05
@@ -121,3 +127,22 @@ def test_a_confidence_outside_the_unit_interval_is_refused(wrong: float) -> None
 
 def test_rounding_just_above_one_is_one() -> None:
     assert reliability(np.array([1 + 1e-15]), np.array([True])).items[-1] == 1
+
+
+@pytest.mark.parametrize("classes", [2, 7, 40])
+def test_blocks_change_no_bit(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, labels = problem(300, classes)
+    whole = np.exp(log_softmax(logits / np.float64(1.7)))
+    monkeypatch.setattr(calibration, "_NUMBERS_AT_ONCE", 13 * classes)
+    found = item_measures(logits, labels, 1.7)
+    np.testing.assert_array_equal(found.confidence, np.exp(log_softmax(logits / np.float64(1.7)).max(axis=1)))
+    np.testing.assert_array_equal(found.correct, whole.argmax(axis=1) == labels)
+    np.testing.assert_array_equal(found.nll, -log_softmax(logits / np.float64(1.7))[np.arange(300), labels])
+    np.testing.assert_array_equal(found.brier, brier_scores(whole, labels))
+    parts = [(np.exp(part), labels[items]) for items, part in log_probabilities(logits, 1.7)]
+    assert len(parts) == 24
+    of_classes = [expected_calibration_error(np.clip(whole[:, c], 0, 1), labels == c) for c in range(classes)]
+    assert classwise_calibration_error(parts, classes) == float(np.mean(of_classes))
+    temperature = fitted_temperature(logits, labels)
+    monkeypatch.undo()
+    assert fitted_temperature(logits, labels) == temperature

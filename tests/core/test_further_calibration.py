@@ -5,6 +5,7 @@ import pytest
 
 from eval_suite.core.calibration import (
     area_under_risk_coverage,
+    bin_of,
     brier_scores,
     classwise_calibration_error,
     equal_mass_calibration_error,
@@ -12,6 +13,7 @@ from eval_suite.core.calibration import (
     fitted_temperature,
     items_covered,
     log_softmax,
+    ranks,
     risks,
 )
 
@@ -28,7 +30,9 @@ def test_the_error_of_two_classes_is_that_of_one() -> None:
     p = rng.uniform(0, 1, 500)
     labels = (rng.uniform(0, 1, 500) < p**2).astype(int)
     one = expected_calibration_error(p, labels == 1, 10)
-    assert classwise_calibration_error(np.stack([1 - p, p], 1), labels, 10) == pytest.approx(one, abs=1e-3)
+    assert classwise_calibration_error([(np.stack([1 - p, p], 1), labels)], 2, 10) == pytest.approx(
+        one, abs=1e-3
+    )
 
 
 def test_brier_by_hand() -> None:
@@ -92,3 +96,17 @@ def test_risk_at_coverage_of_accepted_items_one_by_one() -> None:
         k = items_covered(301, coverage)
         accepted = sorted(range(301), key=lambda i: -confidence[i])[:k]
         assert risks(confidence, correct)[k - 1] == pytest.approx(1 - correct[accepted].mean())
+
+
+@pytest.mark.parametrize("digits", [1, 2, 9])
+def test_what_is_known_of_a_sample_gives_the_same_of_its_resamples(digits: int) -> None:
+    rng = np.random.default_rng(digits)
+    confidence = rng.uniform(0, 1, 500).round(digits)
+    correct = rng.uniform(0, 1, 500) < confidence
+    ranked, placed = ranks(confidence), bin_of(confidence, 15)
+    for _ in range(5):
+        chosen = rng.integers(0, 500, 500)
+        sample = confidence[chosen], correct[chosen]
+        for measure in (equal_mass_calibration_error, area_under_risk_coverage):
+            assert measure(*sample, ranked=ranked[chosen]) == measure(*sample)
+        assert expected_calibration_error(*sample, 15, placed[chosen]) == expected_calibration_error(*sample)

@@ -15,12 +15,10 @@ from pydantic import ValidationError
 
 from eval_suite.core import runtime
 from eval_suite.core.errors import InputError
-from eval_suite.core.processes import identity
 from eval_suite.core.records import GitState
 from eval_suite.core.runtime import (
     Clock,
     RuntimeOptions,
-    child_environment,
     command_line,
     derive_seed,
     first_process,
@@ -136,6 +134,7 @@ def test_progress_passes_everything_on_and_prints_a_line_every_ten_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
+    monkeypatch.setattr(runtime, "_LINE_EVERY_SECONDS", 10.0)
     monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
 
     def items() -> Any:
@@ -160,45 +159,11 @@ def test_progress_on_a_terminal_keeps_off_standard_output(
     assert "reading" in captured.err
 
 
-_CHILD = """
-import time
-from eval_suite.core.runtime import end_with_parent
-end_with_parent()
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_process_ends_when_the_run_that_started_it_is_gone() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    environment = {**child_environment(), "EVAL_SUITE_PARENT": identity(parent.pid)}
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(0.7)
-        assert child.poll() is None
-        parent.kill()
-        assert child.wait(timeout=5) == 1  # though nobody has reaped the parent
-    finally:
-        for process in (parent, child):
-            process.kill()
-            process.communicate()
-
-
-def test_children_are_told_their_parent_and_keep_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOME_VARIABLE", "kept")
-    environment = child_environment()
-    assert environment["EVAL_SUITE_PARENT"] == identity()
-    assert environment["SOME_VARIABLE"] == "kept"
-
-
 def test_work_done_before_counts_but_not_for_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [0.0]
+    monkeypatch.setattr(runtime, "_LINE_EVERY_SECONDS", 10.0)
     monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
 
     def items() -> Any:

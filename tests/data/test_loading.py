@@ -112,6 +112,25 @@ def test_other_sets_are_streamed(tmp_path: Path, reason: str, monkeypatch: pytes
     assert joined(list(batches)).images.shape == (6, 3, *wanted)
 
 
+@pytest.mark.parametrize(
+    "transform", [((6, 6),), ((6, 9), 0.875, "bicubic"), ((6, 6), 0.875, "bilinear", True)]
+)
+def test_a_set_that_is_read_repeatedly_is_resized_once(tmp_path: Path, transform: tuple[Any, ...]) -> None:
+    index = folder(tmp_path, [(20, 30), (8, 8), (30, 20), (6, 6)])
+    assert index.paths is not None
+    index.paths[1].write_bytes(b"")
+    streamed, kept = (
+        ImageBatches(
+            index, EvaluationTransform(*transform), batch_size=3, device=CPU, workers=0, repeatedly=repeatedly
+        )
+        for repeatedly in (False, True)
+    )
+    assert (streamed.in_memory, kept.in_memory) == (False, True)
+    for _ in range(2):
+        assert equal(joined(list(kept)), joined(list(streamed)))
+    assert kept.failed == streamed.failed != []
+
+
 @pytest.mark.parametrize("fraction", [0.875, 1.0, 0.95])
 @pytest.mark.parametrize("size", [32, 15])
 @pytest.mark.parametrize(
@@ -264,7 +283,7 @@ def test_any_step_is_the_same_wherever_the_epoch_starts(
 ) -> None:
     index = folder(tmp_path, [(8, 8)] * 14)
     batches = training(index, preset, size=size, workers=workers)
-    assert batches.in_memory == (preset in ("cifar", "none"))
+    assert batches.in_memory == (preset != "imagenet-jitter")
     assert batches.steps_per_epoch == 3
     full = list(batches.epoch(2))
     assert len(full) == 3
@@ -418,7 +437,9 @@ def test_resized_crops_of_jpegs_are_pillows_to_the_bit(tmp_path: Path, mode: str
         with Image.open(path) as image:
             image.convert(mode).save(path)
     size, seed, epoch = (24, 32), 5, 2
-    crop = _ResizedCrop(size, seed, epoch, INTERPOLATIONS[interpolation])
+    crop, slow = (
+        _ResizedCrop(size, seed, epoch, interpolation, reader) for reader in ("torchvision", "pillow")
+    )
     for position, path in enumerate(index.paths):
         item = open_item(index, position)
         assert jpeg_pixels(item) is not None
@@ -429,7 +450,20 @@ def test_resized_crops_of_jpegs_are_pillows_to_the_bit(tmp_path: Path, mode: str
         top, left, height, width = random_resized_crop_box((whole.height, whole.width), drawn)
         part = whole.crop((left, top, left + width, top + height))
         expected = part.resize(size[::-1], INTERPOLATIONS[interpolation])
-        assert np.array_equal(np.asarray(found), np.asarray(expected))
+        assert np.array_equal(found.transpose(1, 2, 0), np.asarray(expected))
+        assert np.array_equal(slow(open_item(index, position), position), found)
+
+
+@pytest.mark.parametrize("preset", ["imagenet", "flip", "resize-crop"])
+def test_a_random_interpolation_is_drawn_for_each_image(tmp_path: Path, preset: str) -> None:
+    index = folder(tmp_path, [(40, 61)] * 12, ".jpg")
+    ways = ("bilinear", "bicubic", "random")
+    linear, cubic, drawn = (
+        next(training(index, preset, batch_size=12, interpolation=way).epoch(0)).images for way in ways
+    )
+    by_linear, by_cubic = ((drawn == one).flatten(1).all(1) for one in (linear, cubic))
+    assert (by_linear ^ by_cubic).all()
+    assert 0 < by_linear.sum() < 12
 
 
 # Colour modes

@@ -242,7 +242,14 @@ def test_the_list_is_sound() -> None:
             assert (file.url is None) == bool(chosen.by_hand)
             assert file.url is None or file.url.startswith(("https://", "http://"))
             assert file.md5 is None or len(file.md5) == 32
+            assert file.sha256 is None or len(file.sha256) == 64
             assert "/" not in file.name
+
+
+def test_unpacked_a_set_takes_what_its_files_take_unless_the_list_says_otherwise() -> None:
+    files = [{"url": f"https://example.org/{name}", "bytes": 300} for name in ("a.tar", "b.tar")]
+    assert a_set(*files, unpacked=None)["animals"].room == 600
+    assert a_set(*files, unpacked=7)["animals"].room == 7
 
 
 def test_the_hashes_are_torchvisions_where_it_has_them() -> None:

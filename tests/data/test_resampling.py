@@ -62,6 +62,26 @@ def test_what_was_seen_to_take_rows_first_is_not_asked_again() -> None:
     assert np.array_equal(like_pillow(refused, np.asarray(image), *geometry), expected)
 
 
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_crops_of_all_sizes_are_pillows_and_it_is_seldom_asked(name: str) -> None:
+    random, asked, size = np.random.default_rng(3), 0, (25, 31)
+    image = drawn(2, 90, 90)
+    whole = np.asarray(image)
+    for _ in range(400):
+        height, width = (int(side) for side in random.integers(1, 91, 2))
+        part = image.crop((0, 0, width, height)).resize(size[::-1], INTERPOLATIONS[name])
+        expected = np.asarray(part).transpose(2, 0, 1)
+
+        def pillow(made: NDArray[np.uint8] = expected) -> NDArray[np.uint8]:
+            nonlocal asked
+            asked += 1
+            return made
+
+        found = like_pillow(pillow, whole[:height, :width], size, (0, 0), size, name)
+        assert np.array_equal(found, expected), (height, width)
+    assert asked < 100
+
+
 TRANSFORMS = [
     EvaluationTransform((224, 224)),
     EvaluationTransform((64, 64), 1.0, "bicubic"),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from eval_suite.report.render import ReportPaths, write_report
 from tests.report.fake_suite import FakeSuite, errors
 
 
@@ -15,6 +16,16 @@ def suite(tmp_path: Path) -> FakeSuite:
 @pytest.fixture
 def four(suite: FakeSuite) -> FakeSuite:
     """Baseline, Mixup, Cutout and CutMix at two seeds: one cell failed, one missing, one partial."""
+    return _four(suite)
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> ReportPaths:
+    """The report of such a suite, to be read only."""
+    return write_report(_four(FakeSuite(tmp_path_factory.mktemp("written") / "reports" / "fake")).folder)
+
+
+def _four(suite: FakeSuite) -> FakeSuite:
     suite.describe(
         title="Four ways to train",
         description="The same network, trained four ways.",

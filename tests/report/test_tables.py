@@ -6,7 +6,7 @@ import pytest
 
 from eval_suite.core.errors import InputError
 from eval_suite.report.printed import published_numbers
-from eval_suite.report.render import write_report
+from eval_suite.report.render import ReportPaths, write_report
 from eval_suite.report.tables import Cell, Table, csv_text, latex_text, markdown_text
 from eval_suite.report.wording import duration, listed, moment, number, signed
 from tests.report.fake_suite import ECE, TOP1, FakeSuite, errors
@@ -17,8 +17,8 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_every_table_comes_in_three_forms(four: FakeSuite) -> None:
-    names = [path.name for path in write_report(four.folder).tables]
+def test_every_table_comes_in_three_forms(written: ReportPaths) -> None:
+    names = [path.name for path in written.tables]
     stems = ("overview", "task-classify", "training")
     assert names == [f"{stem}{suffix}" for stem in stems for suffix in (".csv", ".md", ".tex")]
 
@@ -37,9 +37,8 @@ def test_overview_csv_holds_fractions_and_verdicts(suite: FakeSuite) -> None:
     assert found["baseline", TOP1]["delta"] == ""
 
 
-def test_task_csv_holds_every_seed_subset_and_gap(four: FakeSuite) -> None:
-    write_report(four.folder)
-    found = rows(four.folder / "tables" / "task-classify.csv")
+def test_task_csv_holds_every_seed_subset_and_gap(written: ReportPaths) -> None:
+    found = rows(written.index.parent / "tables" / "task-classify.csv")
     assert {row["seed"] for row in found} == {"0", "1"}
     assert sum(row["subset"] == "lynx" for row in found) == 6
     gaps = {row["backbone"]: (row["status"], row["reason"]) for row in found if not row["metric"]}
@@ -85,9 +84,8 @@ def test_markup_in_names_stays_text() -> None:
     assert r"\caption{a\_b \textbackslash{} \{c\}}" in latex_text(table)
 
 
-def test_markdown_has_a_row_per_backbone(four: FakeSuite) -> None:
-    write_report(four.folder)
-    lines = (four.folder / "tables" / "overview.md").read_text().splitlines()
+def test_markdown_has_a_row_per_backbone(written: ReportPaths) -> None:
+    lines = (written.index.parent / "tables" / "overview.md").read_text().splitlines()
     assert lines[0].startswith("| Backbone | Top-1 error ↓ (%) |")
     assert [line.split("|")[1].strip() for line in lines[2:6]] == ["baseline", "mixup", "cutout", "cutmix"]
     assert "20.00 ± 0.00\\*" in lines[5]

@@ -39,6 +39,7 @@ def plan_of(folder: Path, calls: dict[str, str]) -> Plan:
         jobs.append(
             Job(
                 name,
+                "data",
                 command,
                 [str(specification)],
                 str(folder / "done" / name),

@@ -1,7 +1,7 @@
 """The suites of OpenOOD's benchmarks: their groups as published, a dry run, and one of them in small from end to end."""
 
-import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ GROUPS = {
 LISTS = Path("data/openood/benchmark_imglist")
 
 
+@cache
 def options(suite: str, row: str | None = None) -> OodOptions:
     found = load_suite(suite)
     given = found.task_options("ood", row or next(iter(found.backbones)))
@@ -75,10 +76,24 @@ def test_published_numbers_are_of_scores_and_groups_that_the_suites_have() -> No
     assert len(seen) == 258
 
 
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def lists(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few images for every list that the suites name."""
+    folder = tmp_path_factory.mktemp("lists")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        _write_lists()
+    return folder / "data"
+
+
+@pytest.fixture
+def data(lists: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those lists where the suites look for them, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
+    Path("data").symlink_to(lists)
+
+
+def _write_lists() -> None:
     texts = [(name, text) for name in GROUPS for text in _texts(options(name))]
     for place, (_, text) in enumerate(texts):
         path = Path(text.partition(":")[2])
@@ -150,4 +165,3 @@ def test_cifar_10_in_small_from_end_to_end(data: None, cli: Cli) -> None:
     page = Path("reports/openood-cifar10/index.html").read_text()
     assert "near-OOD" in page
     assert "paper 88.03" in page
-    shutil.rmtree("reports")

@@ -15,10 +15,14 @@ from eval_suite.training.preparation import require_regularizers
 from eval_suite.training.recipe import Recipe
 
 SUITES = ("successors-cifar100", "successors-vit", "successors-fine-grained")
-SMALL: dict[str, dict[str, Any]] = {
-    "resnet18_cifar": {"layers": [1, 1, 1, 1]},
-    "torchvision:resnet18": {},
-    "vit_tiny_patch16_224": {"img_size": 32, "patch_size": 4, "depth": 2, "embed_dim": 24, "num_heads": 3},
+# The same architectures, small; torchvision has no narrow ResNet-18, timm's has the same layers by the same names.
+SMALL: dict[str, tuple[str, dict[str, Any]]] = {
+    "resnet18_cifar": ("resnet18_cifar", {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]}),
+    "torchvision:resnet18": ("resnet18", {"channels": [8, 8, 16, 16]}),
+    "vit_tiny_patch16_224": (
+        "vit_tiny_patch16_224",
+        {"img_size": 32, "patch_size": 4, "depth": 2, "embed_dim": 24, "num_heads": 3},
+    ),
 }
 
 
@@ -44,10 +48,12 @@ def without_downloads(regularizers: list[dict[str, Any]]) -> list[dict[str, Any]
 def test_every_row_trains(name: str, recipe: Recipe, demo_world: Path, tmp_path: Path) -> None:
     require_regularizers(recipe)
     given = recipe.model_dump(mode="json")
+    arch, options = SMALL[recipe.arch]
     small = Recipe.model_validate(
         given
         | {
-            "arch_options": SMALL[recipe.arch],
+            "arch": arch,
+            "arch_options": options,
             "init": None,
             "regularizers": without_downloads(given["regularizers"]),
             "data": f"folder:{demo_world / 'images'}",

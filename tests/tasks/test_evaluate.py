@@ -206,7 +206,7 @@ def test_an_automatic_batch_size_is_halved_until_memory_lasts(
 def test_what_an_arithmetic_changes_is_measured_on_a_few_images(
     tiny: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("eval_suite.tasks.evaluate._COMPARED", 10)
+    monkeypatch.setattr("eval_suite.tasks.arithmetic._COMPARED", 10)
     assert evaluate(**tiny).run.compared == {}
     record = evaluate(**tiny, precision="bf16")
     few = {name: evaluate(**{**tiny, "limit": 10}, precision=name) for name in ("bf16", "fp32")}

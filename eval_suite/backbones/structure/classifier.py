@@ -28,6 +28,10 @@ class ClassifierLayer(NamedTuple):
         logits: Tensor = self.module(shaped)
         return logits.flatten(1)
 
+    def vectors(self, given: Tensor) -> Tensor:
+        """Features (N, C) of what the layer is given: of maps (N, C, h, w), whose logits are averaged behind it, the mean."""
+        return given.mean((2, 3)) if isinstance(self.module, nn.Conv2d) else given.flatten(1)
+
     def linear(self) -> nn.Linear:
         """The same map as a linear layer."""
         if isinstance(self.module, nn.Linear):
@@ -50,11 +54,11 @@ class ClassifierLayer(NamedTuple):
 
 
 def classifier_layer(net: nn.Module, images: Tensor) -> ClassifierLayer | None:
-    """The layer whose outputs are the logits, None where there is none.
+    """The layer whose outputs are the logits, or whose maps have them for their mean; None where there is none.
 
     Args:
         net: the network.
-        images: normalised images (N, 3, H, W) to find it with.
+        images: normalised images (N, 3, H, W) to find it with; of noise, since a constant one may not tell layers apart.
     """
     seen: list[tuple[ClassifierLayer, Tensor]] = []
 
@@ -67,6 +71,10 @@ def classifier_layer(net: nn.Module, images: Tensor) -> ClassifierLayer | None:
     for layer, output in reversed(seen):
         if output.flatten(1).shape == logits.shape and torch.equal(output.flatten(1), logits):
             return layer
+        if output.ndim == 4 and output.shape[:2] == logits.shape and isinstance(layer.module, nn.Conv2d):
+            off = (output.mean((2, 3)) - logits).abs().max()
+            if off <= _TOLERANCE * logits.abs().max():
+                return layer
     return None
 
 

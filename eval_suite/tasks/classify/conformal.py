@@ -4,7 +4,8 @@ A score says how badly a class fits an image. The largest score that a set accep
 the sets of further images from the same distribution miss the label with probability alpha at most.
 """
 
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,9 @@ class PredictionSets(NamedTuple):
 
 
 def prediction_sets(
-    calibration: Probabilities,
+    calibration: Iterable[Probabilities],
     calibration_labels: Labels,
-    probabilities: Probabilities,
+    probabilities: Iterable[Probabilities],
     labels: Labels,
     *,
     method: ConformalMethod,
@@ -39,9 +40,9 @@ def prediction_sets(
     """The sets of images, from a threshold that other images chose.
 
     Args:
-        calibration: (m, classes), rows summing to 1, of images that are not evaluated.
+        calibration: of m images that are not evaluated, some at a time: (images, classes), rows summing to 1.
         calibration_labels: (m,).
-        probabilities: (n, classes).
+        probabilities: of n images, likewise.
         labels: (n,).
         method: lac accepts every class above a probability; aps the most probable ones up to a total, of which the last
             counts a random part; raps is aps with a penalty on the classes beyond `RAPS_RANK`.
@@ -52,10 +53,30 @@ def prediction_sets(
     al., ICLR 2021 (raps); the threshold is that of Angelopoulos and Bates, 2021, sec. 1.
     """
     rng = np.random.default_rng(seed)
-    found = scores(calibration, method, rng)
-    threshold = conformal_quantile(found[np.arange(len(calibration_labels)), calibration_labels], alpha)
-    accepted = scores(probabilities, method, rng) <= threshold
-    return PredictionSets(accepted.sum(1), accepted[np.arange(len(labels)), labels])
+    of_labels = [
+        _of_labels(found, own) for found, own in _scored(calibration, calibration_labels, method, rng)
+    ]
+    threshold = conformal_quantile(np.concatenate(of_labels), alpha)
+    sizes, covered = [], []
+    for found, own in _scored(probabilities, labels, method, rng):
+        accepted = found <= threshold
+        sizes.append(accepted.sum(1))
+        covered.append(_of_labels(accepted, own))
+    return PredictionSets(np.concatenate(sizes), np.concatenate(covered))
+
+
+def _scored(
+    blocks: Iterable[Probabilities], labels: Labels, method: ConformalMethod, rng: np.random.Generator
+) -> Iterator[tuple[NDArray[np.float64], Labels]]:
+    """Each block's scores (images, classes) and labels (images,)."""
+    first = 0
+    for block in blocks:
+        yield scores(block, method, rng), labels[first : first + len(block)]
+        first += len(block)
+
+
+def _of_labels(values: NDArray[Any], labels: Labels) -> NDArray[Any]:
+    return values[np.arange(len(labels)), labels]
 
 
 def conformal_quantile(values: NDArray[np.floating], alpha: float) -> float:

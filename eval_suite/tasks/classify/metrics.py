@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.calibration import Labels, Logits, log_softmax
+from eval_suite.core.calibration import Labels
 from eval_suite.core.metrics import MetricKind
 
 NLL = MetricKind("nll", "NLL", higher_is_better=False, unit="nats")
@@ -42,19 +42,6 @@ SCALED_BRIER = MetricKind(
 SCALED = (SCALED_NLL, SCALED_ECE, SCALED_BRIER)
 """What is measured again after the logits are divided by a temperature."""
 CLASS_ACCURACY = MetricKind("class_accuracy", "Accuracy")
-
-
-def negative_log_likelihood(logits: Logits, labels: Labels) -> NDArray[np.float64]:
-    """Per-item -log softmax probability of the label.
-
-    Args:
-        logits: (n, classes).
-        labels: (n,) class indices.
-
-    Returns:
-        (n,) in nats, at least 0.
-    """
-    return -log_softmax(logits)[np.arange(len(labels)), labels]
 
 
 def per_class_correct(correct: NDArray[np.bool_], labels: Labels, classes: int) -> NDArray[np.int64]:

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.calibration import (
+    ItemMeasures,
     area_under_risk_coverage,
-    brier_scores,
     classwise_calibration_error,
-    confidence_and_correctness,
     equal_mass_calibration_error,
+    item_measures,
     items_covered,
-    log_softmax,
+    log_probabilities,
+    ranks,
     reliability,
     risks,
 )
@@ -59,7 +60,6 @@ from eval_suite.tasks.classify.metrics import (
     SCALED_ECE,
     SCALED_NLL,
     SELECTIVE_RISK,
-    negative_log_likelihood,
     per_class_correct,
 )
 from eval_suite.tasks.classify.options import ClassifyOptions, ScoredLogits
@@ -70,7 +70,7 @@ _ITEMS_TO_DRAW = 10
 _IMAGENET_CLASSES = 1000
 _CURVE_POINTS = 100
 _ALPHA: float = ClassifyOptions.model_fields["conformal_alpha"].default
-_OfConfidence = Callable[[NDArray[np.float64], NDArray[np.bool_]], float]
+_OfConfidence = Callable[..., float]
 
 
 def score(predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None) -> Score:
@@ -106,7 +106,7 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     _real_error(metrics, known.ids, read.chosen, classes)
     shown: list[Example] = []
     if read.logits is not None:
-        confidence, correct = confidence_and_correctness(read.logits, labels)
+        confidence, correct, *_ = item_measures(read.logits, labels)
         metrics.curves += [_reliability_curve(confidence, correct), _risk_curve(confidence, correct)]
         with never_failing("classify"):
             shown = examples(folder, known.ids, labels, read.chosen, confidence, classes) if folder else []
@@ -137,19 +137,21 @@ def metrics_of(
     metrics = MetricSet(shared=params or {})
     right = topk_correct(logits, labels, 1)
     metrics.top_errors(~right, None if logits.shape[1] <= 5 else ~topk_correct(logits, labels, 5))
-    metrics.mean(NLL, negative_log_likelihood(logits, labels))
-    metrics.calibration(*confidence_and_correctness(logits, labels))
+    measures = item_measures(logits, labels)
+    metrics.mean(NLL, measures.nll)
+    metrics.calibration(measures.confidence, measures.correct)
     _controls(metrics, labels, logits.shape[1])
     # Counted as the top-1 error is, where ties count against the model.
     _per_class(metrics, right, labels, classes)
-    _further_calibration(metrics, logits, labels)
+    _further_calibration(metrics, logits, labels, measures)
     return metrics
 
 
-def _further_calibration(metrics: MetricSet, logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+def _further_calibration(
+    metrics: MetricSet, logits: NDArray[np.float32], labels: NDArray[np.int64], each: ItemMeasures
+) -> None:
     """The calibration error in other bins, the Brier score, and what is left of the error among confident items."""
-    probabilities = np.exp(log_softmax(logits))
-    confidence, correct = confidence_and_correctness(logits, labels)
+    confidence, correct, ranked = each.confidence, each.correct, ranks(each.confidence)
     n, bins = len(labels), {"bins": CALIBRATION_BINS}
     measures: list[tuple[MetricKind, _OfConfidence, Params]] = [
         (ECE_EQUAL_MASS, equal_mass_calibration_error, bins),
@@ -158,7 +160,7 @@ def _further_calibration(metrics: MetricSet, logits: NDArray[np.float32], labels
     for kind, value_of, params in measures:
 
         def value(chosen: NDArray[np.intp], value_of: _OfConfidence = value_of) -> float:
-            return value_of(confidence[chosen], correct[chosen])
+            return value_of(confidence[chosen], correct[chosen], ranked=ranked[chosen])
 
         interval = bootstrap_normal(value, n, bounds=Interval(0.0, 1.0))
         uncertainty = bounds(interval, "normal approximation with the bootstrap's standard error")
@@ -169,14 +171,15 @@ def _further_calibration(metrics: MetricSet, logits: NDArray[np.float32], labels
         risk = float(selective[k - 1])
         uncertainty = Bounds(wilson_interval(min(risk * k, k), k), "Wilson score, of the accepted items")
         metrics.add(RISK_AT_COVERAGE, risk, n, {"coverage": coverage}, uncertainty=uncertainty)
+    blocks = ((np.exp(found), labels[items]) for items, found in log_probabilities(logits))
     metrics.add(
         ECE_CLASSWISE,
-        classwise_calibration_error(probabilities, labels, CALIBRATION_BINS),
+        classwise_calibration_error(blocks, logits.shape[1], CALIBRATION_BINS),
         n,
         bins,
         uncertainty=Bounds(reason="resampling every class would take too long"),
     )
-    metrics.mean(BRIER, brier_scores(probabilities, labels))
+    metrics.mean(BRIER, each.brier)
 
 
 def _scaled(
@@ -188,14 +191,14 @@ def _scaled(
     """What a temperature, chosen on other items, makes of the likelihood and of calibration."""
     if read.temperature is None:
         return
-    scaled = logits.astype(np.float64) / float(read.temperature)
+    measures = item_measures(logits, labels, float(read.temperature))
     how = "; ".join((OVER_ITEMS, *read.temperature_from))
     own = MetricSet(shared=metrics.shared)
-    own.mean(SCALED_NLL, negative_log_likelihood(scaled, labels), method=how)
-    confidence, correct = confidence_and_correctness(scaled, labels)
-    own.calibration(confidence, correct, SCALED_ECE)
-    own.mean(SCALED_BRIER, brier_scores(np.exp(log_softmax(scaled)), labels), method=how)
-    own.curves.append(_reliability_curve(confidence, correct, "Reliability diagram, temperature-scaled"))
+    own.mean(SCALED_NLL, measures.nll, method=how)
+    own.calibration(measures.confidence, measures.correct, SCALED_ECE)
+    own.mean(SCALED_BRIER, measures.brier, method=how)
+    title = "Reliability diagram, temperature-scaled"
+    own.curves.append(_reliability_curve(measures.confidence, measures.correct, title))
     metrics.extend(own)
 
 
@@ -210,15 +213,15 @@ def _conformal(
     if read.calibration_logits is None or read.calibration_labels is None:
         return
     temperature = 1.0 if read.temperature is None else float(read.temperature)
-    of_others, probabilities = (
-        np.exp(log_softmax(given.astype(np.float64) / temperature))
-        for given in (read.calibration_logits, logits)
-    )
-    note = f"threshold from {len(of_others):,} other items" + (
+    note = f"threshold from {len(read.calibration_labels):,} other items" + (
         "" if read.temperature is None else ", temperature-scaled"
     )
     own = MetricSet(shared=metrics.shared)
     for method in METHODS:
+        of_others, probabilities = (
+            (np.exp(found) for _items, found in log_probabilities(given, temperature))
+            for given in (read.calibration_logits, logits)
+        )
         found = prediction_sets(
             of_others, read.calibration_labels, probabilities, labels, method=method, alpha=alpha
         )

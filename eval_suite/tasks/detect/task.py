@@ -1,10 +1,13 @@
 """The detect task: detectors fine-tuned from a backbone, run over test images, and scored as VOC does."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar
 
+from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.papers import CUTMIX
 from eval_suite.core.records import Params
+from eval_suite.core.runtime import has_gpu
 from eval_suite.data.detection import default_split
 from eval_suite.data.images import ImageIndex
 from eval_suite.tasks.base import Task
@@ -31,6 +34,16 @@ class DetectTask(Task):
         "faster_rcnn.short_side": _FASTER_RCNNS,
         "faster_rcnn.long_side": _FASTER_RCNNS,
     }
+
+    @classmethod
+    def preload(cls) -> None:
+        """The steps and, where there is no GPU, for which it would look, MMDetection."""
+        super().preload()
+        if not has_gpu():
+            from eval_suite.tasks.detect.openmmlab import load_openmmlab
+
+            with suppress(EvalSuiteError):
+                load_openmmlab()
 
     def resolved(self, options: Any) -> Any:
         """The options with the names of all splits."""

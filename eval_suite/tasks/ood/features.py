@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast
@@ -45,8 +45,7 @@ def last_layer(backbone: Backbone) -> ClassifierLayer:
     Raises:
         InputError: if the network ends in another way.
     """
-    blank = torch.zeros(1, 3, *backbone.card.input_size, device=backbone.mean.device)
-    layer = classifier_layer(backbone.net, backbone.normalise(blank))
+    layer = classifier_layer(backbone.net, backbone.normalise(backbone.noise(2)))
     if layer is None:
         raise InputError(
             expected=f"backbone '{backbone.card.name}' ({backbone.card.arch}) to end in a linear layer",
@@ -60,7 +59,7 @@ def run_over(
     backbone: Backbone,
     batches: Iterable[Batch],
     *,
-    layer: nn.Module | None = None,
+    layer: ClassifierLayer | None = None,
     odin: OdinSettings | None = None,
     of_maps: Mapping[str, OodScore] = MappingProxyType({}),
     precision: str = "fp32",
@@ -79,7 +78,9 @@ def run_over(
     labels, positions, digests = [], [], []
     statistics: dict[str, list[Tensor]] = {name: [] for name in of_maps}
     inputs: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _layer, given: inputs.append(given[0])) if layer else None
+    handle = None
+    if layer is not None:
+        handle = layer.module.register_forward_pre_hook(lambda _layer, given: inputs.append(given[0]))
     try:
         for batch in batches:
             images = batch.images
@@ -93,8 +94,8 @@ def run_over(
                 if backbone.card.headless:
                     features.append(found.detach().float().cpu())
                     found = found[:, :0]
-                if inputs:
-                    features.append(inputs.pop().detach().flatten(1)[: len(images)].float().cpu())
+                if layer is not None:
+                    features.append(layer.vectors(inputs.pop().detach())[: len(images)].float().cpu())
                 if odin:
                     moved = perturbed(images, found, odin)
                     with torch.no_grad():

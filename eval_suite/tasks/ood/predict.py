@@ -75,6 +75,7 @@ def run_sets(backbone: Backbone, options: OodOptions, runtime: RuntimeOptions) -
         about=sets.known.about(inside.failed),
         outliers=outliers,
         shifted=shifted,
+        facts=sets.known.facts(inside.outputs.positions),
         settings=runner.settings,
         warnings=runner.warnings,
     )
@@ -126,6 +127,7 @@ def _outliers(each: ImageSet | NoiseSet, found: Scored, group: str | None, headl
         noise=isinstance(each, NoiseSet),
         about=each.about(found.failed),
         group=group,
+        facts=each.facts(found.outputs.positions),
     )
 
 

@@ -4,7 +4,8 @@ Arrays: ``known/<score>`` (n,) and ``outliers/<set>/<score>`` (m,), of which at 
 may be missing in files made by other tools. ``shifted/<set>/<score>`` are covariate-shifted in-distribution items, and
 ``groups`` holds ``set=group`` texts for the sets of a group, such as near or far. ``ids`` (n,), ``logits`` (n, classes), ``labels`` (n,) and ``classes`` tell of
 the in-distribution items; ``outliers/<set>/ids`` and ``outliers/<set>/predicted`` (m,) of outliers and the classes
-they were taken for; ``noise`` names the sets that are noise; ``settings`` holds ``key=value`` texts, of
+they were taken for; ``pixels``, ``bytes`` and ``outliers/<set>/pixels``, ``outliers/<set>/bytes`` how large images and their files
+are; ``noise`` names the sets that are noise; ``settings`` holds ``key=value`` texts, of
 which those keyed by a score say how it was set or fitted; ``warnings`` says what speaks against the numbers.
 """
 
@@ -20,6 +21,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About, Array, Kind, PredictionFile, about_in
 from eval_suite.tasks.ood.scores import MAX_SOFTMAX
 
+FILE_FACTS = {"pixels": "image size", "bytes": "file size"}
+"""What files tell of images without a network: the number of pixels and of bytes; and what metrics call them."""
 _KNOWN, _OUTLIERS, _SHIFTED = "known/", "outliers/", "shifted/"
 _OF_A_SET: Mapping[str, tuple[str, Kind]] = {
     "ids": ("items", "text"),
@@ -27,6 +30,7 @@ _OF_A_SET: Mapping[str, tuple[str, Kind]] = {
     "data": ("facts", "text"),
     "failed": ("failed items", "text"),
     "notes": ("notes", "text"),
+    **dict.fromkeys(FILE_FACTS, ("items", "number")),
 }
 
 SCHEMA = {
@@ -36,17 +40,20 @@ SCHEMA = {
     "classes": Array("classes", "text"),
     "noise": Array("noise sets", "text"),
     "groups": Array("grouped sets", "text"),
+    **{fact: Array("items") for fact in FILE_FACTS},
     "settings": Array("settings", "text"),
     "warnings": Array("warnings", "text"),
 }
 """The arrays of one name; those of scores and sets are added by `schema_of`."""
 
 Scores = Mapping[str, NDArray[np.float64]]
+Facts = Mapping[str, NDArray[np.float64]]
+"""Of (m,) items, by a name in `FILE_FACTS`; empty where they are in no files."""
 
 
 class Outliers(NamedTuple):
     """One outlier or shifted set: ids (m,), confidences (m,) by score, class indices it was taken for (m,), whether it is
-    noise, where it is from, and its group if it has one.
+    noise, where it is from, its group if it has one, and what its files tell.
     """
 
     ids: list[str]
@@ -55,6 +62,7 @@ class Outliers(NamedTuple):
     noise: bool
     about: About
     group: str | None = None
+    facts: Facts = {}  # noqa: RUF012 - a default of a NamedTuple, never changed
 
 
 class Predictions(NamedTuple):
@@ -70,6 +78,7 @@ class Predictions(NamedTuple):
     settings: dict[str, str]
     warnings: list[str] = []  # noqa: RUF012 - a default of a NamedTuple, never changed
     shifted: dict[str, Outliers] = {}  # noqa: RUF012 - as above
+    facts: Facts = {}  # noqa: RUF012 - as above
 
     def groups(self) -> dict[str, list[str]]:
         """The outlier sets of each group, in their order."""
@@ -106,6 +115,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "ids": predictions.ids or None,
         "logits": predictions.logits,
         "labels": predictions.labels,
+        **predictions.facts,
     }
     arrays |= {f"{_KNOWN}{name}": values for name, values in predictions.scores.items()}
     of_both = ((_OUTLIERS, predictions.outliers), (_SHIFTED, predictions.shifted))
@@ -115,6 +125,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         of_set = {
             **each.scores,
             **each.about.arrays(),
+            **each.facts,
             "ids": each.ids or None,
             "predicted": each.predicted,
         }
@@ -160,6 +171,7 @@ def read_predictions(path: Path) -> Predictions:
         settings=read.settings(),
         warnings=read.texts("warnings"),
         shifted=_sets(read, _SHIFTED, sorted(scores)),
+        facts={fact: read[fact] for fact in FILE_FACTS if fact in read},
     )
 
 
@@ -198,6 +210,7 @@ def _sets(read: PredictionFile, prefix: str, scores: list[str]) -> dict[str, Out
             predicted=arrays.get("predicted"),
             noise=False,
             about=about if "data" in arrays else about._replace(name=name),
+            facts={fact: arrays[fact] for fact in FILE_FACTS if fact in arrays},
         )
     return sets
 

@@ -10,6 +10,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs
 from eval_suite.backbones.inference import require_finite, to_device
 from eval_suite.backbones.shares import gathered, own_share
+from eval_suite.backbones.structure.classifier import ClassifierLayer
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions, progress
@@ -71,7 +72,7 @@ class Runner:
         self.warnings: list[str] = []
         self.validated: Validation | None = None
         self._kinds: list[type[OodScore]] = [part("ood_score", spec) for spec in options.scores]
-        self._layer: nn.Module | None = None
+        self._layer: ClassifierLayer | None = None
         self._odin: OdinSettings | None = None
         self._of_maps: dict[str, OodScore] = {}
         self._scores: dict[str, OodScore] = {}
@@ -91,10 +92,8 @@ class Runner:
         Raises:
             InputError: if the network lacks what a score needs, or there are too few training images.
         """
-        layer = None
         if any(map(needs_features, self._kinds)) and not self.backbone.card.headless:
-            layer = last_layer(self.backbone)
-            self._layer = layer.module
+            self._layer = last_layer(self.backbone)
         scores = [kind() for kind in self._kinds if not kind.of_images]
         for score in scores:
             if score.of_maps:
@@ -106,7 +105,7 @@ class Runner:
             names = [each.name for each in sets.validation[1:]]
             split = sets.validation[0].name
             self.validated = Validation(inside, dict(zip(names, outside, strict=True)), split)
-        linear = None if layer is None else layer.linear()
+        linear = None if self._layer is None else self._layer.linear()
         for score in scores:
             self._fit(score, outputs, linear)
         if ODIN in self.options.scores:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.calibration import confidence_and_correctness
+from eval_suite.core.calibration import item_measures
 from eval_suite.core.controls import CHANCE
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import CALIBRATION_BINS, ECE, Bounds, MetricKind, MetricSet, rate_bounds
@@ -32,7 +32,7 @@ from eval_suite.tasks.ood.metrics import (
     TNR,
     params_of,
 )
-from eval_suite.tasks.ood.predictions import Predictions, read_predictions
+from eval_suite.tasks.ood.predictions import FILE_FACTS, Predictions, read_predictions
 from eval_suite.tasks.ood.rates import (
     Detection,
     Ranking,
@@ -130,7 +130,26 @@ def detection_metrics(found: Predictions) -> MetricSet:
     into.control(AUROC, {CHANCE: 0.5})
     into.control(TNR, {CHANCE: 0.05})
     into.control(FPR, {CHANCE: 0.95})
+    _controls_of_files(into, found)
     return into
+
+
+def _controls_of_files(into: MetricSet, found: Predictions) -> None:
+    """Note with each AUROC, but for the full spectrum, the one that a fact of the files reaches in the direction that suits it."""
+    for fact, title in FILE_FACTS.items():
+        reached = {}
+        for name, each in found.outliers.items():
+            if fact in found.facts and fact in each.facts:
+                area = float(placements(found.facts[fact], each.facts[fact]).mean())
+                reached[name] = max(area, 1 - area)
+        means = _means(found)
+        for metric in into.metrics:
+            if metric.key != AUROC.key or "known" in metric.params:
+                continue
+            sets = metric.params.get("sets")
+            names = [metric.subset] if metric.subset else means[str(sets)] if sets else list(found.outliers)
+            if all(name in reached for name in names):
+                metric.controls[title] = float(np.mean([reached[name] for name in names]))
 
 
 def auroc_outcomes(found: Predictions) -> dict[str, NDArray[np.float64]]:
@@ -349,7 +368,8 @@ def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> Me
     else:
         among = found.settings.get("outputs")
         error = MetricSet(shared={"outputs": int(among)} if among else {})
-        error.calibration(*confidence_and_correctness(found.logits, labels))
+        confidence, correct, *_ = item_measures(found.logits, labels)
+        error.calibration(confidence, correct)
         into.extend(error)
     if MAX_SOFTMAX not in found.scores:
         return into

@@ -2,11 +2,13 @@
 
 import hashlib
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from eval_suite.backbones.inference import evaluation_batches
@@ -15,11 +17,12 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
 from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.data.decoding import open_item, to_rgb
+from eval_suite.data.decoding import open_item, size_of_file, to_rgb
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.loading import ImageBatches, Prepare, Share
 from eval_suite.data.noise import NoiseBatches, noise_image
 from eval_suite.data.outliers import NOISE, OutlierSource, open_outliers
+from eval_suite.tasks.ood.predictions import Facts
 
 if TYPE_CHECKING:
     from eval_suite.tasks.ood.options import OodOptions
@@ -89,6 +92,16 @@ class ImageSet:
         digest = hashlib.sha256(f"{found.sha256} {self.made_by}".encode()).hexdigest()
         return found._replace(sha256=digest) if self.made_by else found
 
+    def facts(self, positions: NDArray[np.int64]) -> Facts:
+        """What the files of some images tell; nothing of images that are in none of their own, or of what is made of them."""
+        if self.index.paths is None or self.prepare is not None:
+            return {}
+        paths = [self.index.paths[i] for i in positions]
+        return {
+            "pixels": np.array([math.prod(size_of_file(path)) for path in paths], np.float64),
+            "bytes": np.array([path.stat().st_size for path in paths], np.float64),
+        }
+
     def picture(self, position: int) -> Image.Image:
         """One image as the backbone is given it, before it is brought to the input's size."""
         image = open_item(self.index, position)
@@ -131,6 +144,10 @@ class NoiseSet:
         """What a predictions file says of the set; its images are the same whatever size they are made in."""
         facts = f"{self.kind} noise, {self.items} from {self.left_out} of seed {self.seed}"
         return About(self.name, "noise", self.items, hashlib.sha256(facts.encode()).hexdigest(), failed)
+
+    def facts(self, _positions: NDArray[np.int64]) -> Facts:
+        """Nothing: noise lies in no files."""
+        return {}
 
     def picture(self, position: int) -> Image.Image:
         """One image."""

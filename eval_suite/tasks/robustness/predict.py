@@ -89,7 +89,13 @@ def _answers(
     """
     index, card, device = everything.subset(options.limit), network.card, runtime.resolve_device()
     batches = evaluation_batches(
-        index, card, runtime=runtime, device=device, strict=options.strict, share=own_share()
+        index,
+        card,
+        runtime=runtime,
+        device=device,
+        strict=options.strict,
+        share=own_share(),
+        repeatedly=True,
     )
     network = compiled(network) if runtime.compile else network
     setting = SweepContext.of(network, index, options, runtime, device)

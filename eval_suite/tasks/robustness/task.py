@@ -1,6 +1,7 @@
 """The robustness task: what is left of the accuracy under attack, occlusion, mixing and corruption."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any, ClassVar
 
@@ -44,6 +45,13 @@ class RobustnessTask(Task):
         "pgd_seed": ({"key": PGD.key},),
         "attack_seed": ({"key": ATTACK.key},),
     }
+
+    @classmethod
+    def preload(cls) -> None:
+        """The steps, and the library of corruptions."""
+        super().preload()
+        with suppress(ImportError):
+            import imagecorruptions  # noqa: F401
 
     def sets_read(self, options: Any) -> dict[str, str]:
         """Also those of images of other shifts, and of published corrupted images."""

@@ -49,10 +49,7 @@ class DenseProbe(nn.Module):
     ) -> None:
         super().__init__()
         card = backbone.card
-        image = torch.rand(2, 3, *card.input_size, generator=torch.Generator().manual_seed(0))
-        layer = card.feature_layer or dense_layer(
-            backbone.net, backbone.normalise(image.to(backbone.mean.device))
-        )
+        layer = card.feature_layer or dense_layer(backbone.net, backbone.normalise(backbone.noise(2)))
         if layer is None:
             raise InputError(
                 expected=f"a feature map, or tokens of patches, of backbone '{card.name}' ({card.arch})",

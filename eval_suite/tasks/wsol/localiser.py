@@ -56,7 +56,7 @@ def with_map(backbone: Backbone) -> Backbone:
     """The backbone with its last tokens for a feature map, where it has tokens and no map; else as it is."""
     if backbone.card.feature_layer is not None:
         return backbone
-    layer = token_layer(backbone.net, backbone.normalise(_noise(backbone, 2)))
+    layer = token_layer(backbone.net, backbone.normalise(backbone.noise(2)))
     card = backbone.card.model_copy(update={"feature_layer": layer})
     return Backbone(backbone.net, card).eval() if layer is not None else backbone
 
@@ -102,7 +102,7 @@ def make_localiser(backbone: Backbone, classes: int, *, enlarge: bool) -> Locali
         channels, head_name = head.weight.shape[1], head.name
         replace_layer(net, head.name, head.renewed(classes))
     else:
-        images = backbone.normalise(_noise(backbone, 2))
+        images = backbone.normalise(backbone.noise(2))
         layer = given.card.feature_layer or dense_layer(backbone.net, images)
         if layer is None:
             raise InputError(
@@ -176,7 +176,7 @@ def linear_head(backbone: Backbone) -> ClassifierLayer | None:
         EvalSuiteError: if its logits are not finite.
     """
     card = backbone.card
-    image = _noise(backbone, 1)
+    image = backbone.noise(1)
     with evaluating(backbone):
         require_finite(bool(backbone(image).isfinite().all()), card, "")
     if card.feature_layer is None or card.headless:
@@ -197,7 +197,7 @@ def map_weights(backbone: Backbone) -> Tensor:
         return layer.weight
     if card.feature_layer is not None:
         weights = pooled_weights(
-            backbone.net, backbone.normalise(_noise(backbone, _IMAGES)), card.feature_layer
+            backbone.net, backbone.normalise(backbone.noise(_IMAGES)), card.feature_layer
         )
         if weights is not None:
             return weights
@@ -208,11 +208,6 @@ def map_weights(backbone: Backbone) -> Tensor:
         found=f"another end, {behind}",
         remedy="choose another --cam-method, such as gradcam, or let a fit (--fit.preset) put a new last layer behind the map",
     )
-
-
-def _noise(backbone: Backbone, count: int) -> Tensor:
-    images = torch.rand(count, 3, *backbone.card.input_size, generator=torch.Generator().manual_seed(0))
-    return images.to(backbone.mean.device)
 
 
 def require_layer(net: nn.Module, name: str) -> nn.Module:

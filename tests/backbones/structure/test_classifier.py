@@ -48,6 +48,28 @@ def test_a_linear_layer_and_a_convolution_of_one_pixel_classify_alike(make: type
     assert layer.renewed(9)(pooled if make is linear_end else pooled[:, :, None, None]).shape[:2] == (2, 9)
 
 
+def test_a_convolution_of_one_pixel_before_the_mean_classifies_the_mean_of_its_input() -> None:
+    class Averaged(nn.Module):
+        def __init__(self, last: nn.Module) -> None:
+            super().__init__()
+            self.body, self.head, self.last = nn.Conv2d(3, 6, 3, 2), nn.Conv2d(6, 4, 1), last
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.last(self.head(self.body(x))).mean((2, 3))
+            return out
+
+    net = Averaged(nn.Identity())
+    layer = classifier_layer(net, IMAGES)
+    assert layer is not None
+    assert layer.name == "head"
+    features = layer.vectors(net.body(IMAGES))
+    torch.testing.assert_close(features, net.body(IMAGES).mean((2, 3)))
+    torch.testing.assert_close(layer.linear()(features), net(IMAGES))
+    assert (
+        classifier_layer(Averaged(nn.ReLU()), IMAGES) is None
+    )  # the mean of what is cut off is no linear function
+
+
 def test_layers_between_the_pooling_and_the_logits_leave_no_plain_maps() -> None:
     net = deep_end()
     assert pooled_classifier(net, IMAGES, "features") is None

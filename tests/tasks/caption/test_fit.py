@@ -1,11 +1,9 @@
 """Fitting: deterministic, resumable at any saved state, and honest about what it loads."""
 
 import json
-import os
+import multiprocessing
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -167,54 +165,32 @@ def test_a_continued_fit_remembers_the_unreadable_images(
     assert fitted.unreadable == [part.files[0]]
 
 
-KILLABLE = """
-import sys
-from pathlib import Path
-import torch
-from eval_suite.core.logs import log_to_stderr
-from eval_suite.training.fit_run import FitRun
-from eval_suite.tasks.caption.options import CaptionOptions
-from eval_suite.tasks.caption.task import CaptionTask
-from eval_suite.backbones.sources import load_backbone
-from eval_suite.core.runtime import RuntimeOptions
-torch.set_num_threads(1)
-log_to_stderr()
-FitRun.due = lambda fit: True
-backbone = load_backbone(sys.argv[1], name="tiny")
-options = CaptionOptions(data=sys.argv[2], embed=8, hidden=16, min_count=2, epochs=40)
-CaptionTask().fit(backbone, options, RuntimeOptions(device="cpu", workers=0), 0, Path(sys.argv[3]))
-"""
-FACTORY = """
-import torch
-from torch import nn
-def make():
-    torch.manual_seed(5)
-    return nn.Sequential(nn.Conv2d(3, 8, 5, 4), nn.ReLU(), nn.Conv2d(8, 16, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 4))
-"""
-
-
 @pytest.mark.long
-def test_a_killed_fit_continues_to_the_same_weights(coco: str, tmp_path: Path) -> None:
-    (tmp_path / "net.py").write_text(FACTORY)
-
-    def start(folder: str) -> "subprocess.Popen[bytes]":
-        words = [sys.executable, "-c", KILLABLE, f"{tmp_path / 'net.py'}:make", coco, str(tmp_path / folder)]
-        return subprocess.Popen(words, stderr=subprocess.PIPE)
-
-    process = start("killed")
-    log = tmp_path / "killed" / "log.jsonl"
-    deadline = time.monotonic() + 120
+def test_a_killed_fit_continues_to_the_same_weights(
+    captions: CaptionSet,
+    make_backbone: MakeBackbone,
+    make_options: MakeOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fit_run.FitRun, "due", lambda _fit: True)
+    options, folder = make_options(epochs=40), tmp_path / "killed"
+    child = multiprocessing.get_context("fork").Process(
+        target=fit, args=(make_backbone(), captions, options, folder)
+    )
+    child.start()
+    log, deadline = folder / "log.jsonl", time.monotonic() + 120
     while not (log.is_file() and len(log.read_text().splitlines()) > 2) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert not (tmp_path / "killed" / "captioner.json").exists()
-    second = start("killed")
-    assert b"continuing after" in second.communicate()[1]
-    assert second.returncode == 0
-    whole = start("whole")
-    whole.communicate()
-    assert same(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+        time.sleep(0.005)
+    child.kill()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    assert not (folder / "captioner.json").exists()
+    said: list[str] = []
+    fit(make_backbone(), captions, options, folder, said=said)
+    assert said[0].startswith("continuing after")
+    fit(make_backbone(), captions, options, tmp_path / "whole")
+    assert same(weights(folder), weights(tmp_path / "whole"))
 
 
 def test_a_finished_fit_is_loaded_not_repeated(

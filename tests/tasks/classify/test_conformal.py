@@ -1,6 +1,7 @@
 """Conformal sets: by hand, by what they promise, and against a plain reference."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from eval_suite.tasks.classify.conformal import (
     RAPS_RANK,
     RAPS_WEIGHT,
     ConformalMethod,
+    PredictionSets,
     conformal_quantile,
     prediction_sets,
     scores,
@@ -64,11 +66,23 @@ def test_scores_by_hand() -> None:
     np.testing.assert_allclose(penal - plain, RAPS_WEIGHT * np.array([[0, 0, 0, 0, 0, 1, 2]]), atol=1e-12)
 
 
+def sets_of(
+    calibration: Floats,
+    calibration_labels: NDArray[np.int64],
+    new: Floats,
+    labels: NDArray[np.int64],
+    **options: Any,
+) -> PredictionSets:
+    """`prediction_sets` of images in blocks of several sizes, which may not matter."""
+    blocks = np.array_split(calibration, 2), np.array_split(new, 3)
+    return prediction_sets(blocks[0], calibration_labels, blocks[1], labels, **options)
+
+
 def test_sets_by_hand() -> None:
     calibration = np.array([[0.9, 0.1], [0.7, 0.3], [0.4, 0.6]])
     labels = np.array([0, 0, 0])  # scores 0.1, 0.3, 0.6; the third of three at alpha 0.25
     new = np.array([[0.95, 0.05], [0.5, 0.5], [0.61, 0.39]])
-    found = prediction_sets(calibration, labels, new, np.array([1, 1, 0]), method="lac", alpha=0.25)
+    found = sets_of(calibration, labels, new, np.array([1, 1, 0]), method="lac", alpha=0.25)
     assert found.sizes.tolist() == [1, 2, 1]
     assert found.covered.tolist() == [False, True, True]
 
@@ -77,7 +91,7 @@ def test_sets_by_hand() -> None:
 def test_a_threshold_from_too_few_images_accepts_every_class(method: ConformalMethod) -> None:
     probabilities, labels = problem(30)
     few = (probabilities[:5], labels[:5])
-    found = prediction_sets(*few, probabilities, labels, method=method, alpha=0.1)
+    found = sets_of(*few, probabilities, labels, method=method, alpha=0.1)
     assert (found.sizes == 8).all()
     assert found.covered.all()
 
@@ -88,7 +102,7 @@ def test_the_promised_share_is_covered(method: ConformalMethod, alpha: float) ->
     covered = []
     for seed in range(20):
         probabilities, labels = problem(1200, seed=seed)
-        found = prediction_sets(
+        found = sets_of(
             probabilities[:600],
             labels[:600],
             probabilities[600:],
@@ -114,7 +128,7 @@ def reference(
 def test_lac_is_that_of_a_plain_reference() -> None:
     probabilities, labels = problem(400, seed=3)
     expected = reference(probabilities[:201], labels[:201], probabilities[201:], 0.13)
-    found = prediction_sets(
+    found = sets_of(
         probabilities[:201], labels[:201], probabilities[201:], labels[201:], method="lac", alpha=0.13
     )
     assert found.sizes.tolist() == [len(each) for each in expected]
@@ -128,10 +142,8 @@ def test_the_order_of_classes_does_not_matter(method: ConformalMethod) -> None:
     probabilities, labels = problem(300)
     order = np.random.default_rng(1).permutation(8)
     back = np.argsort(order)
-    plain = prediction_sets(
-        probabilities[:150], labels[:150], probabilities, labels, method=method, alpha=0.2
-    )
-    turned = prediction_sets(
+    plain = sets_of(probabilities[:150], labels[:150], probabilities, labels, method=method, alpha=0.2)
+    turned = sets_of(
         probabilities[:150, order],
         back[labels[:150]],
         probabilities[:, order],
@@ -156,7 +168,7 @@ def test_the_task_measures_them_with_the_calibration_split(demo_world: Path, tmp
         return np.asarray(raw / raw.sum(1, keepdims=True))
 
     for method in METHODS:
-        found = prediction_sets(
+        found = sets_of(
             probabilities(file.calibration_logits),
             file.calibration_labels,
             probabilities(file.logits),

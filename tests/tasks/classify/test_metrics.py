@@ -7,7 +7,8 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, log_loss
 
-from eval_suite.tasks.classify.metrics import negative_log_likelihood, per_class_correct
+from eval_suite.core.calibration import item_measures
+from eval_suite.tasks.classify.metrics import per_class_correct
 
 
 def problem(n: int = 500, classes: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -17,13 +18,13 @@ def problem(n: int = 500, classes: int = 7, seed: int = 0) -> tuple[np.ndarray, 
 
 def test_nll_by_hand() -> None:
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]))
-    found = negative_log_likelihood(logits, np.array([1, 1]))
+    found = item_measures(logits, np.array([1, 1])).nll
     assert found == pytest.approx([math.log(4), -math.log(0.8)])
 
 
 def test_nll_agrees_with_scikit_learn_and_torch() -> None:
     logits, labels = problem()
-    found = negative_log_likelihood(logits, labels)
+    found = item_measures(logits, labels).nll
     probability = np.exp(logits.astype(np.float64))
     probability /= probability.sum(1, keepdims=True)
     assert found.mean() == pytest.approx(log_loss(labels, probability, labels=np.arange(7)))
@@ -36,12 +37,12 @@ def test_nll_agrees_with_scikit_learn_and_torch() -> None:
 def test_nll_is_finite_and_the_same_after_a_shift() -> None:
     logits, labels = problem(50)
     np.testing.assert_allclose(
-        negative_log_likelihood(logits + np.float32(64), labels),
-        negative_log_likelihood(logits, labels),
+        item_measures(logits + np.float32(64), labels).nll,
+        item_measures(logits, labels).nll,
         atol=1e-4,
     )
     far = np.array([[1e30, -1e30], [1e30, -1e30]], np.float32)
-    assert negative_log_likelihood(far, np.array([0, 1])) == pytest.approx([0, 2e30])
+    assert item_measures(far, np.array([0, 1])).nll == pytest.approx([0, 2e30])
 
 
 def test_per_class_by_hand_and_against_scikit_learn() -> None:

@@ -64,7 +64,11 @@ def test_the_last_layer_is_the_one_that_gives_the_logits(backbone: Backbone) -> 
 
 
 @pytest.mark.parametrize(
-    "net", [Hidden(scale=2.0), nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())]
+    "net",
+    [
+        Hidden(scale=2.0),
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+    ],
 )
 def test_a_network_that_ends_otherwise_is_refused(net: nn.Module) -> None:
     with pytest.raises(InputError, match=r"expected backbone 'b' .* to end in a linear layer, found none"):
@@ -76,17 +80,26 @@ def test_a_network_that_ends_otherwise_is_refused(net: nn.Module) -> None:
 def test_one_pass_leaves_logits_and_what_they_are_made_of(
     backbone: Backbone, size: int, odin: OdinSettings | None
 ) -> None:
-    pictures, layer = images(10), last_layer(backbone).module
+    pictures, layer = images(10), last_layer(backbone)
     found = run_over(backbone, batches(pictures, size), layer=layer, odin=odin)
     with torch.no_grad():
         torch.testing.assert_close(found.logits, backbone(pictures), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(layer(found.features), found.logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(layer.logits(found.features), found.logits, rtol=1e-4, atol=1e-5)
     assert found.features.shape == (10, 16)
     assert found.positions.tolist() == list(range(10))
     assert found.labels.tolist() == [i % 3 for i in range(10)]
     assert len(set(found.digests)) == 10
     assert (found.odin is None) == (odin is None)
-    assert not layer._forward_pre_hooks
+    assert not layer.module._forward_pre_hooks
+
+
+def test_maps_of_the_classes_that_are_averaged_leave_the_mean_of_what_they_are_made_of() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.Conv2d(6, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    given = backbone_of(net)
+    found = run_over(given, batches(images(5)), layer=last_layer(given))
+    assert found.features.shape == (5, 6)
+    torch.testing.assert_close(last_layer(given).linear()(found.features), found.logits, rtol=1e-4, atol=1e-5)
 
 
 def test_without_a_layer_there_are_no_features(backbone: Backbone) -> None:

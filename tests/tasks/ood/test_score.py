@@ -14,15 +14,28 @@ from eval_suite.core.records import Metric, metric_id
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.external import score_file
 from eval_suite.tasks.ood import score as scoring
-from eval_suite.tasks.ood.predictions import Outliers, Predictions, read_predictions, write_predictions
+from eval_suite.tasks.ood.metrics import NON_NOISE
+from eval_suite.tasks.ood.predictions import Facts, Outliers, Predictions, read_predictions, write_predictions
 from eval_suite.tasks.ood.rates import detection, odin_reference_aupr, odin_reference_tnr
 from eval_suite.tasks.ood.score import auroc_outcomes, detection_metrics
 from eval_suite.tasks.ood.task import OodTask
 
 N, M = 300, 200
 SETS = ("near", "far", "uniform")
+ALL_RESAMPLES = scoring.RESAMPLES
 
 ECE_NAME = "ECE (15 equal-width bins)"
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for all but what is said of intervals, which take nearly all of the time."""
+    monkeypatch.setattr(scoring, "RESAMPLES", 30)
+
+
+@pytest.fixture
+def all_resamples(_few_resamples: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "RESAMPLES", ALL_RESAMPLES)
 
 
 def detected(given: Predictions) -> list[Metric]:
@@ -171,6 +184,7 @@ def test_outcomes_average_to_their_metrics(file: Callable[..., Path]) -> None:
         assert values.mean() == pytest.approx(found[name].value)
 
 
+@pytest.mark.usefixtures("all_resamples")
 def test_bootstrap_errors_are_those_of_delong() -> None:
     given = some_predictions()
     known, near = given.scores["energy"], given.outliers["near"].scores["energy"]
@@ -183,6 +197,7 @@ def test_bootstrap_errors_are_those_of_delong() -> None:
     assert metric.interval[1] - metric.interval[0] == pytest.approx(2 * 1.96 * error, rel=0.12)
 
 
+@pytest.mark.usefixtures("all_resamples")
 def test_the_interval_of_a_mean_knows_that_sets_share_the_known_images() -> None:
     given = some_predictions()
     near = given.outliers["near"]
@@ -302,6 +317,24 @@ def test_each_group_has_means_of_its_own() -> None:
     outcomes = auroc_outcomes(given)
     near = found[metric_id("auroc", {"score": "energy", "sets": "near"}), None]
     assert outcomes[near.id].mean() == pytest.approx(near.value)
+
+
+def test_facts_of_the_files_are_controls_in_the_direction_that_suits_them() -> None:
+    found = some_predictions()
+    facts: dict[str, Facts] = {
+        "near": {"pixels": np.full(M, 2.0), "bytes": np.full(M, 9.0)},
+        "far": {"pixels": np.r_[np.ones(M // 4), np.full(M - M // 4, 3.0)]},
+        "uniform": {},
+    }
+    outliers = {name: each._replace(facts=facts[name]) for name, each in found.outliers.items()}
+    known = {"pixels": np.full(N, 2.0), "bytes": np.full(N, 5.0)}
+    measured = detection_metrics(found._replace(outliers=outliers, facts=known)).metrics
+    by = {(m.subset, m.params.get("sets")): m.controls for m in measured if m.key == "auroc"}
+    assert by["near", None] == {"image size": 0.5, "file size": 1.0}
+    assert by["far", None] == {"image size": 0.75}
+    assert by["uniform", None] == {}
+    assert by[None, None] == {"chance": 0.5}  # noise is in no files
+    assert by[None, NON_NOISE] == {"chance": 0.5, "image size": 0.625}
 
 
 def test_without_groups_nothing_changes() -> None:

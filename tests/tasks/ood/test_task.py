@@ -110,6 +110,7 @@ def test_the_record_of_every_score(ood: Callable[..., Evaluated], demo_world: Pa
             assert metric.value is not None
             assert 0 <= metric.value <= 1
         find(result.metrics, f"TNR@TPR95 (ID positive), {score.title}, without noise")
+    assert {"image size", "file size"} <= find(result.metrics, "AUROC, energy", "textures").controls.keys()
     saved = read_predictions(path.parent / "ood" / "predictions.npz")
     assert saved.settings == {
         "outlier_seed": "0",
