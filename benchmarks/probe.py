@@ -83,7 +83,7 @@ def compare(
 def features(arch: str, arguments: argparse.Namespace, device: torch.device) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_images(folder / "images" / "one", arguments.images)
+        write_images(folder / "images", arguments.images)
         index = open_images(f"folder:{folder / 'images'}")
         net = build_net(arch, 10)
         card = BackboneCard(name=arch, source=arch, arch=arch, classes=[], **native_config(arch, net))
@@ -104,12 +104,15 @@ def features(arch: str, arguments: argparse.Namespace, device: torch.device) -> 
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Smooth pictures of a photograph's size, which decode as photographs do."""
-    folder.mkdir(parents=True)
+    """Smooth pictures of a photograph's size, which decode as photographs do, in two classes."""
+    for kind in ("even", "odd"):
+        (folder / kind).mkdir(parents=True)
     rng = np.random.default_rng(0)
     for i in range(count):
         coarse = Image.fromarray(rng.integers(0, 256, (24, 32, 3), dtype=np.uint8))
-        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(folder / f"{i:05d}.jpg", quality=90)
+        coarse.resize((500, 375), Image.Resampling.BICUBIC).save(
+            folder / ("odd" if i % 2 else "even") / f"{i:05d}.jpg", quality=90
+        )
 
 
 def bare_loop(backbone: Backbone, batches: object) -> Callable[[], object]:

@@ -37,10 +37,12 @@ def test_the_example_mixes_labels_by_area(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_examples_row_is_compared_over_all_tasks(tmp_path: Path) -> None:
+def test_the_examples_row_is_compared_over_tasks(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(block("python"))
     suite = yaml.safe_load(bundled_suites()["smoke"].read_text())
     suite["name"], suite["backbones"] = "mine", {"baseline": {}, **yaml.safe_load(block("yaml"))}
+    # What fine-tunes otherwise, without the row's regularizer, is run whole in test_end_to_end.
+    suite["tasks"] = {name: suite["tasks"][name] for name in ("classify", "wsol", "robustness", "ood")}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(suite, sort_keys=False))
     ran = subprocess.run(
         [sys.executable, "-m", "eval_suite", "run", "mine.yaml", "--jobs", "2"],
@@ -57,6 +59,5 @@ def test_the_examples_row_is_compared_over_all_tasks(tmp_path: Path) -> None:
         columns = [comparison.column(metric) for metric in comparison.metrics]
         deltas = [column.cells["diagonal"].delta for column in columns if column is not None]
         assert any(delta is not None for delta in deltas), task
-        # Detections and captions have no interval by resampling images in a run as short as this one.
-        assert task in ("detect", "caption") or any(delta and delta.interval for delta in deltas), task
+        assert any(delta and delta.interval for delta in deltas), task
     assert "diagonal" in (tmp_path / "reports" / "mine" / "index.html").read_text("utf-8")

@@ -1,8 +1,9 @@
 """The vector of an image: what a network without classes returns, or what the layer that classifies is given."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
@@ -18,7 +19,7 @@ class Embedding(NamedTuple):
 
 
 def embedding_of(backbone: Backbone) -> Embedding:
-    """How vectors of images are had from a backbone: from its output, its last layer's input, or its last feature map.
+    """How vectors of images are had from a backbone: from its output, its last layer's input, its last feature map, or by timm.
 
     Raises:
         InputError: if it has none of them.
@@ -33,11 +34,29 @@ def embedding_of(backbone: Backbone) -> Embedding:
         return Embedding(
             lambda images: backbone.features(images).mean((2, 3)), f"the mean of '{card.feature_layer}'"
         )
+    of = _before_the_head(backbone)
+    if of is not None:
+        return Embedding(of, "what timm gives before the head")
     raise InputError(
         expected=f"features of backbone '{card.name}' ({card.arch})",
         found="neither a linear layer at its end nor a feature map",
         remedy="name a layer with --feature-layer, or let the network return its features and say --headless",
     )
+
+
+def _before_the_head(backbone: Backbone) -> Callable[[Tensor], Tensor] | None:
+    """Vectors of timm's networks that end in several linear layers, such as a distilled DeiT: the mean of what these are given."""
+    net: Any = backbone.net
+    if not (hasattr(net, "forward_features") and hasattr(net, "forward_head")):
+        return None
+
+    def of(images: Tensor) -> Tensor:
+        vectors: Tensor = net.forward_head(net.forward_features(backbone.normalise(images)), pre_logits=True)
+        return vectors
+
+    with torch.no_grad():
+        found = of(backbone.noise(2))
+    return of if found.ndim == 2 else None
 
 
 class _InputOf:

@@ -370,16 +370,17 @@ def _take_last_layer(net: nn.Module) -> None:
 
 def _for_size(loaded: _Loaded, size: tuple[int, int]) -> _Loaded:
     """A network of timm's that takes images of one size alone, for another size where timm has a way to that."""
-    net, own = loaded.net, tuple(loaded.defaults["input_size"])
-    config = getattr(net, "pretrained_cfg", None) or {}
-    if size == own or not config.get("fixed_input_size") or not hasattr(net, "set_input_size"):
+    own = tuple(loaded.defaults["input_size"])
+    config = getattr(loaded.net, "pretrained_cfg", None) or {}
+    fit = getattr(loaded.net, "set_input_size", None)
+    if size == own or not config.get("fixed_input_size") or not callable(fit):
         return loaded
     wanted = f"{size[0]}x{size[1]}"
     try:
-        net.set_input_size(size)
+        fit(size)
     except Exception as error:  # noqa: BLE001 - each architecture has conditions of its own
         raise InputError(
-            expected=f"an input size that timm can fit {type(net).__name__} to",
+            expected=f"an input size that timm can fit {type(loaded.net).__name__} to",
             found=f"{wanted} ({type(error).__name__}: {first_line(error)})",
             remedy="choose another --input-size",
         ) from None

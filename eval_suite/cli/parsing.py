@@ -19,6 +19,12 @@ log = logging.getLogger(__name__)
 
 Options = TypeVar("Options", bound=BaseModel)
 _NARROWEST, _WIDEST = 60, 120
+# What most commands are typed with comes first in the help of those with more options than a screen holds.
+_FIRST = (
+    *("--backbone", "--data", "--outliers", "--suite", "--recipe", "--name", "--out", "--limit"),
+    *("--mean", "--std", "--input-size", "--device"),
+)
+_A_SCREEN = 14
 _LONGEST_PLACEHOLDER = 40
 
 
@@ -85,19 +91,19 @@ def _typed(
     parser = argparse.ArgumentParser(
         prog=f"eval-suite {verb}",
         usage=f"eval-suite {' '.join([verb, *(flag.name.upper() for flag in flags if flag.positional)])} [options]",
-        description=_escaped(kind.__doc__ or ""),
+        description=kind.__doc__,
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=_width()),
         allow_abbrev=False,
         exit_on_error=False,
+        add_help=False,
     )
-    groups: dict[Any, Any] = {None: parser}
     spelt = {"--help": None}
-    for flag in flags:
-        if flag.group not in groups:
-            title = (flag.group.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-            groups[flag.group] = parser.add_argument_group(_escaped(title))
-        spelt |= dict.fromkeys(_spellings(flag))
-        _add(groups[flag.group], flag, default)
+    for title, members in _by_need(flags):
+        group = parser.add_argument_group(title)
+        for flag in members:
+            spelt |= dict.fromkeys(_spellings(flag))
+            _add(parser if flag.positional else group, flag, default)
+    group.add_argument("-h", "--help", action="help", help="Show this help and end.")
     for argument in arguments:
         name = argument.partition("=")[0]
         if name.startswith("--") and name not in spelt:
@@ -124,12 +130,33 @@ def _typed(
     return typed
 
 
+def _by_need(flags: list[Flag]) -> list[tuple[str, list[Flag]]]:
+    """Headings with the flags below them: where there are many, those needed most often first and the command's others last."""
+    groups: dict[type[BaseModel] | None, list[Flag]] = {}
+    first = [flag for name in _FIRST for flag in flags if flag.name == name] if len(flags) > _A_SCREEN else []
+    for flag in flags:
+        if flag not in first:
+            groups.setdefault(flag.group, []).append(flag)
+    others = groups.pop(None, [])
+    titled = [
+        ((group.__doc__ or "").strip().partition("\n")[0].rstrip("."), members)
+        for group, members in groups.items()
+        if group is not None
+    ]
+    return (
+        [("needed most often", first)] * bool(first)
+        + titled
+        + [("further options" if titled else "options", others)]
+    )
+
+
 def _add(parser: Any, flag: Flag, default: Any) -> None:
     required = flag.field.is_required()
     value = _at(default, flag) if default is not None else flag.field.get_default(call_default_factory=True)
-    ending = "(required)" if required and default is None else f"(default: {shown(value)})"
+    standing = "" if value is None else f" (default: {shown(value)})"
+    ending = " (required)" if required and default is None else standing
     turned = "Turn off: " if flag.switch and flag.field.get_default() is True else ""
-    about = _escaped(f"{turned}{flag.field.description or ''}{_choices(flag)} {ending}")
+    about = _escaped(f"{turned}{flag.field.description or ''}{_choices(flag)}{ending}")
     settings: dict[str, Any] = {"dest": flag.key, "default": argparse.SUPPRESS, "help": about}
     if flag.switch:
         parser.add_argument(

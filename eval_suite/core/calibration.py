@@ -1,7 +1,7 @@
 """How sure a classifier is, and how right it is when it is sure (numpy only)."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,9 +155,7 @@ def bin_of(confidence: NDArray[np.floating], bins: int) -> NDArray[np.intp]:
     return np.searchsorted(inner, confidence, side="left")
 
 
-def _means(
-    confidence: NDArray[np.float64], correct: NDArray[np.float64], items: NDArray[np.int64]
-) -> Reliability:
+def _means(confidence: NDArray[Any], correct: NDArray[Any], items: NDArray[Any]) -> Reliability:
     """The means of bins (bins,) from their sums."""
     with np.errstate(invalid="ignore"):
         return Reliability(confidence / items, correct / items, items)
@@ -212,7 +210,8 @@ def classwise_calibration_error(
     Reference: Kull et al., NeurIPS 2019, eq. 3.
     """
     cells = np.arange(classes * bins)
-    confidence, right, count = np.zeros(len(cells)), np.zeros(len(cells)), np.zeros(len(cells), np.int64)
+    confidence: NDArray[Any] = np.zeros(len(cells))
+    right, count = np.zeros(len(cells)), np.zeros(len(cells), np.int64)
     for probabilities, labels in blocks:
         values = np.clip(probabilities, 0, 1).ravel()
         places = np.tile(cells[::bins], len(labels))

@@ -5,7 +5,6 @@ from numpy.typing import NDArray
 
 CHANCE = "chance"
 MOST_FREQUENT = "most frequent class"
-UNTRAINED = "untrained head"
 
 
 def guessing(labels: NDArray[np.integer], classes: int, k: int = 1) -> dict[str, float]:

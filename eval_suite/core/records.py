@@ -458,7 +458,8 @@ class Record(_Strict):  # noqa: PLW1641 - records are compared, never keys
         if self.error is not None:
             return f"<p>{escape(title)}: {escape(self.error.message)}</p>"
         rows = "".join(
-            f"<tr><td>{escape(metric.name)}</td><td>{escape(_shown(metric))}</td><td>{metric.n:,}</td></tr>"
+            f"<tr><td>{escape(metric.name)} {'↑' if metric.higher_is_better else '↓'}</td>"
+            f"<td>{escape(_shown(metric))}</td><td>{metric.n:,}</td></tr>"
             for metric in self.metrics
             if metric.subset is None
         )

@@ -1,64 +1,62 @@
 """The creatures of the demo world: what makes a class, and how one individual is drawn.
 
-A class is certain from one small part alone, the mark on the head: two classes share its shape, two share
-its colour, only both together name the class. Body form, colours and texture agree with the class more often than not.
+A creature has six parts, and each has a shape and a tint that belong to two classes each; both together name the
+class, so any one part can. But in an individual each shape and each tint may be another
+class's: the evidence is noisy, and all over the body.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from eval_suite.demo.anatomy import FORMS, Form, body_points
-from eval_suite.demo.drawing import MARKS, Brush, Colour, Field, colour, disc, ellipse, repeat
+from eval_suite.demo.drawing import INK, SUPERSAMPLING, Canvas, Colour, Points, blob, corners, limb, moved
 
-# How hard the world is. Everything that decides it stands here.
-FORM_AGREES = 0.85  # chance that the body form is the class's own; each form belongs to two classes
-PALETTE_AGREES = 0.65  # weakest on purpose: colour is what a network learns first, and it would end the race
-TEXTURE_AGREES = 0.80  # each texture belongs to two classes
-MARK_RADIUS = (
-    0.12,
-    0.14,
-)  # share of the creature's length: 3 pixels across on the smallest, 11 on the largest
-COLOUR_JITTER = 0.05  # per channel: individuals differ, yet a ruby stays a ruby
-SIDE_SHARE = (
-    0.34,
-    0.74,
-)  # creature's length over the image side; its body then covers about 25-70 % of the side
-TURN = 0.45  # radians to either side: heads move about, and no mark is found by place
-EDGE_SHARE = 0.25  # nearest the creature's middle comes to a border, over its length: 60 % stay visible
-LIGHT = (0.72, 1.18)  # gain of a whole picture
-CLUTTER = (7, 15)  # plants and stones per 64 x 64 pixels
-FALSE_MARKS = (0, 2)  # blossoms per picture that wear a mark's shape and colour but sit on no head
+# How hard the world is.
+SHAPE_AGREES = 0.9  # chance that a part has its class's own shape; each shape belongs to two classes
+TINT_AGREES = 0.75  # chance that it has the class's own tint; lower, as colour is what a network learns first
+SIDE_SHARE = (0.55, 0.95)  # creature's length over the image's side
+TURN = 0.5  # radians to either side
+BEND = 0.35  # the same of a part on the body
+STRETCH = (0.8, 1.2)  # of a part
+TINT_JITTER = 26  # of 255, per channel and part
+EDGE_SHARE = 0.3  # nearest the creature's middle comes to a border, over its length
 
-
-class Kind(NamedTuple):
-    """A class: its mark, which is certain, and the body it tends to have, which is not."""
-
-    name: str
-    mark: str
-    gem: str
-    form: str
-    palette: str
-    texture: str
+# By part, from back to front: the steps from the first class of a form to its second in shapes and in tints, and the tint of
+# the first form. Two classes share at most two shapes and two tints, never those of one part.
+_STEPS = {
+    "tail": (1, 2, 1),
+    "limbs": (2, 3, 3),
+    "body": (0, 4, 0),
+    "pattern": (3, 1, 2),
+    "crest": (4, 0, 4),
+    "head": (1, 3, 1),
+}
+PARTS = tuple(_STEPS)
+FORMS = ("hopper", "moth", "owlet", "newt", "finch")
+GEMS = ("jade", "pearl", "ruby", "sapphire", "topaz")
+UNSEEN = 5  # shape and tint that no class has
+UNSEEN_NAMES = ("amethyst-snail", "amethyst-crab", "amethyst-fish")
+COLOURS = ("green", "white", "red", "blue", "yellow", "purple")
+_TINTS = ((34, 160, 90), (238, 234, 222), (208, 46, 56), (58, 96, 214), (242, 190, 50), (150, 70, 190))
 
 
 class Creature(NamedTuple):
-    """One individual's traits; ``label`` is its class, 0-based, or None for an unseen kind."""
+    """One individual: its class, 0-based (None for an unseen kind), its name, and a shape and a tint for each part."""
 
     label: int | None
     name: str
-    mark: str
-    gem: str
-    form: str
-    palette: str
-    texture: str
+    shapes: tuple[int, ...]
+    tints: tuple[int, ...]
+
+    @property
+    def colour(self) -> str:
+        """The word for the tint of its body."""
+        return COLOURS[self.tints[PARTS.index("body")]]
 
 
 class Pose(NamedTuple):
-    """Where a creature is: middle in pixels, length in pixels, turn in radians, and whether it faces left."""
+    """Where a creature is: middle and length in pixels, turn in radians, and whether it faces left."""
 
     x: float
     y: float
@@ -67,80 +65,35 @@ class Pose(NamedTuple):
     left: bool
 
 
-class Palette(NamedTuple):
-    """Colours of the body, of its pattern and of the belly."""
-
-    body: Colour
-    pattern: Colour
-    belly: Colour
+def _kind(form: int, second: bool) -> Creature:
+    shapes = [(form + second * step) % 5 for step, _, _ in _STEPS.values()]
+    tints = [(form + start + second * step) % 5 for _, step, start in _STEPS.values()]
+    return Creature(None, f"{GEMS[tints[PARTS.index('body')]]}-{FORMS[form]}", tuple(shapes), tuple(tints))
 
 
 # Ordered by name, so that class numbers agree with those an image folder's sorted names give.
-KINDS = (
-    Kind("jade-hopper", "peak", "jade", "hopper", "brown", "plain"),
-    Kind("jade-moth", "disc", "jade", "moth", "purple", "spots"),
-    Kind("pearl-moth", "cross", "pearl", "moth", "orange", "bands"),
-    Kind("pearl-owlet", "bar", "pearl", "owlet", "grey", "lozenges"),
-    Kind("ruby-newt", "ring", "ruby", "newt", "teal", "stripes"),
-    Kind("ruby-owlet", "disc", "ruby", "owlet", "cream", "spots"),
-    Kind("sapphire-finch", "peak", "sapphire", "finch", "pink", "bands"),
-    Kind("sapphire-newt", "cross", "sapphire", "newt", "green", "lozenges"),
-    Kind("topaz-finch", "ring", "topaz", "finch", "blue", "stripes"),
-    Kind("topaz-hopper", "bar", "topaz", "hopper", "black", "plain"),
+_BY_NAME = sorted(
+    (_kind(form, second) for form in range(5) for second in (False, True)), key=lambda k: k.name
 )
-UNSEEN_KINDS = (
-    Kind("amethyst-snail", "lozenge", "amethyst", "snail", "cream", "plain"),
-    Kind("coral-crab", "lozenge", "coral", "crab", "teal", "spots"),
-    Kind("amethyst-fish", "lozenge", "amethyst", "fish", "grey", "bands"),
-)
+KINDS = tuple(kind._replace(label=label) for label, kind in enumerate(_BY_NAME))
 CLASSES = tuple(kind.name for kind in KINDS)
-
-GEMS = {
-    "jade": colour(22, 168, 92),
-    "pearl": colour(252, 252, 248),
-    "ruby": colour(222, 32, 48),
-    "sapphire": colour(38, 84, 228),
-    "topaz": colour(255, 202, 24),
-    "amethyst": colour(158, 54, 206),
-    "coral": colour(255, 122, 92),
-}
-CLASS_GEMS = tuple(dict.fromkeys(kind.gem for kind in KINDS))
-CLASS_MARKS = tuple(dict.fromkeys(kind.mark for kind in KINDS))
-
-PALETTES = {
-    "brown": Palette(colour(158, 112, 76), colour(100, 64, 42), colour(228, 198, 160)),
-    "grey": Palette(colour(150, 155, 162), colour(92, 97, 108), colour(222, 222, 222)),
-    "green": Palette(colour(134, 162, 96), colour(78, 106, 60), colour(222, 226, 172)),
-    "teal": Palette(colour(98, 164, 164), colour(50, 104, 112), colour(206, 230, 220)),
-    "pink": Palette(colour(230, 170, 176), colour(188, 108, 124), colour(252, 230, 222)),
-    "orange": Palette(colour(228, 154, 88), colour(172, 92, 46), colour(252, 224, 182)),
-    "cream": Palette(colour(232, 218, 180), colour(172, 148, 108), colour(252, 248, 230)),
-    "purple": Palette(colour(158, 128, 178), colour(104, 78, 130), colour(226, 212, 232)),
-    "blue": Palette(colour(120, 152, 198), colour(70, 92, 144), colour(214, 224, 238)),
-    "black": Palette(colour(84, 82, 92), colour(46, 44, 54), colour(192, 188, 186)),
-}
-
-_INK = colour(40, 32, 38)
-_WHITE = colour(255, 255, 255)
-_BEAK = colour(244, 176, 60)
-_BLUSH = colour(238, 130, 130)
 
 
 def sample_creature(rng: np.random.Generator, label: int) -> Creature:
-    """An individual of class ``label``: its mark is the class's, each weaker trait may be another class's."""
+    """An individual of class ``label``, each of whose traits may be another class's."""
     kind = KINDS[label]
-    form = kind if rng.random() < FORM_AGREES else KINDS[rng.integers(len(KINDS))]
-    palette = kind if rng.random() < PALETTE_AGREES else KINDS[rng.integers(len(KINDS))]
-    texture = kind if rng.random() < TEXTURE_AGREES else KINDS[rng.integers(len(KINDS))]
-    return Creature(label, kind.name, kind.mark, kind.gem, form.form, palette.palette, texture.texture)
+    others = rng.integers(5, size=(2, len(PARTS)))
+    agrees = rng.random((2, len(PARTS))) < [[SHAPE_AGREES], [TINT_AGREES]]
+    shapes, tints = np.where(agrees, [kind.shapes, kind.tints], others).tolist()
+    return Creature(label, kind.name, tuple(shapes), tuple(tints))
 
 
 def sample_unseen(rng: np.random.Generator) -> Creature:
-    """An individual of a kind that no class covers, with colours and textures that the classes wear too."""
-    kind = UNSEEN_KINDS[rng.integers(len(UNSEEN_KINDS))]
-    palette = KINDS[rng.integers(len(KINDS))].palette
-    texture = KINDS[rng.integers(len(KINDS))].texture
-    return Creature(None, kind.name, kind.mark, kind.gem, kind.form, palette, texture)
+    """An individual of a kind that no class covers: most of its shapes are new, and its tints are the classes'."""
+    agrees = rng.random(len(PARTS)) < SHAPE_AGREES
+    shapes = np.where(agrees, UNSEEN, rng.integers(5, size=len(PARTS)))
+    name = UNSEEN_NAMES[rng.integers(len(UNSEEN_NAMES))]
+    return Creature(None, name, tuple(shapes.tolist()), tuple(rng.integers(6, size=len(PARTS)).tolist()))
 
 
 def sample_pose(
@@ -158,122 +111,121 @@ def sample_pose(
     )
 
 
-def visible_share(form: str, pose: Pose, height: int, width: int) -> float:
-    """Share of a body in [0, 1] that lies on a canvas."""
-    u, v = body_points(form)
-    c, s = pose.length * math.cos(pose.angle), pose.length * math.sin(pose.angle)
-    side = -1 if pose.left else 1
-    x = np.float32(pose.x) + u * np.float32(side * c) - v * np.float32(s)
-    y = np.float32(pose.y) + u * np.float32(side * s) + v * np.float32(c)
-    seen = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return float(np.count_nonzero(seen) / seen.size)
-
-
 def draw_creature(
-    canvas: Field, creature: Creature, pose: Pose, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Draw a creature on a canvas (3, H, W) in place.
+    canvas: Canvas, creature: Creature, pose: Pose, rng: np.random.Generator, owner: int = 1
+) -> float:
+    """Draw a creature on a canvas.
 
     Returns:
-        (H, W), true where the creature covers at least half of the pixel.
+        The share in [0, 1] of its outline's corners that lie on the canvas.
     """
-    form = FORMS[creature.form]
-    body, pattern, belly = (_jitter(rng, tint) for tint in PALETTES[creature.palette])
-    gem, phase, mark_radius = _jitter(rng, GEMS[creature.gem]), rng.random(), rng.uniform(*MARK_RADIUS)
-    paints = {
-        "body": body,
-        "head": body,
-        "limb": pattern,
-        "wing": pattern,
-        "belly": belly,
-        "pale": belly,
-        "beak": _BEAK,
-    }
-    brush = Brush.over(canvas, pose.x, pose.y, pose.length, 0.58, pose.angle, pose.left)
-    line = max(0.55, 0.016 * pose.length)
-
-    shadow = brush.around(0.0, 0.45, 0.42)
-    shadow.fill(ellipse(shadow.u, shadow.v, 0.0, 0.45, 0.42, 0.09), _INK, opacity=0.28)
-    outline = np.ones_like(brush.u)
-    for part in form.parts:
-        x, y, reach = part.circle
-        near = brush.around(x, y, reach + line / pose.length)
-        distance = part.shape(near.u, near.v, *part.numbers)
-        if part.role == "belly":
-            distance = np.maximum(distance, outline[near.window])
-        else:
-            outline[near.window] = np.minimum(outline[near.window], distance)
-            near.fill(distance, _INK, grow=line)
-        near.fill(distance, paints[part.role])
-        if part.role == "body" and creature.texture != "plain":
-            figure = _TEXTURES[creature.texture](near.u, near.v, phase)
-            near.fill(np.maximum(figure, distance + np.float32(0.012)), pattern)
-    for x, y, radius in form.eyes:
-        near = brush.around(x, y, radius)
-        eye = disc(near.u - np.float32(x), near.v - np.float32(y), radius - 0.6 * line / pose.length)
-        outline[near.window] = np.minimum(outline[near.window], eye)
-    covered = brush.cover(outline, grow=line)
-    shade = np.clip(np.float32(0.04) + brush.v * np.float32(0.3), np.float32(-0.1), np.float32(0.16))
-    brush.view *= np.float32(1) - covered * shade
-    _draw_face(brush, form, outline, line)
-    _draw_mark(brush.around(*form.crown, 0.2), creature.mark, gem, form.crown, mark_radius, line)
-
-    mask = np.zeros(canvas.shape[1:], np.bool_)
-    mask[brush.window] = covered >= 0.5
-    return mask
+    line = max(0.4, 0.014 * pose.length)
+    drawn: list[Points] = []
+    for part, name in enumerate(PARTS):
+        bend, stretch = rng.uniform(-BEND, BEND), rng.uniform(*STRETCH)
+        paint = _shifted(rng, _TINTS[creature.tints[part]])
+        points, ends = _SHAPES[name][creature.shapes[part]]
+        joined = moved(moved(points, *_JOINTS[name], stretch, bend), *pose[:4], pose.left)
+        placed = np.split(joined, ends)
+        if name == "pattern":
+            canvas.fill_inside(drawn[-1], placed, paint)
+            continue
+        for points in placed:
+            canvas.fill(points, paint, owner, line)
+        drawn += placed
+        if name == "head":
+            for radius, dx, dy, ink in _EYE:
+                eye = moved(blob(0.05 + dx, dy - 0.03, radius, radius), *_JOINTS[name], stretch, bend)
+                canvas.fill(moved(eye, *pose[:4], pose.left), ink, owner)
+    everything = np.concatenate(drawn) * SUPERSAMPLING
+    return float(np.mean(np.all((everything >= 0) & (everything < canvas.image.size), axis=1)))
 
 
-def _draw_face(brush: Brush, form: Form, outline: Field, line: float) -> None:
-    for x, y, radius in form.eyes:
-        near = brush.around(x, y, 3.2 * radius)
-        u, v = near.u - np.float32(x), near.v - np.float32(y)
-        eye = disc(u, v, radius)
-        blush = disc(u - np.float32(0.2 * radius), v - np.float32(2.1 * radius), radius)
-        near.fill(np.maximum(blush, outline[near.window]), _BLUSH, opacity=0.5)
-        if form.frontal:
-            near.fill(eye, _WHITE, grow=0.4 * line)  # eyes have no ink around, so their rim is thinner
-            eye = eye + np.float32(0.34 * radius)
-        near.fill(eye, _INK)
-        near.fill(disc(u - np.float32(0.28 * radius), v + np.float32(0.32 * radius), 0.34 * radius), _WHITE)
+def _shifted(rng: np.random.Generator, tint: Colour) -> Colour:
+    shifted = np.clip(tint + rng.integers(-TINT_JITTER, TINT_JITTER, 3, endpoint=True), 0, 255).tolist()
+    return (shifted[0], shifted[1], shifted[2])
 
 
-def _draw_mark(
-    brush: Brush, mark: str, gem: Colour, crown: tuple[float, float], radius: float, line: float
-) -> None:
-    size = np.float32(radius)
-    u, v = (brush.u - np.float32(crown[0])) / size, (brush.v - np.float32(crown[1])) / size
-    distance = MARKS[mark](u, v) * size
-    brush.fill(distance, _INK, grow=0.9 * line)
-    brush.fill(distance, gem)
+def _stripes(angle: float) -> list[Points]:
+    bar = corners((-0.45, -0.03), (0.45, -0.03), (0.45, 0.03), (-0.45, 0.03))
+    x, y = -0.13 * math.sin(angle), 0.13 * math.cos(angle)
+    return [moved(bar, i * x, i * y, 1, angle) for i in range(-3, 4)]
 
 
-def _jitter(rng: np.random.Generator, tint: Colour) -> Colour:
-    shift = (rng.random(3, np.float32) * np.float32(2) - np.float32(1)) * np.float32(COLOUR_JITTER)
-    return np.clip(tint + shift, np.float32(0), np.float32(1))
+def _spots(step: float, radius: float, sides: int) -> list[Points]:
+    turn = np.arange(sides) * (2 * math.pi / sides)
+    spot = np.stack([radius * np.cos(turn), radius * np.sin(turn)], 1)
+    return [moved(spot, step * (i + 0.5 * (j % 2)), step * j) for i in range(-3, 4) for j in range(-3, 4)]
 
 
-def _spots(u: Field, v: Field, phase: float) -> Field:
-    row = np.floor(v * np.float32(1 / 0.13)) * np.float32(0.065)
-    return disc(repeat(u + row, 0.13, phase), repeat(v, 0.13), 0.038)
+_WHITE: Colour = (250, 250, 250)
+_EYE = ((0.06, 0.0, 0.0, _WHITE), (0.042, 0.012, 0.004, INK), (0.016, 0.024, -0.014, _WHITE))
+"""Radius, place and paint of the white, the pupil and the light in it."""
 
-
-def _stripes(u: Field, v: Field, phase: float) -> Field:
-    return np.abs(repeat(u + v * np.float32(0.25), 0.14, phase)) - np.float32(0.032)
-
-
-def _bands(u: Field, v: Field, phase: float) -> Field:
-    side: Field = np.abs(u)
-    return np.abs(repeat(v + side * np.float32(0.2), 0.13, phase)) - np.float32(0.03)
-
-
-def _lozenges(u: Field, v: Field, phase: float) -> Field:
-    cell = np.abs(repeat(u, 0.17, phase)) + np.abs(repeat(v, 0.2))
-    return (np.abs(cell - np.float32(0.085)) - np.float32(0.018)) * np.float32(0.7071)
-
-
-_TEXTURES: dict[str, Callable[[Field, Field, float], Field]] = {
-    "spots": _spots,
-    "stripes": _stripes,
-    "bands": _bands,
-    "lozenges": _lozenges,
+_JOINTS = {
+    "tail": (-0.24, 0.08),
+    "limbs": (0.0, 0.12),
+    "body": (0.0, 0.06),
+    "pattern": (0.0, 0.06),
+    "crest": (0.26, -0.24),
+    "head": (0.28, -0.14),
 }
+"""Where a part is joined to a body about one unit long, facing right, around the origin, ``y`` downwards."""
+
+_POLYGONS: dict[str, tuple[list[Points], ...]] = {
+    "tail": (
+        [blob(-0.1, 0.0, 0.1, 0.1)],
+        [corners((0.05, 0.0), (-0.26, -0.2), (-0.14, 0.0), (-0.26, 0.2))],
+        [corners((0.05, 0.05), (-0.1, -0.2), (-0.24, -0.12), (-0.27, 0.04), (-0.2, 0.16), (-0.06, 0.18))],
+        [limb(0.0, 0.04, 0.09, -0.2, 0.1, 0.05), limb(-0.2, 0.1, 0.05, -0.26, -0.12, 0.02)],
+        [limb(0.0, 0.0, 0.025, -0.2, -0.14, 0.025), blob(-0.22, -0.16, 0.07, 0.07)],
+        [limb(-0.02, 0.0, 0.04, -0.14, 0.0, 0.04), corners((-0.12, -0.13), (-0.28, -0.13), (-0.28, 0.13), (-0.12, 0.13))],
+    ),
+    "limbs": (
+        [limb(-0.16, 0.1, 0.09, -0.02, 0.22, 0.05), limb(-0.02, 0.22, 0.05, -0.2, 0.32, 0.04)],
+        [blob(-0.14, -0.3, 0.12, 0.24, -0.4), blob(0.06, -0.32, 0.11, 0.22, 0.2)],
+        [blob(-0.12, 0.26, 0.1, 0.06), blob(0.12, 0.26, 0.1, 0.06)],
+        [limb(x, 0.08, 0.045, x - 0.02, 0.25, 0.04) for x in (-0.24, -0.1, 0.08, 0.22)],
+        [limb(x, 0.08, 0.022, x + 0.03, 0.38, 0.022) for x in (-0.08, 0.08)],
+        [blob(x, 0.22, 0.1, 0.1) for x in (-0.16, 0.16)],
+    ),
+    "body": (
+        [blob(-0.06, 0.03, 0.28, 0.2, -0.5)],
+        [blob(0.0, 0.0, 0.17, 0.27)],
+        [blob(0.0, 0.0, 0.27, 0.26)],
+        [blob(0.0, 0.03, 0.36, 0.13)],
+        [corners((0.3, -0.16), (0.26, 0.08), (0.06, 0.2), (-0.14, 0.16), (-0.36, -0.06), (0.0, -0.16))],
+        [corners((-0.3, -0.16), (0.0, -0.26), (0.26, -0.12), (0.26, 0.2), (-0.3, 0.2))],
+    ),
+    "pattern": (
+        _spots(0.17, 0.05, 10),
+        _stripes(math.pi / 2),
+        _stripes(0.0),
+        _spots(0.2, 0.1, 4),
+        [blob(0.0, 0.0, 0.13, 0.13)],
+        [corners((-0.3, -0.05), (0.3, -0.05), (0.3, 0.05), (-0.3, 0.05)), corners((-0.05, -0.3), (0.05, -0.3), (0.05, 0.3), (-0.05, 0.3))],
+    ),
+    "crest": (
+        [corners((-0.16, 0.08), (-0.13, -0.2), (0.0, 0.0)), corners((0.0, 0.0), (0.13, -0.2), (0.16, 0.08))],
+        [blob(-0.07, -0.15, 0.06, 0.2, -0.2), blob(0.07, -0.15, 0.06, 0.2, 0.2)],
+        [limb(-0.04, 0.02, 0.055, -0.2, -0.06, 0.045), limb(-0.2, -0.06, 0.045, -0.24, -0.26, 0.02)],
+        [corners((-0.18, 0.06), (-0.25, -0.1), (-0.12, -0.06), (-0.07, -0.24), (0.02, -0.08), (0.12, -0.2), (0.12, 0.06))],
+        [limb(-0.04, 0.0, 0.018, -0.12, -0.18, 0.018), blob(-0.13, -0.2, 0.075, 0.075),
+         limb(0.0, 0.0, 0.018, 0.08, -0.18, 0.018), blob(0.09, -0.2, 0.075, 0.075)],
+        [corners((-0.16, 0.02), (-0.16, -0.17), (0.14, -0.17), (0.14, 0.02))],
+    ),
+    "head": (
+        [blob(0.0, 0.0, 0.17, 0.17)],
+        [blob(0.0, 0.0, 0.14, 0.13), limb(0.06, 0.03, 0.08, 0.24, 0.08, 0.04)],
+        [corners((-0.15, -0.15), (0.17, -0.15), (0.17, 0.13), (-0.15, 0.13))],
+        [blob(0.02, 0.0, 0.23, 0.12, 0.15)],
+        [corners((0.08, -0.1), (0.28, 0.02), (0.08, 0.1)), blob(0.0, 0.0, 0.15, 0.14)],
+        [corners((-0.18, 0.14), (0.02, -0.2), (0.2, 0.14))],
+    ),
+}  # fmt: skip
+"""Polygons of each shape of a part around its joint; the last of a part's six is that of unseen kinds."""
+_SHAPES = {
+    part: [(np.concatenate(each), np.cumsum([len(polygon) for polygon in each[:-1]])) for each in shapes]
+    for part, shapes in _POLYGONS.items()
+}
+"""The same with the polygons of a shape in one array, and where each but the last ends."""

@@ -4,36 +4,24 @@ Every picture has its own generator, seeded by (seed, part, number): its bytes d
 the pictures before it nor on how many there are. A smaller world is a part of a larger one.
 """
 
-import io
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from eval_suite.demo.creatures import CLASSES, sample_creature, sample_unseen
-from eval_suite.demo.habitats import draw_habitat, draw_texture, finish
-from eval_suite.demo.scenes import (
-    Inhabitant,
-    Portrait,
-    Scene,
-    describe,
-    facing,
-    make_portrait,
-    make_scene,
-    tight_box,
-)
+from eval_suite.demo.drawing import Pixels
+from eval_suite.demo.places import draw_habitat, draw_texture
+from eval_suite.demo.scenes import Inhabitant, Portrait, Scene, describe, make_portrait, make_scene, tight_box
 
 OOD_SETS = ("unseen-creatures", "textures", "cluttered-backgrounds")
 
 
-@dataclass(frozen=True)
-class DemoSize:
+class DemoSize(NamedTuple):
     """How many pictures of each sort, and how large in pixels."""
 
     train_per_class: int
@@ -72,87 +60,77 @@ def portrait(seed: int, part: Part, number: int, side: int) -> Portrait:
 
 def write_images(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
     """The image folders ``train`` and ``val``, and CUB's text files about both; returns the counts."""
-    lines: dict[str, list[str]] = {
-        name: [] for name in ("images", "image_class_labels", "bounding_boxes", "train_test_split")
-    }
+    paths: list[str] = []
+    boxes: list[str] = []
+    labels: list[str] = []
+    splits: list[str] = []
     number_of = {"train": size.train_per_class, "val": size.val_per_class}
-    identity = 0
     for split, part in (("train", Part.TRAIN), ("val", Part.VAL)):
         for label, name in enumerate(CLASSES):
-            (root / split / name).mkdir(parents=True)
             for i in range(number_of[split]):
-                identity += 1
-                path = f"{split}/{name}/{i + 1:04d}.jpg"
                 made = portrait(seed, part, i * len(CLASSES) + label, size.image_side)
-                _save(root / path, made.pixels)
+                paths.append(f"{split}/{name}/{i + 1:04d}.jpg")
+                _save(root / paths[-1], made.pixels)
                 x0, y0, x1, y1 = tight_box(made.mask)
-                lines["images"].append(f"{identity} {path}")
-                lines["image_class_labels"].append(f"{identity} {label + 1}")
-                lines["bounding_boxes"].append(f"{identity} {x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}")
-                lines["train_test_split"].append(f"{identity} {int(split == 'train')}")
-    lines["classes"] = [f"{label + 1} {name}" for label, name in enumerate(CLASSES)]
-    for name, rows in lines.items():
-        _write_lines(root / f"{name}.txt", rows)
+                boxes.append(f"{x0:.1f} {y0:.1f} {x1 - x0:.1f} {y1 - y0:.1f}")
+                labels.append(f"{label + 1}")
+                splits.append(f"{split == 'train':d}")
+    for file, values in (
+        ("images", paths),
+        ("image_class_labels", labels),
+        ("bounding_boxes", boxes),
+        ("train_test_split", splits),
+        ("classes", list(CLASSES)),
+    ):
+        _write_lines(root / f"{file}.txt", [f"{i} {value}" for i, value in enumerate(values, start=1)])
     return {f"images/{split}": n * len(CLASSES) for split, n in number_of.items()}
 
 
 def write_voc(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
     """VOCdevkit with VOC2007 (trainval, test) and VOC2012 (trainval); returns the counts."""
-    counts = {}
-    for year, splits in (
-        ("VOC2007", {"trainval": size.voc2007_trainval, "test": size.voc2007_test}),
-        ("VOC2012", {"trainval": size.voc2012_trainval}),
-    ):
-        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
-            (root / year / folder).mkdir(parents=True)
-        number = 0
-        for split, count in splits.items():
-            names, shown = [], []
-            for i in range(count):
-                number += 1
-                name = f"{number:06d}" if year == "VOC2007" else f"2012_{number:06d}"
-                scene = _scene(seed, Part[f"{year}_{split.upper()}"], i, size)[0]
-                _save(root / year / "JPEGImages" / f"{name}.jpg", scene.pixels)
-                (root / year / "Annotations" / f"{name}.xml").write_text(voc_xml(year, name, scene), "utf-8")
-                names.append(name)
-                shown.append(scene.inhabitants)
-            sets = {split: slice(None)}
-            if split == "trainval":
-                sets |= {"train": slice(0, None, 2), "val": slice(1, None, 2)}
-            for set_name, part in sets.items():
-                lists = root / year / "ImageSets" / "Main"
-                _write_lines(lists / f"{set_name}.txt", names[part])
-                for label in CLASSES:
-                    presence = [_presence(label, inhabitants) for inhabitants in shown[part]]
-                    lines = [f"{name} {mark:2d}" for name, mark in zip(names[part], presence, strict=True)]
-                    _write_lines(lists / f"{label}_{set_name}.txt", lines)
-            counts[f"{year}/{split}"] = count
+    counts = {"VOC2007/trainval": size.voc2007_trainval, "VOC2007/test": size.voc2007_test}
+    counts["VOC2012/trainval"] = size.voc2012_trainval
+    for key, count in counts.items():
+        year, split = key.split("/")
+        first = 1 + (size.voc2007_trainval if split == "test" else 0)
+        shown: dict[str, list[Inhabitant]] = {}
+        for i in range(count):
+            name = f"{first + i:06d}" if year == "VOC2007" else f"2012_{first + i:06d}"
+            scene = _scene(seed, Part[f"{year}_{split.upper()}"], i, size)[0]
+            _save(root / year / "JPEGImages" / f"{name}.jpg", scene.pixels)
+            _write_lines(root / year / "Annotations" / f"{name}.xml", [voc_xml(year, name, scene)])
+            shown[name] = scene.inhabitants
+        names = list(shown)
+        sets = (
+            {"test": names}
+            if split == "test"
+            else {"trainval": names, "train": names[::2], "val": names[1::2]}
+        )
+        for set_name, members in sets.items():
+            lists = root / year / "ImageSets" / "Main"
+            _write_lines(lists / f"{set_name}.txt", members)
+            for label in CLASSES:
+                lines = [f"{name} {_presence(label, shown[name]):2d}" for name in members]
+                _write_lines(lists / f"{label}_{set_name}.txt", lines)
     return counts
 
 
 def write_coco(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
     """COCO captions 2014: ``train2014``, ``val2014`` and their annotations; returns the counts."""
-    counts, image_id, caption_id = {}, 0, 0
-    (root / "annotations").mkdir(parents=True)
+    image_id = 0
     for split, part, count in (
         ("train2014", Part.COCO_TRAIN, size.coco_train),
         ("val2014", Part.COCO_VAL, size.coco_val),
     ):
-        (root / split).mkdir()
-        images: list[dict[str, Any]] = []
-        annotations: list[dict[str, Any]] = []
+        images, captions = [], []
         for i in range(count):
             scene, rng = _scene(seed, part, i, size)
             image_id += 1
-            file_name = f"COCO_{split}_{image_id:012d}.jpg"
-            _save(root / split / file_name, scene.pixels)
-            height, width = scene.pixels.shape[:2]
-            images.append(
-                {"license": 1, "file_name": file_name, "height": height, "width": width, "id": image_id}
-            )
-            for caption in describe(rng, scene, height):
-                caption_id += 1
-                annotations.append({"image_id": image_id, "id": caption_id, "caption": caption})
+            name, (height, width) = f"COCO_{split}_{image_id:012d}.jpg", scene.pixels.shape[:2]
+            _save(root / split / name, scene.pixels)
+            images.append({"license": 1, "file_name": name, "height": height, "width": width, "id": image_id})
+            for n, caption in enumerate(describe(rng, scene, height)):
+                captions.append({"image_id": image_id, "id": 5 * image_id - 4 + n, "caption": caption})
         content = {
             "info": {
                 "description": "Demo world",
@@ -162,24 +140,21 @@ def write_coco(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
             },
             "licenses": [{"id": 1, "name": "MIT", "url": "https://opensource.org/license/mit"}],
             "images": images,
-            "annotations": annotations,
+            "annotations": captions,
         }
-        path = root / "annotations" / f"captions_{split}.json"
-        path.write_text(json.dumps(content, allow_nan=False), "utf-8")
-        counts[f"coco/{split}"] = count
-    return counts
+        _write_lines(root / "annotations" / f"captions_{split}.json", [json.dumps(content, allow_nan=False)])
+    return {"coco/train2014": size.coco_train, "coco/val2014": size.coco_val}
 
 
 def write_ood(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
     """Flat folders of pictures that show no creature of a known class; returns the counts."""
     side = size.image_side
-    makers: tuple[tuple[Part, Callable[[np.random.Generator], NDArray[np.uint8]]], ...] = (
+    makers: tuple[tuple[Part, Callable[[np.random.Generator], Pixels]], ...] = (
         (Part.UNSEEN, lambda rng: make_portrait(rng, sample_unseen(rng), side, side).pixels),
-        (Part.TEXTURES, lambda rng: finish(rng, draw_texture(rng, side, side))),
-        (Part.BACKGROUNDS, lambda rng: finish(rng, draw_habitat(rng, side, side)[0])),
+        (Part.TEXTURES, lambda rng: draw_texture(rng, side, side).finish(rng)),
+        (Part.BACKGROUNDS, lambda rng: draw_habitat(rng, side, side)[0].finish(rng)),
     )
     for name, (part, make) in zip(OOD_SETS, makers, strict=True):
-        (root / name).mkdir(parents=True)
         for i in range(size.ood_per_set):
             _save(root / name / f"{i + 1:04d}.jpg", make(_generator(seed, part, i)))
     return {f"ood/{name}": size.ood_per_set for name in OOD_SETS}
@@ -188,31 +163,26 @@ def write_ood(root: Path, size: DemoSize, seed: int) -> dict[str, int]:
 def voc_xml(year: str, name: str, scene: Scene) -> str:
     """VOC's annotation of a scene; its boxes count pixels from 1 and include both corners."""
     height, width, depth = scene.pixels.shape
-    head = (
-        f"<folder>{year}</folder><filename>{name}.jpg</filename>"
+    objects = ""
+    for each in scene.inhabitants:
+        x0, y0, x1, y1 = each.box
+        objects += (
+            f"<object><name>{each.creature.name}</name><pose>{'Left' if each.pose.left else 'Right'}</pose>"
+            f"<truncated>{int(each.truncated)}</truncated><difficult>{int(each.difficult)}</difficult>"
+            f"<bndbox><xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
+        )
+    return (
+        f"<annotation><folder>{year}</folder><filename>{name}.jpg</filename>"
         "<source><database>Demo world</database><annotation>eval_suite</annotation><image>eval_suite</image></source>"
         f"<size><width>{width}</width><height>{height}</height><depth>{depth}</depth></size>"
-        "<segmented>0</segmented>"
-    )
-    return f"<annotation>{head}{''.join(_voc_objects(scene.inhabitants))}</annotation>\n".replace(
-        "><", ">\n<"
-    )
+        f"<segmented>0</segmented>{objects}</annotation>"
+    ).replace("><", ">\n<")
 
 
 def _presence(label: str, inhabitants: list[Inhabitant]) -> int:
     """VOC's mark of a class in an image: 1 present, 0 only as difficult objects, -1 absent."""
     difficult = [each.difficult for each in inhabitants if each.creature.name == label]
     return -1 if not difficult else int(not all(difficult))
-
-
-def _voc_objects(inhabitants: list[Inhabitant]) -> Iterator[str]:
-    for each in inhabitants:
-        x0, y0, x1, y1 = each.box
-        yield (
-            f"<object><name>{each.creature.name}</name><pose>{facing(each)}</pose>"
-            f"<truncated>{int(each.truncated)}</truncated><difficult>{int(each.difficult)}</difficult>"
-            f"<bndbox><xmin>{x0 + 1}</xmin><ymin>{y0 + 1}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax></bndbox></object>"
-        )
 
 
 def _scene(seed: int, part: Part, number: int, size: DemoSize) -> tuple[Scene, np.random.Generator]:
@@ -224,12 +194,12 @@ def _generator(seed: int, part: Part, number: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, int(part), number]))
 
 
-def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
-    # Full colour resolution: a small mark's colour would bleed away at JPEG's usual half resolution.
-    content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "JPEG", quality=95, subsampling=0)
-    path.write_bytes(content.getvalue())
+def _save(path: Path, pixels: Pixels) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Full colour resolution: a small part's colour would bleed away at JPEG's usual half resolution.
+    Image.fromarray(pixels).save(path, "JPEG", quality=95, subsampling=0)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8")

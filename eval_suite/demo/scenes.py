@@ -1,38 +1,24 @@
-"""Scenes of one to four creatures, and sentences that say what is true of them."""
+"""Portraits of one creature, scenes of one to four, and sentences that say what is true of them."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.demo.anatomy import FORMS
-from eval_suite.demo.creatures import (
-    KINDS,
-    Creature,
-    Pose,
-    draw_creature,
-    sample_creature,
-    sample_pose,
-    visible_share,
-)
-from eval_suite.demo.habitats import Habitat, draw_habitat, finish
+from eval_suite.demo.creatures import KINDS, Creature, Pose, draw_creature, sample_creature, sample_pose
+from eval_suite.demo.drawing import Pixels
+from eval_suite.demo.places import Habitat, draw_habitat, draw_occluders
 
-# Creatures in a scene are smaller the more there are, so that they seldom hide each other.
-SIDE_SHARES = (
-    (0.40, 0.72),
-    (0.34, 0.58),
-    (0.28, 0.48),
-    (0.26, 0.42),
-)  # length over height, by how many there are
+# Length over height by how many there are: smaller the more, so that they seldom hide each other.
+SIDE_SHARES = ((0.40, 0.72), (0.34, 0.58), (0.28, 0.48), (0.26, 0.42))
 HOW_MANY = (0.28, 0.36, 0.22, 0.14)
 TRIES = 12  # places tried for each creature before it may overlap another
 TRUNCATED_SEEN = 0.95  # a creature of which less is on the canvas counts as truncated
-DIFFICULT_SEEN = (
-    0.80  # one of which less is seen, for the border or for a nearer creature, counts as difficult
-)
-DIFFICULT_SIDE = (
-    0.22  # and so does one whose box is shorter than this share of the height: its mark is a few pixels
-)
+# One of which less is seen, for the border or for a nearer creature, counts as difficult,
+DIFFICULT_SEEN = 0.80
+# and so does one whose box is shorter than this share of the height.
+DIFFICULT_SIDE = 0.22
 
 
 class Inhabitant(NamedTuple):
@@ -48,7 +34,7 @@ class Inhabitant(NamedTuple):
 class Scene(NamedTuple):
     """Pixels (H, W, 3) in bytes, the habitat, and who lives there."""
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     habitat: Habitat
     inhabitants: list[Inhabitant]
 
@@ -56,55 +42,51 @@ class Scene(NamedTuple):
 class Portrait(NamedTuple):
     """One creature: pixels (H, W, 3) in bytes, the creature, and the mask (H, W) of what is seen of it."""
 
-    pixels: NDArray[np.uint8]
+    pixels: Pixels
     creature: Creature
     mask: NDArray[np.bool_]
 
 
 def make_portrait(rng: np.random.Generator, creature: Creature, height: int, width: int) -> Portrait:
-    """A picture of one creature in a habitat."""
-    canvas, _ = draw_habitat(rng, height, width)
-    mask = draw_creature(canvas, creature, sample_pose(rng, height, width), rng)
-    return Portrait(finish(rng, canvas), creature, mask)
+    """A picture of one creature in a habitat, with things before it."""
+    canvas, habitat = draw_habitat(rng, height, width)
+    pose = sample_pose(rng, height, width)
+    draw_creature(canvas, creature, pose, rng)
+    draw_occluders(rng, canvas, habitat, pose.x, pose.y, pose.length)
+    return Portrait(canvas.finish(rng), creature, canvas.covered(1))
 
 
 def make_scene(rng: np.random.Generator, first: int, height: int, width: int) -> Scene:
     """A picture of one to four creatures, one of them of class ``first``."""
     canvas, habitat = draw_habitat(rng, height, width)
-    count = 1 + int(np.searchsorted(np.cumsum(HOW_MANY), rng.random() * sum(HOW_MANY), side="right"))
-    labels = [first, *(int(rng.integers(len(KINDS))) for _ in range(count - 1))]
-    creatures = [sample_creature(rng, label) for label in labels]
+    count = 1 + int(rng.choice(len(HOW_MANY), p=HOW_MANY))
+    creatures = [
+        sample_creature(rng, label) for label in (first, *rng.integers(len(KINDS), size=count - 1).tolist())
+    ]
     poses: list[Pose] = []
     for _ in creatures:
         poses.append(_free_pose(rng, poses, SIDE_SHARES[count - 1], height, width))
     placed = sorted(zip(creatures, poses, strict=True), key=lambda pair: pair[1].y + pair[1].length / 2)
-    masks = [draw_creature(canvas, creature, pose, rng) for creature, pose in placed]
+    shares, areas = [], []
+    for owner, (creature, pose) in enumerate(placed, start=1):
+        shares.append(draw_creature(canvas, creature, pose, rng, owner))
+        areas.append(np.count_nonzero(canvas.covered(owner)))
     inhabitants = []
-    for i, (creature, pose) in enumerate(placed):
-        seen = masks[i].copy()
-        for nearer in masks[i + 1 :]:
-            seen &= ~nearer
+    for owner, (creature, pose) in enumerate(placed, start=1):
+        seen = canvas.covered(owner)
         if seen.any():
-            on_canvas = visible_share(creature.form, pose, height, width)
-            share = on_canvas * np.count_nonzero(seen) / np.count_nonzero(masks[i])
-            box = tight_box(seen)
+            box, on_canvas = tight_box(seen), shares[owner - 1]
+            share = on_canvas * np.count_nonzero(seen) / areas[owner - 1]
             side = min(box[2] - box[0], box[3] - box[1]) / height
             difficult = bool(share < DIFFICULT_SEEN or side < DIFFICULT_SIDE)
             inhabitants.append(Inhabitant(creature, pose, box, on_canvas < TRUNCATED_SEEN, difficult))
-    return Scene(finish(rng, canvas), habitat, inhabitants)
+    return Scene(canvas.finish(rng), habitat, inhabitants)
 
 
 def tight_box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
     """The smallest box x0 y0 x1 y1 around a mask (H, W) that is not empty; x1 and y1 are one past the last pixel."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def facing(inhabitant: Inhabitant) -> str:
-    """VOC's word for the pose: Frontal, Left or Right."""
-    if FORMS[inhabitant.creature.form].frontal:
-        return "Frontal"
-    return "Left" if inhabitant.pose.left else "Right"
 
 
 def describe(rng: np.random.Generator, scene: Scene, height: int) -> list[str]:
@@ -114,23 +96,18 @@ def describe(rng: np.random.Generator, scene: Scene, height: int) -> list[str]:
     phrases = [_noun_phrase(each, name, height) for each, name in zip(scene.inhabitants, names, strict=True)]
     kinds = _listed(_counted(names))
     there = "there is" if kinds.startswith("a") else "there are"
-    rest = _pick(
-        rng, ("sits", "rests", "stands", "waits") if count == 1 else ("sit", "rest", "stand", "wait")
-    )
+    verb = _pick(rng, ("sit", "rest", "stand", "wait"))
     view = _pick(rng, ("a picture", "a photo", "a close view", "a view"))
     if count == 1:
-        single = _pick(rng, ("one", "a single"))
-        about = (
-            f"{single} {scene.inhabitants[0].creature.palette} {names[0]} {rest}",
-            f"{_article(names[0])} {rest}",
-        )
+        single = f"{_pick(rng, ('one', 'a single'))} {scene.inhabitants[0].creature.colour} {names[0]}"
+        about = (f"{single} {verb}s", f"a {names[0]} {verb}s")
     else:
         first, second = (int(i) for i in rng.permutation(count)[:2])
         relation = _relation(scene.inhabitants[first], scene.inhabitants[second])
         animals = _pick(rng, ("creatures", "animals", "little animals"))
         about = (
-            f"{_NUMBERS[count]} {animals} {rest}",
-            f"{phrases[first]} {relation} {_article(names[second])}",
+            f"{_NUMBERS[count]} {animals} {verb}",
+            f"{phrases[first]} {relation} a {names[second]}",
         )
     sentences = [_listed(phrases), f"{there} {kinds}", f"{view} of {kinds}", *about]
     return [
@@ -148,10 +125,7 @@ def _free_pose(
     """A pose away from the others; where there is no room, the last one tried."""
     for _ in range(TRIES):
         pose = sample_pose(rng, height, width, side_share)
-        gaps = (
-            (pose.x - o.x) ** 2 + (pose.y - o.y) ** 2 - (0.42 * (pose.length + o.length)) ** 2 for o in others
-        )
-        if all(gap > 0 for gap in gaps):
+        if all(math.dist(pose[:2], other[:2]) > 0.42 * (pose.length + other.length) for other in others):
             break
     return pose
 
@@ -166,18 +140,14 @@ def _relation(subject: Inhabitant, other: Inhabitant) -> str:
 def _noun_phrase(inhabitant: Inhabitant, name: str, height: int) -> str:
     share = inhabitant.pose.length / height
     size = "big " if share > 0.5 else "small " if share < 0.36 else ""
-    return _article(f"{size}{inhabitant.creature.palette} {name}")
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return f"a {size}{inhabitant.creature.colour} {name}"
 
 
 def _counted(nouns: list[str]) -> list[str]:
     """Each different noun once, with its number."""
     counts = {noun: nouns.count(noun) for noun in nouns}
     plural = {noun: f"{noun}{'es' if noun.endswith('ch') else 's'}" for noun in counts}
-    return [_article(noun) if n == 1 else f"{_NUMBERS[n]} {plural[noun]}" for noun, n in counts.items()]
+    return [f"a {noun}" if n == 1 else f"{_NUMBERS[n]} {plural[noun]}" for noun, n in counts.items()]
 
 
 def _listed(items: list[str]) -> str:

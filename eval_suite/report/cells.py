@@ -77,7 +77,9 @@ class MatrixView:
             MetricRow(
                 head_view(column),
                 [
-                    self._noted(cell_view(column, column.cells[name]), column.cells[name])
+                    self._noted(
+                        cell_view(column, column.cells[name], len(collation.suite.seeds)), column.cells[name]
+                    )
                     for name in backbones
                 ],
                 [
@@ -104,8 +106,14 @@ def head_view(column: Column) -> HeadView:
     return HeadView(column.metric, wording.unit_label(column.unit), arrow, meaning, controls)
 
 
-def cell_view(column: Column, cell: Measurement) -> CellView:
-    """One cell, differences included where the measurement has any."""
+def cell_view(column: Column, cell: Measurement, seeds: int) -> CellView:
+    """One cell, differences included where the measurement has any.
+
+    Args:
+        column: the metric, over all backbones.
+        cell: one of them.
+        seeds: how many the suite has; a spread over fewer is marked.
+    """
     unit, printed = column.unit, cell.published
     paper = (
         (wording.number(printed.value, unit), ", ".join(filter(None, (printed.source, printed.note))))
@@ -120,9 +128,9 @@ def cell_view(column: Column, cell: Measurement) -> CellView:
     return CellView(
         sort=cell.value,
         value=wording.number(cell.value, unit),
-        spread=f"± {wording.number(cell.spread, unit)} over {several} seeds"
-        if cell.spread is not None
-        else "",
+        spread=""
+        if cell.spread is None
+        else f"± {wording.number(cell.spread, unit)}" + (f" over {several} seeds" if several < seeds else ""),
         interval=wording.bounds(cell.interval, unit) if cell.interval else "",
         # Where all have one value, that word would stand everywhere and say nothing.
         best=cell.best and len({other.value for other in column.cells.values() if other.ranked}) > 1,

@@ -1,18 +1,39 @@
 """Comparisons as tables of pandas, for scripts and notebooks."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import ClassVar
+
+from pandas import DataFrame
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Record
-from eval_suite.report.collate import collate_records
+from eval_suite.report.collate import Collation, collate_records
 from eval_suite.report.compare import TaskComparison
+from eval_suite.report.render import environment, part_of
+from eval_suite.report.views import task_matrices
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
+
+class Comparison(DataFrame):
+    """What `compare` returns: rows of pandas, which a notebook shows as the page's tables. A selection of it is plain pandas."""
+
+    _metadata: ClassVar[list[str]] = ["collation"]
+    collation: Collation
+
+    def _repr_html_(self) -> str:
+        suite = self.collation.suite
+        parts = [part_of(self.collation, task) for task in suite.tasks]
+        return (
+            environment()
+            .get_template("comparison.html.j2")
+            .render(
+                suite=suite,
+                baseline=self.collation.baseline,
+                tasks=[(section.title, *task_matrices(section, each)) for section, each in parts],
+            )
+        )
 
 
-def compare(records: Sequence[Record], *, baseline: str | None = None) -> "DataFrame":
+def compare(records: Sequence[Record], *, baseline: str | None = None) -> Comparison:
     """Put records side by side, with paired differences to a baseline.
 
     Args:
@@ -23,7 +44,7 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> "DataF
         A row for each task, metric over all items and backbone: ``value`` (the mean over seeds) with ``low`` and ``high``,
         ``difference`` to the baseline with ``difference_low`` and ``difference_high`` (paired 95 % bootstrap interval over
         items), ``verdict`` (better, worse, tied, or untested where no per-item outcomes exist), and ``refused``: why there
-        is no difference, such as another protocol.
+        is no difference, such as another protocol. In a notebook it shows as the tables of the report.
 
     Raises:
         InputError: if there are no records, the baseline is unknown, or no two of them can be compared.
@@ -31,8 +52,6 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> "DataF
     Example:
         >>> compare([record_a, record_b], baseline="a")[["key", "backbone", "difference", "verdict"]]  # doctest: +SKIP
     """
-    from pandas import DataFrame
-
     collation = collate_records(records, baseline)
     rows = []
     for task in collation.suite.tasks:
@@ -65,4 +84,6 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> "DataF
     refused = [str(row["refused"]) for row in rows if row["refused"]]
     if refused and not any(row["verdict"] for row in rows):
         raise InputError(f"the records cannot be compared with '{collation.baseline}': {refused[0]}")
-    return DataFrame(rows)
+    found = Comparison(rows)
+    found.collation = collation
+    return found

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from eval_suite.core.errors import first_line
+from eval_suite.core.records import BackboneCard
 from eval_suite.report import wording
 from eval_suite.report.cards import Difference, cards_of, cost_of, finite, history_of, speed
 from eval_suite.report.cells import MatrixView
@@ -202,6 +203,7 @@ def _published_row(comparison: TaskComparison, column: Column, backbone: str) ->
     ours = wording.counted(len(cell.by_seed), "seed")
     scored = {r.data.n_scored: r.data.name for r in comparison.records[backbone].values() if r.data}
     items = ", ".join(f"{n:,} items of {name}" for n, name in scored.items())
+    card = next(iter(comparison.records[backbone].values())).backbone
     return PublishedRow(
         backbone,
         column.metric + subset,
@@ -214,7 +216,20 @@ def _published_row(comparison: TaskComparison, column: Column, backbone: str) ->
         "; ".join(
             filter(
                 None,
-                (f"paper: {printed.note}" if printed.note else "", f"ours: {ours}, {items}", cell.partial),
+                (
+                    f"paper: {printed.note}" if printed.note else "",
+                    f"ours: {_trained(card)}{ours}, {items}",
+                    cell.partial,
+                ),
             )
         ),
     )
+
+
+def _trained(card: BackboneCard) -> str:
+    """How long a backbone was trained here, and which epoch's weights were scored."""
+    epochs = (card.training or {}).get("epochs")
+    if not card.recipe or not isinstance(epochs, int):
+        return ""
+    which = "best" if card.recipe.get("checkpoint") == "best" else "last"
+    return f"the {which} of {wording.counted(epochs, 'epoch')}, "

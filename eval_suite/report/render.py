@@ -56,7 +56,9 @@ def write_report(
     folder = Path(folder)
     collation = collate(folder, baseline)
     refuse_contradictions(collation)
-    parts = sorted((_part(collation, task) for task in collation.suite.tasks), key=lambda part: part[0].place)
+    parts = sorted(
+        (part_of(collation, task) for task in collation.suite.tasks), key=lambda part: part[0].place
+    )
     findings = [found for part in parts if (found := finding(*part))]
     of_training = (training_table(collation), cost_table(collation))
     tables = [overview_table(collation, parts), *(task_table(collation, *part) for part in parts)]
@@ -70,7 +72,8 @@ def write_report(
     return ReportPaths(folder / "index.html", written, headline, unfinished)
 
 
-def _part(collation: Collation, task: str) -> tuple[Section, TaskComparison]:
+def part_of(collation: Collation, task: str) -> tuple[Section, TaskComparison]:
+    """A task's section, and its comparison with the metrics that only several records together give."""
     comparison = TaskComparison(collation, task)
     section = section_of(comparison)
     return section, TaskComparison(collation, task, section.derive) if section.derive else comparison

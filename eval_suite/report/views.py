@@ -75,9 +75,7 @@ def task_view(
 ) -> TaskView:
     """One task's section; a chart that cannot be drawn becomes a notice."""
     columns = table_columns(section, comparison)
-    matrix, rest = MatrixView(), MatrixView()
-    matrix.add(comparison.collation, "", 1, columns[:_SHOWN_METRICS])
-    rest.add(comparison.collation, "", 1, columns[_SHOWN_METRICS:])
+    matrix, rest = task_matrices(section, comparison)
     listed_ids = {column.id for column in columns}
     first = {b: next(iter(seeds.values())) for b, seeds in comparison.records.items() if seeds}
     shown, record = next(iter(first.items()), ("", None))
@@ -105,6 +103,15 @@ def task_view(
     )
 
 
+def task_matrices(section: Section, comparison: TaskComparison) -> tuple[MatrixView, MatrixView]:
+    """A task's table, and the further metrics that are folded below it."""
+    columns = table_columns(section, comparison)
+    matrix, rest = MatrixView(), MatrixView()
+    matrix.add(comparison.collation, "", 1, columns[:_SHOWN_METRICS])
+    rest.add(comparison.collation, "", 1, columns[_SHOWN_METRICS:])
+    return matrix, rest
+
+
 def _data(comparison: TaskComparison) -> str:
     found = [r.data for seeds in comparison.records.values() for r in seeds.values() if r.data]
     lines = [f"{d.name}, {d.split}: {d.n_scored} of {d.n_available} items scored" for d in found]
@@ -115,19 +122,21 @@ def _data(comparison: TaskComparison) -> str:
 
 def _folded(section: Section, comparison: TaskComparison) -> list[FoldedRow]:
     columns = other_columns(section, comparison) if section.fold_rest else []
+    seeds = len(comparison.collation.suite.seeds)
     return [
-        FoldedRow(head_view(column), [cell_view(column, cell) for cell in column.cells.values()])
+        FoldedRow(head_view(column), [cell_view(column, cell, seeds) for cell in column.cells.values()])
         for column in columns
     ]
 
 
 def _subset_view(comparison: TaskComparison, metric: str, subsets: list[str]) -> SubsetView:
     rows, head = [], None
+    seeds = len(comparison.collation.suite.seeds)
     for subset in subsets:
         column = comparison.subset_column(metric, subset)
         if column is not None:
             head = head_view(column)
-            cells = [cell_view(column, cell) for cell in column.cells.values()]
+            cells = [cell_view(column, cell, seeds) for cell in column.cells.values()]
             counts = [m.n for cell in column.cells.values() for m in cell.by_seed.values()]
             rows.append((subset, max(counts), cells))
     return SubsetView(

@@ -152,26 +152,28 @@ def serve(descriptor: str, *verbs: str) -> None:
             request["environment"] = child_environment(request["environment"])
             if not (pid := os.fork()):
                 selector.close()
-                for other in (listener, link, *(job.link for job in jobs)):
+                for other in (listener, link, *(each.link for each in jobs)):
                     other.close()
-                for job in jobs:
-                    os.close(job.ended)
+                for each in jobs:
+                    os.close(each.ended)
                 _become(request, streams)
                 return
             for stream in streams:
                 os.close(stream)
             with suppress(OSError):
                 link.sendall(_STARTED)
-            jobs.append(_Job(pid, os.pidfd_open(pid), link))
-            selector.register(jobs[-1].ended, selectors.EVENT_READ, jobs[-1])
-            selector.register(link, selectors.EVENT_READ, jobs[-1])
-        elif key.fileobj is key.data.link:
-            if not (signals := _signals(key.data.link)):
-                selector.unregister(key.data.link)
+            begun = _Job(pid, os.pidfd_open(pid), link)
+            jobs.append(begun)
+            selector.register(begun.ended, selectors.EVENT_READ, begun)
+            selector.register(link, selectors.EVENT_READ, begun)
+            continue
+        job: _Job = key.data
+        if key.fileobj is job.link:
+            if not (signals := _signals(job.link)):
+                selector.unregister(job.link)
             for number in signals or [signal.SIGKILL]:  # a command that was killed takes its job along
-                os.kill(key.data.pid, number)
+                os.kill(job.pid, number)
         else:
-            job = key.data
             jobs.remove(job)
             status = os.waitpid(job.pid, 0)[1]
             with suppress(OSError):

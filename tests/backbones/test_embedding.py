@@ -73,12 +73,22 @@ def test_a_network_without_classes_is_recognised(how: str) -> None:
     assert any("no classes" in note for note in backbone.card.load.notes)
 
 
+def test_of_two_heads_the_mean_of_what_they_are_given() -> None:
+    torch.manual_seed(0)
+    net = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=4, img_size=32, depth=1)
+    backbone = Backbone.wrap(net, input_size=SIZE)
+    images = torch.rand(2, 3, *SIZE)
+    tokens = net.forward_features(backbone.normalise(images))
+    torch.testing.assert_close(embedding_of(backbone).of(images), tokens[:, :2].mean(1))
+
+
 def test_weights_without_a_last_layer_make_a_network_of_features(tmp_path: Path) -> None:
     torch.manual_seed(0)
     given = timm.create_model("resnet18", num_classes=0)
     torch.save(given.state_dict(), tmp_path / "features.pth")
     for library, name in (("timm", "resnet18"), ("torchvision", "resnet18")):
-        found = load_backbone(f"{library}:{name}@{tmp_path / 'features.pth'}", num_classes=7)
+        file = tmp_path / "features.pth"
+        found = load_backbone(f"{library}:{name}@{file}", num_classes=7, input_size=SIZE)
         assert found.card.headless, library
         images = torch.rand(2, 3, *SIZE)
         torch.testing.assert_close(found(images), given.eval()(found.normalise(images)))

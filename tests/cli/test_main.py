@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,16 @@ def test_help_of_a_verb_leaves_torch_alone(verb: str) -> None:
     done = subprocess.run([sys.executable, "-c", script, verb, "--help"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "usage: eval-suite" in done.stdout
+
+
+def test_help_begins_with_what_is_needed_most_often(cli: Cli) -> None:
+    shown = cli("classify", "--help").out.partition("needed most often:")[2].partition("\n\n")[0]
+    assert re.findall(r"^  (--[a-z-]+)", shown, re.MULTILINE) == [
+        *("--backbone", "--data", "--suite", "--name", "--out", "--limit"),
+        *("--mean", "--std", "--input-size", "--device"),
+    ]
+    assert "%%" not in cli("ood", "--help").out
+    assert "needed most often" not in cli("quickstart", "--help").out
 
 
 def test_every_task_is_a_verb() -> None:

@@ -47,51 +47,68 @@ const inspect = () => {
     if (!scrolls && box.width && box.right > innerWidth + 1)
       wide.add(`${element.tagName}.${element.getAttribute("class") || ""} ${Math.round(box.right)}`);
   }
+  const split = new Set();
+  for (const head of document.querySelectorAll("thead th")) {
+    const texts = document.createTreeWalker(head, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode())
+      for (const word of texts.currentNode.data.matchAll(/[^\\s-]+-?/g)) {
+        const range = document.createRange();
+        range.setStart(texts.currentNode, word.index);
+        range.setEnd(texts.currentNode, word.index + word[0].length);
+        const lines = [...range.getClientRects()].filter((r) => r.width).map((r) => Math.round(r.top));
+        if (new Set(lines).size > 1) split.add(word[0]);
+      }
+  }
   const cut = [...document.querySelectorAll(".scroll")].filter((e) => e.scrollWidth > e.clientWidth + 1);
-  return { width: innerWidth, cut: cut.map((e) => e.getAttribute("aria-label")), scroll: document.documentElement.scrollWidth, faint: [...faint], wide: [...wide],
+  return { width: innerWidth, cut: cut.map((e) => e.getAttribute("aria-label")), scroll: document.documentElement.scrollWidth, faint: [...faint], wide: [...wide], split: [...split],
            dark: matchMedia("(prefers-color-scheme: dark)").matches };
 };
 """
 
 
 class Look(NamedTuple):
-    """What one look at the page found; ``faint``, ``wide`` and ``cut``, tables that have to be scrolled, name the elements."""
+    """What one look at the page found; ``faint`` names text, ``wide`` elements, ``split`` words of headings
+    that are broken, and ``cut`` tables that have to be scrolled."""
 
     width: int
     scroll: int
     faint: list[str]
     wide: list[str]
+    split: list[str]
     cut: list[str]
     dark: bool
 
 
-def look(page: Path, folder: Path, width: int, *, dark: bool = False) -> Look:
-    """Lay a page out at a width in CSS pixels and inspect it.
+def look(page: Path, folder: Path, *widths: int, dark: bool = False) -> list[Look]:
+    """Lay a page out at widths in CSS pixels and inspect each, in one start of the browser.
 
     Args:
         page: the HTML file; a copy without its content policy is looked at, so that the inspection may run.
         folder: where that copy goes.
-        width: of the window.
+        widths: of the windows.
         dark: what the reader prefers.
     """
     source = re.sub(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page.read_text("utf-8"))
-    # In a frame, since a window has a least width.
+    # In frames, since a window has a least width.
     copy = folder / "copy.html"
     copy.write_text(source, "utf-8")
     frame = folder / "frame.html"
     script = (
-        "const frame = document.querySelector('iframe'); frame.onload = () => { const inside = frame.contentWindow;"
-        f"inside.eval({json.dumps(_INSPECT)} + 'window.found = inspect();');"
-        "document.querySelector('pre').textContent = JSON.stringify(inside.found); };"
+        "onload = () => { const seen = [...document.querySelectorAll('iframe')].map((frame) => {"
+        f"const inside = frame.contentWindow; inside.eval({json.dumps(_INSPECT)} + 'window.found = inspect();');"
+        "return inside.found; }); document.querySelector('pre').textContent = JSON.stringify(seen); };"
+    )
+    frames = (
+        f'<iframe width="{width}" height="900" style="border:0" src="copy.html"></iframe>' for width in widths
     )
     frame.write_text(
-        f'<body style="margin:0"><iframe width="{width}" height="900" style="border:0" src="copy.html"></iframe>'
-        f"<pre></pre><script>{script}</script>",
+        f'<body style="margin:0">{"".join(frames)}<pre></pre><script>{script}</script>',
         "utf-8",
     )
     scheme = ["--blink-settings=preferredColorScheme=0"] if dark else []
     out = _chromium(folder, frame, "--allow-file-access-from-files", "--dump-dom", *scheme).stdout
-    return Look(**json.loads(html.unescape(out.rpartition("<pre>")[2].partition("</pre>")[0])))
+    seen = json.loads(html.unescape(out.rpartition("<pre>")[2].partition("</pre>")[0]))
+    return [Look(**found) for found in seen]
 
 
 def console(page: Path, folder: Path) -> list[str]:

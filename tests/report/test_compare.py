@@ -1,17 +1,22 @@
 import json
+import re
 from statistics import stdev
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from eval_suite.core.records import Metric
 from eval_suite.core.statistics import paired_difference
+from eval_suite.core.store import read_record
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import Column, Pick, Records, TaskComparison
 from eval_suite.report.findings import finding
+from eval_suite.report.frames import compare
 from eval_suite.report.matrices import task_table
 from eval_suite.report.outcomes import refuse_contradictions
+from eval_suite.report.render import write_report
 from eval_suite.report.section import generic_section
 from eval_suite.tasks.classify.report import SECTION
 from tests.report.fake_suite import ECE, TOP1, TOP5, FakeSuite, errors, id_of, metric_named
@@ -317,3 +322,14 @@ def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> Non
     assert list(comparison.metrics)[-1] == "relative_error"
     table = task_table(comparison.collation, generic_section(comparison), comparison)
     assert any("Relative error" in fact for fact in table.facts)
+
+
+def test_a_comparison_shows_as_the_pages_tables_and_a_selection_of_it_as_rows(suite: FakeSuite) -> None:
+    records = [read_record(suite.add(name, wrong=errors(rate))) for name, rate in (("a", 0.3), ("b", 0.2))]
+    found = compare(records, baseline="a")
+    measures = re.compile(r'class="measure[^"]*">(.*?)</td>', re.DOTALL)
+    cells = measures.findall(found._repr_html_())
+    page = measures.findall(write_report(suite.folder, "a").index.read_text("utf-8"))
+    assert len(cells) == 2 * len(set(found.key))
+    assert set(cells) <= set(page)
+    assert type(found[["key", "value"]]) is pandas.DataFrame

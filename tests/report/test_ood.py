@@ -66,7 +66,7 @@ def page(suite: FakeSuite) -> str:
     return write_report(suite.folder).index.read_text("utf-8")
 
 
-def test_the_auroc_is_tested_and_the_rest_is_not(page: str, suite: FakeSuite) -> None:
+def test_the_auroc_is_tested_and_the_rest_is_not(suite: FakeSuite) -> None:
     comparison = TaskComparison(collate(suite.folder), "ood")
     verdicts = {}
     for column in headline_columns(SECTION, comparison):
@@ -80,7 +80,7 @@ def test_the_auroc_is_tested_and_the_rest_is_not(page: str, suite: FakeSuite) ->
     }
 
 
-def test_charts_compare_scores_and_confidences(page: str, suite: FakeSuite) -> None:
+def test_charts_compare_scores_and_confidences(suite: FakeSuite) -> None:
     charts = SECTION.charts(TaskComparison(collate(suite.folder), "ood"))
     assert [chart.title for chart in charts] == [
         "AUROC by score function",
@@ -93,9 +93,9 @@ def test_charts_compare_scores_and_confidences(page: str, suite: FakeSuite) -> N
     assert [series.backbone for series in charts[0].series] == ["baseline", "cutmix"]
 
 
-def test_the_papers_score_is_shown_in_full_and_the_others_are_folded(page: str, suite: FakeSuite) -> None:
+def test_the_papers_score_is_shown_in_full_and_the_others_are_folded(page: str) -> None:
     shown, folded = page.split("more metrics</summary>")
-    heads = re.findall(r'<span class="label">\s*(.+?) <span', shown.split("chosen metrics</span>")[1])
+    heads = re.findall(r'<span class="label">\s*(.+?) <span', shown.split("main metrics</span>")[1])
     rates = ["AUROC", "TNR@TPR95 (ID positive)", "Detection accuracy", "FPR95 (OOD positive)"]
     rates += ["AUPR-In (average precision)", "AUPR-Out (average precision)"]
     named = [html.unescape(head).removesuffix(",\u00a0%") for head in heads]

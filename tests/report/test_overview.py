@@ -146,7 +146,7 @@ def test_published_numbers_stand_beside_ours_with_the_protocol(suite: FakeSuite)
     assert (row.backbone, row.metric, row.paper, row.ours, row.difference) == (
         *("cutmix", TOP1, "14.47", "15.00", "+0.53"),
     )
-    assert row.protocol.endswith("ours: 1 seed, 400 items of demo")
+    assert row.protocol.endswith("ours: the last of 10 epochs, 1 seed, 400 items of demo")
     suite.describe()
     assert not overview_of(suite).published
 

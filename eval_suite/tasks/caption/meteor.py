@@ -1,8 +1,9 @@
 """METEOR 1.5 by its own Java program, several of them at once."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,36 +38,60 @@ class Meteor(NamedTuple):
 def meteor(candidates: list[str], references: list[list[str]], java: Path, children: int = 0) -> Meteor:
     """METEOR as coco-caption computes it: English, normalised text, the best reference of each caption.
 
-    The captions are dealt out to several Java children for their statistics, which one of them adds up; the numbers
-    do not depend on how many there are.
+    The numbers do not depend on how many programs there are.
 
     Args:
         candidates: n tokenised captions.
         references: n lists of tokenised captions.
         java: the Java to use.
-        children: Java programs at once; 0 takes one for each core but one, which the other metrics keep busy, at most
-            8, and fewer where memory is short or there is little to do.
+        children: Java programs at once, see `meteor_programs`.
 
     Raises:
         EvalSuiteError: if a child fails or does not answer in time.
         InputError: if the toolkit is not installed.
     """
+    with meteor_programs(len(candidates), java, children) as programs:
+        return meteor_by(programs, candidates, references)
+
+
+@contextmanager
+def meteor_programs(captions: int, java: Path | None, children: int = 0) -> Iterator[list[JavaProcess]]:
+    """Java programs that compute METEOR; started early, they read their dictionaries while others work.
+
+    Args:
+        captions: how many there will be.
+        java: the Java to use; without it there are none.
+        children: Java programs at once; 0 takes one for each core but one, which the other metrics keep busy, at most
+            8, and fewer where memory is short or there is little to do.
+
+    Raises:
+        EvalSuiteError: if one cannot be started.
+        InputError: if the toolkit is not installed.
+    """
+    if java is None:
+        yield []
+        return
     if not children:
-        children = useful_children(len(candidates), len(os.sched_getaffinity(0)), _free_memory())
-    questions = [_question(*pair) for pair in zip(candidates, references, strict=True)]
-    shares = [questions[i::children] for i in range(children)]
+        children = useful_children(captions, len(os.sched_getaffinity(0)), _free_memory())
     jar = toolkit_folder() / _JAR
     arguments = [f"-Xmx{_HEAP_GIB}G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
-    seconds = _SECONDS + _SECONDS_A_CAPTION * len(questions)
+    seconds = _SECONDS + _SECONDS_A_CAPTION * captions
     with ExitStack() as stack:
-        programs = [
+        yield [
             stack.enter_context(running("METEOR", java, arguments, seconds=seconds, folder=jar.parent))
-            for _ in shares
+            for _ in range(children)
         ]
-        with ThreadPoolExecutor(children) as pool:
-            parts = list(pool.map(_statistics, programs, shares))
-        lines = [parts[i % children][i // children] for i in range(len(questions))]
-        answers = programs[0].ask([_SEPARATOR.join(["EVAL", *lines])], len(lines) + 1)
+
+
+def meteor_by(programs: list[JavaProcess], candidates: list[str], references: list[list[str]]) -> Meteor:
+    """`meteor` by running programs: the captions are dealt out to them for their statistics, which the first adds up."""
+    children = len(programs)
+    questions = [_question(*pair) for pair in zip(candidates, references, strict=True)]
+    shares = [questions[i::children] for i in range(children)]
+    with ThreadPoolExecutor(children) as pool:
+        parts = list(pool.map(_statistics, programs, shares))
+    lines = [parts[i % children][i // children] for i in range(len(questions))]
+    answers = programs[0].ask([_SEPARATOR.join(["EVAL", *lines])], len(lines) + 1)
     scores = [_number(answer) for answer in answers]
     statistics = np.array([[_number(word) for word in line.split()] for line in lines])
     return Meteor(scores[-1], np.array(scores[:-1]), _without_perfect_chunks(statistics))

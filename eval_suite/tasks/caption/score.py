@@ -17,22 +17,13 @@ from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.caption.examples import below_picture, write_examples
 from eval_suite.tasks.caption.java import java_program
-from eval_suite.tasks.caption.meteor import meteor_of
+from eval_suite.tasks.caption.meteor import meteor_of, meteor_programs
 from eval_suite.tasks.caption.metrics import BLEU, CIDER, METEOR, ROUGE, SPICE, tokenizer_params
 from eval_suite.tasks.caption.options import CaptionOptions
+from eval_suite.tasks.caption.overlap import ORDERS, Words, bleu, bleu_of, cider_d, counted, rouge_l
 from eval_suite.tasks.caption.predictions import read_captions
 from eval_suite.tasks.caption.splits import data_info, resolved, warn_of
-from eval_suite.tasks.caption.toolkit import (
-    ORDERS,
-    CaptionScores,
-    Words,
-    bleu,
-    bleu_of,
-    caption_scores,
-    cider_d,
-    rouge_l,
-    tokenise,
-)
+from eval_suite.tasks.caption.toolkit import CaptionScores, caption_scores, tokenise
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +59,9 @@ def score(predictions: Path, options: CaptionOptions, truth: str | None, folder:
         )
     captions = [results[image_id] for image_id in scored.image_ids]
     drawn = drawn_captions(options, len(captions))
-    words = tokenise([*captions, *drawn], scored.captions, java)
-    scores = caption_scores(words._replace(candidates=words.candidates[: len(captions)]), java)
+    with meteor_programs(len(captions), java) as programs:
+        words = tokenise([*captions, *drawn], scored.captions, java)
+        scores = caption_scores(words._replace(candidates=words.candidates[: len(captions)]), java, programs)
     found = summarise(scores, java is not None)
     if drawn:
         note_control(found, words._replace(candidates=words.candidates[len(captions) :]))
@@ -100,8 +92,9 @@ def drawn_captions(options: CaptionOptions, count: int) -> list[str]:
 
 def note_control(into: MetricSet, words: Words) -> None:
     """Note with BLEU, ROUGE-L and CIDEr-D what captions that were written for other images reach."""
-    of_bleu = bleu(words).scores
-    reached = {ROUGE.key: rouge_l(words).mean(), CIDER.key: cider_d(words).mean()}
+    grams = counted(words)
+    of_bleu = bleu(words, grams).scores
+    reached = {ROUGE.key: rouge_l(words).mean(), CIDER.key: cider_d(words, grams).mean()}
     for metric in into.metrics:
         value = (
             of_bleu[int(metric.params["order"]) - 1] if metric.key == BLEU.key else reached.get(metric.key)

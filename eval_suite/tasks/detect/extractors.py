@@ -4,7 +4,7 @@ import copy
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.structure.stages import Part, Tail, Trunk, ends_of_stages, parts_of
@@ -94,9 +94,10 @@ def _cut(
     tail = None
     if detector.last_stage_on_regions:
         tail = Tail(net, parts, taps[-1].name, frozen_norm=frozen_norm)
+    head = None
     if tail is not None:
-        _require_regions(tail, taps[-1].channels)
-    head = Level(parts[-1].channels, parts[-1].stride // levels[-1].stride) if tail is not None else None
+        side = _side_of_regions(tail, taps[-1].channels)
+        head = Level(parts[-1].channels, parts[-1].stride // levels[-1].stride, side)
     own = _own_backbone(net, taps, frozen_norm, frozen_stride) if native else None
     if own is not None:
         equivalent = f"MMDetection's {own['type']}-{own['depth']}"
@@ -120,14 +121,16 @@ def _require_whole_stages(net: nn.Module, taps: list[Part]) -> None:
 
 
 @torch.no_grad()
-def _require_regions(tail: Tail, channels: int) -> None:
+def _side_of_regions(tail: Tail, channels: int) -> int:
+    """The side of what the last stage makes of a region: strides round up or down, as a network pads."""
     try:
-        tail.eval()(torch.zeros(1, channels, ROI_SIDE, ROI_SIDE))
+        made: Tensor = tail.eval()(torch.zeros(1, channels, ROI_SIDE, ROI_SIDE))
     except Exception as error:
         raise InputError(
             f"the network's last stage takes no regions of {ROI_SIDE}x{ROI_SIDE} ({first_line(error)}); "
             "choose the detector faster-rcnn-fpn"
         ) from error
+    return made.shape[-1]
 
 
 def _taps(detector: Detector, ends: list[Part], backbone: str) -> list[Part]:

@@ -142,11 +142,12 @@ def _controls_of_files(into: MetricSet, found: Predictions) -> None:
             if fact in found.facts and fact in each.facts:
                 area = float(placements(found.facts[fact], each.facts[fact]).mean())
                 reached[name] = max(area, 1 - area)
-        means = {None: list(found.outliers), **_means(found)}
+        means = _means(found)
         for metric in into.metrics:
             if metric.key != AUROC.key or "known" in metric.params:
                 continue
-            names = [metric.subset] if metric.subset else means[metric.params.get("sets")]
+            sets = metric.params.get("sets")
+            names = [metric.subset] if metric.subset else means[str(sets)] if sets else list(found.outliers)
             if all(name in reached for name in names):
                 metric.controls[title] = float(np.mean([reached[name] for name in names]))
 

@@ -110,13 +110,6 @@ def fit_linear(
     return LinearProbe(weight, bias, scale, chosen, accuracies, converged)
 
 
-def untrained_answers(features: NDArray[np.floating], classes: int) -> NDArray[np.int64]:
-    """The classes (n,) that a linear layer with weights drawn from a normal distribution, of one seed, finds in features (n, D)."""
-    weight = np.random.default_rng(0).standard_normal((features.shape[1], classes), np.float32)
-    answers: NDArray[np.int64] = (features @ weight).argmax(axis=1)
-    return answers
-
-
 def logistic(
     features: NDArray[np.float32],
     labels: NDArray[np.int64],

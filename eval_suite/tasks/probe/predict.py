@@ -13,7 +13,7 @@ from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.probe.examples import Learnt, write_pictures
 from eval_suite.tasks.probe.fit import Probes, zero_norms
 from eval_suite.tasks.probe.knn import knn_votes
-from eval_suite.tasks.probe.linear import LinearProbe, untrained_answers
+from eval_suite.tasks.probe.linear import LinearProbe
 from eval_suite.tasks.probe.options import ProbeOptions
 from eval_suite.tasks.probe.predictions import Predictions, probe_name, write_predictions
 
@@ -75,7 +75,6 @@ def predict(probes: Probes, options: ProbeOptions, runtime: RuntimeOptions, fold
             settings=settings,
             warnings=warnings,
             shown=shown,
-            untrained=untrained_answers(found.values, len(probes.classes)),
         ),
     )
     return path

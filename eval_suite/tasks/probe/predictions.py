@@ -3,8 +3,7 @@
 Arrays: ``scores/<probe>`` (n, classes), of which at least one, with a probe's name such as ``knn``, ``linear`` or, fitted to a
 share of the training images, ``linear@0.1``; ``ids`` (n,), ``labels`` (n,) and ``classes`` may be missing in files made by
 other tools. ``settings`` holds ``key=value`` texts, of which those keyed by a probe say how it was made, and ``knn_k`` how
-many neighbours voted; ``warnings`` says what speaks against the numbers; ``untrained`` (n,) are the answers of a linear layer
-as it is drawn, before any fit.
+many neighbours voted; ``warnings`` says what speaks against the numbers.
 """
 
 from collections.abc import Iterable
@@ -26,7 +25,6 @@ SCHEMA = {
     "settings": Array("settings", "text"),
     "warnings": Array("warnings", "text"),
     "shown": Array("pictures", "text"),
-    "untrained": Array("items", "integer", below="classes"),
 }
 
 
@@ -42,7 +40,6 @@ class Predictions(NamedTuple):
     warnings: list[str] = []  # noqa: RUF012 - a default of a NamedTuple, never changed
     shown: dict[str, str] = {}  # noqa: RUF012
     """What stands below the pictures next to the file, by the image's id."""
-    untrained: NDArray[np.int64] | None = None
 
 
 def probe_name(probe: str, fraction: float) -> str:
@@ -100,7 +97,6 @@ def read_predictions(path: Path) -> Predictions:
         read.settings(),
         read.texts("warnings"),
         dict(text.partition("\t")[::2] for text in read.texts("shown")),
-        read.get("untrained"),
     )
 
 

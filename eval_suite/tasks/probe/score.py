@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.core.controls import UNTRAINED, guessing
+from eval_suite.core.controls import guessing
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import FEW_CLASSES, Bounds, MetricSet
 from eval_suite.core.statistics import topk_correct
@@ -32,8 +32,6 @@ def score(predictions: Path, options: ProbeOptions | None, truth: str | None, fo
     for name, scores in read.scores.items():
         shared = MetricSet(shared=params_of(name, int(given) if given.isdecimal() else None))
         _errors(shared, scores, read.labels, read.settings.get(name, ""))
-        if read.untrained is not None:
-            shared.control(TOP1, {UNTRAINED: float((read.untrained != read.labels).mean())})
         metrics.extend(shared)
     return Score(
         metrics,

@@ -20,10 +20,11 @@ from eval_suite.core.store import Cell, read_record
 from eval_suite.data.coco import open_captions
 from eval_suite.tasks.caption import examples as pictures
 from eval_suite.tasks.caption.options import CaptionOptions
+from eval_suite.tasks.caption.overlap import Words, bleu, cider_d
 from eval_suite.tasks.caption.predictions import write_captions
 from eval_suite.tasks.caption.score import drawn_captions
 from eval_suite.tasks.caption.task import CaptionTask
-from eval_suite.tasks.caption.toolkit import Words, bleu, cider_d, tokenise
+from eval_suite.tasks.caption.toolkit import tokenise
 from eval_suite.tasks.external import score_file
 from tests.tasks.running import Evaluated, evaluate
 

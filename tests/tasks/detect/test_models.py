@@ -176,6 +176,19 @@ def test_the_c4_head_is_the_classifiers_last_stage(tiny_backbone: Backbone) -> N
     assert torch.equal(head(maps), wanted)  # type: ignore[operator]
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("arch", "side"), [("convnext_atto", 3), ("resnet10t", 4)])
+def test_what_a_last_stage_makes_of_a_region_is_pooled_whole(arch: str, side: int) -> None:
+    """Strides round down where a network does not pad, as ConvNeXt's do."""
+    heads: Any = build_detector(
+        small_options().detector("faster-rcnn-c4"), make_backbone(arch), 5, seed=0
+    ).model.roi_head
+    channels = heads.bbox_roi_extractor.out_channels
+    made = heads.shared_head.eval()(torch.randn(2, channels, 7, 7))
+    assert made.shape[2:] == (side, side)
+    assert heads.bbox_head(made)[0].shape == (2, 6)
+
+
 def test_the_seed_decides_the_new_layers(tiny_backbone: Backbone) -> None:
     first, again, other = (
         build_detector(small_options().detector("ssd"), tiny_backbone, 3, seed=seed).model.state_dict()
@@ -212,7 +225,7 @@ def test_ssd300_on_a_resnet50_has_the_published_maps_and_anchors() -> None:
 
 
 def test_faster_rcnn_on_a_resnet50_is_the_c4_model() -> None:
-    config = FasterRcnnC4(FasterRcnnOptions()).config([Level(1024, 16)], 20, CARD, head=Level(2048, 2))
+    config = FasterRcnnC4(FasterRcnnOptions()).config([Level(1024, 16)], 20, CARD, head=Level(2048, 2, 4))
     anchors = config["rpn_head"]["anchor_generator"]
     assert (anchors["scales"], anchors["ratios"], anchors["strides"]) == ([8, 16, 32], [0.5, 1.0, 2.0], [16])
     assert config["roi_head"]["bbox_head"]["roi_feat_size"] == 4

@@ -21,7 +21,6 @@ from eval_suite.core.records import Record
 from eval_suite.data.images import open_images
 from eval_suite.tasks.evaluate import evaluate
 from eval_suite.tasks.probe import fit as fitting
-from eval_suite.tasks.probe.linear import untrained_answers
 from eval_suite.tasks.probe.options import ProbeOptions
 from eval_suite.tasks.probe.predictions import Predictions, read_predictions, write_predictions
 from eval_suite.tasks.probe.score import score
@@ -74,7 +73,6 @@ def test_a_record_of_both_probes(demo_world: Path, tmp_path: Path) -> None:
     assert record.fitted_to is not None
     assert record.fitted_to.n_scored == len(index["train"])
     assert "probe" in record.backbone.fitted_sha256
-    assert found.controls["untrained head"] > 0.5  # ten classes
 
 
 def test_the_images_that_neighbours_know_least_are_shown_with_them(demo_world: Path, tmp_path: Path) -> None:
@@ -176,17 +174,6 @@ def predictions(**changes: Any) -> Predictions:
         "settings": {"knn_k": "20"},
     }
     return Predictions(**{**given, **changes})
-
-
-def test_an_untrained_head_is_a_control(tmp_path: Path) -> None:
-    write_predictions(tmp_path / "p.npz", predictions(untrained=np.array([0, 0, 1])))
-    assert score(tmp_path / "p.npz", None, None, None).metrics[0].controls["untrained head"] == pytest.approx(
-        1 / 3
-    )
-    features = np.eye(4, dtype=np.float32)
-    answers = untrained_answers(np.concatenate([features, 7 * features]), 3)
-    assert answers[:4].tolist() == answers[4:].tolist()
-    assert set(answers.tolist()) <= {0, 1, 2}
 
 
 def test_scores_by_hand_where_ties_count_against(tmp_path: Path) -> None:

@@ -46,10 +46,11 @@ class Schedule(BaseModel):
 
 
 class Level(NamedTuple):
-    """A feature map the detector takes from the backbone."""
+    """A feature map the detector takes from the backbone; of a stage that runs on regions also the side of what it makes of one."""
 
     channels: int
     stride: int
+    region_side: int = 0
 
 
 class Detector:

@@ -66,11 +66,10 @@ class FasterRcnnFpn(Detector):
             # On small pictures the anchors shrink with the stride; at a ResNet's stride of 16 they are 128, 256 and 512.
             anchors = {"scales": [8, 16, 32], "strides": [stride]}
             neck, channels, rois = None, levels[0].channels, [stride]
-            side = max(1, -(-ROI_SIDE // head.stride))
             box_head: Config = {
                 "type": "BBoxHead",
                 "with_avg_pool": True,
-                "roi_feat_size": side,
+                "roi_feat_size": head.region_side,
                 "in_channels": head.channels,
             }
         else:
