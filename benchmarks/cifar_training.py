@@ -84,9 +84,7 @@ def make_ours(
 
     def run() -> float:
         with tempfile.TemporaryDirectory() as out, patch("time.monotonic", clock):
-            card = train(
-                recipe, name=arch, seed=0, folder=Path(out), runtime=runtime, report=lambda _line: None
-            ).card
+            card = train(recipe, name=arch, seed=0, folder=Path(out), runtime=runtime).card
         assert card.training is not None
         seconds: float = card.training["history"][-1]["seconds"]
         return images // BATCH * BATCH / seconds

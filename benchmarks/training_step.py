@@ -55,7 +55,6 @@ from eval_suite.training.regularizers import (
     regularise,
 )
 
-BATCH = 64
 CLASSES = {32: 100, 224: 1000}
 AIM = {"cpu": "<= 1.03", "cuda": "<= 1.02"}
 
@@ -70,21 +69,31 @@ class Steps(NamedTuple):
 def main() -> None:
     parser = options(__doc__, repeats=None, clocks=True)
     parser.add_argument("--sizes", type=int, nargs="+", choices=tuple(CLASSES), default=list(CLASSES))
+    parser.add_argument("--batch", type=int, default=64, help="images in a step")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--only", nargs="+", default=[], help="regularizers to time; by default all")
     arguments = parser.parse_args()
     device = RuntimeOptions(device=arguments.device, threads=arguments.threads).resolve_device()
     print(
-        f"training step, batch {BATCH}, {device.type}, {torch.get_num_threads()} threads, {arguments.precision}, "
+        f"training step, batch {arguments.batch}, {device.type}, {torch.get_num_threads()} threads, {arguments.precision}, "
         f"{arguments.clock} time"
     )
     for size in arguments.sizes:
         repeats = arguments.repeats or (5 if size == 224 and device.type == "cpu" else 40)
-        measure(size, device, arguments.precision, repeats, arguments.only, CLOCKS[arguments.clock])
+        measure(
+            size,
+            arguments.batch,
+            device,
+            arguments.precision,
+            repeats,
+            arguments.only,
+            CLOCKS[arguments.clock],
+        )
 
 
 def measure(
     size: int,
+    batch: int,
     device: torch.device,
     precision: str,
     repeats: int,
@@ -131,12 +140,13 @@ def measure(
     for network, variants in ((arch, convolutional), ("vit_tiny_patch16_224", transformer)):
         chosen = {name: one for name, one in variants.items() if not only or name in ("without", *only)}
         if len(chosen) > 1:
-            compare(network, size, device, precision, repeats, chosen, clock)
+            compare(network, size, batch, device, precision, repeats, chosen, clock)
 
 
 def compare(
     arch: str,
     size: int,
+    batch: int,
     device: torch.device,
     precision: str,
     repeats: int,
@@ -144,7 +154,9 @@ def compare(
     clock: Callable[[], float],
 ) -> None:
     """Time the steps of one network and print the ratios."""
-    steps = {name: make_steps(arch, size, device, precision, chosen) for name, chosen in variants.items()}
+    steps = {
+        name: make_steps(arch, size, batch, device, precision, chosen) for name, chosen in variants.items()
+    }
     print(f"{arch} at {size} px, {repeats} rounds", flush=True)
     finish = waiter(device.type)
     whole = take_turns(
@@ -173,7 +185,7 @@ def compare(
 
 
 def make_steps(
-    arch: str, size: int, device: torch.device, precision: str, regularizers: list[Regularizer]
+    arch: str, size: int, count: int, device: torch.device, precision: str, regularizers: list[Regularizer]
 ) -> Steps:
     """The step of the training loop for one network of its own."""
     classes = CLASSES[size]
@@ -195,9 +207,9 @@ def make_steps(
     sgd = torch.optim.SGD(backbone.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4)
     model, optimizer = accelerator.prepare(backbone, sgd)
     model.train()
-    images = torch.rand(BATCH, 3, size, size, device=device)
-    labels = torch.randint(classes, (BATCH,), device=device)
-    logits = torch.randn(BATCH * views, classes, device=device, requires_grad=True)
+    images = torch.rand(count, 3, size, size, device=device)
+    labels = torch.randint(classes, (count,), device=device)
+    logits = torch.randn(count * views, classes, device=device, requires_grad=True)
     fill = torch.tensor(card.mean)
     number = 0
 

@@ -180,8 +180,10 @@ def _crop_share(images: Tensor, share: float, place: Tensor) -> Tensor:
 
 
 def _flip(images: Tensor, flip: Tensor) -> Tensor:
-    rows = flip.nonzero()[:, 0].to(images.device)
-    return images.index_copy(0, rows, images.index_select(0, rows).flip(3))
+    count = len(images)
+    choice = torch.arange(count) + count * flip
+    # Choosing whole images from both versions copies rows; `where` would go pixel by pixel.
+    return torch.cat([images, images.flip(3)]).index_select(0, choice.to(images.device))
 
 
 def _jitter(images: Tensor, strengths: Tensor, order: Tensor) -> Tensor:

@@ -67,9 +67,10 @@ _DEIT: dict[str, Any] = {
 
 # Wightman, Touvron and Jégou, "ResNet strikes back", arXiv:2110.00476, table 2. Warm-up from 1e-4, end at 1e-6 and the
 # threshold of 0.2, above which a mixed class counts as there, are those of the released timm arguments. A1 has no threshold: it
-# would take its label smoothing back. timm draws the interpolation at random between bilinear and bicubic.
+# would take its label smoothing back. Training draws bilinear or bicubic for each image, timm's default.
 _RSB: dict[str, Any] = {
     **_OF_TODAY,
+    "train_interpolation": "random",
     "batch_size": 2048,
     "optimizer": "lamb",
     "warmup_epochs": 5,

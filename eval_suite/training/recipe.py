@@ -78,8 +78,8 @@ class Recipe(BaseModel):
     """Copies of an image in a batch, each augmented by itself; an epoch then sees a smaller share of the images."""
     train_size: _ImageSize | None = None
     """Height and width of training images, one number for a square, where evaluation has another input_size; by default the same."""
-    train_interpolation: Interpolation = "bilinear"
-    """How images are resized for training."""
+    train_interpolation: Interpolation | Literal["random"] = "bilinear"
+    """How images are resized for training; random takes bilinear or bicubic for each image."""
     regularizers: list[RegularizerEntry] = Field(default_factory=list)
     """Each a name, or a name with its hyper-parameters; erasing comes before mixing whatever the order."""
     limit: int | None = Field(default=None, ge=1)

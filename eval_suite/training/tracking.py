@@ -42,13 +42,20 @@ class Tracking:
     Args:
         accelerator: made with the recipe's trackers.
         recipe: its settings are what a tracker shows of the run.
-        folder: of the training; its name is the run's, and local trackers write to ``trackers`` there.
+        folder: of the training; its name is the run's, its parent's the project's; TensorBoard and W&B write to ``trackers`` there.
     """
 
     def __init__(self, accelerator: Accelerator, recipe: Recipe, folder: Path) -> None:
         self._accelerator, self._alive = accelerator, bool(recipe.trackers)
         settings = {key: _plain(value) for key, value in recipe.model_dump(mode="json").items()}
-        self._try(lambda: accelerator.init_trackers(folder.name, config=settings))
+        project, run, local = folder.resolve().parent.name, folder.name, folder / "trackers"
+        names = {
+            "wandb": {"name": run, "dir": str(local)},
+            "mlflow": {"run_name": run},
+            "trackio": {"name": run},
+        }
+        self._try(lambda: local.mkdir(parents=True, exist_ok=True))
+        self._try(lambda: accelerator.init_trackers(project, config=settings, init_kwargs=names))
 
     def log(self, row: Row) -> None:
         """Hand on an epoch."""

@@ -40,7 +40,7 @@ def settings(name: str) -> dict[str, Any]:
     return {
         **_ARCHITECTURES.get(name, _RESIDUAL),
         "regularizers": [{name: OPTIONS.get(name, {})}],
-        "augmentation": "resize-crop",
+        "augmentation": "cifar",
         "input_size": [SIDE, SIDE],
     }
 

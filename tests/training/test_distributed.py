@@ -83,19 +83,19 @@ class Killed(BaseException):
 
 @pytest.mark.long
 def test_two_processes_train_as_one_and_continue_one_another(
-    tiny_recipe: MakeRecipe, demo_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_recipe: MakeRecipe, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = {
         name: tiny_recipe(regularizers=chosen, batch_norm_groups=2, epochs=2)
         for name, chosen in REGULARIZERS.items()
     }
     made |= {
-        name: tiny_recipe(**settings(name), batch_norm_groups=2, epochs=1, batch_size=10, limit=30)
+        name: tiny_recipe(**settings(name), batch_norm_groups=2, epochs=1, batch_size=10, limit=20)
         for name in NAMES
     }
     made["today"] = tiny_recipe(batch_norm_groups=2, epochs=2, **OF_TODAY)
     broken = tmp_path / "broken"
-    shutil.copytree(demo_world / "images", broken)
+    shutil.copytree(image_folder, broken)
     unreadable = sorted(broken.glob("train/*/*"))[3]
     unreadable.write_bytes(b"no image")
     made["unreadable"] = tiny_recipe(data=f"folder:{broken}", regularizers=["mixup"], epochs=1)

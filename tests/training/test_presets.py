@@ -59,6 +59,13 @@ def test_what_only_some_have() -> None:
         1,
     ]
     assert of("rsb-a3").train_size == (160, 160)
+    assert [of(name).train_interpolation for name in ("deit", "rsb-a1", "rsb-a2", "rsb-a3", "convnext")] == [
+        "bicubic",
+        "random",
+        "random",
+        "random",
+        "bicubic",
+    ]
     assert [of(name).ema for name in ("deit", "convnext")] == [None, 0.9999]
     smoothed = {
         name

@@ -294,6 +294,7 @@ def test_digests_from_before_todays_recipes_stay() -> None:
         {"repeats": 3},
         {"train_size": (24, 24)},
         {"train_interpolation": "bicubic"},
+        {"train_interpolation": "random"},
         {"loss": "bce"},
         {"loss": "bce", "bce_threshold": 0.2},
         {"drop_path": 0.1},
