@@ -58,7 +58,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 def test_the_corpus_holds_every_caption(captions: CaptionSet, make_options: MakeOptions) -> None:
-    corpus = make_corpus(captions, make_options(longest_caption=6))
+    corpus = make_corpus(captions, make_options(longest_caption=6, min_count=1))
     assert len(corpus.words) == sum(map(len, captions.captions))
     assert corpus.words.shape[1] == 7
     assert ((corpus.words == END).sum(axis=1) == 1).all()
