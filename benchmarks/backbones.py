@@ -103,7 +103,7 @@ def main() -> int:
     for name in arguments.family:
         run_family(FAMILIES[name], data, out, cells_of(out, name))
     found = {name: read(cells_of(out, name)) for name in FAMILIES}
-    print(table({name: cells for name, cells in found.items() if cells.keys() == CELLS.keys()}))
+    print(table(found))
     wrong = [
         f"{name}, {cell}: {end}"
         for name, cells in found.items()
@@ -197,12 +197,15 @@ def own(out: Path) -> Path:
 
 
 def table(found: dict[str, dict[str, tuple[int, str]]]) -> str:
-    """Families as rows; a number in a cell is that of the reason below."""
+    """Families as rows; a number in a cell is that of the reason below, and an empty one was not run."""
     reasons: list[str] = []
     rows = ["| | " + " | ".join(CELLS) + " |", "|---" * (len(CELLS) + 1) + "|"]
     for name, cells in found.items():
         shown = []
         for cell in CELLS:
+            if cell not in cells:
+                shown.append("")
+                continue
             code, line = cells[cell]
             reason = re.sub(r"(backbone )?'[\w.]+' \([^)]*\)", "the network", line)
             reason = re.sub(r"behind '[\w.]+'", "behind that map", reason)
