@@ -26,6 +26,7 @@ _TICK_CHARACTERS = 15
 _INCHES_PER_CATEGORY = 1.0
 _PIXELS_PER_POINT = 4 / 3
 # Inches of a small panel, and of what is left free around its axes: left, bottom, right, top.
+_ROOM_FOR_LEVELS = 4.0  # how far off a level may be, in spans of the curves
 _PANEL_WIDTH, _PANEL_HEIGHT, _PANEL_MARGINS = 2.35, 1.5, (0.48, 0.42, 0.12, 0.24)
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -79,8 +80,7 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
             axes.axline((0, 0), slope=1, color=_AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
         if chart.zero:
             axes.axhline(0, color=_AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
-        for name, level in chart.levels.items():
-            _draw_level(axes, name, level)
+        _draw_levels(axes, chart)
         for index, series in enumerate(chart.series):
             offset = 0.13 * (index - (len(chart.series) - 1) / 2) if chart.categories else 0.0
             _draw_series(axes, series, styles[series.backbone], offset, joined=not chart.categories)
@@ -148,13 +148,33 @@ def _panels(ranges: tuple[tuple[str, tuple[float, float]], ...]) -> Figure:
     return figure
 
 
-def _draw_level(axes: Axes, name: str, level: float) -> None:
-    """A dotted line across, with its name at its right end, where few curves begin."""
-    axes.axhline(level, color=_AXIS, linewidth=0.8, dashes=(1, 2), zorder=1)
+def _draw_levels(axes: Axes, chart: Chart) -> None:
+    """A dotted line across for what trivial methods reach, its names at its right end, where few curves begin.
+
+    One so far off that the curves would be flat next to it is named at the edge, with its value.
+    """
+    drawn = [y for series in chart.series for y in series.y if y is not None and math.isfinite(y)]
+    low, high = min(drawn, default=0.0), max(drawn, default=0.0)
+    room = _ROOM_FOR_LEVELS * (high - low) if len(drawn) > 1 else math.inf
+    off: dict[bool, list[str]] = {}
+    for level in dict.fromkeys(chart.levels.values()):
+        names = ", ".join(name for name, other in chart.levels.items() if other == level)
+        above = level > high + room
+        if not above and level >= low - room:
+            axes.axhline(level, color=_AXIS, linewidth=0.8, dashes=(1, 2), zorder=1)
+            _name_level(axes, names, level, "data")
+        else:
+            shown = f"{100 * level:.4g}" if chart.percent else f"{level:.4g}"
+            off.setdefault(above, []).append(f"{names}: {shown}, {'above' if above else 'below'}")
+    for above, texts in off.items():
+        _name_level(axes, "; ".join(texts), float(above), "axes fraction")
+
+
+def _name_level(axes: Axes, name: str, y: float, measured_in: str) -> None:
     axes.annotate(
         name,
-        (1, level),
-        xycoords=("axes fraction", "data"),
+        (1, y),
+        xycoords=("axes fraction", measured_in),
         xytext=(0, 2),
         textcoords="offset points",
         ha="right",
