@@ -86,6 +86,15 @@ def run_from_server(argv: list[str]) -> int | None:
     name = os.environ.pop(_VARIABLE, None)
     if name is None or argv[1:2] == [_WITHOUT_NETWORKS]:
         return None
+    # A signal waits until it can be passed on, or until the command runs here.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    try:
+        return _from_server(name, argv)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
+
+
+def _from_server(name: str, argv: list[str]) -> int | None:
     request = json.dumps({"argv": argv, "folder": os.getcwd(), "environment": dict(os.environ)}).encode()  # noqa: PTH109
     with socket.socket(socket.AF_UNIX) as link:
         try:
@@ -101,6 +110,7 @@ def run_from_server(argv: list[str]) -> int | None:
         for number in _PASSED_ON:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda number, _frame: link.sendall(bytes([number])))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
         answer = link.recv(_STATUS.size, socket.MSG_WAITALL)
     if len(answer) < _STATUS.size:
         sys.stderr.write("error: the process that this job started from has ended\n")

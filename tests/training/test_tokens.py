@@ -113,7 +113,7 @@ def test_a_network_without_a_class_token_is_refused_before_anything_runs() -> No
 def test_a_recipe_trains_with_transmix_or_mixup(tiny_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     recipe = tiny_recipe(
         arch="vit_tiny_patch16_224",
-        arch_options={**TINY, "img_size": 64},
+        arch_options={**TINY, "img_size": 32},
         regularizers=[{"either": {"of": [{"mixup": {"alpha": 0.8}}, "transmix"]}}, "label-smoothing"],
         epochs=1,
         limit=64,

@@ -45,13 +45,15 @@ def source(demo_world: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return checkpoint(tmp_path_factory.mktemp("checkpoint"), classes)
 
 
-def checkpoint(folder: Path, classes: list[str], scale: float = 1.0, *, flip: bool = False) -> str:
+def checkpoint(folder: Path, classes: list[str], *, huge: bool = False, flip: bool = False) -> str:
     torch.manual_seed(0)
     net = build_net("resnet14_demo", len(classes), ARCH)
     if flip:
         for parameter in net.get_submodule("fc").parameters():
             parameter.data = parameter.data.flip(0)
-    net.get_submodule("fc").weight.data *= scale  # type: ignore[operator,union-attr]
+    if huge:  # each finite, but not its sum with any other
+        for parameter in net.get_submodule("fc").parameters():
+            parameter.data.fill_(3e38)
     card = BackboneCard(
         name="c",
         source="",
@@ -184,7 +186,9 @@ def test_features_that_say_nothing_are_told_or_refused(
         "    def __init__(self, shift):\n        super().__init__()\n        self.fc, self.shift = nn.Linear(3, 10), shift\n"
         "    def forward(self, x):\n        return self.fc((x.mean((2, 3)) + self.shift).relu())\n\n\n"
         "def dead():\n    return Net(-1000.0)\n\n\ndef half():\n    return Net(torch.tensor(-0.3))\n\n\n"
-        "class Raw(Net):\n    def forward(self, x):\n        return self.fc(x.mean((2, 3)) - 0.5)\n\n\n"
+        # The largest is below 0 and far smaller than the others: SCALE multiplies by exp(sum / sum of the largest).
+        "class Raw(Net):\n    def forward(self, x):\n"
+        "        return self.fc(0.0001 * x.mean((2, 3)) - torch.tensor([1.0, 1.0, 0.0005]))\n\n\n"
         "def raw():\n    return Raw(0)\n\n\n"
         "class Slightly(Net):\n    def forward(self, x):\n"
         "        return self.fc(0.01 * x.mean((2, 3)) + torch.tensor([1.0, 2.0, -0.1]))\n\n\n"
@@ -394,7 +398,7 @@ def test_a_network_that_gives_infinite_logits_leaves_a_failed_record(
 ) -> None:
     classes = open_images(f"folder:{demo_world / 'images'}").classes
     with pytest.raises(EvalSuiteError, match="gives NaN or infinite numbers on 'in-distribution'"):
-        ood(source=checkpoint(tmp_path / "infinite", classes, scale=3e38))
+        ood(source=checkpoint(tmp_path / "infinite", classes, huge=True))
     record = json.loads((tmp_path / "out/reports/s/results/net-s0/ood.json").read_text())
     assert record["status"] == "failed"
 

@@ -284,7 +284,10 @@ def test_the_demo_world_is_scored_under_both_transforms(demo_world: Path) -> Non
     paper = Transform((56, 56), 0.875)
     cut = found._replace(maps=maps[:, 4:60, 4:60], transform=paper)
     metrics = by_name(score_predictions(cut, truth, ScoreOptions()))
-    assert metrics["MaxBoxAccV2 (IoU 70)"].value == 1
+    # A creature that fills the crop leaves a map without a contrast, which shows no box.
+    filled = np.ptp(cut.maps, axis=(1, 2)) == 0
+    assert metrics["Empty maps"].value == filled.sum() <= 2
+    assert metrics["MaxBoxAccV2 (IoU 70)"].value == pytest.approx(1 - filled.mean())
     assert (PAPER.crop_fraction, paper.corner) == (0.875, (4, 4))
 
 
