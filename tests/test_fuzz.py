@@ -325,8 +325,9 @@ def require_a_good_end(said: Said, root: Path) -> None:
 
 
 def test_a_command_that_stands_still_fails_here(
-    cli: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    originals: dict[str, bytes], cli: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write(tmp_path, originals)
     (tmp_path / "net.py").write_text("import time\ntime.sleep(30)\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(StandsStillError), time_limit(3):

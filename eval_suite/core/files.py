@@ -46,7 +46,7 @@ def file_beside(path: Path, relative: str, *within: Path) -> Path:
         home = path.parent.resolve()
         named = (home / relative).resolve()
         inside = any(named.is_relative_to(folder) for folder in (home, *(each.resolve() for each in within)))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # the last of links in a circle, before Python 3.13
         raise InputError(f"'{relative}' is no usable path: {first_line(error)}") from error
     if not inside:
         raise InputError(f"'{relative}' leaves the results folder; it was not read")
