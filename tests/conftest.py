@@ -33,7 +33,7 @@ def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bootstraps of ten resamples, for tests that evaluate often and look at no interval."""
     monkeypatch.setitem(bootstrap_normal.__kwdefaults__, "resamples", 10)
-    monkeypatch.setattr("eval_suite.tasks.ood.score.RESAMPLES", 10)
+    monkeypatch.setattr("eval_suite.tasks.ood.resamples.RESAMPLES", 10)
 
 
 @pytest.fixture

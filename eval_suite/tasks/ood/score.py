@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ from eval_suite.core.controls import CHANCE
 from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import CALIBRATION_BINS, ECE, Bounds, MetricKind, MetricSet, rate_bounds
 from eval_suite.core.records import Curve, DataInfo, Example, Params
-from eval_suite.core.runtime import derive_seed
 from eval_suite.core.statistics import Interval
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
@@ -35,18 +33,15 @@ from eval_suite.tasks.ood.metrics import (
 from eval_suite.tasks.ood.predictions import FILE_FACTS, Predictions, read_predictions
 from eval_suite.tasks.ood.rates import (
     Detection,
-    Ranking,
-    detection_from_counts,
     odin_reference_aupr,
     odin_reference_tnr,
     placements,
-    rank,
 )
+from eval_suite.tasks.ood.resamples import Draws, Measured, measured_on
 from eval_suite.tasks.ood.scores import MAX_SOFTMAX
 from eval_suite.tasks.order_doubts import order_doubts
 
 FEWEST_KNOWN, FEWEST_OUTLIERS = 20, 5
-RESAMPLES = 500
 HISTOGRAM_BINS = 20
 KNOWN_HISTOGRAM = "Confidence on in-distribution images"
 _FAILED_NAMED = 100
@@ -54,8 +49,6 @@ _FIELDS = dict(
     zip([kind.key for kind in (TNR, AUROC, ACCURACY, AUPR_IN, AUPR_OUT, FPR)], Detection._fields, strict=True)
 )
 _REPORTED = (AUROC, TNR, ACCURACY, AUPR_IN, AUPR_OUT, FPR)
-_PER_CHUNK = 1_000_000
-_RESAMPLING = 0x00D201  # purpose of `derive_seed`
 
 
 def score(predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None) -> Score:
@@ -115,7 +108,7 @@ def detection_metrics(found: Predictions) -> MetricSet:
     percentiles of a bootstrap that resamples in-distribution items and each outlier set apart; the same in-distribution
     resamples serve every set, as the same items do.
     """
-    draws = _Draws(found)
+    draws = Draws(found)
     into = MetricSet()
     for score in found.scores:
         _of_score(into, found, draws, score)
@@ -123,7 +116,7 @@ def detection_metrics(found: Predictions) -> MetricSet:
             _reference_rows(into, found, found.logits.shape[1])
     if found.shifted:
         whole = _full_spectrum(found)
-        draws = _Draws(whole)
+        draws = Draws(whole)
         for score in whole.scores:
             _of_score(into, whole, draws, score, full_spectrum=True)
     into.outcomes |= auroc_outcomes(found)
@@ -177,66 +170,10 @@ def _full_spectrum(found: Predictions) -> Predictions:
     return found._replace(scores=scores)
 
 
-class _Measured(NamedTuple):
-    """One set's six metrics, (resamples,) of each, and the numbers of in-distribution items and outliers."""
-
-    value: Detection
-    resampled: Detection
-    known: int
-    outliers: int
-
-
-class _Draws:
-    """How often each item comes in each resample: (resamples, n), the same for every score."""
-
-    def __init__(self, found: Predictions) -> None:
-        first = next(iter(found.scores))
-        self.known = _draw(len(found.scores[first]), 0)
-        self.outliers = {
-            name: _draw(len(each.scores[first]), number)
-            for number, (name, each) in enumerate(found.outliers.items(), start=1)
-        }
-
-
-def _draw(items: int, number: int) -> NDArray[np.uint16]:
-    rng = np.random.default_rng(derive_seed(number, _RESAMPLING))
-    counts = np.empty((RESAMPLES, items), np.uint16)
-    for row in counts:
-        row[:] = np.bincount(rng.integers(0, items, items), minlength=items)
-    return counts
-
-
-def _measure(found: Predictions, draws: _Draws, name: str, score: str) -> _Measured:
-    ranking = rank(found.scores[score], found.outliers[name].scores[score])
-    value = detection_from_counts(ranking.known_above, ranking.outliers_above)
-    known, outliers = draws.known, draws.outliers[name]
-    n, m = known.shape[1], outliers.shape[1]
-    rows = max(1, _PER_CHUNK // (n + m))
-    parts = [
-        _resampled(ranking, known[start : start + rows], outliers[start : start + rows])
-        for start in range(0, RESAMPLES, rows)
-    ]
-    return _Measured(value, Detection(*map(np.concatenate, zip(*parts, strict=True))), n, m)
-
-
-def _resampled(ranking: Ranking, known: NDArray[np.uint16], outliers: NDArray[np.uint16]) -> Detection:
-    """The metrics of resamples, from how often each item comes: no sorting again."""
-    return detection_from_counts(
-        _running(known[:, ranking.known_order])[:, ranking.known_above],
-        _running(outliers[:, ranking.outlier_order])[:, ranking.outliers_above],
-    )
-
-
-def _running(counts: NDArray[np.uint16]) -> NDArray[np.int64]:
-    total = np.zeros((counts.shape[0], counts.shape[1] + 1), np.int64)
-    np.cumsum(counts, axis=1, out=total[:, 1:])
-    return total
-
-
 def _of_score(
-    into: MetricSet, found: Predictions, draws: _Draws, score: str, *, full_spectrum: bool = False
+    into: MetricSet, found: Predictions, draws: Draws, score: str, *, full_spectrum: bool = False
 ) -> None:
-    measured = {name: _measure(found, draws, name, score) for name in found.outliers}
+    measured = {name: measured_on(found, draws, name, score) for name in found.outliers}
     note, means = found.settings.get(score, ""), _means(found)
     params = params_of(score, full_spectrum=full_spectrum)
     for kind in _REPORTED:
@@ -254,7 +191,7 @@ def _row(
     into: MetricSet,
     kind: MetricKind,
     params: Params,
-    sets: list[_Measured],
+    sets: list[Measured],
     note: str,
     subset: str | None = None,
 ) -> None:

@@ -13,7 +13,7 @@ from eval_suite.core.predictions import About
 from eval_suite.core.records import Metric, metric_id
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.external import score_file
-from eval_suite.tasks.ood import score as scoring
+from eval_suite.tasks.ood import resamples
 from eval_suite.tasks.ood.metrics import NON_NOISE
 from eval_suite.tasks.ood.predictions import Facts, Outliers, Predictions, read_predictions, write_predictions
 from eval_suite.tasks.ood.rates import detection, odin_reference_aupr, odin_reference_tnr
@@ -22,7 +22,7 @@ from eval_suite.tasks.ood.task import OodTask
 
 N, M = 300, 200
 SETS = ("near", "far", "uniform")
-ALL_RESAMPLES = scoring.RESAMPLES
+ALL_RESAMPLES = resamples.RESAMPLES
 
 ECE_NAME = "ECE (15 equal-width bins)"
 
@@ -30,12 +30,12 @@ ECE_NAME = "ECE (15 equal-width bins)"
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Enough for all but what is said of intervals, which take nearly all of the time."""
-    monkeypatch.setattr(scoring, "RESAMPLES", 30)
+    monkeypatch.setattr(resamples, "RESAMPLES", 30)
 
 
 @pytest.fixture
 def all_resamples(_few_resamples: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "RESAMPLES", ALL_RESAMPLES)
+    monkeypatch.setattr(resamples, "RESAMPLES", ALL_RESAMPLES)
 
 
 def detected(given: Predictions) -> list[Metric]:
@@ -242,7 +242,7 @@ def test_too_few_outliers_have_no_95_percent() -> None:
 
 def test_results_do_not_hang_on_the_size_of_a_part(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = detected(some_predictions())
-    monkeypatch.setattr(scoring, "_PER_CHUNK", 1700)
+    monkeypatch.setattr(resamples, "_PER_CHUNK", 1700)
     assert detected(some_predictions()) == whole
 
 
