@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import chdir
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -128,6 +129,12 @@ def _finish(work: Work, folder: Path) -> float:
     return time.monotonic() - begin
 
 
+def _up_to_the_end_of_its_fit(work: Work, folder: Path) -> None:
+    """The work until all steps of a fit are saved but its outcome is not; all of it where nothing is fitted."""
+    with patch.object(FitRun, "finish", lambda *_, **__: os._exit(0)):
+        work(folder)
+
+
 def check(
     work: Work,
     folder: Path,
@@ -135,6 +142,8 @@ def check(
     begin: Work = Path.mkdir,
 ) -> None:
     """Kill the work ten times, spread over the time it takes, going on after each, and compare with an uninterrupted one.
+
+    Before these, once where the steps of a fit are done and only its outcome is missing.
 
     Where it ends before it is killed, which is where much of it was done already, what it made is compared and it begins anew.
     """
@@ -151,6 +160,9 @@ def check(
         begin(killed)
 
     begin(killed)
+    _start(partial(_up_to_the_end_of_its_fit, work), killed).join(300)
+    _finish(work, killed)
+    require_the_same()
     seconds = _finish(work, killed)
     require_the_same()
     draw, ends = random.Random(seed), 0

@@ -51,6 +51,8 @@ def loader(trouble: str = "", workers: int = 1) -> WorkerLoader:
     return WorkerLoader(Items(trouble), workers=workers, batch_size=2, collate=torch.stack)
 
 
+# Torch raises from its handler of SIGCHLD wherever that arrives, be it in the opening of a file, which is then left to Python.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("trouble", ["killed", "unsendable"])
 def test_a_worker_that_ends_is_an_error_with_the_way_out(trouble: str) -> None:
     with pytest.raises(EvalSuiteError, match=r"--workers 0.*--shm-size"):

@@ -237,9 +237,10 @@ def _watch(fit: FitRun, seed: int, label: str, steps: int, state: Mapping[str, A
         priority = "VERY_LOW"
 
         def __init__(self) -> None:
-            self.loss = float("nan")
             with fit.resuming():
                 self.rows = [Row(*row) for row in (state or {}).get("rows", [])]
+            # A state of the last step leaves no step to take the loss from.
+            self.loss = self.rows[-1].loss if self.rows else float("nan")
             self.seconds = 0.0
             self._begin = time.monotonic()
             self._shown: Any = iter(())
