@@ -45,13 +45,20 @@ class OutcomesFile:
         """(n,) outcomes of a metric."""
         name = self._names[metric]
         with self._opened() as stored:
-            found: NDArray[np.float64] = stored[name].astype(float)
+            found: NDArray[np.float64] = stored[name].astype(float, copy=False)
         return found
+
+    def means(self) -> dict[str, float | None]:
+        """The mean of each metric's outcomes; None where some items have none."""
+        with self._opened() as stored:
+            return {
+                metric: _mean(stored[name].astype(float, copy=False)) for metric, name in self._names.items()
+            }
 
     def ids(self) -> NDArray[np.str_]:
         """(n,) items."""
         with self._opened() as stored:
-            found: NDArray[np.str_] = stored[_IDS].astype(str)
+            found: NDArray[np.str_] = stored[_IDS].astype(str, copy=False)
         return found
 
     @contextmanager
@@ -85,7 +92,7 @@ def require_agreement(record: Record) -> None:
         return
     try:
         stored = OutcomesFile(file_beside(record.path, relative), record)
-        means = {name: _mean(stored.values(name)) for name in stored.metrics}
+        means = stored.means()
     except InputError:
         return
     for metric in record.metrics:

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -77,6 +78,8 @@ _RANGES = {
     **dict.fromkeys(("brier", "brier_scaled"), (0.0, 2.0)),
 }
 _ROUNDING = 1e-9
+# By protocol, and by a metric's key and params; see `TaskInfo.options_behind`.
+_OPTIONS_BEHIND: dict[str, dict[tuple[str, str], list[str]]] = {}
 
 
 class Metric(_Strict):
@@ -257,11 +260,19 @@ class TaskInfo(_Strict):
 
     def options_behind(self, metric: Metric) -> list[str]:
         """The options of the protocol that a metric depends on."""
-        return [
-            option
-            for option, patterns in self.protocol.items()
-            if not patterns or any(_fits(p, metric) for p in patterns)
-        ]
+        which = (metric.key, repr(metric.params))
+        if which not in self._behind:
+            self._behind[which] = [
+                option
+                for option, patterns in self.protocol.items()
+                if not patterns or any(_fits(p, metric) for p in patterns)
+            ]
+        return self._behind[which]
+
+    @cached_property
+    def _behind(self) -> dict[tuple[str, str], list[str]]:
+        # One for all of the same protocol: a study asks for the same metrics of hundreds of records.
+        return _OPTIONS_BEHIND.setdefault(repr(self.protocol), {})
 
 
 def _fits(pattern: Params, metric: Metric) -> bool:

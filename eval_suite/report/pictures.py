@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -24,15 +25,46 @@ _MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
 
+class Inlined:
+    """A file as it is set into the page. That is made when it is asked for: most of a large study's pictures never are.
+
+    Args:
+        media: type of the content.
+        content: of the file.
+    """
+
+    def __init__(self, media: str, content: bytes) -> None:
+        self._media, self.content = media, content
+
+    @property
+    def source(self) -> str:
+        """A data: address."""
+        media, encoded, _ = self._on_page
+        return f"data:{media};base64,{encoded}"
+
+    @property
+    def size(self) -> int:
+        """Bytes on the page."""
+        return len(self._on_page[1])
+
+    @property
+    def stretch(self) -> float:
+        """The width on the page, 1 for one that is not wider than high."""
+        return self._on_page[2]
+
+    @cached_property
+    def _on_page(self) -> tuple[str, str, float]:
+        media, content, stretch = _for_page(self._media, self.content)
+        return media, base64.b64encode(content).decode("ascii"), stretch
+
+
 @dataclass(frozen=True)
 class Picture:
-    """A picture ready to be set into the page; ``stretch`` is its width there, 1 for one that is not wider than high."""
+    """A picture and what is written with it."""
 
-    source: str
+    image: Inlined
     alt: str
     caption: str
-    size: int
-    stretch: float
 
 
 @dataclass
@@ -51,13 +83,14 @@ class PictureRow:
     @property
     def shared(self) -> Picture | None:
         """The picture where every backbone has the same one, which is then shown once."""
-        distinct = {picture.source: picture for picture in self.cells.values()}
+        distinct = {picture.image.content: picture for picture in self.cells.values()}
         return next(iter(distinct.values())) if len(distinct) == 1 else None
 
     @property
     def size(self) -> int:
         """Bytes that the row takes on the page."""
-        return self.shared.size if self.shared else sum(picture.size for picture in self.cells.values())
+        pictures = [self.shared] if self.shared else self.cells.values()
+        return sum(picture.image.size for picture in pictures)
 
 
 class PictureGroup(NamedTuple):
@@ -84,8 +117,8 @@ def grouped(rows: list[PictureRow]) -> list[PictureGroup]:
 def pictures_by_task(collation: Collation, tasks: list[str], budget: int) -> dict[str, list[PictureRow]]:
     """The example pictures of every task, within a number of bytes.
 
-    Tasks share the budget evenly, and what one does not need goes to the others. Rows beyond a task's part are dropped
-    from the tail, and a notice says how many.
+    Tasks share the budget evenly, row by row, and what one does not need goes to the others. Rows that no longer fit are
+    dropped from the tail, and a notice says how many.
 
     Args:
         collation: the suite's cells; refused and dropped pictures are added to its notices.
@@ -93,11 +126,21 @@ def pictures_by_task(collation: Collation, tasks: list[str], budget: int) -> dic
         budget: bytes the pictures may take in all.
     """
     rows = {task: picture_rows(collation, task) for task in tasks}
-    need = {task: sum(row.size for row in found) for task, found in rows.items()}
-    left, kept = budget, {}
-    for number, task in enumerate(sorted(tasks, key=lambda task: need[task])):
-        kept[task] = _within(collation, task, rows[task], left // (len(tasks) - number))
-        left -= sum(row.size for row in kept[task])
+    kept: dict[str, list[PictureRow]] = {task: [] for task in tasks}
+    spent = dict.fromkeys(tasks, 0)
+    unfinished = [task for task in tasks if rows[task]]
+    while unfinished:
+        task = min(unfinished, key=spent.__getitem__)
+        row = rows[task][len(kept[task])]
+        if fits := sum(spent.values()) + row.size <= budget:
+            kept[task].append(row)
+            spent[task] += row.size
+        if not fits or len(kept[task]) == len(rows[task]):
+            unfinished.remove(task)
+    for task in tasks:
+        if dropped := len(rows[task]) - len(kept[task]):
+            text = f"{counted(dropped, 'row')} of example pictures left out, so that the page stays small; all lie next to the records"
+            collation.notices.append(Notice("warning", task, text))
     return kept
 
 
@@ -127,22 +170,6 @@ def picture_rows(collation: Collation, task: str) -> list[PictureRow]:
                 rows.append(row)
             row.cells[backbone] = picture
     return rows
-
-
-def _within(collation: Collation, task: str, rows: list[PictureRow], budget: int) -> list[PictureRow]:
-    kept, spent = [], 0
-    for row in rows:
-        spent += row.size
-        if spent > budget:
-            break
-        kept.append(row)
-    if len(kept) < len(rows):
-        left = counted(len(rows) - len(kept), "row")
-        text = (
-            f"{left} of example pictures left out, so that the page stays small; all lie next to the records"
-        )
-        collation.notices.append(Notice("warning", task, text))
-    return kept
 
 
 def _best_and_worst(
@@ -214,9 +241,7 @@ def _picture(collation: Collation, entry: Entry, example: Example) -> Picture | 
     except (InputError, OSError) as error:
         collation.notices.append(Notice("warning", entry.key.where, f"example picture: {error}"))
         return None
-    media, content, stretch = _for_page(media, content)
-    encoded = base64.b64encode(content).decode("ascii")
-    return Picture(f"data:{media};base64,{encoded}", example.alt, example.caption, len(encoded), stretch)
+    return Picture(Inlined(media, content), example.alt, example.caption)
 
 
 def _for_page(media: str, content: bytes) -> tuple[str, bytes, float]:

@@ -33,6 +33,11 @@ class PublishedNumber(NamedTuple):
         """Key and params of the metric as printed."""
         return metric_id(self.key, self.params | self.printed_for)
 
+    @property
+    def cell(self) -> tuple[str, str, str, str, str | None]:
+        """What it is of, but for its params."""
+        return self.suite, self.backbone, self.task, self.key, self.subset
+
 
 @cache
 def published_numbers() -> tuple[PublishedNumber, ...]:
@@ -54,14 +59,20 @@ def published_number(
     suite: SuiteInfo, backbone: str, task: str, key: str, params: Params, subset: str | None = None
 ) -> PublishedNumber | None:
     """The printed number of a cell; None where the paper has none, as on other data sets."""
-    wanted = (suite.published or suite.name, backbone, task, key, subset)
-    for printed in published_numbers():
-        if (printed.suite, printed.backbone, printed.task, printed.key, printed.subset) == wanted:
-            other = _other_params(printed, params)
-            if other is not None:
-                notes = (printed.note, *(f"printed for {name} = {value}" for name, value in other.items()))
-                return printed._replace(note="; ".join(filter(None, notes)))
+    for printed in _by_cell().get((suite.published or suite.name, backbone, task, key, subset), ()):
+        other = _other_params(printed, params)
+        if other is not None:
+            notes = (printed.note, *(f"printed for {name} = {value}" for name, value in other.items()))
+            return printed._replace(note="; ".join(filter(None, notes)))
     return None
+
+
+@cache
+def _by_cell() -> dict[tuple[str, str, str, str, str | None], list[PublishedNumber]]:
+    found: dict[tuple[str, str, str, str, str | None], list[PublishedNumber]] = {}
+    for printed in published_numbers():
+        found.setdefault(printed.cell, []).append(printed)
+    return found
 
 
 def _other_params(printed: PublishedNumber, params: Params) -> dict[str, Param] | None:

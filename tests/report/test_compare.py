@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas
 import pytest
+from numpy.lib.npyio import NpzFile
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.outcomes import OutcomesFile
 from eval_suite.core.records import Metric
 from eval_suite.core.statistics import paired_difference
 from eval_suite.core.store import read_record
@@ -179,13 +179,13 @@ def test_collation_reads_each_array_once_and_keeps_none(
     for name in ("baseline", "cutmix"):
         suite.add(name)
     opened: list[tuple[str, str]] = []
-    read = OutcomesFile.values
+    read = NpzFile.__getitem__
 
-    def counted(file: OutcomesFile, metric: str) -> Any:
-        opened.append((str(file.path), metric))
-        return read(file, metric)
+    def counted(file: NpzFile, name: str) -> Any:
+        opened.append((str(file.zip.filename), name))
+        return read(file, name)
 
-    monkeypatch.setattr(OutcomesFile, "values", counted)
+    monkeypatch.setattr(NpzFile, "__getitem__", counted)
     found = collate(suite.folder)
     assert len(opened) == len(set(opened)) == 6
     assert all(record.outcomes is None for record in found.records())

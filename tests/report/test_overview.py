@@ -163,13 +163,13 @@ def test_a_picture_that_all_backbones_share_is_one(suite: FakeSuite) -> None:
     rows = picture_rows(collate(suite.folder), "classify")
     shared = rows[0].shared
     assert shared is not None
-    assert rows[0].size == shared.size
+    assert rows[0].size == shared.image.size
     (group,) = grouped(rows)
     assert (len(group.shown), len(group.folded)) == (8, 3)
     suite.picture("cutmix", "0.png")
     rows = picture_rows(collate(suite.folder), "classify")
     assert rows[0].shared is None
-    assert rows[0].size == sum(picture.size for picture in rows[0].cells.values())
+    assert rows[0].size == sum(picture.image.size for picture in rows[0].cells.values())
 
 
 def test_a_broken_history_costs_no_page(suite: FakeSuite) -> None:
