@@ -524,6 +524,13 @@ def test_lists(cli: Cli) -> None:
     assert said.out.split() == ["timm:resnet14_demo"]
 
 
+def test_a_bundled_suite_is_listed_with_its_file(cli: Cli) -> None:
+    said = cli("list", "suites", "--filter", "tiny demo world")
+    assert said.code == 0
+    [line] = said.out.splitlines()
+    assert Path(line[line.rindex("[") + 1 : -1]).read_text().startswith("name: smoke\n")
+
+
 def test_an_unexpected_error_is_one_line_with_a_way_to_see_more(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
