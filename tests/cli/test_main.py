@@ -520,15 +520,10 @@ def test_lists(cli: Cli) -> None:
     assert said.code == 0
     for word in ("classify", "cutmix", "mixup", "cutout", "mahalanobis", "demo"):
         assert word in said.out
+    [smoke] = [line for line in said.out.splitlines() if line.startswith("smoke ")]
+    assert Path(smoke[smoke.rindex("[") + 1 : -1]).read_text().startswith("name: smoke\n")
     said = cli("list", "architectures", "--filter", "resnet14_demo")
     assert said.out.split() == ["timm:resnet14_demo"]
-
-
-def test_a_bundled_suite_is_listed_with_its_file(cli: Cli) -> None:
-    said = cli("list", "suites", "--filter", "tiny demo world")
-    assert said.code == 0
-    [line] = said.out.splitlines()
-    assert Path(line[line.rindex("[") + 1 : -1]).read_text().startswith("name: smoke\n")
 
 
 def test_an_unexpected_error_is_one_line_with_a_way_to_see_more(
