@@ -29,7 +29,8 @@ class Job:
     ``stamp`` is touched when the command succeeds; it is out of date when an ``inputs`` file is younger. The first of
     these is the job's specification, which holds ``depends_on`` and changes only when that does; the others are stamps.
     ``product`` is the file a user wants; a stamp without it does not count. ``external``: another suite or a single
-    command has made it, which needs no job.
+    command has made it, which needs no job. ``outdated``: what lies there was made of files that hold other
+    contents now, such as that of a regularizer of one's own.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     threads: int
     depends_on: dict[str, Any]
     external: bool = False
+    outdated: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
                 name = f"train {home.name}" + (f" in {home.suite}" if backbone.home is not None else "")
                 train = ["train", *call, *(["--overwrite"] if overwrite else [])]
                 job = maker.job(name, train, decisive, world, home.checkpoint / "card.json")
-                job = replace(job, external=suite.is_trained(cell) and not Path(job.stamp).exists())
-                trainings[home] = job
+                external = suite.is_trained(cell) and not Path(job.stamp).exists()
+                trainings[home] = job = replace(job, external=external, outdated=suite.is_outdated(cell))
                 jobs.append(job)
             needs = [trainings[home].stamp]
         probed = backbone.options.head == PROBE
@@ -134,7 +136,7 @@ def write_plan(plan: Plan) -> None:
             Path(job.stamp).parent.mkdir(parents=True, exist_ok=True)
             Path(job.stamp).touch()
     _drop_empty_stamps(plan)
-    ours = {"verb", "depends_on", "external"}
+    ours = {"verb", "depends_on", "external", "outdated"}
     calls = [{key: value for key, value in asdict(job).items() if key not in ours} for job in plan.jobs]
     for call in calls:
         call["inputs"] = [os.path.relpath(path, plan.folder) for path in call["inputs"]]
@@ -174,15 +176,17 @@ class _Maker:
 
 
 def _drop_empty_stamps(plan: Plan) -> None:
-    """A stamp whose product was removed, or is a failed record, must not keep its job from running."""
+    """A stamp whose product was removed, is outdated, or is a failed record, must not keep its job from running."""
     for job in plan.jobs:
-        if not _usable(Path(job.product)):
+        if job.outdated or not _usable(Path(job.product)):
             Path(job.stamp).unlink(missing_ok=True)
 
 
 def _up_to_date(job: Job) -> bool:
     if job.external:
         return True
+    if job.outdated:
+        return False
     specification, stamp = Path(job.inputs[0]), Path(job.stamp)
     try:
         made = stamp.stat().st_mtime_ns

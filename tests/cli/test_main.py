@@ -520,6 +520,8 @@ def test_lists(cli: Cli) -> None:
     assert said.code == 0
     for word in ("classify", "cutmix", "mixup", "cutout", "mahalanobis", "demo"):
         assert word in said.out
+    [smoke] = [line for line in said.out.splitlines() if line.startswith("smoke ")]
+    assert Path(smoke[smoke.rindex("[") + 1 : -1]).read_text().startswith("name: smoke\n")
     said = cli("list", "architectures", "--filter", "resnet14_demo")
     assert said.out.split() == ["timm:resnet14_demo"]
 

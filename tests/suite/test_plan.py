@@ -256,6 +256,37 @@ def test_what_is_done_stays_done_and_a_change_reaches_what_hangs_on_it(
     assert names(jobs_to_run(make_plan(altered, threads=1))) == wanted
 
 
+def test_another_content_of_a_regularizers_file_reaches_what_depends_on_it(
+    make_suite: Callable[..., Suite],
+) -> None:
+    own = Path("mine.py")
+    text = (
+        "import eval_suite as es\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\n"
+        "class Own(es.Regularizer):\n"
+        "    name, stage = 'own', 'erase'\n"
+        "    paper = es.Paper('Own', 'unpublished', 2026, 'https://example.org')\n"
+        "    def apply(self, images, targets, context):\n"
+        "        return es.Mixed(images, targets)\n"
+    )
+    own.write_text(text)
+    rows = {"baseline": {}, "own": {"regularizers": ["mine.py:Own"]}}
+    suite = make_suite(backbones=rows, seeds=[0])
+    plan = written(suite)
+    finish(plan)
+    for name, row in suite.backbones.items():
+        assert row.recipe is not None
+        write_checkpoint(Path(f"checkpoints/mini/{name}-s0"), row.recipe.digest(), seed=0)
+    assert jobs_to_run(make_plan(suite, threads=1)) == []
+    own.write_text(f"{text}# another content\n")
+    changed = make_plan(make_suite(backbones=rows, seeds=[0]), threads=1, overwrite=True)
+    assert names(jobs_to_run(changed)) == ["train own-s0", "classify own-s0"]
+    write_plan(changed)
+    stamps = {job.name: Path(job.stamp).exists() for job in changed.jobs}
+    assert (stamps["train baseline-s0"], stamps["train own-s0"]) == (True, False)
+
+
 def test_trainings_replace_other_recipes_only_where_that_is_asked_for(
     make_suite: Callable[..., Suite],
 ) -> None:
