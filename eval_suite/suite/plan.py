@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eval_suite.backbones.spec import PROBE
+from eval_suite.backbones.spec import PROBE, parse_source
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import ON
@@ -30,7 +30,7 @@ class Job:
     these is the job's specification, which holds ``depends_on`` and changes only when that does; the others are stamps.
     ``product`` is the file a user wants; a stamp without it does not count. ``external``: another suite or a single
     command has made it, which needs no job. ``outdated``: what lies there was made of files that hold other
-    contents now, such as that of a regularizer of one's own.
+    contents now, such as a regularizer's of one's own or the weights of a pretrained row.
     """
 
     name: str
@@ -112,7 +112,7 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
             if backbone.recipe is None:
                 depends_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
             job = maker.job(f"{title} {cell.name}", [task, *call], depends_on, needs, cell.record(title))
-            jobs.append(job)
+            jobs.append(replace(job, outdated=_any_younger(_source_files(backbone.source), job.stamp)))
             if probed and task == PROBE:
                 needs = [*needs, job.stamp]
     return Plan(suite, folder, jobs)
@@ -180,6 +180,23 @@ def _drop_empty_stamps(plan: Plan) -> None:
     for job in plan.jobs:
         if job.outdated or not _usable(Path(job.product)):
             Path(job.stamp).unlink(missing_ok=True)
+
+
+def _source_files(source: str | None) -> list[Path]:
+    """The local files of a pretrained row."""
+    if source is None:
+        return []
+    spec = parse_source(source)
+    folder = [Path(spec.name) / "model.safetensors"] if spec.kind == "checkpoint" else []
+    return [path for path in (spec.module, spec.weights, *folder) if path is not None]
+
+
+def _any_younger(files: list[Path], stamp: str) -> bool:
+    try:
+        made = Path(stamp).stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return any(path.is_file() and path.stat().st_mtime_ns > made for path in files)
 
 
 def _up_to_date(job: Job) -> bool:

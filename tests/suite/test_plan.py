@@ -287,6 +287,22 @@ def test_another_content_of_a_regularizers_file_reaches_what_depends_on_it(
     assert (stamps["train baseline-s0"], stamps["train own-s0"]) == (True, False)
 
 
+def test_other_weights_of_a_pretrained_row_are_evaluated_again(make_suite: Callable[..., Suite]) -> None:
+    weights = Path("theirs.pth")
+    weights.touch()
+    suite = make_suite(
+        seeds=[0], backbones={"baseline": {}, "theirs": {"source": "timm:resnet18@theirs.pth"}}
+    )
+    finish(written(suite))
+    assert jobs_to_run(make_plan(suite, threads=1)) == []
+    later = time.time() + 100
+    os.utime(weights, (later, later))
+    changed = make_plan(suite, threads=1)
+    assert names(jobs_to_run(changed)) == ["classify theirs-s0"]
+    write_plan(changed)
+    assert [Path(job.stamp).exists() for job in changed.jobs if job.verb == "classify"] == [True, False]
+
+
 def test_trainings_replace_other_recipes_only_where_that_is_asked_for(
     make_suite: Callable[..., Suite],
 ) -> None:
