@@ -122,7 +122,7 @@ def _outliers() -> Iterator[str]:
 
 
 def _architectures() -> Iterator[str]:
-    from eval_suite.backbones.sources import architecture_names
+    from eval_suite.backbones.building import architecture_names
 
     for library, names in architecture_names().items():
         for name in names:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.report.cards import cards_of, finite, history_of
 from eval_suite.report.collate import Collation
 from eval_suite.report.tables import Cell, Table

@@ -344,6 +344,7 @@ def test_wrong_backbones_leave_nothing_behind(cli: Cli, images: str, backbone: s
         ("folder:absent", "absent"),
         ("foldr:x", "unknown data kind 'foldr'. Did you mean 'folder'?"),
         ("images", "expected data as KIND:PATH"),
+        ("/", "a folder of class folders is folder:/"),
     ],
 )
 def test_wrong_data_leaves_nothing_behind(cli: Cli, trained: Path, data: str, expected: str) -> None:

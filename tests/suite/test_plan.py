@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
 from eval_suite.core.papers import CUTMIX
-from eval_suite.core.records import BackboneCard, Record, TaskInfo
+from eval_suite.core.records import Record, TaskInfo
 from eval_suite.core.runtime import Clock, run_info
 from eval_suite.core.store import write_record
 from eval_suite.suite.execute import _snakemake
