@@ -2,8 +2,8 @@
 
 The peer is what ``COCOEvalCap.evaluate`` does, SPICE left out, which needs a download: references and candidates
 tokenised one after the other, then BLEU, METEOR, ROUGE-L and CIDEr one after the other. Ours tokenises everything
-at once while METEOR reads its dictionaries, and runs that beside the others, in a Java program for each further core, up to eight. Captions and references are made up,
-of COCO's length; both must give the same numbers.
+at once, gives METEOR the paraphrases of these words only, and runs it at the same time as the others, in a Java program
+for each further core, up to eight. Captions and references are made up, of COCO's length; both must give the same numbers.
 """
 
 import os
@@ -12,7 +12,6 @@ import numpy as np
 from timing import options, ratios, report, spread, take_turns
 
 from eval_suite.tasks.caption.java import java_program
-from eval_suite.tasks.caption.meteor import meteor_programs
 from eval_suite.tasks.caption.toolkit import CaptionScores, caption_scores, tokenise
 
 AIM = ">= 2"
@@ -110,9 +109,7 @@ def main() -> None:
     found: dict[str, dict[str, float]] = {}
 
     def ours() -> None:
-        with meteor_programs(len(candidates), java) as programs:
-            words = tokenise(candidates, references, java)
-            found["eval_suite"] = numbers(caption_scores(words, java, programs))
+        found["eval_suite"] = numbers(caption_scores(tokenise(candidates, references, java), java))
 
     def theirs() -> None:
         found["pycocoevalcap"] = serial(candidates, references)

@@ -4,7 +4,9 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +14,12 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.tasks.caption.java import JavaProcess, running, toolkit_folder
+from eval_suite.tasks.caption.paraphrases import write_cut
 
-_JAR = Path("meteor") / "meteor-1.5.jar"
+_JAR, _TABLE = "meteor-1.5.jar", Path("data") / "paraphrase-en.gz"
 _SEPARATOR = " ||| "
 _SECONDS, _SECONDS_A_CAPTION = 180.0, 0.25
-# A child spends some eight seconds of a core on its dictionaries, as long as on 10,000 captions: a second one on two
+# A child spends a second of a core on its dictionaries, and more until its code is compiled: a second one on two
 # cores, of which the other metrics want one, wins nothing, and beyond eight each takes less off the others than it costs.
 _WORTH_A_CHILD, _MOST_CHILDREN = 1000, 8
 # The heap that a child may fill; it takes less than one.
@@ -44,41 +47,33 @@ def meteor(candidates: list[str], references: list[list[str]], java: Path, child
         candidates: n tokenised captions.
         references: n lists of tokenised captions.
         java: the Java to use.
-        children: Java programs at once, see `meteor_programs`.
+        children: Java programs at once; 0 takes one for each core but one, which the other metrics keep busy, at most
+            8, and fewer where memory is short or there is little to do.
 
     Raises:
         EvalSuiteError: if a child fails or does not answer in time.
         InputError: if the toolkit is not installed.
     """
-    with meteor_programs(len(candidates), java, children) as programs:
+    with meteor_programs(candidates, references, java, children) as programs:
         return meteor_by(programs, candidates, references)
 
 
 @contextmanager
-def meteor_programs(captions: int, java: Path | None, children: int = 0) -> Iterator[list[JavaProcess]]:
-    """Java programs that compute METEOR; started early, they read their dictionaries while others work.
-
-    Args:
-        captions: how many there will be.
-        java: the Java to use; without it there are none.
-        children: Java programs at once; 0 takes one for each core but one, which the other metrics keep busy, at most
-            8, and fewer where memory is short or there is little to do.
-
-    Raises:
-        EvalSuiteError: if one cannot be started.
-        InputError: if the toolkit is not installed.
-    """
-    if java is None:
-        yield []
-        return
+def meteor_programs(
+    candidates: list[str], references: list[list[str]], java: Path, children: int = 0
+) -> Iterator[list[JavaProcess]]:
+    """Java programs that compute METEOR of these captions and of no others; see `meteor`."""
     if not children:
-        children = useful_children(captions, len(os.sched_getaffinity(0)), _free_memory())
-    jar = toolkit_folder() / _JAR
-    arguments = [f"-Xmx{_HEAP_GIB}G", "-jar", str(jar), "-", "-", "-stdio", "-l", "en", "-norm"]
-    seconds = _SECONDS + _SECONDS_A_CAPTION * captions
-    with ExitStack() as stack:
+        children = useful_children(len(candidates), len(os.sched_getaffinity(0)), _free_memory())
+    seconds = _SECONDS + _SECONDS_A_CAPTION * len(candidates)
+    folder = toolkit_folder() / "meteor"
+    with TemporaryDirectory() as scratch, ExitStack() as stack:
+        table = Path(scratch) / _TABLE.name
+        write_cut(folder / _TABLE, [*candidates, *chain.from_iterable(references)], table)
+        arguments = [f"-Xmx{_HEAP_GIB}G", "-jar", str(folder / _JAR), "-", "-", "-stdio"]
+        arguments += ["-l", "en", "-norm", "-a", str(table)]
         yield [
-            stack.enter_context(running("METEOR", java, arguments, seconds=seconds, folder=jar.parent))
+            stack.enter_context(running("METEOR", java, arguments, seconds=seconds, folder=folder))
             for _ in range(children)
         ]
 

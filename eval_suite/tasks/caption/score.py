@@ -17,7 +17,7 @@ from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.caption.examples import below_picture, write_examples
 from eval_suite.tasks.caption.java import java_program
-from eval_suite.tasks.caption.meteor import meteor_of, meteor_programs
+from eval_suite.tasks.caption.meteor import meteor_of
 from eval_suite.tasks.caption.metrics import BLEU, CIDER, METEOR, ROUGE, SPICE, tokenizer_params
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.overlap import ORDERS, Words, bleu, bleu_of, cider_d, counted, rouge_l
@@ -59,9 +59,8 @@ def score(predictions: Path, options: CaptionOptions, truth: str | None, folder:
         )
     captions = [results[image_id] for image_id in scored.image_ids]
     drawn = drawn_captions(options, len(captions))
-    with meteor_programs(len(captions), java) as programs:
-        words = tokenise([*captions, *drawn], scored.captions, java)
-        scores = caption_scores(words._replace(candidates=words.candidates[: len(captions)]), java, programs)
+    words = tokenise([*captions, *drawn], scored.captions, java)
+    scores = caption_scores(words._replace(candidates=words.candidates[: len(captions)]), java)
     found = summarise(scores, java is not None)
     if drawn:
         note_control(found, words._replace(candidates=words.candidates[len(captions) :]))

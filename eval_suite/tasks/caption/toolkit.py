@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from eval_suite.tasks.caption.java import JavaProcess
-from eval_suite.tasks.caption.meteor import Meteor, meteor, meteor_by
+from eval_suite.tasks.caption.meteor import Meteor, meteor
 from eval_suite.tasks.caption.overlap import Bleu, Words, bleu, cider_d, counted, rouge_l
 from eval_suite.tasks.caption.spice import Spice, spice, spice_missing
 from eval_suite.tasks.caption.tokens import penn_treebank, without_java
@@ -36,15 +35,12 @@ def tokenise(candidates: Sequence[str], references: Sequence[Sequence[str]], jav
     return Words([next(words) for _ in candidates], [[next(words) for _ in texts] for texts in references])
 
 
-def caption_scores(
-    words: Words, java: Path | None, programs: list[JavaProcess] | None = None
-) -> CaptionScores:
+def caption_scores(words: Words, java: Path | None) -> CaptionScores:
     """All metrics of tokenised captions; METEOR's Java runs at the same time as the others.
 
     Args:
         words: the captions.
         java: the Java to use; without it there is neither METEOR nor SPICE.
-        programs: of `meteor_programs`, where they run already.
 
     Raises:
         EvalSuiteError: if a Java program fails.
@@ -52,11 +48,7 @@ def caption_scores(
     """
     no_spice = "it needs Java" if java is None else spice_missing()
     with ThreadPoolExecutor(1) as pool:
-        running = None
-        if programs:
-            running = pool.submit(meteor_by, programs, words.candidates, words.references)
-        elif java is not None:
-            running = pool.submit(meteor, words.candidates, words.references, java)
+        running = None if java is None else pool.submit(meteor, words.candidates, words.references, java)
         grams = counted(words)
         found = bleu(words, grams), rouge_l(words), cider_d(words, grams)
         meteor_found = running.result() if running is not None else None

@@ -1,5 +1,6 @@
 """Java children that die, hang, babble or are missing: an error in time, never a wait without end."""
 
+import gzip
 import os
 import sys
 import time
@@ -19,6 +20,15 @@ def program(folder: Path, body: str) -> Path:
     path.write_text(f"#!{sys.executable}\nimport sys, time, json\n{body}\n")
     path.chmod(0o755)
     return path
+
+
+@pytest.fixture(autouse=True)
+def small_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of paraphrases that takes no time to read."""
+    table = tmp_path / "toolkit" / "meteor" / "data" / "paraphrase-en.gz"
+    table.parent.mkdir(parents=True)
+    table.write_bytes(gzip.compress(b"0.5\na\nthe\n"))
+    monkeypatch.setattr(meteor, "toolkit_folder", lambda: tmp_path / "toolkit")
 
 
 def test_a_program_that_hangs_is_ended_when_its_time_is_up(tmp_path: Path) -> None:

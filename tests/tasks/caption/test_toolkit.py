@@ -3,7 +3,6 @@
 import json
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from eval_suite.core.records import Metric
 from eval_suite.core.statistics import paired_difference
 from eval_suite.data.coco import read_references
 from eval_suite.tasks.caption import toolkit
-from eval_suite.tasks.caption.java import JavaProcess, java_program, toolkit_folder
+from eval_suite.tasks.caption.java import java_program, toolkit_folder
 from eval_suite.tasks.caption.meteor import Meteor, meteor_by, meteor_of, meteor_programs
 from eval_suite.tasks.caption.metrics import WITHOUT_JAVA
 from eval_suite.tasks.caption.overlap import Words, bleu, bleu_of, cider_d, rouge_l
@@ -56,16 +55,9 @@ def java() -> Path:
 
 
 @pytest.fixture(scope="module")
-def programs(java: Path) -> Iterator[list[JavaProcess]]:
-    """METEOR's program, which takes seconds to start."""
-    with meteor_programs(len(CANDIDATES), java) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def scored(java: Path, programs: list[JavaProcess]) -> Scored:
+def scored(java: Path) -> Scored:
     words = tokenise(CANDIDATES, REFERENCES, java)
-    return Scored(words, caption_scores(words, java, programs))
+    return Scored(words, caption_scores(words, java))
 
 
 def test_the_tokens_are_the_toolkits(java: Path, scored: Scored) -> None:
@@ -120,15 +112,15 @@ def test_meteor_from_statistics_is_meteors_own(scored: Scored) -> None:
     assert 0.2 < found.score < 0.6
 
 
-def test_a_caption_that_equals_its_reference_has_no_chunk_in_meteor(programs: list[JavaProcess]) -> None:
+def test_a_caption_that_equals_its_reference_has_no_chunk_in_meteor(java: Path) -> None:
     same, other = ["a cat sat on the mat", "two dogs run"], ["a dog ran off", "the bird is red"]
-    found = meteor_by(
-        programs, [*same, *other], [[same[0]], [same[1], "dogs"], ["the dog ran away"], ["a red bird"]]
-    )
+    references = [[same[0]], [same[1], "dogs"], ["the dog ran away"], ["a red bird"]]
+    with meteor_programs([*same, *other], references, java) as programs:
+        found = meteor_by(programs, [*same, *other], references)
+        alone = meteor_by(programs, same, [[same[0]], [same[1]]])
     assert found.each[:2].tolist() == [1.0, 1.0]
     assert [meteor_of(row) for row in found.statistics] == pytest.approx(found.each.tolist(), abs=1e-15)
     assert meteor_of(found.statistics.sum(axis=0)) == pytest.approx(found.score, abs=1e-15)
-    alone = meteor_by(programs, same, [[same[0]], [same[1]]])
     assert alone.score == meteor_of(alone.statistics.sum(axis=0)) == 1.0
 
 
