@@ -207,7 +207,8 @@ def table(found: dict[str, dict[str, tuple[int, str]]]) -> str:
                 shown.append("")
                 continue
             code, line = cells[cell]
-            reason = re.sub(r"(backbone )?'[\w.]+' \([^)]*\)", "the network", line)
+            reason = re.sub(r"found \w+ '[\w.]+' \([^)]*\)", "found another network", line)
+            reason = re.sub(r"(backbone )?'[\w.]+' \([^)]*\)", "the network", reason)
             reason = re.sub(r"behind '[\w.]+'", "behind that map", reason)
             if code and reason not in reasons:
                 reasons.append(reason)

@@ -9,9 +9,9 @@ import torch
 from timing import options, ratios, report, spread, take_turns, waiter
 
 from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.building import build_net, native_config
 from eval_suite.backbones.inference import to_device
-from eval_suite.backbones.sources import build_net, native_config
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.tasks.wsol.localiser import make_localiser
 from eval_suite.tasks.wsol.maps import PackageMaps, PlainMaps

@@ -20,8 +20,8 @@ from input_pipeline import torchvision_loader, write_cifar10
 from timing import CLOCKS, options, ratios, report, spread, waiter
 from torch import Tensor, nn
 
+from eval_suite.backbones.building import build_net
 from eval_suite.backbones.inference import autocast
-from eval_suite.backbones.sources import build_net
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.training.loop import train
 from eval_suite.training.recipe import Recipe

@@ -13,12 +13,13 @@ import torch
 from timing import options, ratios, report, spread, take_turns, waiter
 
 from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.building import build_net, native_config
 from eval_suite.backbones.inference import autocast, predict_logits, to_device
-from eval_suite.backbones.sources import build_net, native_config
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import EvaluationTransform, ImageBatches
+from eval_suite.data.loading import ImageBatches
+from eval_suite.data.sizing import EvaluationTransform
 
 ARCH, SIZE, BATCH, CLASSES = "resnet20_cifar", 32, 128, 10
 AIM = ">= 0.95"

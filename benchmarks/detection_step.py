@@ -15,8 +15,8 @@ import torch
 from timing import options, ratios, report, spread, take_turns, waiter
 
 from eval_suite.backbones.backbone import finish
-from eval_suite.backbones.sources import build_net, native_config
-from eval_suite.core.records import BackboneCard
+from eval_suite.backbones.building import build_net, native_config
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.objects import ObjectIndex
 from eval_suite.data.voc import open_voc

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from timing import ratios, report, spread
 
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 from eval_suite.core.runtime import derive_seed, first_process
 from eval_suite.training.regularizers import CutMix, Regularizer, Shard, regularise
 

@@ -32,10 +32,10 @@ import torch
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone, finish
-from eval_suite.backbones.sources import build_net, native_config
+from eval_suite.backbones.building import build_net, native_config
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import first_line
 from eval_suite.core.parts import parts
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.loading import Batch
 from eval_suite.data.objects import ObjectIndex

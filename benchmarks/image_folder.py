@@ -22,7 +22,8 @@ from torchvision.transforms.v2 import functional as v2
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.augment import to_unit_range
 from eval_suite.data.images import open_images
-from eval_suite.data.loading import EvaluationTransform, ImageBatches
+from eval_suite.data.loading import ImageBatches
+from eval_suite.data.sizing import EvaluationTransform
 
 SIZE, RESIZED, BATCH = 224, 256, 64
 SIDES = ((375, 500), (375, 500), (500, 375), (333, 500), (500, 400), (480, 640))

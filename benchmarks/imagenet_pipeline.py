@@ -3,7 +3,8 @@
 All read the same files, made-up photographs of ImageNet's usual size, in shuffled batches of 64: decode, random resized
 crop to 224 pixels, flip, normalise. Everything runs in one process with one thread, so that a figure is that of one core.
 
-- eval_suite: ``TrainingBatches``, normalised as the Backbone does it.
+- eval_suite: ``TrainingBatches``, normalised as the Backbone does it; and what of it is left for the CPU where a GPU flips the
+  uint8 crops, brings them to floats and normalises them, as a training on one does.
 - torchvision: ImageFolder with the transforms of its training script, v2, behind a DataLoader: on Pillow's images as that
   script has it by default, and on tensors decoded by ``torchvision.io``.
 - decoder alone: the same files, decoded by ``torchvision.io`` and by Pillow, and nothing else.
@@ -15,6 +16,7 @@ import tempfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -32,7 +34,8 @@ from eval_suite.data.loading import TrainingBatches
 
 BATCH, SIZE = 64, 224
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-OURS, ON_PILLOW, ON_TENSORS = "eval_suite", "torchvision v2, Pillow", "torchvision v2, tensors"
+OURS, FOR_GPU = "eval_suite", "eval_suite, for a GPU"
+ON_PILLOW, ON_TENSORS = "torchvision v2, Pillow", "torchvision v2, tensors"
 DECODER, PILLOW = "torchvision.io alone", "Pillow's decoder alone"
 GEOMETRY = 0xDA7A03  # the purpose by which eval_suite draws its boxes
 
@@ -56,6 +59,7 @@ def main() -> None:
         files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in (".jpg", ".jpeg"))
         contestants = {
             OURS: make_ours(folder.parent),
+            FOR_GPU: make_pixels(folder.parent),
             ON_PILLOW: make_torchvision(folder, tensors=False),
             ON_TENSORS: make_torchvision(folder, tensors=True),
             DECODER: lambda: [decode_image(read_file(str(path)), ImageReadMode.RGB) for path in files],
@@ -71,7 +75,9 @@ def main() -> None:
         for name, found in seconds.items():
             print(f"  {name:<24} {spread([len(files) / value for value in found]).text('images/s', 0)}")
         for name, aim in ((ON_PILLOW, ">= 1.5"), (ON_TENSORS, ">= 1.5"), (DECODER, "none"), (PILLOW, "none")):
-            print(f"  against {name}: speed {report(ratios(seconds[name], seconds[OURS]), aim)}")
+            for ours in (OURS, FOR_GPU):
+                speed = report(ratios(seconds[name], seconds[ours]), aim)
+                print(f"  {ours} against {name}: speed {speed}")
         print(
             f"  largest difference to Pillow's crops of the same boxes: {difference(folder.parent)} grey levels"
         )
@@ -87,6 +93,21 @@ def make_ours(folder: Path) -> Callable[[], None]:
         nonlocal epochs
         for batch in batches.epoch(epochs):
             _ = (batch.images - mean).div_(std)
+        epochs += 1
+
+    return run
+
+
+def make_pixels(folder: Path) -> Callable[[], None]:
+    """One epoch of the uint8 crops of eval_suite's training batches."""
+    batches = _batches(folder, AUGMENTATIONS["imagenet"])
+    epochs = 0
+
+    def run() -> None:
+        nonlocal epochs
+        with patch.object(Augmentation, "apply", lambda _, images, __: images):
+            for _ in batches.epoch(epochs):
+                pass
         epochs += 1
 
     return run

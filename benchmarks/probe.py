@@ -18,11 +18,11 @@ from PIL import Image
 from timing import CLOCKS, options, ratios, report, spread, take_turns, waiter
 
 from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.building import build_net, native_config
 from eval_suite.backbones.embedding import embedding_of
 from eval_suite.backbones.features import cached_features
 from eval_suite.backbones.inference import evaluation_batches, to_device
-from eval_suite.backbones.sources import build_net, native_config
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import open_images
 from eval_suite.tasks.probe.knn import _KEYS, _QUERIES, knn_votes

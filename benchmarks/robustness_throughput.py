@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import autocast, to_device
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.data.loading import EvaluationTransform, ImageBatches
+from eval_suite.data.loading import ImageBatches
+from eval_suite.data.sizing import EvaluationTransform
 from eval_suite.tasks.robustness.attacks import fgsm, frozen, input_gradient
 from eval_suite.tasks.robustness.context import SweepContext
 from eval_suite.tasks.robustness.options import RobustnessOptions

@@ -18,9 +18,9 @@ from timing import CLOCKS, options, ratios, report, spread, take_turns, waiter
 from torch import Tensor
 
 from eval_suite.backbones.backbone import finish
+from eval_suite.backbones.building import build_net, native_config
 from eval_suite.backbones.inference import to_device
-from eval_suite.backbones.sources import build_net, native_config
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.training.network import Network
 from eval_suite.training.regularizers import (

@@ -1,6 +1,7 @@
 """What many tests stand on: a tiny demo world, a tiny recipe, and the command line in this process."""
 
 import math
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from eval_suite.training.recipe import Recipe
 def _as_the_command_line_runs() -> None:
     torch.set_num_threads(1)
     log_to_stderr()
+    # A shell that starts the tests in the background leaves it ignored, to every command that they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # On a slow machine lines of progress would stand between what a test looks for.
     runtime._LINE_EVERY_SECONDS = math.inf
 

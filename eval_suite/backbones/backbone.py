@@ -14,8 +14,8 @@ from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.layout import map_of
 from eval_suite.backbones.structure.vectors import vectors_of
+from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
-from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.validation import problems, require_no_problems
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -175,9 +175,8 @@ class Backbone(nn.Module):
         return normalised.contiguous() if self.contiguous else normalised
 
     def noise(self, count: int) -> Tensor:
-        """Images (count, 3, H, W) of the network's input size in [0, 1], always the same, to find out by what it does with them."""
-        images = torch.rand(count, 3, *self.card.input_size, generator=torch.Generator().manual_seed(0))
-        return images.to(self.mean.device)
+        """`noise_images` of the network's input size, on its device."""
+        return noise_images(count, self.card.input_size).to(self.mean.device)
 
     def features(self, images: Tensor) -> Tensor:
         """The last feature map (N, C, h, w) before pooling."""
@@ -209,6 +208,11 @@ class Backbone(nn.Module):
                 remedy="name another layer with --feature-layer",
             )
         return Prediction(logits, features if len(features) == len(images) else features[: len(images)])
+
+
+def noise_images(count: int, size: tuple[int, int]) -> Tensor:
+    """Images (count, 3, H, W) in [0, 1], always the same, to find out about a network by what it does with them."""
+    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
 def single_precision(net: nn.Module) -> torch.dtype | None:

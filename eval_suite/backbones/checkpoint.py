@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.weights_dialects import find_weights
 from eval_suite.backbones.weights_file import read_weights_file
+from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.errors import InputError, first_line
-from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import atomic_write, write_json
 
 

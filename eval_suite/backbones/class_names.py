@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.spec import BackboneOptions
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.data.class_order import ClassMatch, match_classes, natural_order, read_class_names
 from eval_suite.data.images import ImageIndex
 

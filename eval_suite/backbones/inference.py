@@ -11,11 +11,12 @@ from torch import Tensor
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.probe import unchanged
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import EvalSuiteError, InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches, Prepare, Share
+from eval_suite.data.loading import Batch, ImageBatches, Share
+from eval_suite.data.sizing import EvaluationTransform, Prepare
 
 
 class Logits(NamedTuple):

@@ -12,17 +12,21 @@ import torchvision
 from pydantic import ValidationError
 from torch import nn
 
-from eval_suite.backbones import architectures  # noqa: F401 - registers our architectures with timm
 from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, finish, single_precision
+from eval_suite.backbones.building import (
+    build_net,
+    native_config,
+    require_known,
+    take_last_layer,
+)
 from eval_suite.backbones.checkpoint import load_weights
 from eval_suite.backbones.class_names import named
 from eval_suite.backbones.heads import with_head
 from eval_suite.backbones.spec import BackboneOptions, SourceSpec, default_name, parse_source
-from eval_suite.backbones.structure.classifier import classifier_layer
 from eval_suite.backbones.weights_match import OutputsError
+from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.parts import import_file, importable
-from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import read_card
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.class_order import read_class_names
@@ -30,77 +34,12 @@ from eval_suite.data.class_order import read_class_names
 SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation", "resize"}
 """Fields of a card that say how images are brought to the network; options and recipes name them alike."""
 _RANDOM = "weights drawn at random (seed 0) in place of the source's"
-_AUXILIARY_HEADS = ("googlenet", "inception_v3")
 
 
 class _Loaded(NamedTuple):
     net: nn.Module
     report: LoadReport
     defaults: dict[str, Any]
-
-
-def architecture_names() -> dict[str, list[str]]:
-    """Every architecture a recipe can name, by library."""
-    return {
-        "timm": timm.list_models(),
-        "torchvision": torchvision.models.list_models(module=torchvision.models),
-    }
-
-
-def build_net(arch: str, num_classes: int, options: dict[str, Any] | None = None) -> nn.Module:
-    """A randomly initialised network.
-
-    Args:
-        arch: ``NAME`` or ``timm:NAME`` for timm (ours are registered there), ``torchvision:NAME`` for torchvision.
-        num_classes: outputs of the last layer.
-        options: further arguments of the network's constructor.
-
-    Raises:
-        InputError: if the name is unknown (nearest match given) or an option is not accepted.
-    """
-    require_architecture(arch)
-    library, _, name = arch.rpartition(":")
-    options = dict(options or {})
-    try:
-        if library == "torchvision":
-            if name in _AUXILIARY_HEADS:
-                options = {"aux_logits": False, "init_weights": True, **options}
-            net: nn.Module = torchvision.models.get_model(
-                name, weights=None, num_classes=num_classes, **options
-            )
-        else:
-            net = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
-    except TypeError as error:
-        raise InputError(
-            f"architecture '{arch}' does not accept its options {options}: {first_line(error)}"
-        ) from None
-    return net
-
-
-def require_architecture(arch: str) -> None:
-    """Check that a recipe's architecture exists.
-
-    Raises:
-        InputError: if it does not; the message gives the nearest.
-    """
-    library, _, name = arch.rpartition(":")
-    if library not in ("", "timm", "torchvision"):
-        raise unknown_name("library of architectures", library, ("timm", "torchvision"))
-    _require_known(name, library or "timm")
-
-
-def native_config(arch: str, net: nn.Module) -> dict[str, Any]:
-    """Input size, mean, std, interpolation and crop fraction that an architecture was made for."""
-    if arch.startswith("torchvision:"):
-        return {"input_size": (224, 224), "mean": IMAGENET_MEAN, "std": IMAGENET_STD}
-    config = timm.data.resolve_model_data_config(net)
-    return {
-        "input_size": tuple(config["input_size"][1:]),
-        "mean": tuple(config["mean"]),
-        "std": tuple(config["std"]),
-        "interpolation": config["interpolation"],
-        "crop_fraction": config["crop_pct"],
-    }
 
 
 def load_backbone(
@@ -148,7 +87,7 @@ def load_backbone(
         return _from_checkpoint(Path(spec.name), name, options)
     if spec.kind == "timm" and ":" not in source.partition("@")[0] + spec.name:
         try:
-            _require_known(spec.name, "timm")
+            require_known(spec.name, "timm")
         except InputError as error:
             raise InputError(f"no backbone at '{source}': no such folder, and {error}") from None
     if options.class_file is not None:
@@ -253,14 +192,14 @@ def _at_random(spec: SourceSpec, num_classes: int | None) -> _Loaded:
             loaded = _from_factory(spec._replace(weights=None), num_classes, None)
             return loaded._replace(report=report)
         if spec.kind == "torchvision":
-            _require_known(spec.name, "torchvision")
+            require_known(spec.name, "torchvision")
             own = num_classes if spec.weights is not None else None
             net = build_net(f"torchvision:{spec.name}", own or 1000)
             if num_classes == 0:
-                _take_last_layer(net)
+                take_last_layer(net)
             return _Loaded(net, report, native_config(f"torchvision:{spec.name}", net))
         if ":" not in spec.name:
-            _require_known(spec.name, "timm")
+            require_known(spec.name, "timm")
         asked = num_classes == 0 or (spec.weights is not None and num_classes is not None)
         classes: dict[str, Any] = {"num_classes": num_classes} if asked else {}
         net = timm.create_model(spec.name, pretrained=False, **classes)
@@ -273,7 +212,7 @@ def _from_timm(spec: SourceSpec, num_classes: int | None, entry: str | None) -> 
     if place and library == "local-dir":
         return _from_snapshot(Path(place), entry)
     if not place:
-        _require_known(spec.name, "timm")
+        require_known(spec.name, "timm")
     if spec.weights is not None:
         arch = f"timm:{spec.name}"
         classes: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
@@ -325,11 +264,11 @@ def _class_names(net: nn.Module) -> list[str]:
 
 
 def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | None) -> _Loaded:
-    _require_known(spec.name, "torchvision")
+    require_known(spec.name, "torchvision")
     if spec.weights is not None:
         net = build_net(f"torchvision:{spec.name}", num_classes or 1000)
         if num_classes == 0:
-            _take_last_layer(net)
+            take_last_layer(net)
         report = load_weights(net, spec.weights, entry)
         return _Loaded(net, report, native_config(f"torchvision:{spec.name}", net))
     known = torchvision.models.get_model_weights(spec.name)
@@ -342,7 +281,7 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | No
     except Exception as error:  # noqa: BLE001 - what fetches weights raises whatever its servers do
         raise _not_fetched(f"torchvision:{spec.name}/{tag}", error) from None
     if num_classes == 0:
-        _take_last_layer(net)
+        take_last_layer(net)
     preset = weights.transforms()
     side, short = preset.crop_size[0], preset.resize_size[0]
     defaults = {
@@ -354,18 +293,6 @@ def _from_torchvision(spec: SourceSpec, num_classes: int | None, entry: str | No
     }
     report = LoadReport(matched=len(net.state_dict()), notes=[f"published weights {weights.name}"])
     return _Loaded(net, report, defaults)
-
-
-def _take_last_layer(net: nn.Module) -> None:
-    noise = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
-    layer = classifier_layer(net, noise)
-    if layer is None:
-        raise InputError(
-            expected="a network that ends in a linear layer with --headless",
-            found=type(net).__name__,
-            remedy="let a factory in a file of yours return its features",
-        )
-    net.set_submodule(layer.name, nn.Identity())
 
 
 def _for_size(loaded: _Loaded, size: tuple[int, int]) -> _Loaded:
@@ -419,21 +346,6 @@ def _from_factory(spec: SourceSpec, num_classes: int | None, entry: str | None) 
     else:
         report = LoadReport(notes=["no weights file named: the weights are those the factory returned"])
     return _Loaded(net, report, {"input_size": (224, 224), "mean": IMAGENET_MEAN, "std": IMAGENET_STD})
-
-
-def _require_known(name: str, library: str) -> None:
-    known = architecture_names()[library]
-    arch, dot, tag = name.partition(".")
-    if library == "torchvision":
-        arch, dot = name, ""
-    if arch not in known:
-        other = "torchvision" if library == "timm" else "timm"
-        if name in architecture_names()[other]:
-            raise InputError(f"unknown {library} architecture '{name}'; {other} has it: {other}:{name}")
-        raise unknown_name(f"{library} architecture", name, known, listed_by="eval-suite list architectures")
-    tags = [model.partition(".")[2] for model in timm.list_pretrained(f"{arch}.*")] if dot else []
-    if dot and tag not in tags:
-        raise unknown_name(f"weights of timm:{arch}", tag, tags)
 
 
 def _not_fetched(source: str, error: Exception) -> EvalSuiteError:

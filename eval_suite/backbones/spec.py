@@ -146,17 +146,19 @@ def parse_source(text: str) -> SourceSpec:
     if factory is not None:
         if not factory["name"].isidentifier():
             raise InputError(
-                expected="path/to/model.py:FACTORY", found=f"'{text}'", remedy="name the factory function"
+                expected="path/to/model.py:FACTORY",
+                found=f"'{text}'",
+                remedy="name the function or class that makes the network",
             )
         file = factory["file"]
         return SourceSpec(
             "factory", factory["name"], module=_home(factory["path"]), weights=_home(file) if file else None
         )
-    if text.endswith(".py"):
+    if nameless := re.fullmatch(r"(.+?\.py)(@.*)?", text):
         raise InputError(
-            expected=f"{text}:FACTORY",
+            expected=f"{nameless[1]}:FACTORY{nameless[2] or ''}",
             found=f"'{text}'",
-            remedy="name the function in it that returns the network",
+            remedy="name the function or class in it that makes the network",
         )
     if text.startswith(("http://", "https://")):
         raise InputError(

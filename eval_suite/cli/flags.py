@@ -64,6 +64,11 @@ class Flag(NamedTuple):
         return None if get_origin(kind) in (list, tuple) else 1
 
     @property
+    def several(self) -> bool:
+        """Whether it takes any number of values, so that typed twice it means all of them."""
+        return self.words is None and ONE_FOR_BOTH not in self.field.metadata
+
+    @property
     def placeholders(self) -> tuple[str, ...]:
         """What stands for its words in the help."""
         kind = _bare(self.field.annotation)

@@ -122,7 +122,7 @@ def _outliers() -> Iterator[str]:
 
 
 def _architectures() -> Iterator[str]:
-    from eval_suite.backbones.sources import architecture_names
+    from eval_suite.backbones.building import architecture_names
 
     for library, names in architecture_names().items():
         for name in names:
@@ -133,9 +133,10 @@ def _suites() -> Iterator[str]:
     from eval_suite.suite.file import bundled_suites
     from eval_suite.suite.suite import load_suite
 
-    for name in bundled_suites():
+    for name, path in bundled_suites().items():
         suite = load_suite(name)
-        yield f"{name:<20} {suite.title} ({len(suite.backbones)} backbones, tasks: {', '.join(suite.tasks)})"
+        what = f"{len(suite.backbones)} backbones, tasks: {', '.join(suite.tasks)}"
+        yield f"{name:<20} {suite.title} ({what}) [{path}]"
 
 
 def _results() -> Iterator[str]:

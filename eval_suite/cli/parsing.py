@@ -164,6 +164,8 @@ def _add(parser: Any, flag: Flag, default: Any) -> None:
         )
         return
     settings["nargs"] = "*" if flag.words is None else flag.words if flag.words > 1 else None
+    if flag.several:
+        settings["action"] = "extend"  # argparse else keeps what was typed last, without a word
     words = tuple("NAME" if len(word) > _LONGEST_PLACEHOLDER else word for word in flag.placeholders)
     settings["metavar"] = words if (flag.words or 1) > 1 else words[0]
     if flag.positional:

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from eval_suite.cli.browser import has_screen, open_page
 from eval_suite.cli.parsing import parse
+from eval_suite.core.logs import only_warnings
 
 
 class QuickstartCommand(BaseModel):
@@ -26,10 +27,16 @@ def main(arguments: list[str]) -> int:
     command = parse(QuickstartCommand, "quickstart", arguments)
     from eval_suite.suite.quickstart import quickstart
 
-    paths = quickstart(command.folder, noise=command.noise, tell=lambda line: print(line, flush=True))
+    with only_warnings():  # how each network takes its images is on the page, and the same eight times
+        paths = quickstart(command.folder, noise=command.noise, tell=lambda line: print(line, flush=True))
     print(f"written: {paths.index}\n{paths.headline}")
     if not command.no_open and has_screen():
         open_page(paths.index)
+    if command.noise >= 1:
+        print(
+            "the control: nothing of an image is left, so the numbers are those of guessing (90 % error, an AUROC of 50 %), "
+            "and the warnings say so"
+        )
     if not command.noise:
         print("does it measure? eval-suite quickstart --noise 1    your own: eval-suite classify --help")
     return 0

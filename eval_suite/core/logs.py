@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 LOGGER = logging.getLogger("eval_suite")
@@ -33,3 +35,14 @@ def log_to_stderr() -> None:
     if not any(isinstance(handler, _StandardError) for handler in LOGGER.handlers):
         LOGGER.addHandler(_StandardError())
         LOGGER.setLevel(logging.INFO)
+
+
+@contextmanager
+def only_warnings() -> Iterator[None]:
+    """Inside, nothing below a warning is shown."""
+    before = LOGGER.level
+    LOGGER.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(before)

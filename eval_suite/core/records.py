@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import unknown_name
+from eval_suite.core.strict import Strict
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,10 +30,6 @@ class Paper:
     year: int
     url: str
     code: str = ""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="strings")
 
 
 Param = bool | int | float | str
@@ -82,7 +80,7 @@ _ROUNDING = 1e-9
 _OPTIONS_BEHIND: dict[str, dict[tuple[str, str], list[str]]] = {}
 
 
-class Metric(_Strict):
+class Metric(Strict):
     """One number, with all that is needed to read it.
 
     ``key`` and ``params`` say what was measured, ``subset`` on which items when they are not all scored ones (a class, a
@@ -142,7 +140,7 @@ class Metric(_Strict):
         return known and all(same_param(self.params.get(name), value) for name, value in params.items())
 
 
-class Curve(_Strict):
+class Curve(Strict):
     """A line to draw; ``y`` may hold nulls where nothing was measured."""
 
     name: str
@@ -158,7 +156,7 @@ class Curve(_Strict):
         return self
 
 
-class Example(_Strict):
+class Example(Strict):
     """A picture next to the record; ``image`` is a path relative to the record's folder.
 
     With an ``item``, its id, and a ``score`` (higher is better) it is among those that this backbone does best and worst
@@ -174,67 +172,7 @@ class Example(_Strict):
     references: list[str] = Field(default_factory=list)
 
 
-class LoadReport(_Strict):
-    """Which keys of a weights file met the network."""
-
-    matched: int = 0
-    missing: list[str] = Field(default_factory=list)
-    unexpected: list[str] = Field(default_factory=list)
-    notes: list[str] = Field(default_factory=list)
-    classes: list[str] = Field(default_factory=list)
-    """Class names in the order of the outputs, as the weights file has them; empty where it has none."""
-    class_order: Literal["natural", "sorted"] | None = None
-    """The order in which the weights' trainer took class folders, where the file tells which trainer that was."""
-    warnings: list[str] = Field(default_factory=list)
-    """What is odd about the network's outputs, each a name, a colon, and what it means for the numbers."""
-
-
-_DECIDING_FEATURES = {"arch", "arch_options", "weights_sha256", "feature_layer", "mean", "std"}
-
-
-class BackboneCard(_Strict):
-    """What a backbone is and how it was loaded."""
-
-    name: str
-    source: str
-    arch: str
-    arch_options: dict[str, Any] = Field(default_factory=dict)
-    classes: list[str]
-    """Class names in the order of the outputs; empty where neither the source nor the data tells them."""
-    classes_from: str | None = None
-    """Where the order of the classes is known from, or why it is assumed; None for what was trained here."""
-    class_order: Literal["natural", "sorted"] | None = None
-    """The order of the data's classes that the outputs are in, where their names are unknown."""
-    num_classes: int = 0
-    headless: bool = False
-    """Whether the network returns features and no classes; ``num_classes`` is 0 then."""
-    input_size: tuple[int, int]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    interpolation: str = "bilinear"
-    crop_fraction: float = 0.875
-    resize: Literal["crop", "squash"] = "crop"
-    """Whether an image of another shape is resized by its short side and cropped, or by both sides whatever their ratio."""
-    parameters: int = 0
-    multiply_adds: int | None = None
-    """Of one image of the input's size; None where unknown."""
-    feature_layer: str | None = None
-    weights_sha256: str | None = None
-    fitted_sha256: dict[str, str] = Field(default_factory=dict)
-    """What a task fitted from the backbone and predicted with: the hash of its weights, by name."""
-    load: LoadReport = Field(default_factory=LoadReport)
-    recipe: dict[str, Any] | None = None
-    training: dict[str, Any] | None = None
-
-    def deciding_features(self) -> dict[str, Any]:
-        """What decides the maps of an image in [0, 1], and so all that is fitted to them or starts from them.
-
-        How images are brought to that form (size, interpolation, crop) is added by the fits that follow the card in it.
-        """
-        return self.model_dump(mode="json", include=_DECIDING_FEATURES)
-
-
-class TaskInfo(_Strict):
+class TaskInfo(Strict):
     """Which task, at which version of its protocol, with its options as resolved.
 
     ``protocol`` names the options that decide how is measured rather than what, a dotted name for one within another,
@@ -281,7 +219,7 @@ def _fits(pattern: Params, metric: Metric) -> bool:
     return metric.matches(None if key is None else str(key), params)
 
 
-class DataInfo(_Strict):
+class DataInfo(Strict):
     """Which items were scored, or of a fit: learnt from (``n_scored``). ``failed`` names the unreadable ones (the first hundred).
 
     ``notes`` tells what was assumed, corrected or left out when the files were read.
@@ -308,21 +246,21 @@ class DataInfo(_Strict):
         return self
 
 
-class ErrorInfo(_Strict):
+class ErrorInfo(Strict):
     """Why a cell has no numbers."""
 
     type: str
     message: str
 
 
-class GitState(_Strict):
+class GitState(Strict):
     """The source the run was made from."""
 
     commit: str | None
     dirty: bool | None
 
 
-class Cost(_Strict):
+class Cost(Strict):
     """How fast a backbone's forward pass ran, with batches and one image at a time, and what it took of the GPU's memory."""
 
     images_per_second: float
@@ -335,7 +273,7 @@ class Cost(_Strict):
     precision: str
 
 
-class RunInfo(_Strict):
+class RunInfo(Strict):
     """How the record came to be."""
 
     started: str
@@ -356,7 +294,7 @@ class RunInfo(_Strict):
     """By metric, its value in the arithmetic asked for (bf16, compiled) and in plain fp32, on a few of the images."""
 
 
-class Files(_Strict):
+class Files(Strict):
     """Paths relative to the record's folder: raw predictions, per-item outcomes for paired tests, per-item texts."""
 
     predictions: str | None = None
@@ -371,7 +309,7 @@ class Outcomes(NamedTuple):
     values: dict[str, NDArray[np.float64]]
 
 
-class Record(_Strict):  # noqa: PLW1641 - records are compared, never keys
+class Record(Strict):  # noqa: PLW1641 - records are compared, never keys
     """The record of one task on one backbone and seed; ``fitted_to`` is what the task's own fit, if it has one, learnt from."""
 
     schema_version: Literal[2] = Field(default=2, alias="schema")

@@ -183,13 +183,20 @@ def progress(items: Iterable[Item], total: int, label: str, *, first: int = 0) -
         )
         return
     begin = last = time.monotonic()
-    for count, item in enumerate(items, start=first + 1):
+    for done, item in enumerate(items):  # before this one
         yield item
-        now = time.monotonic()
+        now, count = time.monotonic(), first + done + 1
+        if done == 0:
+            begin = (
+                now  # the first waits for workers, imports and compilers, so it says nothing of the others
+            )
         if now - last >= _LINE_EVERY_SECONDS:
             last = now
-            left = timedelta(seconds=round((now - begin) / (count - first) * (total - count)))
-            log.info("%s: %d of %d, about %s left", label, count, total, left)
+            pace = (now - begin) / done if done else None
+            left = (
+                f", about {timedelta(seconds=round(pace * (total - count)))} left" if pace is not None else ""
+            )
+            log.info("%s: %d of %d%s", label, count, total, left)
 
 
 @cache

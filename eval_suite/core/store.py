@@ -15,11 +15,12 @@ from typing import IO, Any, TypeVar
 
 from pydantic import ValidationError
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
 from eval_suite.core.files import read_file
 from eval_suite.core.outcomes import require_agreement
 from eval_suite.core.processes import identity, is_running
-from eval_suite.core.records import BackboneCard, Record
+from eval_suite.core.records import Record
 from eval_suite.core.schema1 import upgraded
 
 # What Python makes of the bytes of a file name that are not UTF-8, and what no UTF-8 file may hold.

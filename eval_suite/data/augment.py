@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Generator, Tensor
 
+_IN_CACHE = 1 << 19  # bytes of uint8 pixels; in floats and in both directions they are six times as many
 _GREY = (0.299, 0.587, 0.114)
 _EIGENVALUES = (0.2175, 0.0188, 0.0045)
 _EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
@@ -83,9 +84,7 @@ class Augmentation:
             images = _crop_share(images, self.share, decisions.place)
         if decisions.offsets is not None:
             images = _crop(images, self.padding, decisions.offsets)
-        if decisions.flip is not None:
-            images = _flip(images, decisions.flip)
-        result = to_unit_range(images)
+        result = _to_floats(images, decisions.flip)
         if decisions.jitter is not None and decisions.order is not None:
             result = _jitter(result, decisions.jitter, decisions.order)
         if decisions.lighting is not None:
@@ -177,6 +176,17 @@ def _crop_share(images: Tensor, share: float, place: Tensor) -> Tensor:
     top, left = (place * room).long().to(images.device).unbind(1)
     windows = images.unfold(2, height, 1).unfold(3, width, 1)
     return windows[torch.arange(len(images), device=images.device), :, top, left]
+
+
+def _to_floats(images: Tensor, flip: Tensor | None) -> Tensor:
+    """Images flipped where ``flip`` (B,) says so, float in [0, 1]; on a CPU by as many at a time as its cache holds."""
+    result = torch.empty(images.shape, dtype=torch.float32, device=images.device)
+    count = max(1, _IN_CACHE // images.shape[1:].numel()) if images.device.type == "cpu" else len(images)
+    for begin in range(0, len(images), count):
+        rows = slice(begin, begin + count)
+        some = images[rows] if flip is None else _flip(images[rows], flip[rows])
+        result[rows].copy_(some).div_(255)
+    return result
 
 
 def _flip(images: Tensor, flip: Tensor) -> Tensor:

@@ -154,7 +154,11 @@ def parse_spec(text: str) -> DataSpec:
     kind, colon, path = (own[1], ":", own[2]) if own else text.partition(":")
     if not colon or not path:
         raise InputError(
-            expected=f"data as KIND:PATH with KIND one of {', '.join(parts('data'))}", found=f"'{text}'"
+            expected=f"data as KIND:PATH with KIND one of {', '.join(parts('data'))}",
+            found=f"'{text}'",
+            remedy=f"a folder of class folders is folder:{text}"
+            if text and Path(text).expanduser().is_dir()
+            else "",
         )
     layout_named(kind)
     return DataSpec(kind, Path(path).expanduser())

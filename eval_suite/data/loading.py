@@ -4,102 +4,38 @@ A set of small images is decoded once and kept in memory, on the GPU where there
 worker processes that hand over uint8 pixels of the final size. Colour work and flips happen batched on the device.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from eval_suite.core.errors import unknown_name
 from eval_suite.core.runtime import OFF, Reader, derive_seed
-from eval_suite.data.augment import Augmentation, random_resized_crop_box, to_unit_range
+from eval_suite.data.augment import Augmentation, to_unit_range
 from eval_suite.data.cache import PixelCache, pixel_cache
-from eval_suite.data.decoding import first_size, jpeg_pixels, pixel_array, to_rgb
+from eval_suite.data.decoding import first_size
 from eval_suite.data.images import ImageIndex
 from eval_suite.data.policies import Policy
-from eval_suite.data.reading import Geometry, ImageSource, WrongSizeError, wrong_size
+from eval_suite.data.reading import Geometry, ImageSource, wrong_size
+from eval_suite.data.sizing import (
+    INTERPOLATIONS,
+    LIKE_PILLOW,
+    Augmented,
+    EvaluationTransform,
+    Exact,
+    Fit,
+    OneOf,
+    Prepare,
+    Prepared,
+    ResizedCrop,
+)
 
 # Purposes of `derive_seed`, apart from those of other modules that draw by seed, epoch and step.
-_ORDER, _DECISIONS, _GEOMETRY, _POLICY, _WAY = 0xDA7A01, 0xDA7A02, 0xDA7A03, 0xDA7A04, 0xDA7A05
-
-INTERPOLATIONS: dict[str, Image.Resampling] = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-
-
-RANDOM = "random"  # of `TrainingBatches` alone: bilinear or bicubic, drawn for each image
-_KNOWN = ("bilinear", "bicubic")  # interpolations of which `resampling` makes Pillow's pixels
-
-
-Prepare = Callable[[Image.Image, str], Image.Image]
-"""Makes of an image, not yet decoded, and its id the image to evaluate on."""
-
-
-class Placement(NamedTuple):
-    """An image resized to (height, width), of which the part from ``corner``, (top, left), on is kept."""
-
-    resized: tuple[int, int]
-    corner: tuple[int, int]
-
-
-class EvaluationTransform(NamedTuple):
-    """How an image is brought to (height, width) for evaluation.
-
-    An image that has the size is left untouched. Any other is resized, with antialiasing, until the centre
-    crop of ``size`` takes ``crop_fraction`` of it, as torchvision's Resize and CenterCrop do. With ``stretch`` every
-    image is resized to ``size / crop_fraction`` whatever the ratio of its sides, and the centre cropped.
-    """
-
-    size: tuple[int, int]
-    crop_fraction: float = 0.875
-    interpolation: str = "bilinear"
-    stretch: bool = False
-
-    def apply(self, image: Image.Image) -> Image.Image:
-        """The RGB image of the wanted size."""
-        height, width = self.size
-        image = to_rgb(image)
-        placed = self.placement(image.size)
-        if placed is None:
-            return image
-        (tall, wide), (top, left) = placed
-        if (wide, tall) != image.size:
-            image = image.resize((wide, tall), INTERPOLATIONS[self.interpolation])
-        return image.crop((left, top, left + width, top + height))
-
-    def pixels(self, image: Image.Image, reader: Reader = "torchvision") -> NDArray[np.uint8]:
-        """What `apply` makes of an image that is not yet decoded, as (3, height, width); the readers agree to the last bit."""
-        known = reader == "torchvision" and self.interpolation in _KNOWN
-        decoded = jpeg_pixels(image) if known else None
-        if decoded is None:
-            return pixel_array(self.apply(image))
-        placed = self.placement(image.size)
-        if placed is None:
-            return decoded.transpose(2, 0, 1)
-        return _like_pillow(
-            lambda: pixel_array(self.apply(Image.fromarray(decoded))),
-            *(decoded, *placed, self.size, self.interpolation),
-        )
-
-    def placement(self, found: tuple[int, int]) -> Placement | None:
-        """How an image of (width, height) is resized and cropped; None where it is left untouched."""
-        height, width = self.size
-        if found == (width, height) and not (self.stretch and self.crop_fraction < 1):
-            return None
-        tall, wide = round(height / self.crop_fraction), round(width / self.crop_fraction)
-        if not self.stretch and tall * found[0] >= wide * found[1]:
-            wide = max(wide, int(tall * found[0] / found[1]))
-        elif not self.stretch:
-            tall = max(tall, int(wide * found[1] / found[0]))
-        return Placement((tall, wide), (round((tall - height) / 2), round((wide - width) / 2)))
+_ORDER, _DECISIONS = 0xDA7A01, 0xDA7A02
+RANDOM = "random"
+"""Of `TrainingBatches` alone: bilinear or bicubic, drawn for each image."""
 
 
 class Batch(NamedTuple):
@@ -149,14 +85,14 @@ class ImageBatches:
             raise unknown_name("interpolation", transform.interpolation, INTERPOLATIONS)
         if not 0 < transform.crop_fraction <= 1 or min(transform.size) < 1 or batch_size < 1:
             raise ValueError(f"crop_fraction in (0, 1] and sizes from 1 expected: {transform}, {batch_size=}")
-        fit = _Fit(transform, reader)
+        fit = Fit(transform, reader)
         resize = fit if repeatedly else None
         keep = prepare is None and (repeatedly or not (transform.stretch and transform.crop_fraction < 1))
         kept = None if prepare else partial(_kept_pixels, index, transform, reader, cache)
         self._source = ImageSource(
             index, transform.size, device, workers, strict, keep=keep, resize=resize, cache=kept
         )
-        self._geometry: Geometry = fit if prepare is None else _Prepared(transform, prepare, index.ids)
+        self._geometry: Geometry = fit if prepare is None else Prepared(transform, prepare, index.ids)
         whole = torch.arange(len(index)).split(batch_size)
         self._batches = list(whole[share.first :: share.of])
         self._shared = share.of > 1
@@ -263,127 +199,26 @@ class TrainingBatches:
 
     def _geometry(self, epoch: int) -> Geometry:
         sized = self._to_size(epoch)
-        return sized if self._policy is None else _Augmented(sized, self._policy, self._seed, epoch)
+        return sized if self._policy is None else Augmented(sized, self._policy, self._seed, epoch)
 
     def _to_size(self, epoch: int) -> Geometry:
         if self._interpolation != RANDOM:
             return self._resizing(epoch, self._interpolation)
-        return _OneOf(tuple(self._resizing(epoch, name) for name in _KNOWN), self._seed, epoch)
+        return OneOf(tuple(self._resizing(epoch, name) for name in LIKE_PILLOW), self._seed, epoch)
 
     def _resizing(self, epoch: int, interpolation: str) -> Geometry:
         if self._augmentation.geometry == "resized_crop":
-            return _ResizedCrop(self._size, self._seed, epoch, interpolation, self._reader)
+            return ResizedCrop(self._size, self._seed, epoch, interpolation, self._reader)
         if self._augmentation.geometry == "exact":
-            return _Exact(self._size)
+            return Exact(self._size)
         return self._fit(interpolation)
 
-    def _fit(self, interpolation: str) -> "_Fit":
+    def _fit(self, interpolation: str) -> Fit:
         stretch = self._augmentation.geometry == "stretch"
-        return _Fit(EvaluationTransform(self._size, 1.0, interpolation, stretch), self._reader)
+        return Fit(EvaluationTransform(self._size, 1.0, interpolation, stretch), self._reader)
 
 
 def _kept_pixels(
     index: ImageIndex, transform: EvaluationTransform, reader: Reader, cache: str
 ) -> PixelCache | None:
     return pixel_cache(cache, index, transform.size, {**transform._asdict(), "reader": reader})
-
-
-def _like_pillow(*geometry: Any) -> NDArray[np.uint8]:
-    from eval_suite.data.resampling import like_pillow  # numba takes half a second to import
-
-    return like_pillow(*geometry)
-
-
-@dataclass(frozen=True)
-class _Fit:
-    transform: EvaluationTransform
-    reader: Reader = "torchvision"
-
-    def __call__(self, image: Image.Image, position: int) -> NDArray[np.uint8]:
-        return self.transform.pixels(image, self.reader)
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    transform: EvaluationTransform
-    prepare: Prepare
-    ids: list[str]
-
-    def __call__(self, image: Image.Image, position: int) -> Image.Image:
-        return self.transform.apply(self.prepare(image, self.ids[position]))
-
-
-@dataclass(frozen=True)
-class _Exact:
-    size: tuple[int, int]
-
-    def __call__(self, image: Image.Image, position: int) -> Image.Image:
-        if image.size != self.size[::-1]:
-            raise WrongSizeError((image.height, image.width))
-        return to_rgb(image)
-
-
-@dataclass(frozen=True)
-class _ResizedCrop:
-    size: tuple[int, int]
-    seed: int
-    epoch: int
-    interpolation: str
-    reader: Reader = "torchvision"
-
-    def __post_init__(self) -> None:
-        """Import here what each worker process would import for itself, in every epoch."""
-        if self.reader == "torchvision" and self.interpolation in _KNOWN:
-            import eval_suite.data.resampling  # noqa: F401
-
-    def __call__(self, image: Image.Image, position: int) -> NDArray[np.uint8]:
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, self.epoch, position, _GEOMETRY))
-        full = image.size
-        box = random_resized_crop_box((image.height, image.width), generator)
-        height, width = self.size
-        # A JPEG may be decoded at 1/2, 1/4 or 1/8 where the crop stays at least twice as large as wanted.
-        shrink = min(box.height // (2 * height), box.width // (2 * width))
-        if shrink >= 2:
-            image.draft("RGB", (full[0] // shrink, full[1] // shrink))
-        known = shrink < 2 and self.reader == "torchvision" and self.interpolation in _KNOWN
-        decoded = jpeg_pixels(image) if known else None
-        if decoded is not None:
-            part = decoded[box.top : box.top + box.height, box.left : box.left + box.width]
-            return _like_pillow(
-                lambda: pixel_array(self._resized(Image.fromarray(np.ascontiguousarray(part)))),
-                *(part, self.size, (0, 0), self.size, self.interpolation),
-            )
-        x, y = image.width / full[0], image.height / full[1]
-        left, top = round(box.left * x), round(box.top * y)
-        right, bottom = round((box.left + box.width) * x), round((box.top + box.height) * y)
-        return pixel_array(self._resized(to_rgb(image).crop((left, top, right, bottom))))
-
-    def _resized(self, part: Image.Image) -> Image.Image:
-        return part.resize(self.size[::-1], INTERPOLATIONS[self.interpolation])
-
-
-@dataclass(frozen=True)
-class _OneOf:
-    """One of several ways to resize for each image, all equally likely."""
-
-    ways: tuple[Geometry, ...]
-    seed: int
-    epoch: int
-
-    def __call__(self, image: Image.Image, position: int) -> Image.Image | NDArray[np.uint8]:
-        drawn = derive_seed(self.seed, self.epoch, position, _WAY)
-        return self.ways[drawn % len(self.ways)](image, position)
-
-
-@dataclass(frozen=True)
-class _Augmented:
-    sized: Geometry
-    policy: Policy
-    seed: int
-    epoch: int
-
-    def __call__(self, image: Image.Image, position: int) -> Image.Image:
-        seed = derive_seed(self.seed, self.epoch, position, _POLICY)
-        made = self.sized(image, position)
-        sized = made if isinstance(made, Image.Image) else Image.fromarray(made.transpose(1, 2, 0).copy())
-        return self.policy(sized, seed)

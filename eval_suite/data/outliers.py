@@ -24,7 +24,7 @@ from eval_suite.data.outlier_files import OutlierFiles, exporting, from_file
 if TYPE_CHECKING:
     from PIL import Image
 
-    from eval_suite.data.loading import Prepare
+    from eval_suite.data.sizing import Prepare
 
 NOISE = ("uniform", "gaussian")
 SMALL_SIDE = 32

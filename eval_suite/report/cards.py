@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from eval_suite.core.records import BackboneCard, Cost, RunInfo
+from eval_suite.core.cards import BackboneCard
+from eval_suite.core.records import Cost, RunInfo
 from eval_suite.report.collate import Collation, Key
 from eval_suite.report.figures import Drawing, Trace, draw_training
 from eval_suite.report.palette import Style

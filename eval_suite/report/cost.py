@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 from typing import Any
 
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.report.cards import cards_of, finite, history_of
 from eval_suite.report.collate import Collation
 from eval_suite.report.tables import Cell, Table
@@ -12,6 +12,7 @@ from eval_suite.report.tables import Cell, Table
 # What may differ between recipes whose steps are compared: then it is the regularizers that a difference comes from.
 _FREE = {"regularizers", "preset", "save_interval", "checkpoint", "trackers"}
 _MIB = 1 << 20
+_WHOLE = 100  # milliseconds from which on their parts are not shown
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,12 @@ class Cost:
     @property
     def cells(self) -> list[tuple[str, float | None]]:
         """What stands under `HEADS`, each with the value to sort by."""
+        milliseconds = 1000 * self.step_seconds
         measured = (
-            (1000 * self.step_seconds, "{:.3g}"),
+            (milliseconds, "{:.3g}" if milliseconds < _WHOLE else "{:,.0f}"),
             (self.ratio, "{:.2f}"),
             (self.passes, "{:.2f}"),
-            (None if self.memory is None else self.memory / _MIB, "{:.0f}"),
+            (None if self.memory is None else self.memory / _MIB, "{:,.0f}"),
         )
         cells = [("—" if value is None else form.format(value), value) for value, form in measured]
         return [*cells, (self.processor or "—", None)]

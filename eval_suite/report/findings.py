@@ -36,7 +36,7 @@ class Finding(NamedTuple):
     def line(self) -> str:
         """The finding as one plain line."""
         who = f"{self.winner} {self.value}" if self.winner else ""
-        return f"{self.metric}: {'; '.join(filter(None, (who, self.sentence)))}"
+        return f"{self.metric}: {'. '.join(filter(None, (who, self.sentence)))}"
 
 
 def finding(section: Section, comparison: TaskComparison) -> Finding | None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import rankdata
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import first_line
-from eval_suite.core.records import BackboneCard
 from eval_suite.report import wording
 from eval_suite.report.cards import Difference, cards_of, cost_of, finite, history_of, speed
 from eval_suite.report.cells import MatrixView

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import first_line
-from eval_suite.core.records import BackboneCard
 from eval_suite.report.cards import cards_of, finite, history_of
 from eval_suite.report.collate import Collation, Notice
 from eval_suite.report.figures import Drawing, draw

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from eval_suite.backbones.spec import PROBE
+from eval_suite.backbones.spec import PROBE, parse_source
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import ON
@@ -29,7 +29,8 @@ class Job:
     ``stamp`` is touched when the command succeeds; it is out of date when an ``inputs`` file is younger. The first of
     these is the job's specification, which holds ``depends_on`` and changes only when that does; the others are stamps.
     ``product`` is the file a user wants; a stamp without it does not count. ``external``: another suite or a single
-    command has made it, which needs no job.
+    command has made it, which needs no job. ``outdated``: what lies there was made of files that hold other
+    contents now, such as a regularizer's of one's own or the weights of a pretrained row.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Job:
     threads: int
     depends_on: dict[str, Any]
     external: bool = False
+    outdated: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
                 name = f"train {home.name}" + (f" in {home.suite}" if backbone.home is not None else "")
                 train = ["train", *call, *(["--overwrite"] if overwrite else [])]
                 job = maker.job(name, train, decisive, world, home.checkpoint / "card.json")
-                job = replace(job, external=suite.is_trained(cell) and not Path(job.stamp).exists())
-                trainings[home] = job
+                external = suite.is_trained(cell) and not Path(job.stamp).exists()
+                trainings[home] = job = replace(job, external=external, outdated=suite.is_outdated(cell))
                 jobs.append(job)
             needs = [trainings[home].stamp]
         probed = backbone.options.head == PROBE
@@ -110,7 +112,7 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
             if backbone.recipe is None:
                 depends_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
             job = maker.job(f"{title} {cell.name}", [task, *call], depends_on, needs, cell.record(title))
-            jobs.append(job)
+            jobs.append(replace(job, outdated=_any_younger(_source_files(backbone.source), job.stamp)))
             if probed and task == PROBE:
                 needs = [*needs, job.stamp]
     return Plan(suite, folder, jobs)
@@ -134,7 +136,7 @@ def write_plan(plan: Plan) -> None:
             Path(job.stamp).parent.mkdir(parents=True, exist_ok=True)
             Path(job.stamp).touch()
     _drop_empty_stamps(plan)
-    ours = {"verb", "depends_on", "external"}
+    ours = {"verb", "depends_on", "external", "outdated"}
     calls = [{key: value for key, value in asdict(job).items() if key not in ours} for job in plan.jobs]
     for call in calls:
         call["inputs"] = [os.path.relpath(path, plan.folder) for path in call["inputs"]]
@@ -174,15 +176,34 @@ class _Maker:
 
 
 def _drop_empty_stamps(plan: Plan) -> None:
-    """A stamp whose product was removed, or is a failed record, must not keep its job from running."""
+    """A stamp whose product was removed, is outdated, or is a failed record, must not keep its job from running."""
     for job in plan.jobs:
-        if not _usable(Path(job.product)):
+        if job.outdated or not _usable(Path(job.product)):
             Path(job.stamp).unlink(missing_ok=True)
+
+
+def _source_files(source: str | None) -> list[Path]:
+    """The local files of a pretrained row."""
+    if source is None:
+        return []
+    spec = parse_source(source)
+    folder = [Path(spec.name) / "model.safetensors"] if spec.kind == "checkpoint" else []
+    return [path for path in (spec.module, spec.weights, *folder) if path is not None]
+
+
+def _any_younger(files: list[Path], stamp: str) -> bool:
+    try:
+        made = Path(stamp).stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return any(path.is_file() and path.stat().st_mtime_ns > made for path in files)
 
 
 def _up_to_date(job: Job) -> bool:
     if job.external:
         return True
+    if job.outdated:
+        return False
     specification, stamp = Path(job.inputs[0]), Path(job.stamp)
     try:
         made = stamp.stat().st_mtime_ns

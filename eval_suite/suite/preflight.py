@@ -136,7 +136,7 @@ def _some(keys: list[str]) -> str:
 
 
 def _require_architecture(arch: str) -> None:
-    from eval_suite.backbones.sources import require_architecture
+    from eval_suite.backbones.building import require_architecture
 
     require_architecture(arch)
 
@@ -148,7 +148,7 @@ def _require_trackers(recipe: Recipe) -> None:
 
 
 def _require_regularizers(recipe: Recipe) -> None:
-    from eval_suite.backbones.sources import require_architecture
+    from eval_suite.backbones.building import require_architecture
     from eval_suite.training.preparation import require_regularizers
 
     try:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.store import Cell, atomic_write, read_finished
+from eval_suite.core.store import Cell, atomic_write, read_card, read_finished
 from eval_suite.core.validation import problems, read_yaml, require_no_problems
 from eval_suite.suite.file import DemoData, find_suite, read_frame
 from eval_suite.suite.rows import SuiteBackbone, merged_options, read_backbones, read_tasks
@@ -74,6 +74,17 @@ class Suite(NamedTuple):
             return False
         try:
             return read_finished(row.trained_at(cell).checkpoint, row.recipe.digest(), cell.seed) is not None
+        except InputError:
+            return False
+
+    def is_outdated(self, cell: Cell) -> bool:
+        """Whether the checkpoint of a cell was made by another recipe, or of files that hold other contents now, such as a regularizer's."""
+        row = self.backbones[cell.backbone]
+        if row.recipe is None or not (row.trained_at(cell).checkpoint / "card.json").is_file():
+            return False
+        try:
+            trained = read_card(row.trained_at(cell).checkpoint).training or {}
+            return bool(trained.get("digest") != row.recipe.digest())
         except InputError:
             return False
 

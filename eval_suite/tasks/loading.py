@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval_suite.backbones.spec import PROBE, BackboneOptions
+from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.store import Cell
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.data.leaks import leak
@@ -112,8 +112,8 @@ def how_loaded(card: BackboneCard) -> list[str]:
     return [
         *(f"note: {note}" for note in card.load.notes),
         *([f"order of the outputs: {card.classes_from}"] if card.classes_from else []),
-        f"input {height}x{width}, {card.interpolation}, {squashed}centre crop of {card.crop_fraction:g} unless images have "
-        f"that size; mean {triple(card.mean)}, std {triple(card.std)}",
+        f"input {height}x{width}; images of another size: {card.interpolation}, {squashed}centre crop of {100 * card.crop_fraction:g} %; "
+        f"mean {triple(card.mean)}, std {triple(card.std)}",
     ]
 
 

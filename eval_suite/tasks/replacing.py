@@ -6,8 +6,9 @@ from types import MappingProxyType
 
 from pydantic import ValidationError
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard, Record
+from eval_suite.core.records import Record
 from eval_suite.core.store import read_record
 from eval_suite.tasks.base import TaskOptions
 

@@ -2,26 +2,38 @@
 
 import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
+
+_STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def processor_of(device: torch.device) -> str:
     """What a training's times were measured on: the GPU's name, or the CPU threads."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} {'thread' if threads == 1 else 'threads'}"
 
 
 def forget_peak(device: torch.device) -> None:
-    """Measure the memory of a GPU anew; that of a process cannot be."""
+    """Measure memory anew, so that a training does not show what was held before it; on a CPU only Linux can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        _FORGET.write_text("5")
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most bytes held so far: by tensors on a GPU, else by the whole process."""
+    """The most bytes held since `forget_peak`: by tensors on a GPU, else by the whole process."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    # Linux counts KiB, macOS bytes.
+    with suppress(OSError):
+        for line in _STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10
+    # Never forgotten; Linux counts KiB, macOS bytes.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from eval_suite.backbones.building import build_net, native_config
 from eval_suite.backbones.checkpoint import state_sha256
-from eval_suite.backbones.sources import SETTINGS, build_net, load_backbone, native_config
+from eval_suite.backbones.sources import SETTINGS, load_backbone
 from eval_suite.backbones.spec import is_weights_file
 from eval_suite.backbones.weights_dialects import find_weights
 from eval_suite.backbones.weights_file import WeightsFile, read_weights_file

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.inference import predict_logits
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import read_finished

@@ -16,10 +16,11 @@ from timm.loss import BinaryCrossEntropy
 from torch import nn
 
 from eval_suite.backbones.backbone import finish
+from eval_suite.backbones.building import build_net, native_config
 from eval_suite.backbones.inference import evaluation_batches
-from eval_suite.backbones.sources import SETTINGS, build_net, native_config
+from eval_suite.backbones.sources import SETTINGS
+from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard, LoadReport
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, first_process
 from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images

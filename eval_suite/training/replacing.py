@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.store import read_card
 from eval_suite.training.recipe import Recipe
 

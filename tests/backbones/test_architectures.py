@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from eval_suite.backbones.backbone import probe
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 from eval_suite.core.errors import InputError
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from eval_suite.backbones import architectures  # noqa: F401 - registers ours with timm
 from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import EvalSuiteError, InputError
-from eval_suite.core.records import BackboneCard
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.1)
 

@@ -15,8 +15,8 @@ from eval_suite.backbones.checkpoint import (
     save_state,
     state_sha256,
 )
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import EvalSuiteError, InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.store import read_card
 
 State = dict[str, Tensor]

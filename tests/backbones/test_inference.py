@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import to_device, transform_of
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 
 CPU = torch.device("cpu")
 

@@ -75,6 +75,7 @@ def test_weights_alone_are_asked_for_their_architecture(text: str) -> None:
     ("text", "message"),
     [
         ("a/model.py", "expected a/model.py:FACTORY"),
+        ("a/model.py@b/w.pth", "expected a/model.py:FACTORY@b/w.pth"),
         ("https://example.org/w.pth", "download it"),
         ("timm/resnet50.a1_in1k", "hf-hub:timm/resnet50.a1_in1k"),
         ("hf-hub:resnet50", "expected hf-hub:ORG/NAME"),

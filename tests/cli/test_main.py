@@ -344,6 +344,7 @@ def test_wrong_backbones_leave_nothing_behind(cli: Cli, images: str, backbone: s
         ("folder:absent", "absent"),
         ("foldr:x", "unknown data kind 'foldr'. Did you mean 'folder'?"),
         ("images", "expected data as KIND:PATH"),
+        ("/", "a folder of class folders is folder:/"),
     ],
 )
 def test_wrong_data_leaves_nothing_behind(cli: Cli, trained: Path, data: str, expected: str) -> None:
@@ -520,6 +521,8 @@ def test_lists(cli: Cli) -> None:
     assert said.code == 0
     for word in ("classify", "cutmix", "mixup", "cutout", "mahalanobis", "demo"):
         assert word in said.out
+    [smoke] = [line for line in said.out.splitlines() if line.startswith("smoke ")]
+    assert Path(smoke[smoke.rindex("[") + 1 : -1]).read_text().startswith("name: smoke\n")
     said = cli("list", "architectures", "--filter", "resnet14_demo")
     assert said.out.split() == ["timm:resnet14_demo"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import (
-    BackboneCard,
     Curve,
     DataInfo,
     ErrorInfo,
@@ -39,24 +39,6 @@ def card(**changes: Any) -> BackboneCard:
         "std": (0.2, 0.2, 0.2),
     }
     return BackboneCard(**(fields | changes))
-
-
-@pytest.mark.parametrize(
-    ("change", "decides"),
-    [
-        ({"mean": (0.0, 0.0, 0.0)}, True),
-        ({"std": (1.0, 1.0, 1.0)}, True),
-        ({"feature_layer": "layer2"}, True),
-        ({"weights_sha256": "ab"}, True),
-        ({"arch": "other"}, True),
-        ({"arch_options": {"blocks": 3}}, True),
-        ({"name": "other"}, False),
-        ({"source": "elsewhere"}, False),
-        ({"input_size": (32, 32)}, False),
-    ],
-)
-def test_what_of_a_backbone_decides_its_features(change: dict[str, Any], decides: bool) -> None:
-    assert (card(**change).deciding_features() != card().deciding_features()) == decides
 
 
 def metric(**changes: Any) -> Metric:

@@ -172,7 +172,23 @@ def test_work_done_before_counts_but_not_for_the_time_left(
             yield i
 
     assert len(list(progress(items(), 100, "fitting", first=90))) == 10
-    assert capsys.readouterr().err.startswith("fitting: 91 of 100, about 0:01:39 left\n")
+    assert capsys.readouterr().err.startswith("fitting: 91 of 100\nfitting: 92 of 100, about 0:01:28 left\n")
+
+
+def test_a_slow_first_item_says_nothing_of_the_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(runtime, "_LINE_EVERY_SECONDS", 10.0)
+    monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
+
+    def items() -> Any:
+        for seconds in (60, 5, 5, 5):
+            now[0] += seconds
+            yield seconds
+
+    assert len(list(progress(items(), 4, "scoring"))) == 4
+    assert capsys.readouterr().err == "scoring: 1 of 4\nscoring: 3 of 4, about 0:00:05 left\n"
 
 
 @pytest.mark.parametrize(

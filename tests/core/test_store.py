@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError
 from eval_suite.core.processes import identity
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.store import (
     Cell,
     atomic_write,

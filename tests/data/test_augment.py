@@ -94,6 +94,17 @@ def test_a_crop_of_a_share_equals_the_loop_over_images() -> None:
     assert corners == {(top, left) for top in range(3) for left in range(2)}
 
 
+def test_images_of_which_few_are_worked_on_at_a_time_equal_the_loop_over_images() -> None:
+    images = pictures(7, 300, 260)
+    drawn = AUGMENTATIONS["flip"].draw(7, seeded())
+    assert drawn.flip is not None
+    assert {bool(flip) for flip in drawn.flip} == {True, False}
+    for image, flip, found in zip(
+        images, drawn.flip, AUGMENTATIONS["flip"].apply(images, drawn), strict=True
+    ):
+        assert torch.equal(found, to_unit_range(image.flip(2) if flip else image))
+
+
 @given(side=st.integers(8, 600))
 @settings(deadline=None)
 def test_the_source_is_cropped_to_the_size_that_was_asked_for(side: int) -> None:

@@ -19,7 +19,8 @@ from PIL import Image
 from eval_suite.core.errors import InputError
 from eval_suite.data import cache, decoding, reading
 from eval_suite.data.images import ImageIndex, open_images
-from eval_suite.data.loading import Batch, EvaluationTransform, ImageBatches
+from eval_suite.data.loading import Batch, ImageBatches
+from eval_suite.data.sizing import EvaluationTransform
 
 CPU = torch.device("cpu")
 SIZE = (24, 24)

@@ -1,6 +1,5 @@
 """Batches for evaluation and training, from memory and through workers."""
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +8,13 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 from torch import Tensor
-from torchvision.transforms import CenterCrop, Compose, Resize
-from torchvision.transforms.functional import InterpolationMode, pil_to_tensor
+from torchvision.transforms.functional import pil_to_tensor
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.runtime import derive_seed
-from eval_suite.data.augment import AUGMENTATIONS, random_resized_crop_box
-from eval_suite.data.decoding import jpeg_pixels, open_item, to_rgb
+from eval_suite.data.augment import AUGMENTATIONS
 from eval_suite.data.images import ImageIndex, open_images
-from eval_suite.data.loading import (
-    _GEOMETRY,
-    INTERPOLATIONS,
-    Batch,
-    EvaluationTransform,
-    ImageBatches,
-    TrainingBatches,
-    _ResizedCrop,
-)
+from eval_suite.data.loading import Batch, ImageBatches, TrainingBatches
+from eval_suite.data.sizing import EvaluationTransform
 
 CPU = torch.device("cpu")
 
@@ -129,40 +118,6 @@ def test_a_set_that_is_read_repeatedly_is_resized_once(tmp_path: Path, transform
     for _ in range(2):
         assert equal(joined(list(kept)), joined(list(streamed)))
     assert kept.failed == streamed.failed != []
-
-
-@pytest.mark.parametrize("fraction", [0.875, 1.0, 0.95])
-@pytest.mark.parametrize("size", [32, 15])
-@pytest.mark.parametrize(
-    ("name", "mode"), [("bilinear", InterpolationMode.BILINEAR), ("bicubic", InterpolationMode.BICUBIC)]
-)
-def test_the_transform_is_torchvisions(
-    fraction: float, size: int, name: str, mode: InterpolationMode
-) -> None:
-    for height, width in [(37, 53), (53, 37), (61, 61), (20, 97), (33, 32), (11, 11), (36, 37)]:
-        image = noise(height, height, width)
-        short = round(size / fraction)
-        reference = Compose([Resize(short, mode, antialias=True), CenterCrop(size)])
-        expected = reference(image)
-        found = EvaluationTransform((size, size), fraction, name).apply(image)
-        assert found.size == (size, size)
-        assert torch.equal(pil_to_tensor(found), pil_to_tensor(expected)), (height, width)
-
-
-def test_a_wanted_size_that_is_not_square_is_covered_without_distortion() -> None:
-    for height, width in [(40, 40), (30, 90), (90, 30), (16, 24)]:
-        found = EvaluationTransform((16, 24), 0.8).apply(smooth(0, height, width))
-        assert found.size == (24, 16)
-    assert EvaluationTransform((16, 24)).apply(image := noise(1, 16, 24)) is image
-
-
-@pytest.mark.parametrize(("share", "resized"), [(0.875, 256), (1.0, 224)])
-def test_stretching_is_torchvisions_resize_to_both_sides(share: float, resized: int) -> None:
-    for height, width in [(90, 300), (224, 224), (256, 300)]:
-        image = noise(0, height, width)
-        found = EvaluationTransform((224, 224), share, stretch=True).apply(image)
-        expected = Compose([Resize((resized, resized)), CenterCrop(224)])(image)
-        assert torch.equal(pil_to_tensor(found), pil_to_tensor(expected))
 
 
 def test_small_images_that_are_to_be_stretched_and_cropped_are_not_served_as_they_are(tmp_path: Path) -> None:
@@ -428,32 +383,6 @@ def test_a_resized_crop_of_a_large_jpeg_shows_the_same_part(tmp_path: Path) -> N
     assert (one.images - other.images).abs().mean() < 0.01
 
 
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_resized_crops_of_jpegs_are_pillows_to_the_bit(tmp_path: Path, mode: str, interpolation: str) -> None:
-    index = folder(tmp_path, [(40, 61), (90, 70), (33, 120), (64, 64)], ".jpg")
-    assert index.paths is not None
-    for path in index.paths:
-        with Image.open(path) as image:
-            image.convert(mode).save(path)
-    size, seed, epoch = (24, 32), 5, 2
-    crop, slow = (
-        _ResizedCrop(size, seed, epoch, interpolation, reader) for reader in ("torchvision", "pillow")
-    )
-    for position, path in enumerate(index.paths):
-        item = open_item(index, position)
-        assert jpeg_pixels(item) is not None
-        found = crop(item, position)
-        with Image.open(path) as image:
-            whole = image.convert("RGB")
-        drawn = torch.Generator().manual_seed(derive_seed(seed, epoch, position, _GEOMETRY))
-        top, left, height, width = random_resized_crop_box((whole.height, whole.width), drawn)
-        part = whole.crop((left, top, left + width, top + height))
-        expected = part.resize(size[::-1], INTERPOLATIONS[interpolation])
-        assert np.array_equal(found.transpose(1, 2, 0), np.asarray(expected))
-        assert np.array_equal(slow(open_item(index, position), position), found)
-
-
 @pytest.mark.parametrize("preset", ["imagenet", "flip", "resize-crop"])
 def test_a_random_interpolation_is_drawn_for_each_image(tmp_path: Path, preset: str) -> None:
     index = folder(tmp_path, [(40, 61)] * 12, ".jpg")
@@ -464,28 +393,6 @@ def test_a_random_interpolation_is_drawn_for_each_image(tmp_path: Path, preset: 
     by_linear, by_cubic = ((drawn == one).flatten(1).all(1) for one in (linear, cubic))
     assert (by_linear ^ by_cubic).all()
     assert 0 < by_linear.sum() < 12
-
-
-# Colour modes
-
-
-@pytest.mark.parametrize(
-    ("mode", "value", "suffix"),
-    [("L", 100, "png"), ("RGB", (100, 100, 100), "png"), ("RGBA", (100, 100, 100, 50), "png"), ("LA", (100, 9), "png"),
-     ("1", 1, "png"), ("CMYK", (0, 0, 0, 155), "jpeg"), ("I;16", 100 * 257, "png"), ("P", 3, "png")],
-)  # fmt: skip
-def test_every_colour_mode_becomes_rgb(mode: str, value: Any, suffix: str) -> None:
-    image = Image.new(mode, (4, 4), value)
-    if mode == "P":
-        image.putpalette([0, 0, 0] * 3 + [100, 100, 100])
-        image.info["transparency"] = bytes([255, 255, 255, 7])
-    stream = io.BytesIO()
-    image.save(stream, suffix)
-    with Image.open(stream) as read:
-        result = to_rgb(read)
-    assert result.mode == "RGB"
-    expected = 255 if mode == "1" else 100
-    assert np.abs(np.asarray(result).astype(int) - expected).max() <= 1
 
 
 def test_given_positions_are_read_in_any_order_and_repeatedly(demo_world: Path) -> None:

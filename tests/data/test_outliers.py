@@ -9,7 +9,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from eval_suite.core.errors import InputError
-from eval_suite.data.loading import EvaluationTransform, ImageBatches
+from eval_suite.data.loading import ImageBatches
 from eval_suite.data.noise import NoiseBatches, noise_image
 from eval_suite.data.outliers import (
     SmallImage,
@@ -18,6 +18,7 @@ from eval_suite.data.outliers import (
     parse_outliers,
     require_outliers,
 )
+from eval_suite.data.sizing import EvaluationTransform
 
 CPU = torch.device("cpu")
 

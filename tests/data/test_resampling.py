@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eval_suite.data.decoding import jpeg_pixels
-from eval_suite.data.loading import INTERPOLATIONS, EvaluationTransform
 from eval_suite.data.resampling import FILTERS, like_pillow
+from eval_suite.data.sizing import INTERPOLATIONS, EvaluationTransform
 
 
 def drawn(seed: int, height: int, width: int) -> Image.Image:

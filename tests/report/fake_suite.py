@@ -8,15 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.records import (
-    BackboneCard,
     Curve,
     DataInfo,
     ErrorInfo,
     Example,
     Files,
     GitState,
-    LoadReport,
     Metric,
     Paper,
     Record,

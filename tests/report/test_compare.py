@@ -286,7 +286,7 @@ def test_findings_tell_significance_and_runner_up(suite: FakeSuite) -> None:
     suite.add("cutmix", wrong=errors(0.20))
     suite.add("mixup", wrong=errors(0.205, shift=-1))
     line = told(suite)
-    assert line.startswith("Top-1 error: cutmix 20.00 % [16.00, 24.00]; 10.00 points better than baseline")
+    assert line.startswith("Top-1 error: cutmix 20.00 % [16.00, 24.00]. 10.00 points better than baseline")
     assert "excludes 0" in line
     assert "mixup comes second at 20.50 % and is tied with it." in line
     assert "\n" not in line

@@ -5,7 +5,7 @@ import csv
 import pytest
 
 from eval_suite.report.collate import collate
-from eval_suite.report.cost import costs
+from eval_suite.report.cost import Cost, costs
 from eval_suite.report.render import write_report
 from tests.report.fake_suite import FakeSuite
 from tests.report.test_render import Page, words
@@ -42,6 +42,11 @@ def test_steps_are_medians_over_epochs_and_means_over_seeds(measured: FakeSuite)
     # Another learning rate: the difference would not be the regularizer's alone.
     assert puzzle.ratio is None
     assert (cutmix.passes, puzzle.passes, cutmix.memory) == (1.0, 2.0, 2 << 20)
+
+
+def test_a_slow_step_has_no_exponent() -> None:
+    cells = Cost("vit", 1.6123, 1.0, 1500 << 20, 1.0, "CPU, 1 thread").cells
+    assert [text for text, _ in cells] == ["1,612", "1.00", "1.00", "1,500", "CPU, 1 thread"]
 
 
 def test_they_stand_on_the_page_and_in_the_tables(measured: FakeSuite) -> None:

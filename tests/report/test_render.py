@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eval_suite.core.cards import LoadReport
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import Curve, Example, LoadReport, Metric
+from eval_suite.core.records import Curve, Example, Metric
 from eval_suite.report import pictures
 from eval_suite.report.collate import collate
 from eval_suite.report.render import ReportPaths, write_report

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.store import write_json
 
 

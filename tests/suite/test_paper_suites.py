@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.report.printed import published_numbers

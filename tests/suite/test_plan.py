@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
 from eval_suite.core.papers import CUTMIX
-from eval_suite.core.records import BackboneCard, Record, TaskInfo
+from eval_suite.core.records import Record, TaskInfo
 from eval_suite.core.runtime import Clock, run_info
 from eval_suite.core.store import write_record
 from eval_suite.suite.execute import _snakemake
@@ -254,6 +255,53 @@ def test_what_is_done_stays_done_and_a_change_reaches_what_hangs_on_it(
         if job.name.startswith("train cutmix"):
             os.utime(job.inputs[0], (later, later))
     assert names(jobs_to_run(make_plan(altered, threads=1))) == wanted
+
+
+def test_another_content_of_a_regularizers_file_reaches_what_depends_on_it(
+    make_suite: Callable[..., Suite],
+) -> None:
+    own = Path("mine.py")
+    text = (
+        "import eval_suite as es\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\n"
+        "class Own(es.Regularizer):\n"
+        "    name, stage = 'own', 'erase'\n"
+        "    paper = es.Paper('Own', 'unpublished', 2026, 'https://example.org')\n"
+        "    def apply(self, images, targets, context):\n"
+        "        return es.Mixed(images, targets)\n"
+    )
+    own.write_text(text)
+    rows = {"baseline": {}, "own": {"regularizers": ["mine.py:Own"]}}
+    suite = make_suite(backbones=rows, seeds=[0])
+    plan = written(suite)
+    finish(plan)
+    for name, row in suite.backbones.items():
+        assert row.recipe is not None
+        write_checkpoint(Path(f"checkpoints/mini/{name}-s0"), row.recipe.digest(), seed=0)
+    assert jobs_to_run(make_plan(suite, threads=1)) == []
+    own.write_text(f"{text}# another content\n")
+    changed = make_plan(make_suite(backbones=rows, seeds=[0]), threads=1, overwrite=True)
+    assert names(jobs_to_run(changed)) == ["train own-s0", "classify own-s0"]
+    write_plan(changed)
+    stamps = {job.name: Path(job.stamp).exists() for job in changed.jobs}
+    assert (stamps["train baseline-s0"], stamps["train own-s0"]) == (True, False)
+
+
+def test_other_weights_of_a_pretrained_row_are_evaluated_again(make_suite: Callable[..., Suite]) -> None:
+    weights = Path("theirs.pth")
+    weights.touch()
+    suite = make_suite(
+        seeds=[0], backbones={"baseline": {}, "theirs": {"source": "timm:resnet18@theirs.pth"}}
+    )
+    finish(written(suite))
+    assert jobs_to_run(make_plan(suite, threads=1)) == []
+    later = time.time() + 100
+    os.utime(weights, (later, later))
+    changed = make_plan(suite, threads=1)
+    assert names(jobs_to_run(changed)) == ["classify theirs-s0"]
+    write_plan(changed)
+    assert [Path(job.stamp).exists() for job in changed.jobs if job.verb == "classify"] == [True, False]
 
 
 def test_trainings_replace_other_recipes_only_where_that_is_asked_for(

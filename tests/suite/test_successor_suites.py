@@ -33,11 +33,14 @@ def rows() -> Iterator[tuple[str, Recipe]]:
             yield f"{suite}:{name}", row.recipe
 
 
-def without_downloads(regularizers: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Attentive CutMix with the network in training in place of published weights."""
-    own = {"extractor": None, "layer": "layer2"}
+def in_every_step(regularizers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same, with the row's own mixer in each of few steps, and the network in training in place of published weights."""
+    own = {"attentive-cutmix": {"extractor": None, "layer": "layer2"}, "either": {"probs": [0.0, 1.0]}}
     return [
-        {name: options | (own if name == "attentive-cutmix" else {}) for name, options in entry.items()}
+        {
+            name: options | own.get(name, {}) | ({"prob": 1.0} if "prob" in options else {})
+            for name, options in entry.items()
+        }
         for entry in regularizers
     ]
 
@@ -55,7 +58,7 @@ def test_every_row_trains(name: str, recipe: Recipe, demo_world: Path, tmp_path:
             "arch": arch,
             "arch_options": options,
             "init": None,
-            "regularizers": without_downloads(given["regularizers"]),
+            "regularizers": in_every_step(given["regularizers"]),
             "data": f"folder:{demo_world / 'images'}",
             "augmentation": "resize-crop",
             "input_size": [64, 64] if recipe.arch == "torchvision:resnet18" else [32, 32],

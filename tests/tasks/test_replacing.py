@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
 from eval_suite.core.papers import CUTMIX
-from eval_suite.core.records import BackboneCard, DataInfo, ErrorInfo, Record, TaskInfo
+from eval_suite.core.records import DataInfo, ErrorInfo, Record, TaskInfo
 from eval_suite.core.runtime import Clock, run_info
 from eval_suite.core.store import write_json, write_record
 from eval_suite.tasks.base import TaskOptions

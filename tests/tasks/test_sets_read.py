@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import eval_suite as es
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.store import read_card
 from eval_suite.data.images import open_images
 from eval_suite.report.collate import collate

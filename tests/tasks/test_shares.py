@@ -13,7 +13,7 @@ from eval_suite.core.store import read_record
 
 FACTORY = """
 import torch
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 
 def make():
     torch.manual_seed(3)

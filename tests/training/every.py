@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 from eval_suite.core.parts import parts
 from eval_suite.training.network import Network
 from eval_suite.training.regularizers import Regularizer

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy import stats
 from torch import Generator, Tensor, nn
 
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 from eval_suite.core.errors import InputError
 from eval_suite.training.network import Network
 from eval_suite.training.objective import softmax_bce

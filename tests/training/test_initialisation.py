@@ -8,8 +8,9 @@ import timm
 import torch
 from torch import Tensor
 
+from eval_suite.backbones.building import build_net
 from eval_suite.backbones.checkpoint import save_checkpoint, state_sha256
-from eval_suite.backbones.sources import build_net, load_backbone
+from eval_suite.backbones.sources import load_backbone
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import read_card

@@ -14,8 +14,8 @@ from scipy import stats
 from torch import Generator, Tensor
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.parts import parts
-from eval_suite.core.records import BackboneCard
 from eval_suite.training.regularizers import (
     STAGES,
     Context,

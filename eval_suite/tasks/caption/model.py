@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.embedding import embedding_of
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.tasks.caption.vocabulary import PAD, START, Vocabulary
 
 State = tuple[Tensor, Tensor]

@@ -14,9 +14,9 @@ from torch import nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import state_sha256
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, part_sha256
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, derive_seed, process_count, progress
 from eval_suite.data.objects import ObjectIndex
 from eval_suite.tasks.base import Fit

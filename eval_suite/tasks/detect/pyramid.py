@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 from eval_suite.backbones.structure.sizes import Run, Sizing, find_sizing
 from eval_suite.backbones.structure.stages import Cut
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 
 # A multiple of all the common sides of patches: 7, 8, 14, 16 and 32.
 _WHOLE_CELLS = 224

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.class_order import ClassMatch
 from eval_suite.data.images import ImageIndex, open_images

@@ -13,15 +13,16 @@ from PIL import Image
 
 from eval_suite.backbones.inference import evaluation_batches
 from eval_suite.backbones.shares import own_share
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.decoding import open_item, size_of_file, to_rgb
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import ImageBatches, Prepare, Share
+from eval_suite.data.loading import ImageBatches, Share
 from eval_suite.data.noise import NoiseBatches, noise_image
 from eval_suite.data.outliers import NOISE, OutlierSource, open_outliers
+from eval_suite.data.sizing import Prepare
 from eval_suite.tasks.ood.predictions import Facts
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.embedding import Embedding, embedding_of
 from eval_suite.backbones.features import Features, cached_features
 from eval_suite.backbones.inference import require_finite, to_device
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.predictions import About
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex, open_images
 from eval_suite.tasks.base import Fit

@@ -11,7 +11,8 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.inference import transform_of
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import EvaluationTransform, Share
+from eval_suite.data.loading import Share
+from eval_suite.data.sizing import EvaluationTransform
 from eval_suite.tasks.robustness.corruptions import CorruptedImages
 from eval_suite.tasks.robustness.occlusion import KINDS, hole_sides
 from eval_suite.tasks.robustness.options import RobustnessOptions, expand_corruptions, fraction

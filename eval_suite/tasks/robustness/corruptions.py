@@ -19,7 +19,8 @@ from eval_suite.core.runtime import derive_seed
 from eval_suite.data.augment import to_unit_range
 from eval_suite.data.decoding import open_item
 from eval_suite.data.images import ImageIndex
-from eval_suite.data.loading import EvaluationTransform, Share
+from eval_suite.data.loading import Share
+from eval_suite.data.sizing import EvaluationTransform
 from eval_suite.data.workers import WorkerLoader
 from eval_suite.tasks.robustness.options import CORRUPTIONS
 

@@ -5,8 +5,8 @@ import torch
 
 from eval_suite.backbones.inference import evaluation_batches
 from eval_suite.backbones.shares import own_share
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.class_order import match_classes
 from eval_suite.data.images import open_images, parse_spec, splits_of

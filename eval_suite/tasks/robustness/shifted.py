@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from eval_suite.backbones.inference import autocast, evaluation_batches
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.class_order import ClassMatch, match_classes
 from eval_suite.data.images import ImageIndex, open_images, parse_spec

@@ -31,12 +31,15 @@ class _Attention:
         self._backbone = backbone
         self._layers = [layer for _, layer in attention_layers(backbone.net)]
         if not self._layers or not hasattr(backbone.net, "num_prefix_tokens"):
-            card = backbone.card
             raise InputError(
                 expected=f"a vision transformer of timm's, whose attention {self.title} reads",
-                found=f"'{card.name}' ({card.arch})",
+                found=self._network(),
                 remedy="choose another --cam-method, such as gradcam",
             )
+
+    def _network(self) -> str:
+        card = self._backbone.card
+        return f"{type(self._backbone.net).__name__} '{card.name}' ({card.arch})"
 
     @contextmanager
     def _seen(self) -> Iterator[list[Tensor]]:
@@ -122,7 +125,7 @@ class LeGrad(_Attention):
         if not all(hasattr(net, name) for name in ("blocks", "norm", "forward_head")):
             raise InputError(
                 expected="a vision transformer of timm's with blocks, norm and forward_head, which LeGrad runs after each block",
-                found=f"'{backbone.card.name}' ({backbone.card.arch})",
+                found=self._network(),
                 remedy="choose another --cam-method, such as gradcam",
             )
 

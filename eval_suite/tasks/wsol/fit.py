@@ -11,8 +11,9 @@ import torch
 from pydantic import ValidationError
 
 from eval_suite.backbones.backbone import Backbone
+from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.predictions import About
-from eval_suite.core.records import BackboneCard, DataInfo, LoadReport
+from eval_suite.core.records import DataInfo
 from eval_suite.core.runtime import RuntimeOptions, derive_seed
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.boxes import open_localisation

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from eval_suite.data.loading import EvaluationTransform
+    from eval_suite.data.sizing import EvaluationTransform
 
 
 class Transform(NamedTuple):
@@ -33,7 +33,7 @@ class Transform(NamedTuple):
     @property
     def of_images(self) -> "EvaluationTransform":
         """What images go through, bilinear with antialiasing; boxes and masks follow it."""
-        from eval_suite.data.loading import EvaluationTransform  # imports torch, which help does not need
+        from eval_suite.data.sizing import EvaluationTransform  # imports torch, which help does not need
 
         return EvaluationTransform(self.size, self.crop_fraction, stretch=True)
 

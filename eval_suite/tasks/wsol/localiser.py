@@ -15,8 +15,8 @@ from eval_suite.backbones.structure.hooks import evaluating, outputs_of
 from eval_suite.backbones.structure.stages import residual_stages
 from eval_suite.backbones.structure.tokens import dense_layer, token_layer
 from eval_suite.backbones.structure.vectors import vectors_of
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError, unknown_name
-from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.wsol.gap import cut, has_no_pooled_map, vgg_places
 
 _IMAGES = 8  # of noise, among which a wrong guess at the last layer shows

@@ -11,8 +11,8 @@ from torch import Tensor
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.class_names import match_outputs
 from eval_suite.backbones.inference import evaluation_batches, require_finite, require_some_read, to_device
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.core.runtime import RuntimeOptions, progress
 from eval_suite.data.boxes import open_localisation
 from eval_suite.data.class_order import ClassMatch

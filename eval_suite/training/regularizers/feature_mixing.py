@@ -82,7 +82,7 @@ class ManifoldMixup(Regularizer):
         order = permutation(context.share.total(len(images)), context.generator)
 
         def blend(maps: "Tensor", context: Context) -> "Tensor":
-            return context.share.partners(maps, order).lerp(maps, lam)
+            return context.share.partners(maps, order).lerp_(maps, lam)
 
         return Mixed(_in_layer(layer, blend, images, context), mix_targets(targets, order, [lam], context))
 

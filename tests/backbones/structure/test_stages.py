@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import probe
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 from eval_suite.backbones.structure.stages import Tail, Trunk, ends_of_stages, parts_of
 from eval_suite.core.errors import InputError
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from eval_suite.backbones.backbone import Backbone, finish
-from eval_suite.backbones.sources import build_net
-from eval_suite.core.records import BackboneCard
+from eval_suite.backbones.building import build_net
+from eval_suite.core.cards import BackboneCard
 from eval_suite.data.coco import CaptionSet, open_captions
 from eval_suite.tasks.caption.options import CaptionOptions
 

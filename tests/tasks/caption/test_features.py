@@ -15,7 +15,7 @@ from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.data.coco import CaptionSet
-from eval_suite.data.loading import EvaluationTransform
+from eval_suite.data.sizing import EvaluationTransform
 from eval_suite.tasks.caption import features
 from eval_suite.tasks.caption.features import cached_features
 from eval_suite.tasks.caption.model import pooled_features

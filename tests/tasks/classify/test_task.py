@@ -15,14 +15,16 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import log_loss
 
 from eval_suite.backbones.backbone import finish
+from eval_suite.backbones.building import build_net
 from eval_suite.backbones.checkpoint import save_checkpoint
-from eval_suite.backbones.sources import build_net, load_backbone
+from eval_suite.backbones.sources import load_backbone
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
 from eval_suite.core.calibration import expected_calibration_error
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError
 from eval_suite.core.predictions import About
-from eval_suite.core.records import BackboneCard, GitState, Metric
+from eval_suite.core.records import GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.statistics import wilson_interval
 from eval_suite.core.store import Cell, exclusive, read_record
@@ -117,7 +119,7 @@ def classify(
 HOW_LOADED = [
     "note: no weights file named: the weights are those the factory returned",
     "order of the outputs",
-    "input 32x32, bilinear, centre crop of 0.875 unless images have that size; mean 0.000 0.000 0.000, std 1.000 1.000 1.000",
+    "input 32x32; images of another size: bilinear, centre crop of 87.5 %; mean 0.000 0.000 0.000, std 1.000 1.000 1.000",
 ]
 
 

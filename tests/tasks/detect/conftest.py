@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from eval_suite.backbones.backbone import Backbone, finish
-from eval_suite.backbones.sources import build_net
-from eval_suite.core.records import BackboneCard
+from eval_suite.backbones.building import build_net
+from eval_suite.core.cards import BackboneCard
 from eval_suite.tasks.detect.options import DetectOptions, FasterRcnnOptions, SsdOptions
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 FACTORY = """
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 
 def make():
     return build_net("resnet14_demo", 10, {"blocks": 1, "channels": (4, 8, 16)})

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.core.records import BackboneCard
+from eval_suite.core.cards import BackboneCard
 from eval_suite.tasks.detect.pyramid import OwnMap, Pyramid, _resampled, open_source
 from tests.tasks.detect.conftest import EVA, MEAN, MIXER, STD, SWIN, make_backbone
 

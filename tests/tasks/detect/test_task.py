@@ -453,7 +453,7 @@ def test_bad_data_end_the_command_in_one_line_before_anything_is_written(
     assert old in text
     path.write_text(text.replace(old, new, 1))
     (tmp_path / "net.py").write_text(
-        "from eval_suite.backbones.sources import build_net\ndef make(): return build_net('resnet14_demo', 10, {})\n"
+        "from eval_suite.backbones.building import build_net\ndef make(): return build_net('resnet14_demo', 10, {})\n"
     )
     monkeypatch.chdir(tmp_path)
     said = cli("detect", "--backbone", "net.py:make", "--data", "voc:VOCdevkit", "--input-size", 64, 64)

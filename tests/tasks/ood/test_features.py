@@ -8,9 +8,9 @@ from pytorch_ood.detector import odin_preprocessing
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone, finish
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.data.loading import Batch
 from eval_suite.tasks.ood.features import last_layer, run_over
 from eval_suite.tasks.ood.odin import OdinSettings, odin_confidence, perturbed, tuned

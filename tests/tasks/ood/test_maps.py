@@ -8,7 +8,7 @@ from pytorch_ood.detector import Gram, RankFeat
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
 from eval_suite.core.errors import InputError
 from eval_suite.tasks.ood.confidences import FitOptions, TrainingFeatures
 from eval_suite.tasks.ood.confidences.gram import GramMatrices, row_sums

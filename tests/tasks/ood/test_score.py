@@ -179,9 +179,25 @@ def test_outcomes_average_to_their_metrics(file: Callable[..., Path]) -> None:
         for each in ("max_softmax", "energy")
         for sets in ({}, {"sets": "non_noise"})
     }
+    total = N + sum(len(each.ids) for each in some_predictions().outliers.values())
+    assert len(score.ids) == len(set(score.ids)) == total
     for name, values in score.outcomes.items():
-        assert values.shape == (N,)
+        assert values.shape == (total,)
         assert values.mean() == pytest.approx(found[name].value)
+
+
+def test_paired_differences_have_delongs_variance() -> None:
+    near = some_predictions().outliers["near"]
+    one = some_predictions(outliers={"near": near})
+    moved = near._replace(scores=confidences(logits_of(M, 2.5, 8)))
+    pair = [one, one._replace(scores=confidences(logits_of(N, 3, 7)), outliers={"near": moved})]
+    a, b = (auroc_outcomes(given)[metric_id("auroc", {"score": "energy"})] for given in pair)
+    sides = [(given.scores["energy"], given.outliers["near"].scores["energy"]) for given in pair]
+    of_known = [np.array([(outside < k).mean() for k in known]) for known, outside in sides]
+    of_near = [np.array([(known > o).mean() for o in outside]) for known, outside in sides]
+    error = np.var(of_known[0] - of_known[1]) / N + np.var(of_near[0] - of_near[1]) / M
+    assert np.var(a - b) / (N + M) == pytest.approx(error, rel=1e-9)
+    assert (a - b).mean() == pytest.approx(of_known[0].mean() - of_known[1].mean())
 
 
 @pytest.mark.usefixtures("all_resamples")

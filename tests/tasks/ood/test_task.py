@@ -12,13 +12,15 @@ import torch
 from pydantic import ValidationError
 
 from eval_suite.backbones.backbone import finish
+from eval_suite.backbones.building import build_net
 from eval_suite.backbones.checkpoint import save_checkpoint
-from eval_suite.backbones.sources import build_net, load_backbone
+from eval_suite.backbones.sources import load_backbone
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.core import runtime
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.parts import parts
-from eval_suite.core.records import BackboneCard, GitState, Metric
+from eval_suite.core.records import GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import Cell
 from eval_suite.data.images import open_images

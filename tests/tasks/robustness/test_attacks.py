@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone, finish
-from eval_suite.backbones.sources import build_net
+from eval_suite.backbones.building import build_net
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import BackboneCard
 from eval_suite.tasks.robustness.attacks import fgsm, frozen, input_gradient, pgd, random_starts, saturated
 
 with warnings.catch_warnings():

@@ -13,7 +13,8 @@ from PIL import Image
 
 from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.data.images import ImageIndex, open_images
-from eval_suite.data.loading import EvaluationTransform, Share
+from eval_suite.data.loading import Share
+from eval_suite.data.sizing import EvaluationTransform
 from eval_suite.tasks.robustness.corruptions import CorruptedImages, corrupt, require_large_enough, seed_of
 from eval_suite.tasks.robustness.options import COMMON, CORRUPTIONS, GROUPS, expand_corruptions
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from eval_suite.backbones.backbone import Backbone, finish
-from eval_suite.backbones.sources import build_net
-from eval_suite.core.records import BackboneCard
+from eval_suite.backbones.building import build_net
+from eval_suite.core.cards import BackboneCard
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from eval_suite.core.records import BackboneCard, Paper
+from eval_suite.core.cards import BackboneCard
+from eval_suite.core.records import Paper
 
 if TYPE_CHECKING:
     from eval_suite.backbones.structure.stages import Part

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from eval_suite.core.records import BackboneCard, Paper
+from eval_suite.core.cards import BackboneCard
+from eval_suite.core.records import Paper
 from eval_suite.tasks.detect.detectors.base import (
     FPN_CHANNELS,
     Config,

@@ -2,8 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal
 
+from eval_suite.core.cards import BackboneCard
 from eval_suite.core.entries import ONE_FOR_BOTH
-from eval_suite.core.records import BackboneCard, Paper
+from eval_suite.core.records import Paper
 from eval_suite.tasks.detect.detectors.base import (
     FPN_CHANNELS,
     Config,
