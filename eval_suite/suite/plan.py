@@ -1,9 +1,12 @@
 """The jobs of a suite: which command makes what, and on what it hangs."""
 
+import json
 import os
+import re
 import shlex
 import sys
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ _COMMAND = (
     '$(kill -l $((code - 128))); where memory ran out, lower --jobs, --batch-size or --workers" >> {log}; '
     "exit $code; }}; }}"
 )
+_OWN_FILE = re.compile(r'[^"=]+?\.py(?=:)')
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,8 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
             title = part("task", task).name
             options = suite.task_options(task, cell.backbone)
             depends_on: dict[str, Any] = {"options": options.model_dump(mode="json")}
+            if code := _own_code([task, depends_on]):
+                depends_on["code"] = code
             if backbone.recipe is None:
                 depends_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
             job = maker.job(f"{title} {cell.name}", [task, *call], depends_on, needs, cell.record(title))
@@ -180,6 +186,12 @@ def _drop_empty_stamps(plan: Plan) -> None:
     for job in plan.jobs:
         if job.outdated or not _usable(Path(job.product)):
             Path(job.stamp).unlink(missing_ok=True)
+
+
+def _own_code(settings: Any) -> dict[str, str]:
+    """SHA-256 of each of the user's files that settings name a part of: a task, a score, a detector, a data layout."""
+    named = sorted(set(_OWN_FILE.findall(json.dumps(settings, ensure_ascii=False))))
+    return {name: sha256(Path(name).read_bytes()).hexdigest() for name in named if Path(name).is_file()}
 
 
 def _source_files(source: str | None) -> list[Path]:

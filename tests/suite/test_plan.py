@@ -288,6 +288,30 @@ def test_another_content_of_a_regularizers_file_reaches_what_depends_on_it(
     assert (stamps["train baseline-s0"], stamps["train own-s0"]) == (True, False)
 
 
+def test_another_content_of_a_scores_file_reaches_the_task_that_names_it(
+    make_suite: Callable[..., Suite],
+) -> None:
+    own = Path("mine.py")
+    text = (
+        "import eval_suite as es\n"
+        "class Own(es.OodScore):\n"
+        "    name, title = 'own', 'own'\n"
+        "    paper = es.Paper('Own', 'unpublished', 2026, 'https://example.org')\n"
+        "    def __call__(self, logits, features):\n"
+        "        return logits.max(dim=1).values\n"
+    )
+    own.write_text(text)
+    classify = {"data": "folder:world/images"}
+    ood = {**classify, "outliers": ["near/a=folder:a"], "scores": ["energy", "mine.py:Own"]}
+    suite = make_suite(seeds=[0], tasks={"classify": classify, "ood": ood})
+    before = [job.depends_on for job in make_plan(suite, threads=1).jobs]
+    assert [each.depends_on for each in make_plan(suite, threads=1).jobs] == before
+    own.write_text(f"{text}# another content\n")
+    jobs = make_plan(suite, threads=1).jobs
+    differing = [job.name for job, old in zip(jobs, before, strict=True) if job.depends_on != old]
+    assert differing == ["ood baseline-s0", "ood cutmix-s0"]
+
+
 def test_other_weights_of_a_pretrained_row_are_evaluated_again(make_suite: Callable[..., Suite]) -> None:
     weights = Path("theirs.pth")
     weights.touch()
