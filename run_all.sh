@@ -95,7 +95,7 @@ check() {
     say "check: lint";             "$bin/ruff" check . && "$bin/ruff" format --check .
     say "check: types";            "$bin/mypy"
     say "check: import contracts"; "$bin/lint-imports"
-    say "check: tests";            "$bin/pytest" -n auto --maxprocesses 4 "$@"
+    say "check: tests";            "$bin/pytest" -n auto --maxprocesses 4 --dist worksteal "$@"
 }
 
 case "${1:-}" in

@@ -113,7 +113,7 @@ def test_torchs_own_loader_would_not_end_well_there(
         "class Large(Dataset):\n"
         "    def __len__(self): return 12\n"
         "    def __getitem__(self, _): return torch.ones(60 << 20, dtype=torch.uint8)\n"
-        "for batch in DataLoader(Large(), num_workers=3, batch_size=None, timeout=20): pass\n"
+        "for batch in DataLoader(Large(), num_workers=3, batch_size=None, timeout=8): pass\n"
     )
     assert inside("-c", script).returncode != 0
 
