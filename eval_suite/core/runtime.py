@@ -185,17 +185,13 @@ def progress(items: Iterable[Item], total: int, label: str, *, first: int = 0) -
     begin = last = time.monotonic()
     for done, item in enumerate(items):  # before this one
         yield item
-        now, count = time.monotonic(), first + done + 1
-        if done == 0:
-            begin = (
-                now  # the first waits for workers, imports and compilers, so it says nothing of the others
-            )
+        now, count, left = time.monotonic(), first + done + 1, ""
+        if done:
+            left = f", about {timedelta(seconds=round((now - begin) / done * (total - count)))} left"
+        else:
+            begin = now  # the first waits for workers, imports and compilers, and says nothing of the others
         if now - last >= _LINE_EVERY_SECONDS:
             last = now
-            pace = (now - begin) / done if done else None
-            left = (
-                f", about {timedelta(seconds=round(pace * (total - count)))} left" if pace is not None else ""
-            )
             log.info("%s: %d of %d%s", label, count, total, left)
 
 

@@ -113,12 +113,12 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
             title = part("task", task).name
             options = suite.task_options(task, cell.backbone)
             depends_on: dict[str, Any] = {"options": options.model_dump(mode="json")}
-            if code := _own_code([task, depends_on]):
-                depends_on["code"] = code
             if backbone.recipe is None:
                 depends_on["source"] = [backbone.source, backbone.options.model_dump(mode="json")]
+            if code := _own_code([task, depends_on]):
+                depends_on["code"] = code
             job = maker.job(f"{title} {cell.name}", [task, *call], depends_on, needs, cell.record(title))
-            jobs.append(replace(job, outdated=_any_younger(_source_files(backbone.source), job.stamp)))
+            jobs.append(replace(job, outdated=_any_younger(_weights_files(backbone.source), job.stamp)))
             if probed and task == PROBE:
                 needs = [*needs, job.stamp]
     return Plan(suite, folder, jobs)
@@ -189,18 +189,18 @@ def _drop_empty_stamps(plan: Plan) -> None:
 
 
 def _own_code(settings: Any) -> dict[str, str]:
-    """SHA-256 of each of the user's files that settings name a part of: a task, a score, a detector, a data layout."""
+    """SHA-256 of each of the user's files that settings name a part of: a task, a score, a detector, a data layout, a network."""
     named = sorted(set(_OWN_FILE.findall(json.dumps(settings, ensure_ascii=False))))
     return {name: sha256(Path(name).read_bytes()).hexdigest() for name in named if Path(name).is_file()}
 
 
-def _source_files(source: str | None) -> list[Path]:
-    """The local files of a pretrained row."""
+def _weights_files(source: str | None) -> list[Path]:
+    """The local weights of a pretrained row: too large to hash for a plan."""
     if source is None:
         return []
     spec = parse_source(source)
-    folder = [Path(spec.name) / "model.safetensors"] if spec.kind == "checkpoint" else []
-    return [path for path in (spec.module, spec.weights, *folder) if path is not None]
+    folder = Path(spec.name) / "model.safetensors" if spec.kind == "checkpoint" else None
+    return [path for path in (spec.weights, folder) if path is not None]
 
 
 def _any_younger(files: list[Path], stamp: str) -> bool:

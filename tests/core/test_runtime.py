@@ -130,16 +130,21 @@ def test_run_info_tells_where_a_number_comes_from(monkeypatch: pytest.MonkeyPatc
     assert info.versions["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-def test_progress_passes_everything_on_and_prints_a_line_every_ten_seconds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that have passed, to be set; lines of progress come every ten."""
     now = [0.0]
     monkeypatch.setattr(runtime, "_LINE_EVERY_SECONDS", 10.0)
     monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
+    return now
 
+
+def test_progress_passes_everything_on_and_prints_a_line_every_ten_seconds(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
     def items() -> Any:
         for i in range(6):
-            now[0] += 4
+            clock[0] += 4
             yield i
 
     assert list(progress(items(), 6, "reading")) == list(range(6))
@@ -160,15 +165,11 @@ def test_progress_on_a_terminal_keeps_off_standard_output(
 
 
 def test_work_done_before_counts_but_not_for_the_time_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(runtime, "_LINE_EVERY_SECONDS", 10.0)
-    monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
-
     def items() -> Any:
         for i in range(90, 100):
-            now[0] += 11
+            clock[0] += 11
             yield i
 
     assert len(list(progress(items(), 100, "fitting", first=90))) == 10
@@ -176,15 +177,11 @@ def test_work_done_before_counts_but_not_for_the_time_left(
 
 
 def test_a_slow_first_item_says_nothing_of_the_time_left(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = [0.0]
-    monkeypatch.setattr(runtime, "_LINE_EVERY_SECONDS", 10.0)
-    monkeypatch.setattr(runtime.time, "monotonic", lambda: now[0])
-
     def items() -> Any:
         for seconds in (60, 5, 5, 5):
-            now[0] += seconds
+            clock[0] += seconds
             yield seconds
 
     assert len(list(progress(items(), 4, "scoring"))) == 4

@@ -312,6 +312,16 @@ def test_another_content_of_a_scores_file_reaches_the_task_that_names_it(
     assert differing == ["ood baseline-s0", "ood cutmix-s0"]
 
 
+def test_another_content_of_a_networks_file_is_evaluated_again(make_suite: Callable[..., Suite]) -> None:
+    own = Path("net.py")
+    own.write_text("def make(): ...\n")
+    suite = make_suite(seeds=[0], backbones={"baseline": {}, "theirs": {"source": "net.py:make"}})
+    finish(written(suite))
+    assert jobs_to_run(make_plan(suite, threads=1)) == []
+    own.write_text("def make(): ... # otherwise\n")
+    assert names(jobs_to_run(make_plan(suite, threads=1))) == ["classify theirs-s0"]
+
+
 def test_other_weights_of_a_pretrained_row_are_evaluated_again(make_suite: Callable[..., Suite]) -> None:
     weights = Path("theirs.pth")
     weights.touch()
