@@ -1,7 +1,7 @@
 """Per-item outcomes in the file next to a record: read when they are asked for, and held to the record's numbers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,10 @@ class OutcomesFile:
         """Ids of the metrics that have outcomes."""
         return frozenset(self._names)
 
-    def values(self, metric: str) -> NDArray[np.float64]:
-        """(n,) outcomes of a metric."""
-        name = self._names[metric]
+    def values(self, metrics: Iterable[str]) -> dict[str, NDArray[np.float64]]:
+        """(n,) outcomes of each of some metrics."""
         with self._opened() as stored:
-            found: NDArray[np.float64] = stored[name].astype(float, copy=False)
-        return found
+            return {metric: stored[self._names[metric]].astype(float, copy=False) for metric in metrics}
 
     def means(self) -> dict[str, float | None]:
         """The mean of each metric's outcomes; None where some items have none."""
