@@ -10,7 +10,7 @@ import yaml
 from eval_suite.core.cards import BackboneCard
 from eval_suite.core.records import Cost, RunInfo
 from eval_suite.report.collate import Collation, Key
-from eval_suite.report.figures import Drawing, Trace, draw_training
+from eval_suite.report.figures import Drawing, Trace, TrainingPanels
 from eval_suite.report.palette import Style
 from eval_suite.report.wording import RATE, duration, moment, number
 
@@ -74,7 +74,7 @@ def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[Backb
     """The parts of all backbones, their training curves on shared axes."""
     cards = {name: cards_of(collation, name) for name in collation.suite.backbones}
     traces = {name: _traces(found) for name, found in cards.items()}
-    ranges = _ranges(list(traces.values()))
+    panels = TrainingPanels(_ranges(list(traces.values())))
     parts = []
     for index, (name, found) in enumerate(cards.items()):
         part = BackbonePart(name, commands=list(_commands(collation, name)))
@@ -97,7 +97,7 @@ def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[Backb
             ]
             part.training = [_training(seed, c.training) for seed, c in found.items() if c.training]
         if traces[name]:
-            part.drawing = draw_training(traces[name], ranges, styles[name], f"training{index}")
+            part.drawing = panels.draw(traces[name], styles[name], f"training{index}")
         parts.append(part)
     return parts
 

@@ -355,7 +355,7 @@ def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> Non
 def test_a_comparison_shows_as_the_pages_tables_and_a_selection_of_it_as_rows(suite: FakeSuite) -> None:
     records = [read_record(suite.add(name, wrong=errors(rate))) for name, rate in (("a", 0.3), ("b", 0.2))]
     found = compare(records, baseline="a")
-    measures = re.compile(r'class="measure[^"]*">(.*?)</td>', re.DOTALL)
+    measures = re.compile(r"<td[^>]*>(<b>.*?)</td>")
     cells = measures.findall(found._repr_html_())
     page = measures.findall(write_report(suite.folder, "a").index.read_text("utf-8"))
     assert len(cells) == 2 * len(set(found.key))
