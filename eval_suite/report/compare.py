@@ -1,6 +1,7 @@
 """Put backbones side by side: values over seeds, paired differences to the baseline, the best of a column."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -103,7 +104,11 @@ class Column:
 
     def rests_on_some_seeds(self, delta: Delta) -> bool:
         """Whether a difference leaves seeds out, because one of the two backbones lacks them."""
-        return delta.seeds < max(len(cell.by_seed) for cell in self.cells.values())
+        return delta.seeds < self._most_seeds
+
+    @cached_property
+    def _most_seeds(self) -> int:
+        return max(len(cell.by_seed) for cell in self.cells.values())
 
 
 class _Pair(NamedTuple):
@@ -132,6 +137,7 @@ class TaskComparison:
         self._derive = derive
         self._files = OutcomeFiles(collation)
         self._subset_columns: dict[tuple[str, str], Column | None] = {}
+        self._scored_how: dict[tuple[tuple[str, ...], tuple[str, ...]], Mapping[str, Hashable]] = {}
 
     @cached_property
     def records(self) -> dict[str, dict[int, Record]]:
@@ -153,20 +159,20 @@ class TaskComparison:
     def metrics(self) -> dict[str, Metric]:
         """Every metric over the whole data by its id, as the first record that has it holds it, in the records' order."""
         found: dict[str, Metric] = {}
-        for record in self._all_records():
-            for metric in record.metrics:
-                if metric.subset is None:
-                    found.setdefault(metric.id, metric)
+        for own in self._metrics.values():
+            for (id_, subset), metric in own.items():
+                if subset is None:
+                    found.setdefault(id_, metric)
         return found
 
     @cached_property
     def subsets(self) -> dict[str, list[str]]:
         """Subsets by the metric's id, in the order of the records."""
         found: dict[str, dict[str, None]] = {}
-        for record in self._all_records():
-            for metric in record.metrics:
-                if metric.subset is not None:
-                    found.setdefault(metric.id, {})[metric.subset] = None
+        for own in self._metrics.values():
+            for id_, subset in own:
+                if subset is not None:
+                    found.setdefault(id_, {})[subset] = None
         return {name: list(subsets) for name, subsets in found.items()}
 
     def picked(self, pick: Pick) -> list[str]:
@@ -337,18 +343,30 @@ class TaskComparison:
 
     def _rivals(self, metric: Metric, cells: dict[str, Measurement]) -> dict[str, float]:
         """Values of the backbones scored on the baseline's data as it was, or where it has none as most were."""
-        options = deciding(metric, self._all_records())
-        sets = sets_behind(metric, self._all_records())
-        how = {
-            b: scored_how(self.records[b].values(), options, sets)
-            for b, c in cells.items()
-            if c.value is not None
-        }
+        options, sets = deciding(metric, self._protocols), sets_behind(metric, self._protocols)
+        ways = self._ways(tuple(options), tuple(sets))
+        how = {b: ways[b] for b, c in cells.items() if c.value is not None}
         if not how:
             return {}
-        common = max(how.values(), key=list(how.values()).count)
+        ((common, _),) = Counter(how.values()).most_common(1)
         wanted = how.get(self.collation.baseline, common)
         return {b: v for b, c in cells.items() if how.get(b) == wanted and (v := c.value) is not None}
+
+    @cached_property
+    def _protocols(self) -> list[Record]:
+        """Records that stand for all: of those whose protocols and sets have the same names, the first."""
+        found: dict[tuple[str, frozenset[str]], Record] = {}
+        for record in self._all_records():
+            found.setdefault((repr(record.task.protocol), frozenset(record.sets)), record)
+        return list(found.values())
+
+    def _ways(self, options: tuple[str, ...], sets: tuple[str, ...]) -> Mapping[str, Hashable]:
+        """How each backbone was scored, as far as these options and sets tell, for which many metrics ask."""
+        if (options, sets) not in self._scored_how:
+            self._scored_how[options, sets] = {
+                name: scored_how(own.values(), options, sets) for name, own in self.records.items()
+            }
+        return self._scored_how[options, sets]
 
     def _numbers(self, metric: str, backbone: str, seeds: Sequence[int]) -> list[float] | None:
         found = (self._metrics[backbone, seed].get((metric, None)) for seed in seeds)

@@ -139,9 +139,7 @@ def _cost(collation: Collation) -> list[Difference]:
         ]
         if spent:
             training[name] = wording.duration(float(np.mean(spent)))
-        records = [
-            entry.record for key, entry in collation.entries.items() if key.backbone == name and entry.record
-        ]
+        records = [entry.record for entry in collation.of_backbone(name) if entry.record]
         if records:
             total = sum(sum(record.run.seconds.values()) for record in records)
             evaluation[name] = wording.duration(total / len({record.run.seed for record in records}))
