@@ -29,6 +29,10 @@ class OutcomesFile:
         path: the ``.npz`` file.
         record: what names it.
 
+    Attributes:
+        fingerprint: checksum and bytes of the list of items, which is most of many a file and the same in all that are compared;
+            None where the file has none.
+
     Raises:
         InputError: if it cannot be read; so does every access.
     """
@@ -38,8 +42,10 @@ class OutcomesFile:
         # Files of schema 1 name their arrays as the metrics are shown.
         shown = {metric.name: metric.id for metric in record.metrics if metric.subset is None}
         with self._opened() as archive:
-            names = [name.removesuffix(_ARRAY) for name in archive.namelist()]
-        self._names = {shown.get(name, name): name for name in names if name != _IDS}
+            members = {member.filename.removesuffix(_ARRAY): member for member in archive.infolist()}
+        listed = members.pop(_IDS, None)
+        self.fingerprint = (listed.CRC, listed.file_size) if listed else None
+        self._names = {shown.get(name, name): name for name in members}
 
     @property
     def metrics(self) -> frozenset[str]:

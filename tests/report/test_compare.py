@@ -191,6 +191,35 @@ def test_collation_reads_each_array_once_and_keeps_none(
     assert all(record.outcomes is None for record in found.records())
 
 
+def test_a_list_of_items_is_read_once_however_many_files_hold_it(
+    suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("baseline", "cutmix", "mixup"):
+        suite.add(name)
+    collation = collate(suite.folder)
+    read = ZipFile.read
+    lists = []
+
+    def counted(file: ZipFile, name: str) -> bytes:
+        lists.extend([name] if name == "ids.npy" else [])
+        return read(file, name)
+
+    monkeypatch.setattr(ZipFile, "read", counted)
+    found = TaskComparison(collation, "classify").column(id_of(TOP1))
+    assert found is not None
+    assert found.cells["mixup"].delta is not None
+    assert lists == ["ids.npy"]
+
+
+def test_outcomes_without_items_are_still_held_to_the_record(suite: FakeSuite) -> None:
+    file = suite.add("baseline", wrong=errors(0.2)).parent / "classify" / "outcomes.npz"
+    np.savez(file, **{id_of(TOP1): errors(0.4)})
+    assert [entry.state for entry in collate(suite.folder).entries.values()] == ["broken"]
+    np.savez(file, **{id_of(TOP1): errors(0.2)})
+    suite.add("cutmix")
+    assert "cannot be read" in column(suite).cells["cutmix"].refused
+
+
 def test_a_damaged_array_costs_the_comparison_only(suite: FakeSuite) -> None:
     for name in ("baseline", "cutmix"):
         path = suite.add(name).parent / "classify" / "outcomes.npz"
