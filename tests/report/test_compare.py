@@ -135,6 +135,21 @@ def test_a_record_that_does_not_tell_its_protocol_is_held_to_the_others(suite: F
     assert cells["silent"].refused == "not comparable: transform differs"
 
 
+def test_as_many_metrics_as_fit_into_memory_are_compared_at_a_time(
+    suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in enumerate(("baseline", "cutmix", "mixup")):
+        suite.add(name, wrong=errors(0.2 + place / 50))
+        suite.add(name, 1, wrong=errors(0.21 + place / 50))
+    collation = collate(suite.folder)
+    together = TaskComparison(collation, "classify")
+    monkeypatch.setattr("eval_suite.report.compare._OUTCOMES_AT_ONCE", 0)
+    alone = TaskComparison(collation, "classify")
+    assert len(together.metrics) > 2
+    for id_ in together.metrics:
+        assert alone.column(id_) == together.column(id_)
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])
 def test_unreadable_outcomes_cost_the_comparison_only(suite: FakeSuite, content: bytes) -> None:
     suite.add("baseline")
