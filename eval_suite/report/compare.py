@@ -119,7 +119,7 @@ class _Pair(NamedTuple):
 
 
 _Averaged = Callable[[str, tuple[int, ...], tuple[str, ...]], dict[str, NDArray[np.float64]]]
-_OUTCOMES_AT_ONCE = 40_000_000
+_OUTCOMES_AT_ONCE = 20_000_000
 
 
 class TaskComparison:

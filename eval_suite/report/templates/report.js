@@ -43,12 +43,12 @@
     });
     for (const button of document.querySelectorAll(".find button")) {
       button.addEventListener("click", () => {
-        for (const box of boxes) {
-          const matches = !box.parentElement.hidden;
+        filter(boxes.filter((box) => {
+          const before = box.checked, matches = !box.parentElement.hidden;
           if (button.value === "only") box.checked = matches;
           else if (matches) box.checked = button.value === "show";
-        }
-        filter(boxes);
+          return box.checked !== before;
+        }));
       });
     }
   }
