@@ -45,7 +45,7 @@ def file_beside(path: Path, relative: str, *within: Path) -> Path:
     try:
         home = path.parent.resolve()
         named = (home / relative).resolve()
-        inside = any(named.is_relative_to(folder) for folder in (home, *(each.resolve() for each in within)))
+        inside = named.is_relative_to(home) or any(named.is_relative_to(each.resolve()) for each in within)
     except (OSError, ValueError, RuntimeError) as error:  # the last of links in a circle, before Python 3.13
         raise InputError(f"'{relative}' is no usable path: {first_line(error)}") from error
     if not inside:

@@ -102,9 +102,7 @@ def bootstrap_mean(
     values: NDArray[np.floating], *, confidence: float = 0.95, resamples: int = 1000, seed: int = 0
 ) -> Interval:
     """Percentile bootstrap interval of the mean of (n,) per-item values."""
-    return _percentiles(
-        _resampled_means(np.asarray(values, float)[:, None], resamples, seed)[:, 0], confidence
-    )
+    return _percentiles(_resampled_means([[np.asarray(values, float)]], resamples, seed)[0][:, 0], confidence)
 
 
 def paired_difference(
@@ -132,20 +130,20 @@ def paired_difference(
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape or a.ndim != 1 or a.size == 0:
         raise ValueError(f"expected two equally long lists of outcomes, found {a.shape} and {b.shape}")
-    return mean_differences([a - b], confidence=confidence, resamples=resamples, seed=seed)[0]
+    return mean_differences([[a - b]], confidence=confidence, resamples=resamples, seed=seed)[0][0]
 
 
 def mean_differences(
-    differences: Sequence[NDArray[np.floating]],
+    groups: Sequence[Sequence[NDArray[np.floating]]],
     *,
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
-) -> list[PairedDifference]:
+) -> list[list[PairedDifference]]:
     """`paired_difference` of many pairs; those over equally many items are resampled together, which is far faster.
 
     Args:
-        differences: of each pair, (n,) differences of its items, n >= 1.
+        groups: of each metric, of each pair, (n,) differences of its items, n >= 1.
         confidence: coverage in (0, 1).
         resamples: number of bootstrap samples.
         seed: seed of the resampling.
@@ -153,15 +151,23 @@ def mean_differences(
     Returns:
         For each pair what it has alone.
     """
-    intervals: dict[int, Interval] = {}
-    for n in {len(each) for each in differences}:
-        places = [place for place, each in enumerate(differences) if len(each) == n]
-        means = _resampled_means(np.stack([differences[place] for place in places], axis=1), resamples, seed)
-        for place, resampled in zip(places, means.T, strict=True):
-            intervals[place] = _percentiles(resampled, confidence)
+    intervals: dict[tuple[int, int], Interval] = {}
+    for n in {len(each) for group in groups for each in group}:
+        of_group = (
+            [(index, place) for place, each in enumerate(group) if len(each) == n]
+            for index, group in enumerate(groups)
+        )
+        places = [found for found in of_group if found]
+        means = _resampled_means([[groups[i][k] for i, k in found] for found in places], resamples, seed)
+        for found, resampled in zip(places, means, strict=True):
+            for place, values in zip(found, resampled.T, strict=True):
+                intervals[place] = _percentiles(values, confidence)
     return [
-        PairedDifference(float(each.mean()), intervals[place], len(each))
-        for place, each in enumerate(differences)
+        [
+            PairedDifference(float(each.mean()), intervals[index, place], len(each))
+            for place, each in enumerate(group)
+        ]
+        for index, group in enumerate(groups)
     ]
 
 
@@ -190,35 +196,62 @@ def _normal_quantile(probability: float) -> float:
     return float(ndtri(probability))
 
 
-def _resampled_means(values: NDArray[np.floating], resamples: int, seed: int) -> NDArray[np.float64]:
-    """Means (resamples, m) of bootstrap samples of n items with m values each."""
-    n = len(values)
+def _resampled_means(
+    groups: Sequence[Sequence[NDArray[np.floating]]], resamples: int, seed: int
+) -> list[NDArray[np.float64]]:
+    """Of each group of m columns with a value of each of n items, means (resamples, m) of the same bootstrap samples."""
+    n = len(groups[0][0])
     if n <= _MANY_ITEMS:
-        return _means_by_item(values, resamples, seed)
-    means = np.empty((resamples, values.shape[1]))
-    rest = []
-    for place, column in enumerate(values.T):
-        distinct, times = np.unique(column, return_counts=True)
-        if len(distinct) <= _FEW_VALUES:
+        return _means_by_item([np.stack(columns, axis=1) for columns in groups], resamples, seed)
+    means = [np.empty((resamples, len(columns))) for columns in groups]
+    rest: dict[int, list[int]] = {}
+    for index, columns in enumerate(groups):
+        for place, column in enumerate(columns):
+            if (counted := _counted_values(column)) is None:
+                rest.setdefault(index, []).append(place)
+                continue
             # How often each value is in a sample follows a multinomial, which need not know of the items.
+            distinct, times = counted
             drawn = np.random.default_rng(seed).multinomial(n, times / n, size=resamples)
-            means[:, place] = drawn @ distinct / n
-        else:
-            rest.append(place)
-    if rest:
-        # Single precision halves the time; of distances to the mean its rounding is nothing to the interval's width.
-        middle = values[:, rest].mean(axis=0)
-        means[:, rest] = middle + _means_by_item(
-            (values[:, rest] - middle).astype(np.float32), resamples, seed
-        )
+            means[index][:, place] = drawn @ distinct / n
+    # Single precision halves the time; of distances to the mean its rounding is nothing to the interval's width.
+    middles = {i: np.array([groups[i][place].mean() for place in places]) for i, places in rest.items()}
+    distances = [
+        np.stack(
+            [groups[i][place] - middle for place, middle in zip(places, middles[i], strict=True)],
+            dtype=np.float32,
+            casting="same_kind",
+        ).T
+        for i, places in rest.items()
+    ]
+    for (index, places), found in zip(rest.items(), _means_by_item(distances, resamples, seed), strict=True):
+        means[index][:, places] = middles[index] + found
     return means
 
 
-def _means_by_item(values: NDArray[np.floating], resamples: int, seed: int) -> NDArray[np.float64]:
-    draw = _kept_counts if len(values) * resamples <= _ENTRIES_KEPT else _counts
-    # A product with the counts instead of a sum over the chosen: many values of an item cost hardly more than one.
-    sums = [counts.astype(values.dtype) @ values for counts in draw(len(values), resamples, seed)]
-    return np.concatenate(sums).astype(np.float64) / len(values)
+def _counted_values(column: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.intp]] | None:
+    """The distinct values and how often each occurs; None where there are many."""
+    if len(np.unique(column[:_MANY_ITEMS])) > _FEW_VALUES:
+        return None
+    distinct, times = np.unique(column, return_counts=True)
+    return (distinct, times) if len(distinct) <= _FEW_VALUES else None
+
+
+def _means_by_item(
+    groups: Sequence[NDArray[np.floating]], resamples: int, seed: int
+) -> list[NDArray[np.float64]]:
+    if not groups:
+        return []
+    n = len(groups[0])
+    draw = _kept_counts if n * resamples <= _ENTRIES_KEPT else _counts
+    sums: list[list[NDArray[np.floating]]] = [[] for _ in groups]
+    for counts in draw(n, resamples, seed):
+        weights = counts.astype(groups[0].dtype)
+        # A product with the counts instead of a sum over the chosen: many values of an item cost hardly more than one.
+        # Groups are not joined: how a product is rounded depends on its width, and none should depend on the others.
+        for values, found in zip(groups, sums, strict=True):
+            found.append(weights @ values)
+    return [np.concatenate(found).astype(np.float64) / n for found in sums]
 
 
 def _counts(n: int, resamples: int, seed: int) -> Iterator[NDArray[np.uint8]]:

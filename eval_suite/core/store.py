@@ -282,10 +282,14 @@ def _read_model(
 ) -> _Model:
     try:
         text = read_file(path)
-        if upgrade is not None:
+        try:
+            return model.model_validate_json(text)
+        except ValidationError:
+            if upgrade is None:
+                raise
             with suppress(ValueError, KeyError, TypeError, AttributeError):  # worded by the validation below
                 text = json.dumps(upgrade(json.loads(text))).encode()
-        return model.model_validate_json(text)
+            return model.model_validate_json(text)
     except FileNotFoundError:
         raise InputError(expected=f"{what} at {path}", found="no such file") from None
     except OSError as error:

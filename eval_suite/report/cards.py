@@ -10,7 +10,7 @@ import yaml
 from eval_suite.core.cards import BackboneCard
 from eval_suite.core.records import Cost, RunInfo
 from eval_suite.report.collate import Collation, Key
-from eval_suite.report.figures import Drawing, Trace, draw_training
+from eval_suite.report.figures import Drawing, Trace, TrainingPanels
 from eval_suite.report.palette import Style
 from eval_suite.report.wording import RATE, duration, moment, number
 
@@ -74,7 +74,7 @@ def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[Backb
     """The parts of all backbones, their training curves on shared axes."""
     cards = {name: cards_of(collation, name) for name in collation.suite.backbones}
     traces = {name: _traces(found) for name, found in cards.items()}
-    ranges = _ranges(list(traces.values()))
+    panels = TrainingPanels(_ranges(list(traces.values())))
     parts = []
     for index, (name, found) in enumerate(cards.items()):
         part = BackbonePart(name, commands=list(_commands(collation, name)))
@@ -97,7 +97,7 @@ def backbone_parts(collation: Collation, styles: dict[str, Style]) -> list[Backb
             ]
             part.training = [_training(seed, c.training) for seed, c in found.items() if c.training]
         if traces[name]:
-            part.drawing = draw_training(traces[name], ranges, styles[name], f"training{index}")
+            part.drawing = panels.draw(traces[name], styles[name], f"training{index}")
         parts.append(part)
     return parts
 
@@ -119,10 +119,10 @@ def differences(settings: Mapping[str, Mapping[str, Any]]) -> list[Difference]:
 def cards_of(collation: Collation, backbone: str) -> dict[int, BackboneCard]:
     """The cards of a backbone's loaded weights, by seed."""
     found: dict[int, BackboneCard] = {}
-    for key, entry in collation.entries.items():
+    for entry in collation.of_backbone(backbone):
         # A task that fails before the backbone is there leaves a card without weights.
-        if key.backbone == backbone and entry.record and entry.record.backbone.parameters:
-            found.setdefault(key.seed, entry.record.backbone)
+        if entry.record and entry.record.backbone.parameters:
+            found.setdefault(entry.key.seed, entry.record.backbone)
     return dict(sorted(found.items()))
 
 
@@ -148,7 +148,7 @@ def _facts(card: BackboneCard) -> list[tuple[str, str]]:
 
 def cost_of(collation: Collation, backbone: str) -> Cost | None:
     """What the first record that was asked for it measured."""
-    records = (e.record for key, e in collation.entries.items() if key.backbone == backbone and e.record)
+    records = (entry.record for entry in collation.of_backbone(backbone) if entry.record)
     return next((record.run.cost for record in records if record.run.cost), None)
 
 
@@ -260,8 +260,8 @@ def finite(value: Any) -> float | None:
 
 
 def _commands(collation: Collation, backbone: str) -> Iterator[Command]:
-    for key, entry in collation.entries.items():
-        if key.backbone == backbone and entry.record:
+    for entry in collation.of_backbone(backbone):
+        if entry.record:
             run = entry.record.run
             seconds = ", ".join(f"{stage} {duration(spent)}" for stage, spent in run.seconds.items())
-            yield Command(key, run, moment(run.started), seconds or "—")
+            yield Command(entry.key, run, moment(run.started), seconds or "—")

@@ -18,9 +18,8 @@ _VERDICTS = {
 
 @dataclass(frozen=True)
 class CellView:
-    """One backbone's value of one metric; ``notes`` are numbers of the notes below the table, ``sort`` orders columns."""
+    """One backbone's value of one metric; ``notes`` are numbers of the notes below the table."""
 
-    sort: float | None
     value: str = ""
     spread: str = ""
     interval: str = ""
@@ -121,12 +120,11 @@ def cell_view(column: Column, cell: Measurement, seeds: int) -> CellView:
         else ("", "")
     )
     if cell.value is None:
-        return CellView(None, paper=paper[0], paper_source=paper[1])
+        return CellView(paper=paper[0], paper_source=paper[1])
     delta, interval = cell.delta, cell.delta.interval if cell.delta else None
     symbol, word = _VERDICTS[delta.verdict] if delta else ("", "")
     several = sum(metric.value is not None for metric in cell.by_seed.values())
     return CellView(
-        sort=cell.value,
         value=wording.number(cell.value, unit),
         spread=""
         if cell.spread is None
@@ -148,9 +146,9 @@ def cell_view(column: Column, cell: Measurement, seeds: int) -> CellView:
 def _seed_cell(column: Column, cell: Measurement, seed: int) -> CellView:
     metric = cell.by_seed.get(seed)
     if metric is None or metric.value is None:
-        return CellView(None)
+        return CellView()
     interval = wording.bounds(metric.interval, column.unit) if metric.interval else ""
-    return CellView(metric.value, wording.number(metric.value, column.unit), interval=interval)
+    return CellView(wording.number(metric.value, column.unit), interval=interval)
 
 
 def _shared(column: Column, delta: Delta | None) -> str:

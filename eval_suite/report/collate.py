@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -90,7 +91,18 @@ class Collation:
 
     def cells(self, task: str, backbone: str) -> list[Entry]:
         """The cells of one backbone on one task, by seed."""
-        return [e for e in self.entries.values() if (e.key.task, e.key.backbone) == (task, backbone)]
+        return [entry for entry in self.of_backbone(backbone) if entry.key.task == task]
+
+    def of_backbone(self, backbone: str) -> list[Entry]:
+        """The cells of one backbone, in reading order."""
+        return self._by_backbone.get(backbone, [])
+
+    @cached_property
+    def _by_backbone(self) -> dict[str, list[Entry]]:
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries.values():
+            found.setdefault(entry.key.backbone, []).append(entry)
+        return found
 
     def scored(self, task: str, backbone: str) -> list[tuple[Entry, Record]]:
         """Those of `cells` that hold numbers."""

@@ -1,8 +1,9 @@
 """Put backbones side by side: values over seeds, paired differences to the baseline, the best of a column."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -103,7 +104,11 @@ class Column:
 
     def rests_on_some_seeds(self, delta: Delta) -> bool:
         """Whether a difference leaves seeds out, because one of the two backbones lacks them."""
-        return delta.seeds < max(len(cell.by_seed) for cell in self.cells.values())
+        return delta.seeds < self._most_seeds
+
+    @cached_property
+    def _most_seeds(self) -> int:
+        return max(len(cell.by_seed) for cell in self.cells.values())
 
 
 class _Pair(NamedTuple):
@@ -111,6 +116,10 @@ class _Pair(NamedTuple):
 
     differences: NDArray[np.float64]
     seeds: int
+
+
+_Averaged = Callable[[str, tuple[int, ...], tuple[str, ...]], dict[str, NDArray[np.float64]]]
+_OUTCOMES_AT_ONCE = 20_000_000
 
 
 class TaskComparison:
@@ -127,7 +136,8 @@ class TaskComparison:
         self.task = task
         self._derive = derive
         self._files = OutcomeFiles(collation)
-        self._columns: dict[str, Column | None] = {}
+        self._subset_columns: dict[tuple[str, str], Column | None] = {}
+        self._scored_how: dict[tuple[tuple[str, ...], tuple[str, ...]], Mapping[str, Hashable]] = {}
 
     @cached_property
     def records(self) -> dict[str, dict[int, Record]]:
@@ -149,20 +159,20 @@ class TaskComparison:
     def metrics(self) -> dict[str, Metric]:
         """Every metric over the whole data by its id, as the first record that has it holds it, in the records' order."""
         found: dict[str, Metric] = {}
-        for record in self._all_records():
-            for metric in record.metrics:
-                if metric.subset is None:
-                    found.setdefault(metric.id, metric)
+        for own in self._metrics.values():
+            for (id_, subset), metric in own.items():
+                if subset is None:
+                    found.setdefault(id_, metric)
         return found
 
     @cached_property
     def subsets(self) -> dict[str, list[str]]:
         """Subsets by the metric's id, in the order of the records."""
         found: dict[str, dict[str, None]] = {}
-        for record in self._all_records():
-            for metric in record.metrics:
-                if metric.subset is not None:
-                    found.setdefault(metric.id, {})[metric.subset] = None
+        for own in self._metrics.values():
+            for id_, subset in own:
+                if subset is not None:
+                    found.setdefault(id_, {})[subset] = None
         return {name: list(subsets) for name, subsets in found.items()}
 
     def picked(self, pick: Pick) -> list[str]:
@@ -178,14 +188,13 @@ class TaskComparison:
 
     def column(self, metric: str) -> Column | None:
         """The metric of an id, with deltas to the baseline; None where no record has it."""
-        if metric not in self._columns:
-            column = self._measure(metric, subset=None)
-            self._columns[metric] = column and self._with_deltas(column)
-        return self._columns[metric]
+        return self._columns.get(metric)
 
     def subset_column(self, metric: str, subset: str) -> Column | None:
         """One metric on one subset, without deltas: outcomes are kept over all items only."""
-        return self._measure(metric, subset)
+        if (metric, subset) not in self._subset_columns:
+            self._subset_columns[metric, subset] = self._measure(metric, subset)
+        return self._subset_columns[metric, subset]
 
     def delta(self, metric: str, backbone: str, reference: str) -> Delta | str:
         """Paired difference of two backbones over the seeds both have, or why there is none.
@@ -193,46 +202,97 @@ class TaskComparison:
         With several seeds, per-item outcomes are averaged over seeds before items are resampled: the interval tells
         of the sampling of items for these trainings, not of further trainings.
         """
-        column = self._measure(metric, subset=None)
-        return "" if column is None else self._deltas(column, [(backbone, reference)])[0]
+        column = self.column(metric)
+        return "" if column is None else self._deltas([column], [(backbone, reference)])[0][0]
 
-    def _deltas(self, column: Column, pairs: Sequence[tuple[str, str]]) -> list[Delta | str]:
-        """What `delta` says of pairs of backbones, whose items are resampled once for all of them."""
-        found = [self._pair(column, *pair) for pair in pairs]
-        tests = iter(mean_differences([pair.differences for pair in found if isinstance(pair, _Pair)]))
-        return [
-            _judged(next(tests), pair.seeds, column.higher_is_better) if isinstance(pair, _Pair) else pair
-            for pair in found
-        ]
+    @cached_property
+    def _columns(self) -> dict[str, Column]:
+        """All of them at once, since each file of outcomes holds those of every metric."""
+        columns = [column for id_ in self.metrics if (column := self._measure(id_, subset=None))]
+        baseline = self.collation.baseline
+        others = [name for name in self.collation.suite.backbones if name != baseline]
+        deltas = self._deltas(columns, [(name, baseline) for name in others])
+        return {
+            column.id: _with_deltas(column, dict(zip(others, found, strict=True)))
+            for column, found in zip(columns, deltas, strict=True)
+        }
 
-    def _pair(self, column: Column, backbone: str, reference: str) -> "_Pair | Delta | str":
+    def _deltas(self, columns: Sequence[Column], pairs: Sequence[tuple[str, str]]) -> list[list[Delta | str]]:
+        """Of each metric what `delta` says of pairs of backbones, whose items are resampled once for all of them."""
+        deltas: list[list[Delta | str]] = []
+        # As many metrics at a time as fit into memory.
+        while some := columns[len(deltas) : len(deltas) + self._at_once(columns, len(pairs))]:
+            averaged = lru_cache(maxsize=1)(self._averaged)  # every backbone is compared with the same one
+            by_pair = [self._compared(some, *pair, averaged) for pair in pairs]
+            by_column = [[found[place] for found in by_pair] for place in range(len(some))]
+            tests = mean_differences(
+                [[each.differences for each in found if isinstance(each, _Pair)] for found in by_column]
+            )
+            for column, found, tested in zip(some, by_column, map(iter, tests), strict=True):
+                better = column.higher_is_better
+                deltas.append(
+                    [
+                        _judged(next(tested), each.seeds, better) if isinstance(each, _Pair) else each
+                        for each in found
+                    ]
+                )
+        return deltas
+
+    def _at_once(self, columns: Sequence[Column], pairs: int) -> int:
+        items = max((column.sample.n for column in columns), default=0)
+        return max(1, _OUTCOMES_AT_ONCE // max(1, items * pairs))
+
+    def _compared(
+        self, columns: Sequence[Column], backbone: str, reference: str, averaged: "_Averaged"
+    ) -> list["_Pair | Delta | str"]:
+        """Of each metric what two backbones differ by, or why they cannot be compared."""
         own, other = self.records[backbone], self.records[reference]
-        seeds = [seed for seed in sorted(own) if seed in other]
-        metric = column.id
+        seeds = tuple(seed for seed in sorted(own) if seed in other)
         if not own:
-            return ""
+            return [""] * len(columns)
         if not seeds:
-            return f"not comparable: no seed in common with {reference}"
-        here = self._numbers(metric, backbone, seeds)
-        there = self._numbers(metric, reference, seeds)
+            return [f"not comparable: no seed in common with {reference}"] * len(columns)
+        found: dict[str, _Pair | Delta | str] = {
+            column.id: self._untested(column, backbone, reference, seeds) for column in columns
+        }
+        stored = tuple(id_ for id_, each in found.items() if isinstance(each, Delta))
+        if not stored:
+            return list(found.values())
+        refused = ""
+        try:
+            sides = [self._outcomes(name, seed) for name in (backbone, reference) for seed in seeds]
+            stored = tuple(id_ for id_ in stored if all(id_ in side.metrics for side in sides))
+            if len({id(side.ids) for side in sides}) > 1:
+                refused = "not comparable: different items"
+            else:
+                here, there = self._averaged(backbone, seeds, stored), averaged(reference, seeds, stored)
+        except InputError as error:
+            refused = f"not comparable: {error}"
+        for id_ in stored:
+            found[id_] = refused or _paired(here[id_], there[id_], len(seeds))
+        return list(found.values())
+
+    def _untested(self, column: Column, backbone: str, reference: str, seeds: Sequence[int]) -> Delta | str:
+        """The difference of two values as it is without outcomes, or why there is none."""
+        here = self._numbers(column.id, backbone, seeds)
+        there = self._numbers(column.id, reference, seeds)
         if here is None or there is None:
             return f"not comparable: a value is missing here or at {reference}"
         for seed in seeds:
-            if reason := mismatch(own[seed], other[seed], column.sample):
+            own, other = self.records[backbone][seed], self.records[reference][seed]
+            if reason := mismatch(own, other, column.sample):
                 return f"not comparable: {reason}"
-        try:
-            sides = [(self._outcomes(backbone, s), self._outcomes(reference, s)) for s in seeds]
-            if not all(metric in side.metrics for pair in sides for side in pair):
-                return Delta(float(np.mean(here) - np.mean(there)), None, "untested", 0, len(seeds))
-            if len({id(side.ids) for pair in sides for side in pair}) > 1:
-                return "not comparable: different items"
-            a = np.mean([pair[0].values(metric) for pair in sides], axis=0)
-            b = np.mean([pair[1].values(metric) for pair in sides], axis=0)
-        except InputError as error:
-            return f"not comparable: {error}"
-        if a.size == 0 or not np.isfinite(a - b).all():
-            return "not comparable: some items have no outcome"
-        return _Pair(a - b, len(seeds))
+        return Delta(float(np.mean(here) - np.mean(there)), None, "untested", 0, len(seeds))
+
+    def _averaged(
+        self, backbone: str, seeds: tuple[int, ...], metrics: tuple[str, ...]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Outcomes (n,) of each metric, averaged over seeds."""
+        sums: dict[str, NDArray[np.float64]] = {}
+        for seed in seeds:
+            for metric, values in self._outcomes(backbone, seed).values(metrics).items():
+                sums[metric] = sums[metric] + values if metric in sums else values
+        return {metric: each / len(seeds) for metric, each in sums.items()}
 
     def _outcomes(self, backbone: str, seed: int) -> StoredOutcomes:
         return self._files.load(self.collation.entries[Key(backbone, seed, self.task)])
@@ -256,18 +316,27 @@ class TaskComparison:
         known = next((m for own in self._metrics.values() if (m := own.get((metric, subset)))), None)
         if known is None:
             return None
-        cells = {}
+        cells, measured = {}, {}
         for backbone in self.collation.suite.backbones:
+            by_seed = {
+                e.key.seed: self._metrics.get((backbone, e.key.seed), {}) for e in self._cells[backbone]
+            }
+            measured[backbone] = {s: m for s, own in by_seed.items() if (m := own.get((metric, subset)))}
+        over_seeds = _over_seeds(
+            {
+                name: [m.value for m in found.values() if m.value is not None]
+                for name, found in measured.items()
+            }
+        )
+        for backbone, found in measured.items():
             entries = self._cells[backbone]
-            by_seed = {e.key.seed: self._metrics.get((backbone, e.key.seed), {}) for e in entries}
-            found = {s: m for s, own in by_seed.items() if (m := own.get((metric, subset)))}
-            values = [m.value for m in found.values() if m.value is not None]
             only = next(iter(found.values())) if len(found) == 1 else None
+            value, spread = over_seeds.get(backbone, (None, None))
             cells[backbone] = Measurement(
                 backbone,
                 by_seed=found,
-                value=float(np.mean(values)) if values else None,
-                spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+                value=value,
+                spread=spread,
                 interval=only.interval if only else None,
                 partial=_partial(entries),
                 remarks=tuple(_remarks(entries, found)),
@@ -281,35 +350,64 @@ class TaskComparison:
             cells[name] = replace(cells[name], ranked=True, best=len(rivals) > 1 and value == top)
         return Column(self.task, known, cells)
 
-    def _with_deltas(self, column: Column) -> Column:
-        baseline, cells = self.collation.baseline, dict(column.cells)
-        names = [name for name, cell in cells.items() if name != baseline and cell.value is not None]
-        for name, found in zip(names, self._deltas(column, [(n, baseline) for n in names]), strict=True):
-            refused = found if isinstance(found, str) else ""
-            cells[name] = replace(
-                cells[name], delta=found if isinstance(found, Delta) else None, refused=refused
-            )
-        return replace(column, cells=cells)
-
     def _rivals(self, metric: Metric, cells: dict[str, Measurement]) -> dict[str, float]:
         """Values of the backbones scored on the baseline's data as it was, or where it has none as most were."""
-        options = deciding(metric, self._all_records())
-        sets = sets_behind(metric, self._all_records())
-        how = {
-            b: scored_how(self.records[b].values(), options, sets)
-            for b, c in cells.items()
-            if c.value is not None
-        }
+        options, sets = deciding(metric, self._protocols), sets_behind(metric, self._protocols)
+        ways = self._ways(tuple(options), tuple(sets))
+        how = {b: ways[b] for b, c in cells.items() if c.value is not None}
         if not how:
             return {}
-        common = max(how.values(), key=list(how.values()).count)
+        ((common, _),) = Counter(how.values()).most_common(1)
         wanted = how.get(self.collation.baseline, common)
         return {b: v for b, c in cells.items() if how.get(b) == wanted and (v := c.value) is not None}
 
-    def _numbers(self, metric: str, backbone: str, seeds: list[int]) -> list[float] | None:
+    @cached_property
+    def _protocols(self) -> list[Record]:
+        """Records that stand for all: of those whose protocols and sets have the same names, the first."""
+        found: dict[tuple[str, frozenset[str]], Record] = {}
+        for record in self._all_records():
+            found.setdefault((repr(record.task.protocol), frozenset(record.sets)), record)
+        return list(found.values())
+
+    def _ways(self, options: tuple[str, ...], sets: tuple[str, ...]) -> Mapping[str, Hashable]:
+        """How each backbone was scored, as far as these options and sets tell, for which many metrics ask."""
+        if (options, sets) not in self._scored_how:
+            self._scored_how[options, sets] = {
+                name: scored_how(own.values(), options, sets) for name, own in self.records.items()
+            }
+        return self._scored_how[options, sets]
+
+    def _numbers(self, metric: str, backbone: str, seeds: Sequence[int]) -> list[float] | None:
         found = (self._metrics[backbone, seed].get((metric, None)) for seed in seeds)
         values = [m.value if m else None for m in found]
         return None if any(v is None for v in values) else [v for v in values if v is not None]
+
+
+def _over_seeds(values: Mapping[str, list[float]]) -> dict[str, tuple[float, float | None]]:
+    """Mean and standard deviation of each backbone that has values: those of equally many at once, which is far faster."""
+    found: dict[str, tuple[float, float | None]] = {}
+    for count in {len(own) for own in values.values()} - {0}:
+        names = [name for name, own in values.items() if len(own) == count]
+        block = np.array([values[name] for name in names])
+        spreads = block.std(axis=1, ddof=1).tolist() if count > 1 else [None] * len(names)
+        found.update(zip(names, zip(block.mean(axis=1).tolist(), spreads, strict=True), strict=True))
+    return found
+
+
+def _paired(here: NDArray[np.float64], there: NDArray[np.float64], seeds: int) -> "_Pair | str":
+    differences = here - there
+    if differences.size == 0 or not np.isfinite(differences).all():
+        return "not comparable: some items have no outcome"
+    return _Pair(differences, seeds)
+
+
+def _with_deltas(column: Column, deltas: Mapping[str, Delta | str]) -> Column:
+    cells = dict(column.cells)
+    for name, found in deltas.items():
+        if cells[name].value is not None:
+            delta, refused = (None, found) if isinstance(found, str) else (found, "")
+            cells[name] = replace(cells[name], delta=delta, refused=refused)
+    return replace(column, cells=cells)
 
 
 def _judged(found: PairedDifference, seeds: int, higher_is_better: bool) -> Delta:

@@ -2,12 +2,9 @@
 
 import io
 import math
-import re
 import textwrap
 import warnings
-from functools import lru_cache
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -15,12 +12,10 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from eval_suite.report.palette import PAGE_COLOURS, Style
+from eval_suite.report.palette import Style
 from eval_suite.report.section import Chart, Series
+from eval_suite.report.svg import AXIS, INK, SERIES, svg_for_page
 
-_AXIS, _INK = "#8c8c8c", "#5c5c5c"
-_PAGE_COLOURS = {_AXIS: f"var(--axis, {_AXIS})", _INK: f"var(--muted, {_INK})", **PAGE_COLOURS}
-_SERIES = "series-"
 _LONGEST_WITH_MARKERS = 40
 _TICK_CHARACTERS = 15
 _INCHES_PER_CATEGORY = 1.0
@@ -33,15 +28,15 @@ _SETTINGS: Any = {
     "svg.hashsalt": "eval-suite",
     "text.parse_math": False,
     "font.size": 9.0,
-    "axes.edgecolor": _AXIS,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": AXIS,
+    "axes.labelcolor": INK,
     "axes.linewidth": 0.7,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": _AXIS,
-    "ytick.color": _AXIS,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
+    "xtick.color": AXIS,
+    "ytick.color": AXIS,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
     "lines.linewidth": 1.5,
@@ -77,12 +72,13 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
         figure = Figure(figsize=(3.6, 3.4) if square else (wide, 2.9), layout="constrained")
         axes = figure.add_subplot()
         if chart.diagonal:
-            axes.axline((0, 0), slope=1, color=_AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
+            axes.axline((0, 0), slope=1, color=AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
         if chart.zero:
-            axes.axhline(0, color=_AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
+            axes.axhline(0, color=AXIS, linewidth=0.8, dashes=(3, 3), zorder=1)
         _draw_levels(axes, chart)
         for index, series in enumerate(chart.series):
-            offset = 0.13 * (index - (len(chart.series) - 1) / 2) if chart.categories else 0.0
+            step = min(0.13, 0.8 / len(chart.series)) if chart.categories else 0.0
+            offset = step * (index - (len(chart.series) - 1) / 2)
             _draw_series(axes, series, styles[series.backbone], offset, joined=not chart.categories)
         if chart.categories:
             names = [textwrap.fill(name, _TICK_CHARACTERS) for name in chart.categories]
@@ -95,7 +91,7 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
             axes.set_aspect("equal")
         if chart.percent:
             axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g}".replace("-", "\u2212"))
-        axes.grid(axis="y", color=_AXIS, alpha=0.25, linewidth=0.6)
+        axes.grid(axis="y", color=AXIS, alpha=0.25, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.set_xlabel(chart.x_label)
         axes.set_ylabel(chart.y_label)
@@ -104,35 +100,64 @@ def draw(chart: Chart, styles: dict[str, Style], key: str) -> Drawing:
         )
 
 
-def draw_training(
-    panels: dict[str, list[Trace]], ranges: dict[str, tuple[float, float]], style: Style, key: str
-) -> Drawing:
-    """Draw a backbone's training: one small panel per quantity, one line per seed.
+class TrainingPanels:
+    """Draws the backbones' trainings into small panels, one per quantity, with one line per seed.
+
+    Axes are drawn once: the first drawing holds them, others that have the same refer to it.
 
     Args:
-        panels: lines by the name of the quantity.
         ranges: y range by quantity, shared by all backbones so that panels compare by eye.
-        style: the backbone's look.
-        key: unique on the page.
     """
-    with matplotlib.rc_context({**_SETTINGS, "font.size": 8.5}):
-        figure = _panels(tuple((name, ranges[name]) for name in panels))
-        for axes, traces in zip(figure.axes, panels.values(), strict=True):
-            for line in list(axes.lines):
-                line.remove()
-            for trace in traces:
-                axes.plot(trace.x, trace.y, color=style.colour, linewidth=1.3)
-                axes.plot(trace.x[-1:], trace.y[-1:], color=style.colour, marker=style.marker, markersize=4)
-            axes.relim()
-        return _to_svg(figure, key, f"Training over epochs: {', '.join(panels)}")
+
+    def __init__(self, ranges: dict[str, tuple[float, float]]) -> None:
+        self._ranges = ranges
+        self._figures: dict[tuple[str, ...], Figure] = {}
+        self._axes: dict[tuple[tuple[str, tuple[float, float]], ...], str] = {}
+
+    def draw(self, panels: dict[str, list[Trace]], style: Style, key: str) -> Drawing:
+        """Draw one backbone's training.
+
+        Args:
+            panels: lines by the name of the quantity.
+            style: the backbone's look.
+            key: unique on the page.
+        """
+        with matplotlib.rc_context({**_SETTINGS, "font.size": 8.5}):
+            names = tuple(panels)
+            if names not in self._figures:
+                self._figures[names] = _panels({name: self._ranges[name] for name in names})
+                for axes in self._figures[names].axes:
+                    axes.set_axis_off()
+                    axes.set_title("", loc="left")
+            figure = self._figures[names]
+            for axes, traces in zip(figure.axes, panels.values(), strict=True):
+                for line in list(axes.lines):
+                    line.remove()
+                for trace in traces:
+                    axes.plot(trace.x, trace.y, color=style.colour, linewidth=1.3)
+                    axes.plot(
+                        trace.x[-1:], trace.y[-1:], color=style.colour, marker=style.marker, markersize=4
+                    )
+                axes.relim()
+            svg, width = _to_svg(figure, key, f"Training over epochs: {', '.join(panels)}")
+            epochs = [axes.get_xlim() for axes in figure.axes]
+            shared = tuple(zip(names, epochs, strict=True))
+            if shared in self._axes:
+                drawn = f'<use href="#{self._axes[shared]}"/>'
+            else:
+                self._axes[shared] = f"{key}-axes"
+                empty = _panels({name: self._ranges[name] for name in names})
+                for axes, limits in zip(empty.axes, epochs, strict=True):
+                    axes.set_xlim(*limits)
+                inside = _to_svg(empty, f"{key}-axes", "").svg.partition(">")[2].removesuffix("</svg>")
+                drawn = f'<g id="{key}-axes">{inside}</g>'
+            return Drawing(f"{svg.removesuffix('</svg>')}{drawn}</svg>", width)
 
 
-@lru_cache(maxsize=2)
-def _panels(ranges: tuple[tuple[str, tuple[float, float]], ...]) -> Figure:
-    """Empty panels, drawn into for one backbone after the other: axes take longer to make than lines."""
+def _panels(ranges: dict[str, tuple[float, float]]) -> Figure:
     # Fixed places: a layout that measures every text takes two thirds of the time of a page of many backbones.
     figure = Figure(figsize=(_PANEL_WIDTH * len(ranges), _PANEL_HEIGHT))
-    for position, (name, limits) in enumerate(ranges):
+    for position, (name, limits) in enumerate(ranges.items()):
         left, bottom, right, top = _PANEL_MARGINS
         place = ((position * _PANEL_WIDTH + left) / figure.get_figwidth(), bottom / _PANEL_HEIGHT)
         size = (
@@ -141,7 +166,7 @@ def _panels(ranges: tuple[tuple[str, tuple[float, float]], ...]) -> Figure:
         )
         axes = figure.add_axes((*place, *size))
         axes.set_ylim(*limits)
-        axes.set_title(name, fontsize=8.5, color=_INK, loc="left")
+        axes.set_title(name, fontsize=8.5, color=INK, loc="left")
         axes.locator_params(axis="y", nbins=4)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         axes.set_xlabel("epoch")
@@ -161,7 +186,7 @@ def _draw_levels(axes: Axes, chart: Chart) -> None:
         names = ", ".join(name for name, other in chart.levels.items() if other == level)
         above = level > high + room
         if not above and level >= low - room:
-            axes.axhline(level, color=_AXIS, linewidth=0.8, dashes=(1, 2), zorder=1)
+            axes.axhline(level, color=AXIS, linewidth=0.8, dashes=(1, 2), zorder=1)
             _name_level(axes, names, level, "data")
         else:
             shown = f"{100 * level:.4g}" if chart.percent else f"{level:.4g}"
@@ -179,7 +204,7 @@ def _name_level(axes: Axes, name: str, y: float, measured_in: str) -> None:
         textcoords="offset points",
         ha="right",
         fontsize=7.5,
-        color=_INK,
+        color=INK,
     )
 
 
@@ -189,7 +214,7 @@ def _draw_series(axes: Axes, series: Series, style: Style, offset: float, joined
         for x, y, bound in zip(series.x, series.y, series.intervals or [None] * len(series.x), strict=True)
         if math.isfinite(x)
     ]
-    gid = f"{_SERIES}{style.position}"
+    gid = f"{SERIES}{style.position}"
     look: dict[str, Any] = {"color": style.colour, "gid": gid}
     if not joined:
         look["linestyle"] = "none"
@@ -198,9 +223,12 @@ def _draw_series(axes: Axes, series: Series, style: Style, offset: float, joined
     if len(points) <= _LONGEST_WITH_MARKERS:
         look["marker"] = style.marker
     axes.plot([x for x, _, _ in points], [y for _, y, _ in points], **look)
-    for x, y, bound in points:
-        if bound is not None and math.isfinite(y):
-            axes.plot([x, x], bound, color=style.colour, linewidth=1.2, gid=gid)
+    # One line with gaps for all intervals.
+    bars = [(x, bound) for x, y, bound in points if bound is not None and math.isfinite(y)]
+    if bars:
+        places = [place for x, _ in bars for place in (x, x, math.nan)]
+        ends = [end for _, (low, high) in bars for end in (low, high, math.nan)]
+        axes.plot(places, ends, color=style.colour, linewidth=1.2, gid=gid)
 
 
 def _to_svg(figure: Figure, key: str, label: str) -> Drawing:
@@ -215,46 +243,5 @@ def _to_svg(figure: Figure, key: str, label: str) -> Drawing:
             stream, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
         )
     return Drawing(
-        _for_page(stream.getvalue(), key, label), round(figure.get_figwidth() * 72 * _PIXELS_PER_POINT)
+        svg_for_page(stream.getvalue(), key, label), round(figure.get_figwidth() * 72 * _PIXELS_PER_POINT)
     )
-
-
-def _for_page(svg: str, key: str, label: str) -> str:
-    """Fit an SVG file into a page: no prologue, no global style, unique ids, the page's colours and type."""
-    root = ElementTree.fromstring(svg)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if _local(child.tag) in ("metadata", "style"):
-                parent.remove(child)
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
-    for element in root.iter():
-        element.tag = _local(element.tag)
-        attributes = {_local(name): value for name, value in element.attrib.items()}
-        identity = attributes.pop("id", "")
-        if identity in used:
-            attributes["id"] = f"{key}-{identity}"
-        elif identity.startswith(_SERIES):
-            attributes["data-b"] = identity.removeprefix(_SERIES)
-        for name in ("href", "clip-path"):
-            if name in attributes:
-                attributes[name] = attributes[name].replace("#", f"#{key}-", 1)
-        if "style" in attributes:
-            attributes["style"] = _page_style(attributes["style"])
-        if "d" in attributes:
-            attributes["d"] = " ".join(attributes["d"].split())
-        element.attrib = attributes
-        if not (element.text or "").strip():
-            element.text = None
-        element.tail = None
-    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
-    return ElementTree.tostring(root, encoding="unicode", short_empty_elements=False)
-
-
-def _page_style(style: str) -> str:
-    kept = [rule.strip() for rule in style.split(";") if rule.strip() and "font-family" not in rule]
-    text = "; ".join(re.sub(r"^font: ([\d.]+px).*", r"font-size: \1", rule) for rule in kept)
-    return re.sub(r"#[0-9a-f]{6}", lambda match: _PAGE_COLOURS.get(match[0], match[0]), text)
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]

@@ -1,6 +1,6 @@
 """Per-item outcomes of the cells: what paired comparisons are made from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +19,23 @@ class StoredOutcomes:
     """
 
     def __init__(
-        self, ids: NDArray[np.str_], metrics: Iterable[str], read: Callable[[str], NDArray[np.float64]]
+        self,
+        ids: NDArray[np.str_],
+        metrics: Iterable[str],
+        read: Callable[[Sequence[str]], dict[str, NDArray[np.float64]]],
     ) -> None:
         self.ids = ids
         self.metrics = frozenset(metrics)
         self._read = read
 
-    def values(self, metric: str) -> NDArray[np.float64]:
-        """(n,) outcomes of a metric.
+    def values(self, metrics: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+        """(n,) outcomes of each of some metrics.
 
         Raises:
             InputError: if they cannot be read, or are not one for each item.
         """
-        found = self._read(metric)
-        if found.shape != self.ids.shape:
+        found = self._read(metrics)
+        if any(values.shape != self.ids.shape for values in found.values()):
             raise InputError("per-item outcomes cannot be read: ids and outcomes differ in length")
         return found
 
@@ -48,6 +51,7 @@ class OutcomeFiles:
         self._collation = collation
         self._read: dict[Key, StoredOutcomes | None] = {}
         self._ids: list[NDArray[np.str_]] = []
+        self._listed: dict[tuple[int, int] | None, NDArray[np.str_]] = {}
 
     def load(self, entry: Entry) -> StoredOutcomes:
         """The outcomes of a cell, empty where its record names none.
@@ -65,16 +69,16 @@ class OutcomeFiles:
     def _load(self, entry: Entry) -> StoredOutcomes | None:
         if entry.record is not None and entry.record.outcomes is not None:
             ids, values = entry.record.outcomes
-            return StoredOutcomes(self._shared(ids), values, values.__getitem__)
+            return StoredOutcomes(self._shared(ids), values, lambda metrics: {m: values[m] for m in metrics})
         relative = entry.record.files.outcomes if entry.record else None
         if relative is None:
-            return StoredOutcomes(
-                self._shared(np.empty(0, str)), (), dict[str, NDArray[np.float64]]().__getitem__
-            )
+            return StoredOutcomes(self._shared(np.empty(0, str)), (), lambda _metrics: {})
         assert entry.record is not None
         try:
             stored = OutcomesFile(self._collation.file_beside(entry, relative), entry.record)
-            return StoredOutcomes(self._shared(stored.ids()), stored.metrics, stored.values)
+            if stored.fingerprint not in self._listed:
+                self._listed[stored.fingerprint] = self._shared(stored.ids())
+            return StoredOutcomes(self._listed[stored.fingerprint], stored.metrics, stored.values)
         except InputError as error:
             text = f"per-item outcomes cannot be read: {error}"
             self._collation.notices.append(Notice("warning", entry.key.where, text))

@@ -20,6 +20,7 @@ from eval_suite.report.palette import Style
 from eval_suite.report.profile import ProfileRow, profile
 from eval_suite.report.section import Chart, Section, Series
 
+_MANY_BACKBONES, _SHOWN_BACKBONES = 16, 8  # eight columns fit a page of 1300 pixels
 Parts = Sequence[tuple[Section, TaskComparison]]
 
 
@@ -38,8 +39,12 @@ class PublishedRow(NamedTuple):
 
 @dataclass
 class Overview:
-    """What the first screen shows; ``standing`` holds rank, wins and cost as (what, value by backbone)."""
+    """What the first screen shows.
 
+    ``shown`` are the backbones that are not hidden at first, ``standing`` holds rank, wins and cost as (what, value by backbone).
+    """
+
+    shown: list[str]
     matrix: MatrixView
     profile: list[ProfileRow]
     standing: list[Difference]
@@ -62,32 +67,51 @@ def overview(collation: Collation, parts: Parts, styles: dict[str, Style]) -> Ov
         matrix.add(collation, section.title, position, columns)
         titled += [(section.title, column) for column in columns]
     firsts = list({title: (title, column) for title, column in reversed(titled)}.values())[::-1]
+    ranks = _mean_ranks(collation.suite.backbones, [column for _, column in firsts])
     return Overview(
+        _shown(collation, ranks.by_backbone),
         matrix,
         profile(titled),
-        [*_standing(collation, titled, [column for _, column in firsts]), *_cost(collation)],
+        [*_standing(collation, titled, ranks), *_cost(collation)],
         _cost_charts(collation, firsts, styles),
         published_rows(parts),
     )
 
 
-def _standing(
-    collation: Collation, titled: list[tuple[str, Column]], firsts: list[Column]
-) -> list[Difference]:
+class _Ranks(NamedTuple):
+    """Mean ranks over so many tasks; none for one backbone alone."""
+
+    tasks: int
+    by_backbone: dict[str, float]
+
+
+def _mean_ranks(names: list[str], firsts: list[Column]) -> _Ranks:
+    ranked = [column for column in firsts if all(cell.ranked for cell in column.cells.values())]
+    if len(names) < 2 or not ranked:
+        return _Ranks(0, {})
+    values = np.array(
+        [[(-1 if c.higher_is_better else 1) * (c.cells[name].value or 0.0) for name in names] for c in ranked]
+    )
+    means = rankdata(values, axis=1).mean(axis=0)
+    return _Ranks(len(ranked), dict(zip(names, means.tolist(), strict=True)))
+
+
+def _shown(collation: Collation, ranks: dict[str, float]) -> list[str]:
+    """All backbones, or of very many the baseline and those of the best mean rank: more columns than that nobody compares by eye."""
+    names = collation.suite.backbones
+    if len(names) <= _MANY_BACKBONES:
+        return names
+    order = sorted(names, key=lambda name: (name != collation.baseline, ranks.get(name, 0.0)))
+    return order[:_SHOWN_BACKBONES]
+
+
+def _standing(collation: Collation, titled: list[tuple[str, Column]], ranks: _Ranks) -> list[Difference]:
     """Mean ranks over the tasks, and how often a backbone was better, tied and worse; nothing for one backbone alone."""
     names = collation.suite.backbones
-    ranked = [column for column in firsts if all(cell.ranked for cell in column.cells.values())]
     rows = []
-    if len(names) > 1 and ranked:
-        values = np.array(
-            [
-                [(-1 if c.higher_is_better else 1) * (c.cells[name].value or 0.0) for name in names]
-                for c in ranked
-            ]
-        )
-        means = rankdata(values, axis=1).mean(axis=0)
-        over = f"Mean rank in the first metric of {wording.counted(len(ranked), 'task')}"
-        rows.append(Difference(over, {name: f"{mean:.1f}" for name, mean in zip(names, means, strict=True)}))
+    if ranks.tasks:
+        over = f"Mean rank in the first metric of {wording.counted(ranks.tasks, 'task')}"
+        rows.append(Difference(over, {name: f"{mean:.1f}" for name, mean in ranks.by_backbone.items()}))
     counts = {}
     for name in names:
         verdicts = [d.verdict for _, column in titled if (d := column.cells[name].delta) and d.interval]
@@ -115,9 +139,7 @@ def _cost(collation: Collation) -> list[Difference]:
         ]
         if spent:
             training[name] = wording.duration(float(np.mean(spent)))
-        records = [
-            entry.record for key, entry in collation.entries.items() if key.backbone == name and entry.record
-        ]
+        records = [entry.record for entry in collation.of_backbone(name) if entry.record]
         if records:
             total = sum(sum(record.run.seconds.values()) for record in records)
             evaluation[name] = wording.duration(total / len({record.run.seed for record in records}))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 # Told apart by the common forms of colour blindness, 3:1 or more against paper; the style sheet holds the lighter
 # twins for a dark page under the same numbers. The first, a neutral grey, is the baseline's.
 _COLOURS = ("#5f6368", "#0068b5", "#c2500a", "#00785a", "#a63f81", "#8a6500", "#5a45b0", "#127f8f")
-PAGE_COLOURS = {colour: f"var(--s{number}, {colour})" for number, colour in enumerate(_COLOURS)}
+PAGE_COLOURS = {colour: f"var(--s{number})" for number, colour in enumerate(_COLOURS)}
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 _OUTLINES = {

@@ -14,6 +14,8 @@ def mismatch(own: Record, other: Record, metric: Metric) -> str:
         return "different data"
     if (own.data and own.data.n_scored) != (other.data and other.data.n_scored):
         return "different items"
+    if own.sets == other.sets and own.task.options == other.task.options:
+        return ""
     changed = [name for name in sets_behind(metric, [own, other]) if own.sets[name] != other.sets[name]]
     if changed:
         return f"different data ({listed(changed)})"
@@ -38,7 +40,7 @@ def sets_behind(metric: Metric, records: Iterable[Record]) -> list[str]:
 
 
 def scored_how(
-    records: Iterable[Record], options: list[str], sets: list[str]
+    records: Iterable[Record], options: Iterable[str], sets: Iterable[str]
 ) -> frozenset[tuple[int, str, int, str]]:
     """Version of the protocol, data, number of items, and the values of options and hashes of sets, of each record."""
     return frozenset(

@@ -190,7 +190,8 @@ def test_bootstrap_mean_is_the_mean_of_chosen_items_and_the_same_in_chunks(
 def test_pairs_resampled_together_are_what_each_is_alone() -> None:
     rng = np.random.default_rng(3)
     pairs = [(rng.random(n), rng.random(n)) for n in (40, 300, 40)]
-    together = mean_differences([a - b for a, b in pairs])
+    together, one, none = mean_differences([[a - b for a, b in pairs], [pairs[1][0] - pairs[1][1]], []])
+    assert (one, none) == ([paired_difference(*pairs[1])], [])
     for found, (a, b) in zip(together, pairs, strict=True):
         alone = paired_difference(a, b)
         assert found.n == alone.n

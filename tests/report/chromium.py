@@ -117,6 +117,11 @@ def console(page: Path, folder: Path) -> list[str]:
     return [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
 
 
+def loaded(page: Path, folder: Path) -> str:
+    """The page as its script leaves it when it has run."""
+    return _chromium(folder, page, "--dump-dom").stdout
+
+
 def _chromium(folder: Path, page: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     assert CHROMIUM is not None
     quiet = "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"

@@ -1,11 +1,12 @@
 """The page in a browser: nothing overflows, nothing is too faint, nothing is in the console."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from eval_suite.report.render import ReportPaths, write_report
-from tests.report.chromium import CHROMIUM, Look, console, look
+from tests.report.chromium import CHROMIUM, Look, console, loaded, look
 from tests.report.fake_suite import FakeSuite, errors
 
 pytestmark = [
@@ -77,3 +78,25 @@ def test_the_tables_of_eight_need_no_scrolling_at_1300_pixels(light: list[Look])
     wide, middle, _ = light
     assert wide.cut == []
     assert any(name.startswith("Headline metrics") for name in middle.cut)
+
+
+def test_of_very_many_backbones_the_best_are_shown_at_first(suite: FakeSuite, tmp_path: Path) -> None:
+    names = ["baseline", *(f"backbone-{index:02}" for index in range(17))]
+    suite.describe(baseline="baseline", backbones=names, seeds=[0], tasks=["classify"])
+    for place, name in enumerate(names):
+        suite.add(name, wrong=errors(0.4 - place / 100))
+    source = write_report(suite.folder).index
+    checked = re.findall(r'checked data-toggle="(\d+)"', source.read_text("utf-8"))
+    assert checked == ["0", *map(str, range(11, 18))]
+    page = loaded(source, tmp_path)
+    table = re.search(r'<table class="matrix.*?</table>', page, re.DOTALL)
+    assert table is not None
+    assert "--backbones: 8" in table[0]
+    assert re.findall(r'colspan="(\d+)"', table[0]) == ["9"]
+    rows = [row for row in re.findall(r"<tr.*?</tr>", table[0], re.DOTALL) if "colspan" not in row]
+    for row in rows:
+        cells = re.findall(r"<(?:td|th)([^>]*)>", row)
+        assert [place for place, cell in enumerate(cells) if 'off"' not in cell] == [0, 1, *range(12, 19)]
+    assert "8 of 18 are shown" in page
+    marks = re.findall(r'<g role="listitem"[^>]*class="c\d( off)?"[^>]*translate\(0 (\d+)\)', page)
+    assert [int(y) for off, y in marks if not off][:7] == [8 + 13 * place for place in range(7)]

@@ -2,11 +2,11 @@ import json
 import re
 from statistics import stdev
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pandas
 import pytest
-from numpy.lib.npyio import NpzFile
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Metric
@@ -135,6 +135,21 @@ def test_a_record_that_does_not_tell_its_protocol_is_held_to_the_others(suite: F
     assert cells["silent"].refused == "not comparable: transform differs"
 
 
+def test_as_many_metrics_as_fit_into_memory_are_compared_at_a_time(
+    suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, name in enumerate(("baseline", "cutmix", "mixup")):
+        suite.add(name, wrong=errors(0.2 + place / 50))
+        suite.add(name, 1, wrong=errors(0.21 + place / 50))
+    collation = collate(suite.folder)
+    together = TaskComparison(collation, "classify")
+    monkeypatch.setattr("eval_suite.report.compare._OUTCOMES_AT_ONCE", 0)
+    alone = TaskComparison(collation, "classify")
+    assert len(together.metrics) > 2
+    for id_ in together.metrics:
+        assert alone.column(id_) == together.column(id_)
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 broken"])
 def test_unreadable_outcomes_cost_the_comparison_only(suite: FakeSuite, content: bytes) -> None:
     suite.add("baseline")
@@ -179,16 +194,45 @@ def test_collation_reads_each_array_once_and_keeps_none(
     for name in ("baseline", "cutmix"):
         suite.add(name)
     opened: list[tuple[str, str]] = []
-    read = NpzFile.__getitem__
+    read = ZipFile.read
 
-    def counted(file: NpzFile, name: str) -> Any:
-        opened.append((str(file.zip.filename), name))
+    def counted(file: ZipFile, name: str) -> bytes:
+        opened.append((str(file.filename), name))
         return read(file, name)
 
-    monkeypatch.setattr(NpzFile, "__getitem__", counted)
+    monkeypatch.setattr(ZipFile, "read", counted)
     found = collate(suite.folder)
     assert len(opened) == len(set(opened)) == 6
     assert all(record.outcomes is None for record in found.records())
+
+
+def test_a_list_of_items_is_read_once_however_many_files_hold_it(
+    suite: FakeSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("baseline", "cutmix", "mixup"):
+        suite.add(name)
+    collation = collate(suite.folder)
+    read = ZipFile.read
+    lists = []
+
+    def counted(file: ZipFile, name: str) -> bytes:
+        lists.extend([name] if name == "ids.npy" else [])
+        return read(file, name)
+
+    monkeypatch.setattr(ZipFile, "read", counted)
+    found = TaskComparison(collation, "classify").column(id_of(TOP1))
+    assert found is not None
+    assert found.cells["mixup"].delta is not None
+    assert lists == ["ids.npy"]
+
+
+def test_outcomes_without_items_are_still_held_to_the_record(suite: FakeSuite) -> None:
+    file = suite.add("baseline", wrong=errors(0.2)).parent / "classify" / "outcomes.npz"
+    np.savez(file, **{id_of(TOP1): errors(0.4)})
+    assert [entry.state for entry in collate(suite.folder).entries.values()] == ["broken"]
+    np.savez(file, **{id_of(TOP1): errors(0.2)})
+    suite.add("cutmix")
+    assert "cannot be read" in column(suite).cells["cutmix"].refused
 
 
 def test_a_damaged_array_costs_the_comparison_only(suite: FakeSuite) -> None:
@@ -355,7 +399,7 @@ def test_derived_metrics_are_treated_as_the_records_own(suite: FakeSuite) -> Non
 def test_a_comparison_shows_as_the_pages_tables_and_a_selection_of_it_as_rows(suite: FakeSuite) -> None:
     records = [read_record(suite.add(name, wrong=errors(rate))) for name, rate in (("a", 0.3), ("b", 0.2))]
     found = compare(records, baseline="a")
-    measures = re.compile(r'class="measure[^"]*">(.*?)</td>', re.DOTALL)
+    measures = re.compile(r"<td[^>]*>(<b>.*?)</td>")
     cells = measures.findall(found._repr_html_())
     page = measures.findall(write_report(suite.folder, "a").index.read_text("utf-8"))
     assert len(cells) == 2 * len(set(found.key))

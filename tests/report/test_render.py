@@ -306,16 +306,14 @@ def test_many_backbones_look_different(suite: FakeSuite) -> None:
     for index in range(17):
         suite.add(f"b{index:02d}")
     page = Page(write_report(suite.folder).index)
+    shapes = [shape for shape in page.all("path") if shape.get("fill") == "currentColor"]
     looks = {
-        (attributes.get("style"), path["d"])
-        for (tag, attributes), path in zip(
-            [e for e in page.elements if e[0] == "svg" and e[1].get("class") == "swatch"],
-            [a for a in page.all("path") if (a.get("fill") == "currentColor")],
-            strict=True,
-        )
-        if tag == "svg"
+        symbol["id"]: (symbol["style"], shape["d"])
+        for symbol, shape in zip(page.all("symbol"), shapes, strict=True)
     }
-    assert len(looks) == 17
+    assert len(looks) == len(set(looks.values())) == 17
+    used = [element.get("href", "") for element in page.all("use")]
+    assert {href.removeprefix("#") for href in used if href.startswith("#look-")} == set(looks)
 
 
 def test_the_report_never_imports_torch() -> None:

@@ -3,23 +3,62 @@
   const root = document.documentElement;
   root.classList.add("js");
 
-  // Filter: a chip hides everything that belongs to its backbone.
-  for (const box of document.querySelectorAll("[data-toggle]")) {
-    const apply = () => {
-      for (const item of document.querySelectorAll(`[data-b="${box.dataset.toggle}"]`)) {
-        item.classList.toggle("off", !box.checked);
+  // Filter: a chip hides everything that belongs to its backbone, whole columns of tables included.
+  const boxes = [...document.querySelectorAll("[data-toggle]")];
+  const tables = [...document.querySelectorAll("table:has(thead th[data-b])")];
+  const profiles = [...document.querySelectorAll(".profile td svg")];
+  const filter = (changed) => {
+    const shown = boxes.filter((box) => box.checked).length;
+    const off = new Map(changed.map((box) => [box.dataset.toggle, !box.checked]));
+    for (const item of document.querySelectorAll("[data-b]")) {
+      if (off.has(item.dataset.b)) item.classList.toggle("off", off.get(item.dataset.b));
+    }
+    for (const table of tables) {
+      const heads = [...table.tHead.rows[0].cells];
+      const columns = heads.filter((head) => off.has(head.dataset.b)).map((head) => [head.cellIndex, off.get(head.dataset.b)]);
+      for (const row of table.rows) {
+        if (row.cells.length !== heads.length) continue;
+        for (const [column, hidden] of columns) row.cells[column].classList.toggle("off", hidden);
       }
-    };
-    box.addEventListener("change", apply);
-    if (!box.checked) apply();
+      table.style.setProperty("--backbones", shown);
+      for (const head of table.querySelectorAll("th[colspan]")) head.colSpan = 1 + shown;
+    }
+    for (const drawing of profiles) {
+      const marks = [...drawing.querySelectorAll("g:not(.off)")];
+      marks.forEach((mark, place) => mark.setAttribute("transform", `translate(0 ${13 * place + 8})`));
+      drawing.setAttribute("height", 13 * marks.length + 3);
+    }
+    const count = document.querySelector(".count");
+    if (count) count.textContent = `${shown} of ${boxes.length} are shown`;
+  };
+  for (const box of boxes) box.addEventListener("change", () => filter([box]));
+  if (boxes.length) filter(boxes.filter((box) => !box.checked));
+
+  // Search: of many backbones those whose names hold what is typed, to be shown or hidden together.
+  const search = document.querySelector(".find input");
+  if (search) {
+    search.addEventListener("input", () => {
+      const wanted = search.value.trim().toLowerCase();
+      for (const box of boxes) box.parentElement.hidden = !box.parentElement.textContent.toLowerCase().includes(wanted);
+    });
+    for (const button of document.querySelectorAll(".find button")) {
+      button.addEventListener("click", () => {
+        filter(boxes.filter((box) => {
+          const before = box.checked, matches = !box.parentElement.hidden;
+          if (button.value === "only") box.checked = matches;
+          else if (matches) box.checked = button.value === "show";
+          return box.checked !== before;
+        }));
+      });
+    }
   }
 
   // Sort: a click on a head sorts ascending, then descending; cells without a number stay last.
   const key = (row, column) => {
     const cell = row.cells[column];
-    const value = cell && cell.dataset.value;
-    if (value !== undefined) return Number(value);
-    return cell && cell.tagName === "TH" ? cell.textContent.trim() : null;
+    if (!cell || cell.tagName === "TH") return cell && cell.textContent.trim();
+    const number = Number.parseFloat(cell.dataset.value ?? cell.textContent.trim().replace("\u2212", "-"));
+    return Number.isNaN(number) ? null : number;
   };
   const compare = (a, b, sign) => {
     if (a === null || b === null) return (a === null) - (b === null);
