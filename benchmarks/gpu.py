@@ -3,6 +3,8 @@
 - detection: each detector's first step on the GPU against the same on the CPU, in float32 without TF32; then a few
   steps of fine-tuning and predictions, in float32 and in bfloat16.
 - training: a step with each regularizer, in both precisions.
+- evaluation: `classify` on the GPU against the CPU, both in float32 without TF32; then in bfloat16, compiled, and with the
+  batch size it chooses itself.
 - suite: `eval-suite run smoke` in an empty folder.
 - ratios: those of the other benchmarks that have an aim on a GPU, as processes of their own.
 
@@ -31,6 +33,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import eval_suite
 from eval_suite.backbones.backbone import Backbone, finish
 from eval_suite.backbones.building import build_net, native_config
 from eval_suite.core.cards import BackboneCard
@@ -53,9 +56,15 @@ from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
 from eval_suite.training.step import TrainStep, accelerator_on
 
-PARTS = ("detection", "training", "suite", "ratios")
+PARTS = ("detection", "training", "evaluation", "suite", "ratios")
 PRECISIONS = ("fp32", "bf16")
 BATCH, STEPS, IMAGES = 2, 3, 8
+EVALUATIONS: dict[str, dict[str, Any]] = {
+    "fp32": {},
+    "bf16": {"precision": "bf16"},
+    "compiled": {"compile": True},
+    "batch size chosen": {"batch_size": "auto"},
+}
 FINITE = "finite"
 COMPARISONS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq}
 RATIO = re.compile(r"^ *(\S.*?) *\bratio ([\d.]+) \(.*?\), aim ([<>]=?) ([\d.]+)", re.MULTILINE)
@@ -116,8 +125,35 @@ RATIOS = (
         "--arch pyramidnet200_a240 --precision bf16 --repeats 2",
         "--images 256 --repeats 1",
     ),
+    Ratios(
+        "classify_throughput",
+        "fp32",
+        ".*",
+        "--images 51200 --repeats 5",
+        "--images 256 --repeats 1",
+    ),
+    Ratios(
+        "classify_throughput",
+        "bf16",
+        ".*",
+        "--precision bf16 --images 51200 --repeats 5",
+        "--precision bf16 --images 256 --repeats 1",
+    ),
+    Ratios(
+        "image_folder",
+        "one core",
+        "(speed|kept pixels) over (torchvision|decode and resize|memory)",
+        "--repeats 3",
+        "--images 64 --repeats 1",
+    ),
     Ratios("caption_search", "beam 20", "speed", "--repeats 3", "--pictures 4 --steps 20 --repeats 1"),
-    Ratios("robustness_throughput", "FGSM", "time over forward.*", "--repeats 5", "--images 128 --repeats 1"),
+    Ratios(
+        "robustness_throughput",
+        "occlusion and FGSM",
+        "speed|time over forward.*",
+        "--repeats 5",
+        "--images 128 --repeats 1",
+    ),
     Ratios("cam_extraction", "ResNet-50", "plain maps.*", "--repeats 10", "--batch 2 --repeats 2"),
 )
 
@@ -171,6 +207,9 @@ def all_checks(device: torch.device, folder: Path) -> list[Check]:
         for precision in PRECISIONS:
             step = partial(training_step, regularizer, precision, device)
             checks.append(Check("training", f"step with {regularizer}, {precision}", step))
+    for name, settings in EVALUATIONS.items():
+        evaluated = partial(evaluation, settings, device, folder)
+        checks.append(Check("evaluation", f"classify, {name}", evaluated))
     checks.append(Check("suite", "eval-suite run smoke", partial(smoke, device, folder)))
     checks += [
         Check("ratios", f"{each.script}, {each.setting}", partial(compare, each, device)) for each in RATIOS
@@ -310,6 +349,33 @@ def training_step(regularizer: str, precision: str, device: torch.device, _left:
         train_step.network.release()
     yield Finding("loss", float(loss), FINITE)
     yield Finding("change of the weights, relative", float((after - before).norm() / before.norm()), "> 0")
+
+
+def evaluation(
+    settings: dict[str, Any], device: torch.device, folder: Path, _left: float
+) -> Iterator[Finding]:
+    _, _, _, backbone = world(folder)
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        logits = classified(backbone, folder, device.type, **settings)
+    reference = classified(backbone, folder, "cpu")
+    limit = "<= 1e-3" if settings.get("precision", "fp32") == "fp32" else "<= 3e-2"
+    yield Finding("logits", float(np.linalg.norm(logits - reference) / np.linalg.norm(reference)), limit)
+
+
+def classified(backbone: Backbone, folder: Path, device: str, **settings: Any) -> "np.ndarray[Any, Any]":
+    """What `classify` predicts for the tiny demo's validation images."""
+    with tempfile.TemporaryDirectory() as out:
+        eval_suite.evaluate(
+            backbone,
+            "classify",
+            data=f"folder:{folder}/demo/images",
+            device=device,
+            out=Path(out) / "reports" / "gpu",
+            **settings,
+        )
+        (path,) = Path(out).glob("reports/gpu/results/*/classify/predictions.npz")
+        with np.load(path) as arrays:
+            return arrays["logits"].astype(np.float64)
 
 
 def weights(model: nn.Module) -> Tensor:

@@ -3,23 +3,25 @@
 The files are made up: of ImageNet's usual sizes, with the spectrum of photographs. Both read them in order, in batches on the
 device, cropped to 224 px and normalised. The peer is torchvision's ImageFolder with Resize, CenterCrop, ToTensor and Normalize
 on Pillow images behind a DataLoader. Decoding and resizing alone is torchvision's decode_jpeg and its resize of bytes, in a plain
-loop. A pass over kept pixels is compared with copying as many bytes and bringing them to float.
+loop: it is compared with a pass that ends with bytes too, as one that feeds a GPU does on the CPU. A pass over kept pixels is compared with copying as many bytes and bringing them to float.
 """
 
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from PIL import Image
-from timing import options, ratios, report, spread, take_turns, waiter
+from timing import CLOCKS, options, ratios, report, spread, take_turns, waiter
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 from torchvision.transforms.v2 import functional as v2
 
 from eval_suite.core.runtime import RuntimeOptions
+from eval_suite.data import loading
 from eval_suite.data.augment import to_unit_range
 from eval_suite.data.images import open_images
 from eval_suite.data.loading import ImageBatches
@@ -37,6 +39,9 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, default=0, help="worker processes of both; 0 measures one core"
     )
+    parser.add_argument(
+        "--clock", choices=tuple(CLOCKS), default="wall", help="seconds on the wall, or of the process"
+    )
     arguments = parser.parse_args()
     device = RuntimeOptions(device=arguments.device, threads=arguments.threads).resolve_device()
     with tempfile.TemporaryDirectory() as folder:
@@ -45,16 +50,23 @@ def main() -> None:
         kept = str(Path(folder) / "kept")
         contestants = {
             "eval_suite": ours(root, device, arguments.workers),
+            "eval_suite, bytes": to_bytes(ours(root, device, arguments.workers)),
             "eval_suite, pillow": ours(root, device, arguments.workers, reader="pillow"),
             "torchvision": peer(root / "val", device, arguments.workers),
             "decode and resize": decoder(root / "val"),
             "kept pixels": ours(root, device, arguments.workers, cache=kept),
             "memory": memory(arguments.images, device),
         }
-        seconds = take_turns(contestants, arguments.repeats, warm_up=1, finish=waiter(device.type))
+        seconds = take_turns(
+            contestants,
+            arguments.repeats,
+            warm_up=1,
+            finish=waiter(device.type),
+            clock=CLOCKS[arguments.clock],
+        )
     print(
         f"evaluation input, {SIZE} px, batch {BATCH}, {device.type}, {arguments.workers} workers, "
-        f"{torch.get_num_threads()} threads: {arguments.repeats} passes over {arguments.images:,} JPEG files"
+        f"{torch.get_num_threads()} threads, {arguments.clock} time: {arguments.repeats} passes over {arguments.images:,} JPEG files"
     )
     for name, found in seconds.items():
         print(f"  {name:<20} {spread([arguments.images / value for value in found]).text('images/s', 0)}")
@@ -64,9 +76,8 @@ def main() -> None:
         f"  the same with Pillow         {report(ratios(seconds['torchvision'], seconds['eval_suite, pillow']), 'none')}"
     )
     if not arguments.workers:
-        print(
-            f"  speed over decode and resize {report(ratios(seconds['decode and resize'], mine), AIM_DECODER)}"
-        )
+        speed = ratios(seconds["decode and resize"], seconds["eval_suite, bytes"])
+        print(f"  speed over decode and resize {report(speed, AIM_DECODER)}")
     print(
         f"  kept pixels over memory      {report(ratios(seconds['memory'], seconds['kept pixels']), AIM_MEMORY)}"
     )
@@ -94,7 +105,7 @@ def write_folder(root: Path, images: int) -> None:
 
 
 def ours(root: Path, device: torch.device, workers: int, **how: str) -> Callable[[], None]:
-    """A pass of eval_suite's batches, normalised as the Backbone does it."""
+    """A pass of eval_suite's batches, normalised as the Backbone does it where they are floats."""
     transform = EvaluationTransform((SIZE, SIZE), SIZE / RESIZED)
     batches = ImageBatches(
         open_images(f"folder:{root}"), transform, batch_size=BATCH, device=device, workers=workers, **how
@@ -103,9 +114,20 @@ def ours(root: Path, device: torch.device, workers: int, **how: str) -> Callable
 
     def run() -> None:
         for batch in batches:
-            _ = (batch.images - mean).div_(std)
+            if batch.images.is_floating_point():
+                _ = (batch.images - mean).div_(std)
 
     return run
+
+
+def to_bytes(run: Callable[[], None]) -> Callable[[], None]:
+    """The pass without what comes after the pixels."""
+
+    def without() -> None:
+        with patch.object(loading, "to_unit_range", lambda pixels: pixels):
+            run()
+
+    return without
 
 
 def peer(root: Path, device: torch.device, workers: int) -> Callable[[], None]:

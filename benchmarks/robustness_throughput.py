@@ -28,7 +28,7 @@ from eval_suite.tasks.robustness.sweep import Classifier, sweep_images
 
 SIZE, BATCH, SIZES = 32, 128, 15
 EPSILON = 8 / 255
-AIM_SWEEP, AIM_STEP, AIM_FOOLBOX = ">= 0.90", "<= 1.15", "<= 1.00"
+AIM_SWEEP, AIM_STEP, AIM_FOOLBOX = ">= 0.97", "<= 1.15", "<= 1.00"
 
 
 def main() -> None:

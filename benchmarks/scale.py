@@ -54,6 +54,32 @@ def logits(count: int) -> Callable[[], object]:
     return lambda: metrics_of(made, labels, names)
 
 
+def corrupted(count: int) -> Callable[[], object]:
+    """All metrics of `robustness` under twenty corruptions at five severities."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 1000, count)
+    predicted = rng.integers(0, 2, (count, 20, 5), np.int16) * labels[:, None, None].astype(np.int16)
+    import scipy.special  # noqa: F401 - as intervals would, which is no work on the images
+
+    from eval_suite.core.predictions import About
+    from eval_suite.tasks.robustness.predictions import Corruptions, Predictions
+    from eval_suite.tasks.robustness.score import findings
+
+    found = Predictions(
+        ids=[str(item) for item in range(count)],
+        labels=labels,
+        classes=[str(label) for label in range(1000)],
+        about=About("made up", "val", count, "", []),
+        clean=labels,
+        families={},
+        pairs=np.empty((0, 2), np.int64),
+        notes={},
+        corruptions=Corruptions(predicted, [f"corruption {kind}" for kind in range(20)], [1, 2, 3, 4, 5]),
+        settings={},
+    )
+    return lambda: findings(found, labels)
+
+
 def confidences(count: int) -> Callable[[], object]:
     """The detection metrics of `ood`."""
     rng = np.random.default_rng(0)
@@ -119,6 +145,7 @@ def neighbours(count: int) -> Callable[[], object]:
 PATHS = {
     "image folder opened": HotPath("files", 12_812, files),
     "classify metrics": HotPath("images x 1,000 logits", 500, logits),
+    "robustness metrics": HotPath("images x 100 corruptions", 500, corrupted),
     "OOD rates": HotPath("confidences of each kind", 10_000, confidences),
     "paired interval": HotPath("outcomes", 500, outcomes),
     "WSOL boxes": HotPath("maps", 50, maps),

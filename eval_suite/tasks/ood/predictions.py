@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from eval_suite.core import predictions as file
 from eval_suite.core.errors import InputError
 from eval_suite.core.predictions import About, Array, Kind, PredictionFile, about_in
+from eval_suite.tasks.ood.metrics import NON_NOISE
 from eval_suite.tasks.ood.scores import MAX_SOFTMAX
 
 FILE_FACTS = {"pixels": "image size", "bytes": "file size"}
@@ -79,6 +80,12 @@ class Predictions(NamedTuple):
     warnings: list[str] = []  # noqa: RUF012 - a default of a NamedTuple, never changed
     shifted: dict[str, Outliers] = {}  # noqa: RUF012 - as above
     facts: Facts = {}  # noqa: RUF012 - as above
+
+    def means(self) -> dict[str, list[str]]:
+        """The sets that a mean of its own is over: those that are not noise, where there are both sorts, and each group."""
+        names = [name for name, each in self.outliers.items() if not each.noise]
+        without_noise = {NON_NOISE: names} if 0 < len(names) < len(self.outliers) else {}
+        return without_noise | self.groups()
 
     def groups(self) -> dict[str, list[str]]:
         """The outlier sets of each group, in their order."""

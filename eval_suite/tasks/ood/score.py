@@ -30,6 +30,7 @@ from eval_suite.tasks.ood.metrics import (
     TNR,
     params_of,
 )
+from eval_suite.tasks.ood.outcomes import auroc_outcomes, item_ids
 from eval_suite.tasks.ood.predictions import FILE_FACTS, Predictions, read_predictions
 from eval_suite.tasks.ood.rates import (
     Detection,
@@ -135,7 +136,7 @@ def _controls_of_files(into: MetricSet, found: Predictions) -> None:
             if fact in found.facts and fact in each.facts:
                 area = float(placements(found.facts[fact], each.facts[fact]).mean())
                 reached[name] = max(area, 1 - area)
-        means = _means(found)
+        means = found.means()
         for metric in into.metrics:
             if metric.key != AUROC.key or "known" in metric.params:
                 continue
@@ -143,57 +144,6 @@ def _controls_of_files(into: MetricSet, found: Predictions) -> None:
             names = [metric.subset] if metric.subset else means[str(sets)] if sets else list(found.outliers)
             if all(name in reached for name in names):
                 metric.controls[title] = float(np.mean([reached[name] for name in names]))
-
-
-def auroc_outcomes(found: Predictions) -> dict[str, NDArray[np.float64]]:
-    """AUROCs item by item, of in-distribution items and of those of all sets, in the order of `item_ids`.
-
-    An AUROC is a mean over pairs of one of each kind. Linearised, it is a mean over the items of both kinds: its value, and
-    for each item by how much the share of the other kind that it is right against differs from that, weighed by how
-    few of its kind there are. The variance of that mean is DeLong's, so paired differences between backbones tell of the
-    sampling of both kinds. A mean over sets is linearised likewise.
-
-    Reference: DeLong et al., Biometrics 1988, eq. 5-6.
-    """
-    outcomes = {}
-    for score, known in found.scores.items():
-        inside = {name: placements(known, each.scores[score]) for name, each in found.outliers.items()}
-        outside = {name: placements(-each.scores[score], -known) for name, each in found.outliers.items()}
-        outcomes[AUROC.id(**params_of(score))] = _linearised(inside, outside, list(inside))
-        for sets, names in _means(found).items():
-            outcomes[AUROC.id(**params_of(score, sets))] = _linearised(inside, outside, names)
-    return outcomes
-
-
-def _linearised(
-    inside: dict[str, NDArray[np.float64]], outside: dict[str, NDArray[np.float64]], names: list[str]
-) -> NDArray[np.float64]:
-    """The mean AUROC over the named sets, item by item of everything that there is.
-
-    Args:
-        inside: by set, (n,) shares of its items below each in-distribution item.
-        outside: by set, (m,) shares of the in-distribution items above each of its own.
-        names: of sets; items of the others have the mean itself.
-    """
-    mean = np.mean([inside[name] for name in names], axis=0)
-    parts = [(mean - mean.mean()) / len(mean)]
-    for name, shares in outside.items():
-        weight = 1 / (len(names) * len(shares)) if name in names else 0.0
-        parts.append(weight * (shares - shares.mean()))
-    moved = np.concatenate(parts)
-    linearised: NDArray[np.float64] = mean.mean() + len(moved) * moved
-    return linearised
-
-
-def item_ids(found: Predictions) -> list[str]:
-    """In-distribution items and, after the name of their set, outliers; none where the former are unnamed."""
-    if not found.ids:
-        return []
-    first = next(iter(found.scores))
-    ids = list(found.ids)
-    for name, each in found.outliers.items():
-        ids += [f"{name}: {item}" for item in each.ids or range(len(each.scores[first]))]
-    return ids
 
 
 def _full_spectrum(found: Predictions) -> Predictions:
@@ -209,7 +159,7 @@ def _of_score(
     into: MetricSet, found: Predictions, draws: Draws, score: str, *, full_spectrum: bool = False
 ) -> None:
     measured = {name: measured_on(found, draws, name, score) for name in found.outliers}
-    note, means = found.settings.get(score, ""), _means(found)
+    note, means = found.settings.get(score, ""), found.means()
     params = params_of(score, full_spectrum=full_spectrum)
     for kind in _REPORTED:
         # The headline first: noise is detected so easily, or so badly, that it dominates a mean.
@@ -287,13 +237,6 @@ def _reference_rows(into: MetricSet, found: Predictions, classes: int) -> None:
                 subset=subset,
                 uncertainty=Bounds(method=method, reason=None if value is not None else undefined),
             )
-
-
-def _means(found: Predictions) -> dict[str, list[str]]:
-    """The sets that a mean of its own is over: those that are not noise, where there are both sorts, and each group."""
-    names = [name for name, each in found.outliers.items() if not each.noise]
-    without_noise = {NON_NOISE: names} if 0 < len(names) < len(found.outliers) else {}
-    return without_noise | found.groups()
 
 
 def confidence_histogram_name(outlier_set: str) -> str:

@@ -15,9 +15,10 @@ from eval_suite.tasks.base import Score
 from eval_suite.tasks.external import score_file
 from eval_suite.tasks.ood import resamples
 from eval_suite.tasks.ood.metrics import NON_NOISE
+from eval_suite.tasks.ood.outcomes import auroc_outcomes
 from eval_suite.tasks.ood.predictions import Facts, Outliers, Predictions, read_predictions, write_predictions
 from eval_suite.tasks.ood.rates import detection, odin_reference_aupr, odin_reference_tnr
-from eval_suite.tasks.ood.score import auroc_outcomes, detection_metrics
+from eval_suite.tasks.ood.score import detection_metrics
 from eval_suite.tasks.ood.task import OodTask
 
 N, M = 300, 200
