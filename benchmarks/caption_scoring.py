@@ -3,7 +3,7 @@
 The peer is what ``COCOEvalCap.evaluate`` does, SPICE left out, which needs a download: references and candidates
 tokenised one after the other, then BLEU, METEOR, ROUGE-L and CIDEr one after the other. Ours tokenises everything
 at once, gives METEOR the paraphrases of these words only, and runs it at the same time as the others, in a Java program
-for each further core, up to eight. Captions and references are made up, of COCO's length; both must give the same numbers.
+for each core, up to eight. Captions and references are made up, of COCO's length; both must give the same numbers.
 """
 
 import os

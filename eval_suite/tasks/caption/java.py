@@ -19,6 +19,8 @@ _SAME_EVERYWHERE = (
     "-Duser.language=en",
     "-Duser.country=US",
 )
+# Collecting garbage in parallel and compiling a second time pay for themselves in programs that run for a minute.
+SHORT_LIVED = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 _SHOWN = 300
 
 

@@ -13,15 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import EvalSuiteError
-from eval_suite.tasks.caption.java import JavaProcess, running, toolkit_folder
+from eval_suite.tasks.caption.java import SHORT_LIVED, JavaProcess, running, toolkit_folder
 from eval_suite.tasks.caption.paraphrases import write_cut
 
 _JAR, _TABLE = "meteor-1.5.jar", Path("data") / "paraphrase-en.gz"
 _SEPARATOR = " ||| "
 _SECONDS, _SECONDS_A_CAPTION = 180.0, 0.25
-# A child spends a second of a core on its dictionaries, and more until its code is compiled: a second one on two
-# cores, of which the other metrics want one, wins nothing, and beyond eight each takes less off the others than it costs.
+# A child spends a second of a core on its dictionaries, as long as on six hundred captions; beyond eight, each takes less
+# off the others than it costs.
 _WORTH_A_CHILD, _MOST_CHILDREN = 1000, 8
+# From so many captions a child on, Java's second compiler gives back what it takes.
+_LONG_LIVED = 20_000
 # The heap that a child may fill; it takes less than one.
 _HEAP_GIB = 2
 _COLUMNS = 23
@@ -47,8 +49,8 @@ def meteor(candidates: list[str], references: list[list[str]], java: Path, child
         candidates: n tokenised captions.
         references: n lists of tokenised captions.
         java: the Java to use.
-        children: Java programs at once; 0 takes one for each core but one, which the other metrics keep busy, at most
-            8, and fewer where memory is short or there is little to do.
+        children: Java programs at once; 0 takes one for each core, at most 8, and fewer where memory is short or there
+            is little to do.
 
     Raises:
         EvalSuiteError: if a child fails or does not answer in time.
@@ -70,7 +72,8 @@ def meteor_programs(
     with TemporaryDirectory() as scratch, ExitStack() as stack:
         table = Path(scratch) / _TABLE.name
         write_cut(folder / _TABLE, [*candidates, *chain.from_iterable(references)], table)
-        arguments = [f"-Xmx{_HEAP_GIB}G", "-jar", str(folder / _JAR), "-", "-", "-stdio"]
+        how = SHORT_LIVED if len(candidates) < _LONG_LIVED * children else ()
+        arguments = [*how, f"-Xmx{_HEAP_GIB}G", "-jar", str(folder / _JAR), "-", "-", "-stdio"]
         arguments += ["-l", "en", "-norm", "-a", str(table)]
         yield [
             stack.enter_context(running("METEOR", java, arguments, seconds=seconds, folder=folder))
@@ -100,7 +103,7 @@ def useful_children(captions: int, cores: int, free: int) -> int:
         cores: this process may use.
         free: memory in bytes.
     """
-    return max(1, min(cores - 1, _MOST_CHILDREN, captions // _WORTH_A_CHILD, free // (_HEAP_GIB * 2**30)))
+    return max(1, min(cores, _MOST_CHILDREN, captions // _WORTH_A_CHILD, free // (_HEAP_GIB * 2**30)))
 
 
 def meteor_of(statistics: NDArray[np.floating]) -> float:

@@ -1,12 +1,13 @@
 """BLEU, ROUGE-L and CIDEr-D of tokenised captions: the toolkit's arithmetic, to the last digit, on n-grams counted once.
 
 coco-caption counts the n-grams of every caption for BLEU and again for CIDEr, one by one, and takes the logarithm of each
-n-gram's frequency anew for each caption that has it.
+n-gram's frequency anew for each caption that has it. Here they are numbers in arrays, all captions' together. Sums are
+`np.bincount`'s, which adds in order as the toolkit's loops do; powers and logarithms are taken one by one as its are, for
+those of whole arrays may differ in the last digit.
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ ORDERS = 4
 # What the toolkit adds to a count so that nothing divides by zero.
 _TINY, _SMALL = 1e-15, 1e-9
 _SIGMA, _BETA = 6.0, 1.2
-Ngrams = Counter[tuple[str, ...]]
 
 
 class Words(NamedTuple):
@@ -29,26 +29,38 @@ class Words(NamedTuple):
     references: list[list[str]]
 
 
-class Text(NamedTuple):
-    """A caption's number of words, and how often it has each n-gram of 1 to 4 words, the short ones first."""
+class Ngrams(NamedTuple):
+    """The n-grams of T captions for one n: those of a caption are different, in the order in which it has them first.
 
-    length: int
-    ngrams: Ngrams
+    Attributes:
+        text: (M,) whose each is, in rising order.
+        number: (M,) which it is; the same n-gram has the same number.
+        times: (M,) how often that caption has it.
+        different: how many numbers there are.
+        said, known: (H,) places of those that a candidate shares with a reference, reference by reference and in the
+            candidate's order.
+    """
 
-    @classmethod
-    def of(cls, text: str) -> "Text":
-        """Count them."""
-        words = text.split()
-        starts = [words[place:] for place in range(ORDERS)]
-        every = (zip(*starts[:order], strict=False) for order in range(1, ORDERS + 1))
-        return cls(len(words), Counter(chain.from_iterable(every)))
+    text: NDArray[np.int64]
+    number: NDArray[np.int64]
+    times: NDArray[np.int64]
+    different: int
+    said: NDArray[np.int64]
+    known: NDArray[np.int64]
 
 
 class Counted(NamedTuple):
-    """The n-grams of all captions."""
+    """The n-grams of all T captions, those of the n candidates first.
 
-    candidates: list[Text]
-    references: list[list[Text]]
+    Attributes:
+        image: (T,) whose caption each is.
+        length: (T,) words.
+        orders: for n = 1..4.
+    """
+
+    image: NDArray[np.int64]
+    length: NDArray[np.int64]
+    orders: list[Ngrams]
 
 
 class Bleu(NamedTuple):
@@ -64,10 +76,47 @@ class Bleu(NamedTuple):
 
 def counted(words: Words) -> Counted:
     """The n-grams of all captions."""
-    return Counted(
-        [Text.of(text) for text in words.candidates],
-        [[Text.of(text) for text in texts] for texts in words.references],
-    )
+    texts = [text.split() for text in chain(words.candidates, chain.from_iterable(words.references))]
+    images = np.arange(len(words.candidates))
+    image = np.concatenate([images, images.repeat([len(each) for each in words.references])])
+    length = np.array([len(text) for text in texts], np.int64)
+    numbers: dict[str, int] = {}
+    word = np.array([numbers.setdefault(word, len(numbers)) for text in texts for word in text], np.int64)
+    text, end = np.arange(len(texts)).repeat(length), length.cumsum().repeat(length)
+    place, ngram, orders = np.arange(len(word)), word, []
+    for order in range(ORDERS):
+        if order:
+            # An n-gram is one of a word less and the next word.
+            whole = place + order < end[place]
+            place = place[whole]
+            ngram = ngram[whole] * len(numbers) + word[place + order]
+        different, ngram = np.unique(ngram, return_inverse=True)
+        orders.append(_ngrams(text[place], ngram, len(different), image, len(images)))
+    return Counted(image, length, orders)
+
+
+def _ngrams(
+    text: NDArray[np.int64],
+    number: NDArray[np.int64],
+    different: int,
+    image: NDArray[np.int64],
+    candidates: int,
+) -> Ngrams:
+    _, first, times = np.unique(text * different + number, return_index=True, return_counts=True)
+    in_order = first.argsort()
+    first, times = first[in_order], times[in_order]
+    text, number = text[first], number[first]
+    key = image[text] * different + number
+    end = int(text.searchsorted(candidates))
+    by_key = key[:end].argsort()
+    known = np.arange(end, len(key))
+    at = key[by_key].searchsorted(key[end:])
+    known, at = known[at < end], at[at < end]
+    said = by_key[at]
+    shared = key[said] == key[known]
+    said, known = said[shared], known[shared]
+    in_order = np.lexsort((said, text[known]))
+    return Ngrams(text, number, times, different, said[in_order], known[in_order])
 
 
 def bleu(words: Words, found: Counted | None = None) -> Bleu:
@@ -83,18 +132,14 @@ def bleu(words: Words, found: Counted | None = None) -> Bleu:
     from pycocoevalcap.bleu.bleu_scorer import BleuScorer
 
     scorer = BleuScorer(n=ORDERS)
-    for said, known in zip(*(found or counted(words)), strict=True):
-        most: dict[tuple[str, ...], int] = {}
-        for reference in known:
-            for ngram in said.ngrams.keys() & reference.ngrams.keys():
-                most[ngram] = max(most.get(ngram, 0), reference.ngrams[ngram])
-        correct = [0] * ORDERS
-        for ngram, count in most.items():
-            correct[len(ngram) - 1] += min(count, said.ngrams[ngram])
-        guess = [max(0, said.length - order) for order in range(ORDERS)]
-        lengths = [reference.length for reference in known]
-        scorer.crefs.append(known)
-        scorer.ctest.append({"testlen": said.length, "reflen": lengths, "guess": guess, "correct": correct})
+    _, length, orders = found or counted(words)
+    correct = np.stack([_matches(ngrams, len(words.candidates)) for ngrams in orders], axis=1).tolist()
+    lengths = iter(length.tolist())
+    said = [next(lengths) for _ in words.candidates]
+    for own, known, matches in zip(said, words.references, correct, strict=True):
+        guess = [max(0, own - order) for order in range(ORDERS)]
+        reference_lengths = [next(lengths) for _ in known]
+        scorer.ctest.append({"testlen": own, "reflen": reference_lengths, "guess": guess, "correct": matches})
     scores, each = scorer.compute_score(option="closest", verbose=0)
     rows = [
         [
@@ -134,54 +179,54 @@ def cider_d(words: Words, found: Counted | None = None) -> NDArray[np.float64]:
 
     Reference: Vedantam et al., CVPR 2015; coco-caption's ``cider.py``, which calls it CIDEr.
     """
-    candidates, references = found or counted(words)
-    images = Counter[tuple[str, ...]]()
-    for known in references:
-        images.update(set().union(*(reference.ngrams for reference in known)))
-    most = np.log(float(len(references)))
-    by_count = {count: float(most - np.log(max(1.0, count))) for count in {0, *images.values()}}
-    weights = {ngram: by_count[count] for ngram, count in images.items()}
-    scores = []
-    for said, known in zip(candidates, references, strict=True):
-        own = _Weighted.of(said, weights, by_count[0])
-        sums = [0.0] * ORDERS
-        for reference in known:
-            for order, value in enumerate(own.likeness(_Weighted.of(reference, weights, by_count[0]))):
-                sums[order] += value
-        scores.append(np.mean(sums) / len(known) * 10.0)
-    return np.array(scores)
+    image, length, orders = found or counted(words)
+    n = len(words.candidates)
+    apart = abs((length - 1).clip(0) - (length[image] - 1).clip(0))  # in bigrams from the candidate
+    penalty = _each(apart, lambda bigrams: math.e ** (-(float(bigrams) ** 2) / (2 * _SIGMA**2)))
+    sums = np.zeros((ORDERS, n))
+    for place, ngrams in enumerate(orders):
+        likeness = _cosines(ngrams, image, n) * penalty
+        sums[place] = np.bincount(image[n:], likeness[n:], n)
+    return sums.mean(axis=0) / [len(known) for known in words.references] * 10.0
 
 
-class _Weighted(NamedTuple):
-    """A caption's n-grams of each order by their weights, the lengths of these vectors, and its number of bigrams."""
+def _matches(ngrams: Ngrams, candidates: int) -> NDArray[np.int64]:
+    """How many of its n-grams each candidate (n,) shares with a reference, each counted as often as one reference has it."""
+    known = np.zeros(len(ngrams.times), np.int64)
+    np.maximum.at(known, ngrams.said, ngrams.times[ngrams.known])
+    return np.bincount(ngrams.text, np.minimum(known, ngrams.times), candidates)[:candidates].astype(np.int64)
 
-    vectors: list[dict[tuple[str, ...], float]]
-    norms: list[float]
-    bigrams: int
 
-    @classmethod
-    def of(cls, text: Text, weights: dict[tuple[str, ...], float], unknown: float) -> "_Weighted":
-        """From its n-grams, and the weight of each or of one that no reference has."""
-        vectors: list[dict[tuple[str, ...], float]] = [{} for _ in range(ORDERS)]
-        squares = [0.0] * ORDERS
-        for ngram, count in text.ngrams.items():
-            order = len(ngram) - 1
-            weight = vectors[order][ngram] = count * weights.get(ngram, unknown)
-            squares[order] += weight**2
-        return cls(vectors, [math.sqrt(square) for square in squares], max(0, text.length - 1))
+def _cosines(ngrams: Ngrams, image: NDArray[np.int64], candidates: int) -> NDArray[np.float64]:
+    """The clipped cosine of each reference (T,) to its candidate, and zeros for the candidates themselves."""
+    most = np.log(float(candidates))
+    known = ngrams.text >= candidates
+    seen = np.unique(image[ngrams.text[known]] * ngrams.different + ngrams.number[known]) % ngrams.different
+    images, rank = np.unique(np.bincount(seen, minlength=ngrams.different), return_inverse=True)
+    weights = [float(most - np.log(max(1.0, count))) for count in images.tolist()]
 
-    def likeness(self, other: "_Weighted") -> Iterable[float]:
-        """To a reference, by order: the clipped cosine, less where the lengths differ."""
-        penalty = math.e ** (-(float(self.bigrams - other.bigrams) ** 2) / (2 * _SIGMA**2))
-        for order, own in enumerate(self.vectors):
-            theirs, value = other.vectors[order], 0.0
-            if not own.keys().isdisjoint(theirs):
-                for ngram, weight in own.items():
-                    if ngram in theirs:
-                        value += min(weight, theirs[ngram]) * theirs[ngram]
-                if self.norms[order] and other.norms[order]:
-                    value /= self.norms[order] * other.norms[order]
-            yield value * penalty
+    def weight_of(pair: int) -> float:
+        times, place = divmod(pair, len(weights))
+        return times * weights[place]
+
+    times_and_rank = ngrams.times * len(weights) + rank[ngrams.number]
+    weight = _each(times_and_rank, weight_of)
+    squares = _each(times_and_rank, lambda pair: weight_of(pair) ** 2)
+    norm = np.sqrt(np.bincount(ngrams.text, squares, len(image)))
+    theirs = weight[ngrams.known]
+    common = np.minimum(weight[ngrams.said], theirs) * theirs
+    dot = np.bincount(ngrams.text[ngrams.known], common, len(image))
+    norms = norm[image] * norm
+    return dot / np.where(norms == 0, 1.0, norms)
+
+
+def _each(numbers: NDArray[np.int64], function: Callable[[int], float]) -> NDArray[np.float64]:
+    """A function of each of some numbers from 0, computed once for equal ones."""
+    there = np.bincount(numbers)
+    table = np.zeros(len(there))
+    for number in there.nonzero()[0].tolist():
+        table[number] = function(number)
+    return table[numbers]
 
 
 def _rouge(candidate: str, references: list[str]) -> float:

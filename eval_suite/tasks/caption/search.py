@@ -1,6 +1,7 @@
 """Beam search over many pictures at once, on the device the decoder is on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -13,10 +14,10 @@ Read = Callable[[Tensor, State], tuple[Tensor, State]]
 Output = Callable[[Tensor], Tensor]
 FORBIDDEN = (PAD, START, UNKNOWN)
 _NEVER = float("-inf")
-# Logits made at once: on a CPU as many as its caches hold, on a GPU as many as any has memory for.
-_LOGITS = {"cpu": 1_300_000, "cuda": 1 << 27}
+# Logits made at once: on a CPU as many as a large cache holds, on a GPU as many as any has memory for.
+_LOGITS = {"cpu": 5_000_000, "cuda": 1 << 27}
 _FEWEST_ROWS = 64
-_BLOCK, _WORTH_BLOCKS = 64, 4
+_BLOCK = 64
 
 
 class Found(NamedTuple):
@@ -75,7 +76,7 @@ def search(
 
     Args:
         read: maps words (R,) and a state (layers, R, ...), twice, to (R, ...) and the state after them.
-        output: maps the former to logits (R, vocabulary), row by row.
+        output: maps the former to logits (R, vocabulary), row by row, which are overwritten.
         vocabulary: number of words.
         state: before the first word, of as many rows as there are pictures.
         pictures: how many there are.
@@ -101,7 +102,6 @@ class _Search:
         self, read: Read, output: Output, vocabulary: int, state: State, pictures: int, options: SearchOptions
     ) -> None:
         self.read, self.output, self.state, self.options = read, output, state, options
-        self.vocabulary = vocabulary
         device = state[0].device
         self.rows_at_once = max(_FEWEST_ROWS, _LOGITS.get(device.type, _LOGITS["cpu"]) // vocabulary)
         self.best = torch.full((pictures,), _NEVER, device=device)
@@ -133,35 +133,24 @@ class _Search:
     def _extend(self) -> None:
         """Replace the open hypotheses by their most probable extensions."""
         said, self.state = self.read(self.last, self.state)
-        top, words = self._likeliest(said)
-        (rows, width), beam = top.shape, self.options.beam
-        pictures = len(self.number)
-        places = (self.score > _NEVER).flatten().nonzero().flatten()
-        candidates = top.new_full((pictures * beam, width), _NEVER)
-        candidates[places] = self.score.flatten()[places][:, None] + top
-        row_at = torch.zeros(pictures * beam, dtype=torch.long, device=top.device)
-        row_at[places] = torch.arange(rows, device=top.device)
-        score, flat = candidates.view(pictures, -1).topk(beam, dim=1)
-        parent = flat // width
-        place = torch.arange(beam, device=top.device)
+        open_places = self.score > _NEVER
+        row = (open_places.flatten().cumsum(0) - 1).clamp(min=0).view_as(self.score)
+        parts = [
+            _likeliest(self._log_probability(said[rows]), row[pictures] - rows.start, self.score[pictures])
+            for pictures, rows in _shares(open_places.sum(dim=1).tolist(), self.rows_at_once)
+        ]
+        score, parent, word = (torch.cat(part) for part in zip(*parts, strict=True))
+        place = torch.arange(self.options.beam, device=score.device)
         self.score = score.masked_fill(place >= self.room[:, None], _NEVER)
-        self.row = row_at.view(pictures, beam).gather(1, parent)
-        word = words[self.row, flat % width]
+        self.row = row.gather(1, parent)
         history = self.words.gather(1, parent[:, :, None].expand(-1, -1, self.words.shape[2]))
         self.words = torch.cat([history, word[:, :, None]], dim=2)
 
-    def _likeliest(self, said: Tensor) -> tuple[Tensor, Tensor]:
-        """The most probable words (R, W) of every row, with their log probabilities.
-
-        No more than the beam's width of one hypothesis' extensions can be among the best of all.
-        """
-        parts = []
-        for chunk in said.split(self.rows_at_once):
-            log_probability = self.output(chunk).log_softmax(dim=1)
-            log_probability[:, list(self.options.forbidden)] = _NEVER
-            parts.append(_largest(log_probability, min(self.options.beam, self.vocabulary)))
-        values, indices = zip(*parts, strict=True)
-        return torch.cat(values), torch.cat(indices)
+    def _log_probability(self, said: Tensor) -> Tensor:
+        logits = self.output(said)
+        log_probability = torch.log_softmax(logits, dim=1, out=logits)
+        log_probability[:, list(self.options.forbidden)] = _NEVER
+        return log_probability
 
     def _finish(self, ended: Tensor) -> None:
         """Take ended hypotheses (A, K) out, and keep the best of them where it is better than what there is."""
@@ -192,23 +181,39 @@ class _Search:
         self.state = (self.state[0][:, rows], self.state[1][:, rows])
 
 
-def _largest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The largest (R, count) of each row of (R, W) values in falling order, and their places.
+def _shares(rows: list[int], most: int) -> Iterator[tuple[slice, slice]]:
+    """Pictures in a row, and the rows they have, of so many rows together or of one picture."""
+    picture = begin = 0
+    for number, end in enumerate(accumulate(rows), start=1):
+        if number == len(rows) or end + rows[number] - begin > most:
+            yield slice(picture, number), slice(begin, end)
+            picture, begin = number, end
 
-    They are in the blocks whose largest values are the largest: few values are left for `torch.topk`, which on a CPU
-    takes as long as a third of the output layer's product.
+
+def _likeliest(log_probability: Tensor, row: Tensor, score: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The K most probable extensions of each of A pictures: their scores, the places they extend, and their words.
+
+    They are in the K blocks of words whose largest values are the largest: few values are left for `torch.topk`, which
+    on a CPU takes as long for all as a third of the output layer's product.
+
+    Args:
+        log_probability: (R, V) of every word after each open hypothesis.
+        row: (A, K) which of the R each place is; any where the place is not open.
+        score: (A, K) of each place, minus infinity where it is not open.
     """
-    rows, width = values.shape
-    blocks = width // _BLOCK
-    if values.device.type != "cpu" or blocks < _WORTH_BLOCKS * count:
-        whole = values.topk(count, dim=1)
-        return whole.values, whole.indices
-    tail = torch.arange(blocks * _BLOCK, width).expand(rows, -1)
-    block = values[:, : blocks * _BLOCK].view(rows, blocks, _BLOCK).amax(dim=2).topk(count, dim=1).indices
-    within = (block[:, :, None] * _BLOCK + torch.arange(_BLOCK)).flatten(1)
-    places = torch.cat([within, tail], dim=1)
-    found = values.gather(1, places).topk(count, dim=1)
-    return found.values, places.gather(1, found.indices)
+    width, beam = log_probability.shape[1], score.shape[1]
+    whole = width - width % _BLOCK
+    highest = log_probability[:, :whole].unflatten(1, (-1, _BLOCK)).amax(dim=2)
+    if whole < width:
+        highest = torch.cat([highest, log_probability[:, whole:].amax(dim=1, keepdim=True)], dim=1)
+    blocks = highest.shape[1]
+    best = (score[:, :, None] + highest[row]).flatten(1).topk(beam, dim=1).indices
+    place, block = best // blocks, best % blocks
+    words = block[:, :, None] * _BLOCK + torch.arange(_BLOCK, device=score.device)
+    values = log_probability[row.gather(1, place)[:, :, None], words.clamp(max=width - 1)]
+    values = (score.gather(1, place)[:, :, None] + values).masked_fill(words >= width, _NEVER)
+    found, at = values.flatten(1).topk(beam, dim=1)
+    return found, place.gather(1, at // _BLOCK), words.flatten(1).gather(1, at)
 
 
 def _cut(found: Found) -> Found:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from eval_suite.core.errors import EvalSuiteError
-from eval_suite.tasks.caption.java import running, toolkit_folder
+from eval_suite.tasks.caption.java import SHORT_LIVED, running, toolkit_folder
 from eval_suite.tasks.caption.vocabulary import simple_words
 
 _JAR = Path("tokenizer") / "stanford-corenlp-3.4.1.jar"
@@ -30,6 +30,7 @@ def penn_treebank(captions: list[str], java: Path) -> list[str]:
     # A caption must stay one line, whatever of Unicode's line ends it holds.
     lines = [" ".join(caption.split()) for caption in captions]
     arguments = [
+        *SHORT_LIVED,
         *("-cp", str(toolkit_folder() / _JAR), "edu.stanford.nlp.process.PTBTokenizer"),
         *("-preserveLines", "-lowerCase"),
     ]

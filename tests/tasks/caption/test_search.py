@@ -18,8 +18,12 @@ PICTURES = 7
 
 @pytest.fixture
 def decoder() -> NicDecoder:
+    return decoder_of(WORDS)
+
+
+def decoder_of(words: int) -> NicDecoder:
     torch.manual_seed(62)
-    made = NicDecoder(features=5, words=WORDS, embed=4, hidden=6).eval()
+    made = NicDecoder(features=5, words=words, embed=4, hidden=6).eval()
     with torch.no_grad():  # weights large enough that no two captions are nearly as good, ends likely enough
         for parameter in made.lstm.parameters():
             parameter.mul_(5)
@@ -56,7 +60,7 @@ def slow_search(
             said = logits[0].double().log_softmax(0)
             extended += [
                 Hypothesis((*words, word), score + float(said[word]), after)
-                for word in range(WORDS)
+                for word in range(len(said))
                 if word not in options.forbidden
             ]
         extended.sort(key=lambda each: -each.score)
@@ -89,6 +93,15 @@ def test_the_batched_search_is_the_slow_one(
     assert found.log_probability.tolist() == pytest.approx([score for _, score in slow], abs=1e-4)
     assert len({words for words, _ in slow}) > 2
     assert (found.words[found.words != PAD].numel()) == int(found.length.sum())
+
+
+@pytest.mark.parametrize("words", [64, 100])
+def test_more_words_are_searched_in_blocks(features: Tensor, words: int) -> None:
+    decoder, options = decoder_of(words), SearchOptions(4, longest=4)
+    found = beam_search(decoder, features, options)
+    slow = [slow_search(decoder, picture, options) for picture in features]
+    assert captions(found) == [said for said, _ in slow]
+    assert max(word for said, _ in slow for word in said) >= 63
 
 
 def test_a_beam_as_wide_as_all_captions_finds_the_most_probable_of_all(
