@@ -223,7 +223,7 @@ class TestEvaluate:
         assert record.outcomes.values["top1_error"].mean() == pytest.approx(record["top1_error"].value)
         assert all(torch.equal(before[key], value) for key, value in backbone.net.state_dict().items())
         assert "in memory" in record.backbone.source
-        assert any("assumed" in note for note in record.backbone.load.notes)
+        assert record.backbone.assumed == ["mean", "std"]
 
     def test_it_is_what_the_command_line_computes(
         self, demo_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli

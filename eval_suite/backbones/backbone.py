@@ -1,7 +1,7 @@
 """The one type every task evaluates: a classifier or a network of features that owns its normalisation."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from pydantic import ValidationError
@@ -18,6 +18,8 @@ from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.validation import problems, require_no_problems
 
+ASSUMABLE: tuple[Literal["input_size", "mean", "std"], ...] = ("input_size", "mean", "std")
+"""What a network alone does not tell of its input."""
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -75,7 +77,8 @@ class Backbone(nn.Module):
             name: in records and reports.
             mean: per channel, images in [0, 1]; by default what timm says of the network, else ImageNet's, with a note.
             std: likewise.
-            input_size: (H, W); by default what timm says of the network, else 224x224.
+            input_size: (H, W); by default what timm says of the network, else 224x224 until it is evaluated on images that
+                all have another size.
             classes: names in the order of the outputs, where they are known; they are then held against the data's.
             crop_fraction: share of an image's side that the centre crop keeps.
             interpolation: how images are resized: nearest, bilinear, bicubic or lanczos.
@@ -123,8 +126,7 @@ class Backbone(nn.Module):
             BackboneOptions.model_validate(settings)
         except ValidationError as error:
             require_no_problems("Backbone.wrap", problems(error, BackboneOptions))
-        assumed = [key for key in ("mean", "std") if given[key] is None and timms[key] is None]
-        notes = [f"{' and '.join(assumed)} assumed to be ImageNet's"] if assumed else []
+        assumed = [key for key in ASSUMABLE if given[key] is None and timms[key] is None]
         card = BackboneCard(
             name=name,
             source=f"{type(net).__module__}.{type(net).__qualname__} in memory",
@@ -132,7 +134,8 @@ class Backbone(nn.Module):
             classes=list(classes),
             feature_layer=feature_layer,
             headless=headless,
-            load=LoadReport(matched=len(net.state_dict()), notes=["a network in memory, as it is", *notes]),
+            load=LoadReport(matched=len(net.state_dict()), notes=["a network in memory, as it is"]),
+            assumed=assumed,
             **settings,
         )
         made = finish(net, card)
@@ -234,6 +237,11 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
     if found.features:
         card.load.notes.append(f"the network has no classes; its features are {found.features}")
     card.load.warnings.extend(found.warnings)
+    if unknown := [each for each in card.assumed if each != "input_size"]:
+        card.load.warnings.append(
+            f"{' and '.join(unknown)} of the input are assumed to be ImageNet's ({', '.join(f'--{each}' for each in unknown)}); "
+            "a network that normalises its input itself needs --mean 0 0 0 --std 1 1 1"
+        )
     if card.feature_layer is not None and card.feature_layer not in dict(net.named_modules()):
         raise unknown_name("feature layer", card.feature_layer, dict(net.named_modules()))
     if card.feature_layer is not None:
@@ -249,6 +257,17 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
         }
     )
     return Backbone(net, card).eval()
+
+
+def at_size(backbone: Backbone, size: tuple[int, int]) -> Backbone:
+    """The same network for images of another size (H, W).
+
+    Raises:
+        InputError: if it cannot take them.
+    """
+    probe(backbone.net, size, headless=backbone.card.headless)
+    update = {"input_size": size, "multiply_adds": multiply_adds(backbone.net, size)}
+    return Backbone(backbone.net, backbone.card.model_copy(update=update)).eval()
 
 
 def _require_map(net: nn.Module, layer: str, input_size: tuple[int, int]) -> None:

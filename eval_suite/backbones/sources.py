@@ -12,7 +12,14 @@ import torchvision
 from pydantic import ValidationError
 from torch import nn
 
-from eval_suite.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Backbone, finish, single_precision
+from eval_suite.backbones.backbone import (
+    ASSUMABLE,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Backbone,
+    finish,
+    single_precision,
+)
 from eval_suite.backbones.building import (
     build_net,
     native_config,
@@ -58,7 +65,8 @@ def load_backbone(
         name: the backbone's name in records and reports; by default made from the source.
         num_classes: outputs to build where the source leaves them open: the data's number of classes. Those of a weights
             file win.
-        image_size: (H, W) of the data's images; the input size of a user's factory that gives none.
+        image_size: (H, W) of the data's images, the input size of a user's factory where ``input_size`` is not given. Without
+            both it is 224x224 until the backbone is evaluated on images that all have another size.
         settings: what a weights file does not say, by the names of `BackboneOptions`: ``mean``, ``std``, ``input_size``,
             ``crop_fraction``, ``interpolation``, ``resize``, ``feature_layer``, ``weights_entry``, ``classes``,
             ``class_order``, ``headless``, ``head``, ``random_weights``.
@@ -114,12 +122,7 @@ def load_backbone(
     defaults = loaded.defaults
     if spec.kind == "factory" and image_size is not None:
         defaults = {**defaults, "input_size": image_size}
-    unknown = [name for name in ("mean", "std") if getattr(options, name) is None]
-    if spec.kind == "factory" and unknown:
-        loaded.report.notes.append(
-            f"{' and '.join(unknown)} of the input are assumed to be ImageNet's ({', '.join(f'--{name}' for name in unknown)}); "
-            "a network that normalises its input itself needs --mean 0 0 0 --std 1 1 1"
-        )
+    assumed = [each for each in ASSUMABLE if getattr(options, each) is None] if spec.kind == "factory" else []
     if (precision := single_precision(loaded.net)) is not None:
         loaded.report.notes.append(f"the network is in {precision}; it is evaluated in torch.float32")
     card = BackboneCard(
@@ -130,6 +133,7 @@ def load_backbone(
         load=loaded.report,
         feature_layer=options.feature_layer,
         headless=options.headless,
+        assumed=assumed,
         **{**defaults, **options.model_dump(include=SETTINGS, exclude_none=True)},
     )
     return _with_classes(finish(loaded.net, card), options)

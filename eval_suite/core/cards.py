@@ -44,6 +44,8 @@ class BackboneCard(Strict):
     input_size: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    assumed: list[Literal["input_size", "mean", "std"]] = Field(default_factory=list)
+    """Those that neither the source nor the user says; an assumed input size gives way to that of the data's images."""
     interpolation: str = "bilinear"
     crop_fraction: float = 0.875
     resize: Literal["crop", "squash"] = "crop"

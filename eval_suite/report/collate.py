@@ -249,7 +249,7 @@ def _cell_notices(found: Collation) -> Iterator[Notice]:
             text = f"{data.n_scored} of {data.n_available} items" if data else "not all items"
             failed = f", {data.n_failed} unreadable" if data and data.n_failed else ""
             yield Notice("partial", where, f"scored on {text}{failed}")
-        for line in record.warnings if record is not None else ():
+        for line in (*record.backbone.load.warnings, *record.warnings) if record is not None else ():
             yield Notice("warning", where, line)
         for known in (record.data, record.fitted_to) if record is not None else ():
             if known is not None:

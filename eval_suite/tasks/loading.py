@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
 log = logging.getLogger(__name__)
+_LOOKED_AT = 32  # images whose size is read, a few milliseconds
 
 
 def load_for(
@@ -27,7 +28,7 @@ def load_for(
     Raises:
         InputError: if the source is none, or has another number of outputs than asked for.
     """
-    from eval_suite.backbones.backbone import Backbone
+    from eval_suite.backbones.backbone import Backbone, at_size
     from eval_suite.backbones.checkpoint import state_sha256
     from eval_suite.backbones.heads import with_head
     from eval_suite.backbones.sources import load_backbone
@@ -38,13 +39,17 @@ def load_for(
         head = None
     if head == PROBE:
         head = str(cell.checkpoint / PROBE)
+    index = open_images(options.data, options.split) if task.annotated is None else None
+    size = _size_of_all(index) if index is not None else None
     if isinstance(source, Backbone):
         # The network is the caller's and may have been trained further; what this evaluation notes of it is its own.
         as_it_is = {"name": cell.backbone, "weights_sha256": state_sha256(source.net.state_dict())}
         given = Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
+        if size is not None and "input_size" in given.card.assumed and size != given.card.input_size:
+            given = at_size(given, size)
+        _tell_of_the_size(given.card, size)
         return given if head is None else with_head(given, Path(head))
     settings = flags.model_copy(update={"head": head}).model_dump(exclude_none=True, exclude={"num_classes"})
-    index = open_images(options.data, options.split) if task.annotated is None else None
     if index is not None:
         for note in index.notes:
             log.warning(f"{options.data}, '{index.split}': {note}")
@@ -52,9 +57,10 @@ def load_for(
         source,
         name=cell.backbone,
         num_classes=flags.num_classes or (len(index.classes) if index is not None else None),
-        image_size=_image_size(index) if index is not None else None,
+        image_size=size,
         **settings,
     )
+    _tell_of_the_size(backbone.card, size)
     if flags.num_classes not in (None, backbone.card.num_classes):
         raise InputError(
             expected=f"{flags.num_classes} outputs in {source}, as --num-classes says",
@@ -117,19 +123,33 @@ def how_loaded(card: BackboneCard) -> list[str]:
     ]
 
 
-def _image_size(index: ImageIndex) -> tuple[int, int] | None:
-    """(H, W) of the first image that can be opened."""
+def _tell_of_the_size(card: BackboneCard, size: tuple[int, int] | None) -> None:
+    if "input_size" not in card.assumed:
+        return
+    height, width = card.input_size
+    if size is not None:
+        card.load.notes.append(f"the input is {height}x{width}, as the data's images are (--input-size)")
+    else:
+        card.load.warnings.append(
+            f"the input is assumed to be {height}x{width}, as neither the network nor the data tells (--input-size)"
+        )
+
+
+def _size_of_all(index: ImageIndex) -> tuple[int, int] | None:
+    """(H, W) of the images, by some of all over the set; None where they have several or cannot be opened."""
     from eval_suite.data.decoding import size_of_file
 
     if index.pixels is not None:
         return index.pixels.shape[1], index.pixels.shape[2]
-    for path in index.paths or []:
+    paths = index.paths or []
+    sizes = set()
+    for path in paths[:: max(1, len(paths) // _LOOKED_AT)]:
         try:
             width, height = size_of_file(path)
         except Exception:  # noqa: BLE001 - counted and worded when the image is decoded
             continue
-        return height, width
-    return None
+        sizes.add((height, width))
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def unloaded(name: str, source: str, note: str = "not loaded") -> BackboneCard:

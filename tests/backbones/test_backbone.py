@@ -169,6 +169,7 @@ def test_a_network_in_memory_of_another_precision_is_left_alone_and_refused(dtyp
 
 
 def test_what_is_odd_about_a_network_is_on_its_card() -> None:
-    wrapped = Backbone.wrap(nn.Sequential(Small(), nn.Softmax(1)), input_size=(32, 32))
+    half = (0.5, 0.5, 0.5)
+    wrapped = Backbone.wrap(nn.Sequential(Small(), nn.Softmax(1)), input_size=(32, 32), mean=half, std=half)
     assert [line.partition(":")[0] for line in wrapped.card.load.warnings] == ["probabilities"]
     assert backbone(Small()).card.load.warnings == []
