@@ -560,7 +560,7 @@ def make(num_classes):
 
 def test_an_odd_network_is_evaluated_with_a_warning_in_log_and_record(cli: Cli, images: str) -> None:
     Path("odd.py").write_text(ODD)
-    half = "--mean 0.5 0.5 0.5 --std 0.5 0.5 0.5".split()
+    half = ["--mean", "0.5", "0.5", "0.5", "--std", "0.5", "0.5", "0.5"]
     said = cli("classify", "--backbone", "odd.py:make", "--data", images, *half, *CPU)
     assert said.code == 0
     assert "warning: probabilities: " in said.err
