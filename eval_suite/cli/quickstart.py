@@ -15,7 +15,7 @@ class QuickstartCommand(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     noise: float = 0.0
-    """Noise on the images, as a standard deviation of pixels in [0, 1]: a control. At 1 every number falls to chance."""
+    """Noise on the images, as a standard deviation of pixels in [0, 1]: a control. At 1 clean error and AUROC fall to chance."""
     folder: Path = Path()
     """Where data/quickstart and reports/quickstart go."""
     no_open: bool = False
@@ -27,15 +27,15 @@ def main(arguments: list[str]) -> int:
     command = parse(QuickstartCommand, "quickstart", arguments)
     from eval_suite.suite.quickstart import quickstart
 
-    with only_warnings():  # how each network takes its images is on the page, and the same eight times
+    with only_warnings():  # how each network takes its images is on the page
         paths = quickstart(command.folder, noise=command.noise, tell=lambda line: print(line, flush=True))
     print(f"written: {paths.index}\n{paths.headline}")
     if not command.no_open and has_screen():
         open_page(paths.index)
     if command.noise >= 1:
         print(
-            "the control: nothing of an image is left, so the numbers are those of guessing (90 % error, an AUROC of 50 %), "
-            "and the warnings say so"
+            "the control: nothing of an image is left, so clean error and AUROC are those of guessing (90 and 50 %) and the warnings "
+            "say so; attacks reach more, and of the many differences that are tested one in twenty excludes 0 by chance"
         )
     if not command.noise:
         print("does it measure? eval-suite quickstart --noise 1    your own: eval-suite classify --help")

@@ -39,10 +39,29 @@ def log_to_stderr() -> None:
 
 @contextmanager
 def only_warnings() -> Iterator[None]:
-    """Inside, nothing below a warning is shown."""
+    """Inside, nothing below a warning is shown, and each text once."""
     before = LOGGER.level
     LOGGER.setLevel(logging.WARNING)
+    filters = [(handler, _Once()) for handler in LOGGER.handlers]
+    for handler, once in filters:
+        handler.addFilter(once)
     try:
         yield
     finally:
         LOGGER.setLevel(before)
+        for handler, once in filters:
+            handler.removeFilter(once)
+
+
+class _Once(logging.Filter):
+    """Lets each text through once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        known = text in self._seen
+        self._seen.add(text)
+        return not known

@@ -316,15 +316,16 @@ def _choose_split(spec: str, layout: Layout, split: str | None, purpose: str) ->
     existing = ", ".join(layout.splits)
     if split is not None and split not in layout.splits:
         split = SPLIT_NAMES.get(split.casefold(), split)
-    if split is not None and split not in layout.splits:
-        raise InputError(f"{spec} has no split '{split}'; it has: {existing}")
     if purpose == "train":
-        if (split or "train") not in layout.splits or split == WITHOUT_SPLITS:
+        learnt = split or "train"
+        if learnt not in layout.splits or learnt == WITHOUT_SPLITS:
             raise InputError(
-                f"expected a split 'train' to train on in {spec}, found: {existing}; put the images in "
+                f"expected a split '{'train' if learnt == WITHOUT_SPLITS else learnt}' to train on in {spec}, found: {existing}; put the images in "
                 "PATH/train/<class>/ and PATH/val/<class>/"
             )
-        return split or "train"
+        return learnt
+    if split is not None and split not in layout.splits:
+        raise InputError(f"{spec} has no split '{split}'; it has: {existing}")
     if split is not None:
         return split
     for name in layout.evaluate:

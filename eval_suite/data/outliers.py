@@ -101,6 +101,8 @@ def parse_outliers(text: str) -> OutlierSource:
     group, slash, rest = head.partition("/")
     name, equals, kind = (rest if slash else head).rpartition("=")
     if kind not in (*KINDS, *NOISE):
+        if text and Path(text).expanduser().exists():
+            raise InputError(expected=_GRAMMAR, found=f"'{text}'", remedy=f"its images are folder:{text}")
         unknown = unknown_name("kind of outliers", kind, (*KINDS, *NOISE))
         raise InputError(
             f"{unknown}; folder:PATH takes the images of any folder, archive, .npy or .mat, or a list of them"

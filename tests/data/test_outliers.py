@@ -266,3 +266,10 @@ def test_noise_is_as_odin_draws_it() -> None:
     assert (gaussian == 0).float().mean().item() == pytest.approx(0.3085, abs=0.005)
     assert (gaussian == 1).float().mean().item() == pytest.approx(0.3085, abs=0.005)
     assert gaussian.mean().item() == pytest.approx(0.5, abs=0.005)
+
+
+def test_a_folder_without_its_kind_is_answered_with_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        parse_outliers(str(tmp_path))
+    assert refused.value.found == f"'{tmp_path}'"
+    assert refused.value.remedy.endswith(f" folder:{tmp_path}")
