@@ -116,8 +116,12 @@ def classify(
     )
 
 
+NOTES = [
+    "no weights file named: the weights are those the factory returned",
+    "the input is 32x32, as the data's images are (--input-size)",
+]
 HOW_LOADED = [
-    "note: no weights file named: the weights are those the factory returned",
+    *(f"note: {note}" for note in NOTES),
     "order of the outputs",
     "input 32x32; images of another size: bilinear, centre crop of 87.5 %; mean 0.000 0.000 0.000, std 1.000 1.000 1.000",
 ]
@@ -179,7 +183,7 @@ def test_the_record_tells_the_data_the_backbone_and_the_run(world: Path) -> None
     assert len(data.sha256) == 64
     card = result.backbone
     assert (card.name, card.num_classes, card.input_size) == ("colours", 3, (32, 32))
-    assert card.load.notes == ["no weights file named: the weights are those the factory returned"]
+    assert card.load.notes == NOTES
     assert result.files.predictions == "classify/predictions.npz"
     assert result.files.outcomes == "classify/outcomes.npz"
     assert (path.parent / result.files.predictions).is_file()
@@ -613,8 +617,8 @@ def test_a_wrong_request_is_named_before_the_record_that_it_would_replace(world:
 
 def test_assumed_statistics_are_said(world: Path) -> None:
     def assumed(mean: tuple[float, float, float] | None, std: tuple[float, float, float] | None) -> str:
-        notes = load_backbone(f"{world / 'model.py'}:colours", mean=mean, std=std).card.load.notes
-        return next((note for note in notes if "assumed" in note), "")
+        warnings = load_backbone(f"{world / 'model.py'}:colours", mean=mean, std=std).card.load.warnings
+        return next((warning for warning in warnings if "assumed" in warning), "")
 
     zeros, ones = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     assert "mean and std" in assumed(None, None)
