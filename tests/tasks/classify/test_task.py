@@ -260,9 +260,9 @@ def test_a_truncated_picture_is_counted_and_named(world: Path) -> None:
     assert data is not None
     assert (data.n_available, data.n_requested, data.n_scored, data.n_failed) == (13, 13, 12, 1)
     assert data.failed == ["val/blue/9.jpg"]
-    assert heads(warnings[:3]) == HOW_LOADED
-    assert "val/blue/9.jpg" in warnings[3]
-    assert warnings[4:] == ["warning: partial: scored 12 of 13 items, 1 could not be read"]
+    assert heads(warnings[:4]) == HOW_LOADED
+    assert "val/blue/9.jpg" in warnings[4]
+    assert warnings[5:] == ["warning: partial: scored 12 of 13 items, 1 could not be read"]
     assert by_name(result.metrics)["Top-1 error"].value == 0.25
     assert read_predictions(path.parent / "classify" / "predictions.npz").about.failed == ["val/blue/9.jpg"]
 
