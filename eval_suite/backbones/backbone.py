@@ -1,7 +1,7 @@
 """The one type every task evaluates: a classifier or a network of features that owns its normalisation."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import torch
 from pydantic import ValidationError
@@ -14,12 +14,11 @@ from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.layout import map_of
 from eval_suite.backbones.structure.vectors import vectors_of
-from eval_suite.core.cards import BackboneCard, LoadReport
+from eval_suite.core.cards import Assumable, BackboneCard, LoadReport
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
 from eval_suite.core.validation import problems, require_no_problems
 
-ASSUMABLE: tuple[Literal["input_size", "mean", "std"], ...] = ("input_size", "mean", "std")
-"""What a network alone does not tell of its input."""
+ASSUMABLE: tuple[Assumable, ...] = get_args(Assumable)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -75,7 +74,7 @@ class Backbone(nn.Module):
         Args:
             net: normalised images (N, 3, H, W) → logits (N, classes).
             name: in records and reports.
-            mean: per channel, images in [0, 1]; by default what timm says of the network, else ImageNet's, with a note.
+            mean: per channel, images in [0, 1]; by default what timm says of the network, else ImageNet's, with a warning.
             std: likewise.
             input_size: (H, W); by default what timm says of the network, else 224x224 until it is evaluated on images that
                 all have another size.

@@ -25,6 +25,10 @@ class LoadReport(Strict):
 _DECIDING_FEATURES = {"arch", "arch_options", "weights_sha256", "feature_layer", "mean", "std"}
 
 
+Assumable = Literal["input_size", "mean", "std"]
+"""What a network alone does not tell of its input."""
+
+
 class BackboneCard(Strict):
     """What a backbone is and how it was loaded."""
 
@@ -44,7 +48,7 @@ class BackboneCard(Strict):
     input_size: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    assumed: list[Literal["input_size", "mean", "std"]] = Field(default_factory=list)
+    assumed: list[Assumable] = Field(default_factory=list)
     """Those that neither the source nor the user says; an assumed input size gives way to that of the data's images."""
     interpolation: str = "bilinear"
     crop_fraction: float = 0.875

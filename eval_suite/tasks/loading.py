@@ -1,6 +1,7 @@
 """A backbone as a task needs it: loaded, its outputs named after classes, and what a user should know of it."""
 
 import logging
+import math
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
 
 log = logging.getLogger(__name__)
-_LOOKED_AT = 32  # images whose size is read, a few milliseconds
+_LOOKED_AT = 32  # images at most whose size is read, in a few milliseconds
 
 
 def load_for(
@@ -40,12 +41,15 @@ def load_for(
     if head == PROBE:
         head = str(cell.checkpoint / PROBE)
     index = open_images(options.data, options.split) if task.annotated is None else None
-    size = _size_of_all(index) if index is not None else None
+    open_size = (
+        "input_size" in source.card.assumed if isinstance(source, Backbone) else flags.input_size is None
+    )
+    size = _size_of_all(index) if index is not None and open_size else None
     if isinstance(source, Backbone):
         # The network is the caller's and may have been trained further; what this evaluation notes of it is its own.
         as_it_is = {"name": cell.backbone, "weights_sha256": state_sha256(source.net.state_dict())}
         given = Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
-        if size is not None and "input_size" in given.card.assumed and size != given.card.input_size:
+        if size not in (None, given.card.input_size):
             given = at_size(given, size)
         _tell_of_the_size(given.card, size)
         return given if head is None else with_head(given, Path(head))
@@ -143,7 +147,7 @@ def _size_of_all(index: ImageIndex) -> tuple[int, int] | None:
         return index.pixels.shape[1], index.pixels.shape[2]
     paths = index.paths or []
     sizes = set()
-    for path in paths[:: max(1, len(paths) // _LOOKED_AT)]:
+    for path in paths[:: math.ceil(len(paths) / _LOOKED_AT) or 1]:
         try:
             width, height = size_of_file(path)
         except Exception:  # noqa: BLE001 - counted and worded when the image is decoded
