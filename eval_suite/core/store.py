@@ -25,6 +25,7 @@ from eval_suite.core.schema1 import upgraded
 
 # What Python makes of the bytes of a file name that are not UTF-8, and what no UTF-8 file may hold.
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
+_ONE_LINE = 500  # characters; a metric has some 350
 _ORPHANS_END_SECONDS = 20.0
 _HELD = ".held"
 _Model = TypeVar("_Model", Record, BackboneCard)
@@ -153,7 +154,7 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         ValueError: if the value holds a number JSON cannot express.
     """
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)
+    text = _lines(value, "\n")
     with atomic_write(path) as stream:
         stream.write(_NOT_UTF8.sub(lambda found: f"\\\\x{ord(found[0]) & 0xFF:02x}", text) + "\n")
 
@@ -266,6 +267,21 @@ def _hold(stream: IO[str], folder: Path, purpose: str) -> None:
 def safe_name(text: str) -> str:
     """A file name made from any text: letters, digits, dot, dash and underscore."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+
+
+def _lines(value: Any, newline: str) -> str:
+    """JSON with what is short, such as a metric, on one line, so that a record is read, searched and compared by lines."""
+    line = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    if len(line) <= _ONE_LINE or not isinstance(value, dict | list):
+        return line
+    inner = newline + " "
+    if isinstance(value, dict):
+        parts = [
+            f"{json.dumps(str(key), ensure_ascii=False)}: {_lines(part, inner)}"
+            for key, part in value.items()
+        ]
+        return "{" + inner + ("," + inner).join(parts) + newline + "}"
+    return "[" + inner + ("," + inner).join(_lines(part, inner) for part in value) + newline + "]"
 
 
 def _sorted_json(value: Any) -> str:

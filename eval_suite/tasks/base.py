@@ -32,7 +32,7 @@ class TaskOptions(BaseModel):
     """Options that had another name in the version before, which is still read: the old name and the new one."""
 
     data: str
-    """Images to evaluate on, as KIND:PATH (cifar10, cifar100, cub, folder, ilsvrc, imagenet, openood, tinyimagenet, wsoleval)."""
+    """Images to evaluate on, as KIND:PATH, such as folder:PATH; 'eval-suite list data' names the kinds."""
     split: str | None = None
     """Split to evaluate on; by default the evaluation split the layout has (test or val)."""
     limit: int | None = Field(default=None, ge=1)

@@ -16,6 +16,7 @@ _NEUTRAL: dict[str, Any] = {
     "accumulate": 1,
     "batch_norm_groups": None,
     "limit": None,
+    "validate_every": 1,
     "crop_fraction": None,
     "interpolation": None,
     "policy": None,

@@ -213,7 +213,7 @@ class _Run:
         average = self.train_step.average
         with nullcontext() if average is None else average.applied():
             share_buffers(self.objective)
-            top1_error, top5_error = self._errors()
+            top1_error, top5_error = self._errors() if self._judged() else (None, None)
             row = Row(
                 epoch=self.epoch + 1,
                 lr=self.recipe.learning_rate(self.epoch),
@@ -226,16 +226,23 @@ class _Run:
                 memory=peak_memory(self.device),
             )
             self.rows.append(row)
-            if self.recipe.checkpoint == "best" and row is best_row(self.rows):
+            judged_best = row.top1_error is not None and row is best_row(self.rows)
+            if self.recipe.checkpoint == "best" and judged_best:
                 self.best_model = {k: v.detach().cpu().clone() for k, v in self.backbone.state_dict().items()}
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
         self.passed = 0
         self._save()
         self.tracking.log(row)
+        error = "" if row.top1_error is None else f"top-1 error {row.top1_error:.1%}  "
         self._say(
             f"epoch {row.epoch}/{self.recipe.epochs}  loss {row.train_loss:.3f}  "
-            f"top-1 error {row.top1_error:.1%}  lr {row.lr:g}  {row.seconds:.1f} s"
+            f"{error}lr {row.lr:g}  {row.seconds:.1f} s"
         )
+
+    def _judged(self) -> bool:
+        """Whether the epoch that ends is judged on the validation split."""
+        done = self.epoch + 1
+        return done % self.recipe.validate_every == 0 or done == self.recipe.epochs
 
     def _errors(self) -> tuple[float, float]:
         """Top-1 and top-5 error on the validation images of all processes."""

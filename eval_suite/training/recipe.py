@@ -70,6 +70,8 @@ class Recipe(BaseModel):
     """Training images as KIND:PATH."""
     validation_split: str | None = None
     """Split for the metrics of each epoch; by default the evaluation split the layout has."""
+    validate_every: int = Field(default=1, ge=1)
+    """Epochs from one that is judged on that split to the next; the last one always is."""
     augmentation: Literal["cifar", "imagenet", "imagenet-jitter", "resize-crop", "flip", "none"] = "flip"
     """Geometric and colour augmentation before the regularizers."""
     policy: str | None = None
@@ -269,6 +271,8 @@ class Recipe(BaseModel):
             InputError: if the weights to start from are a file that is missing.
         """
         settings = self.model_dump(mode="json", exclude={"save_interval", "preset", "trackers"})
+        if self.checkpoint == "last":
+            del settings["validate_every"]
         files = [
             name.rpartition(":")[0]
             for entry in settings["regularizers"]

@@ -264,6 +264,36 @@ def test_the_checkpoint_holds_the_best_epoch_on_request(tiny_recipe: MakeRecipe,
         assert weights(tmp_path / "best") != weights(tmp_path / "last")
 
 
+def test_judging_fewer_epochs_gives_the_same_weights(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    cards = {
+        every: run(tiny_recipe(epochs=5, validate_every=every), tmp_path / f"every{every}").card
+        for every in (1, 2, 9)
+    }
+    assert len({card.weights_sha256 for card in cards.values()}) == 1
+    errors = {
+        every: [row["top1_error"] for row in (card.training or {})["history"]]
+        for every, card in cards.items()
+    }
+    full = errors[1]
+    assert errors[2] == [None, full[1], None, full[3], full[4]]
+    assert errors[9] == [None] * 4 + full[4:]
+    assert (cards[9].training or {})["best"]["epoch"] == 5
+    assert tiny_recipe(validate_every=2).digest() == tiny_recipe().digest()
+
+
+def test_the_best_of_the_judged_epochs_is_kept(tiny_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(epochs=6, lr=0.2, checkpoint="best", validate_every=3)
+    kept = (run(recipe, tmp_path).card.training or {})["best"]
+    assert kept["epoch"] in (3, 6)
+    backbone = load_backbone(str(tmp_path), name="net")
+    data = evaluation_batches(
+        open_images(recipe.data), backbone.card, runtime=CPU, device=torch.device("cpu")
+    )
+    found = predict_logits(backbone, data)
+    assert 1 - float(topk_correct(found.logits, found.labels, 1).mean()) == pytest.approx(kept["top1_error"])
+    assert recipe.digest() != tiny_recipe(epochs=6, lr=0.2, checkpoint="best").digest()
+
+
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_the_checkpoint_of_dropped_branches_is_one_of_the_plain_architecture(
     tiny_recipe: MakeRecipe, tmp_path: Path, keep: str
