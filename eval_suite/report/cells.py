@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from eval_suite.report import wording
 from eval_suite.report.collate import Collation
-from eval_suite.report.compare import Column, Delta, Measurement
+from eval_suite.report.columns import Column, Delta, Measurement
 
 _VERDICTS = {
     "better": ("✓", "better"),

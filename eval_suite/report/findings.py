@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from eval_suite.report.compare import Column, Delta, Measurement, TaskComparison
+from eval_suite.report.columns import Column, Delta, Measurement
+from eval_suite.report.compare import TaskComparison
 from eval_suite.report.section import Section
 from eval_suite.report.wording import (
     bounds,

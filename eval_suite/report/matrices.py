@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from eval_suite.core.records import Metric
 from eval_suite.core.store import safe_name
 from eval_suite.report.collate import Collation
-from eval_suite.report.compare import Column, Measurement, TaskComparison
+from eval_suite.report.columns import Column, Measurement
+from eval_suite.report.compare import TaskComparison
 from eval_suite.report.findings import column_head
 from eval_suite.report.section import Section, picked_columns
 from eval_suite.report.tables import Cell, Table

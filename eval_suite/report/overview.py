@@ -13,7 +13,8 @@ from eval_suite.report import wording
 from eval_suite.report.cards import Difference, cards_of, cost_of, finite, history_of, speed
 from eval_suite.report.cells import MatrixView
 from eval_suite.report.collate import Collation, Notice
-from eval_suite.report.compare import Column, TaskComparison
+from eval_suite.report.columns import Column
+from eval_suite.report.compare import TaskComparison
 from eval_suite.report.figures import Drawing, draw
 from eval_suite.report.matrices import headline_columns
 from eval_suite.report.palette import Style

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from eval_suite.report import wording
-from eval_suite.report.compare import Column
+from eval_suite.report.columns import Column
 
 _HALF = 48.0  # percent of the width on either side of the baseline; the rest is room for the markers
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.parts import part
 from eval_suite.core.records import Curve, Metric, Paper, Record
-from eval_suite.report.compare import Column, Derive, Pick, Records, TaskComparison
+from eval_suite.report.columns import Column, Pick
+from eval_suite.report.compare import Derive, Records, TaskComparison
 
 __all__ = [
     "Chart",

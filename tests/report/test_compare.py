@@ -13,7 +13,8 @@ from eval_suite.core.records import Metric
 from eval_suite.core.statistics import paired_difference
 from eval_suite.core.store import read_record
 from eval_suite.report.collate import collate
-from eval_suite.report.compare import Column, Pick, Records, TaskComparison
+from eval_suite.report.columns import Column, Pick
+from eval_suite.report.compare import Records, TaskComparison
 from eval_suite.report.findings import finding
 from eval_suite.report.frames import compare
 from eval_suite.report.matrices import task_table
