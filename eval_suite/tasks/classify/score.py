@@ -32,10 +32,17 @@ from eval_suite.core.metrics import (
     MetricKind,
     MetricSet,
     bounds,
+    rate_bounds,
 )
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Curve, Example, Params
-from eval_suite.core.statistics import Interval, bootstrap_normal, topk_correct, wilson_interval
+from eval_suite.core.statistics import (
+    Interval,
+    bootstrap_mean,
+    bootstrap_normal,
+    topk_correct,
+    wilson_interval,
+)
 from eval_suite.data.class_order import read_class_names
 from eval_suite.data.imagenet_names import real_labels, synsets
 from eval_suite.data.pictures import never_failing
@@ -251,9 +258,15 @@ def _per_class(
 ) -> None:
     counts = per_class_correct(right, labels, len(classes))
     present = counts[:, 1] > 0
-    accuracies = counts[present, 0] / counts[present, 1]
-    method = f"mean over the {int(present.sum())} classes with items"
-    metrics.add(MEAN_CLASS_ACCURACY, float(accuracies.mean()), len(labels), uncertainty=Bounds(method=method))
+    accuracies, n = counts[present, 0] / counts[present, 1], len(labels)
+    value = float(accuracies.mean())
+    # Each class weighs as much as another, so an item of a rare one more.
+    weighted = right * (n / (len(accuracies) * counts[labels, 1]))
+    drawn = bootstrap_mean(weighted)
+    found = rate_bounds(Interval(max(0.0, drawn.low), min(1.0, drawn.high)), OVER_ITEMS, value, n)
+    method = f"mean over the {len(accuracies)} classes with items; {found.method}"
+    uncertainty = found._replace(method=method)
+    metrics.add(MEAN_CLASS_ACCURACY, value, n, uncertainty=uncertainty, outcome=weighted)
     for label in np.flatnonzero(present):
         metrics.share(CLASS_ACCURACY, right[labels == label], subset=classes[label])
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from sklearn.metrics import log_loss
+from sklearn.metrics import balanced_accuracy_score, log_loss
 
 from eval_suite.backbones.backbone import finish
 from eval_suite.backbones.building import build_net
@@ -26,10 +26,11 @@ from eval_suite.core.errors import BusyError, EvalSuiteError, InputError
 from eval_suite.core.predictions import About
 from eval_suite.core.records import GitState, Metric
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.statistics import wilson_interval
+from eval_suite.core.statistics import bootstrap_mean, wilson_interval
 from eval_suite.core.store import Cell, exclusive, read_record
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.classify.predictions import Predictions, read_predictions, write_predictions
+from eval_suite.tasks.classify.score import metrics_of
 from eval_suite.tasks.classify.task import ClassifyOptions, ClassifyTask
 from eval_suite.tasks.evaluate import headline, task_named, write_failed
 from eval_suite.tasks.external import score_file
@@ -513,6 +514,39 @@ def test_the_accuracies_of_the_classes_add_up_to_the_top1_error_also_with_ties(t
     np.savez(tmp_path / "p.npz", logits=np.zeros((6, 6)), labels=np.arange(6))
     constant = by_name(scored(tmp_path / "p.npz").metrics)
     assert (constant["Top-1 error"].value, constant["Mean per-class accuracy"].value) == (1.0, 0.0)
+
+
+def test_the_mean_over_classes_is_scikit_learns_and_that_of_its_outcomes() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(4, 600, p=[0.6, 0.25, 0.1, 0.05])
+    logits = rng.normal(size=(600, 4)).astype(np.float32)
+    logits[np.arange(600), labels] += np.array([3.0, 1.0, 0.0, 2.0], np.float32)[labels]
+    metrics = metrics_of(logits, labels, list("abcd"))
+    found = by_name(metrics.metrics)["Mean per-class accuracy"]
+    assert found.value == pytest.approx(balanced_accuracy_score(labels, logits.argmax(1)), abs=1e-15)
+    assert metrics.outcomes[found.id].mean() == pytest.approx(found.value, abs=1e-12)
+    # The mean of independent shares: their standard errors add up in squares.
+    shares = [float((logits.argmax(1) == labels)[labels == label].mean()) for label in range(4)]
+    counts = np.bincount(labels)
+    spread = np.sqrt(sum(p * (1 - p) / n for p, n in zip(shares, counts, strict=True))) / 4
+    assert found.interval is not None
+    low, high = found.interval
+    # Somewhat wider, since how many items a class has is chance too.
+    assert 2 * 1.96 * spread < high - low < 2 * 2 * 1.96 * spread
+
+
+def test_classes_of_equal_size_make_the_accuracy_and_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    labels, logits = np.repeat(np.arange(5), 40), rng.normal(size=(200, 5)).astype(np.float32)
+    metrics = metrics_of(logits, labels, list("abcde"))
+    found = by_name(metrics.metrics)["Mean per-class accuracy"]
+    right = logits.argmax(1) == labels
+    assert found.interval == pytest.approx(bootstrap_mean(right.astype(float)))
+    # That no image is wrong is no proof that none could be.
+    logits[np.arange(200), labels] += 100
+    whole = by_name(metrics_of(logits, labels, list("abcde")).metrics)["Mean per-class accuracy"]
+    assert whole.value == 1
+    assert whole.interval == pytest.approx(wilson_interval(200, 200))
 
 
 def test_scores_do_not_depend_on_the_order_of_items(tmp_path: Path) -> None:
