@@ -125,7 +125,7 @@ class Backbone(nn.Module):
             BackboneOptions.model_validate(settings)
         except ValidationError as error:
             require_no_problems("Backbone.wrap", problems(error, BackboneOptions))
-        assumed = [key for key in ASSUMABLE if given[key] is None and timms[key] is None]
+        open_ = [key for key in ASSUMABLE if given[key] is None]
         card = BackboneCard(
             name=name,
             source=f"{type(net).__module__}.{type(net).__qualname__} in memory",
@@ -134,7 +134,8 @@ class Backbone(nn.Module):
             feature_layer=feature_layer,
             headless=headless,
             load=LoadReport(matched=len(net.state_dict()), notes=["a network in memory, as it is"]),
-            assumed=assumed,
+            assumed=[key for key in open_ if timms[key] is None],
+            library_defaults=[key for key in open_ if timms[key] is not None],
             **settings,
         )
         made = finish(net, card)
@@ -230,15 +231,28 @@ def _other_precision(net: nn.Module) -> torch.dtype | None:
     return next((dtype for dtype in types if dtype != torch.float32), None)
 
 
+def _listed(keys: Sequence[Assumable]) -> str:
+    words = [each.replace("_", " ") for each in keys]
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+def _flags(keys: Sequence[Assumable]) -> str:
+    return ", ".join(f"--{each.replace('_', '-')}" for each in keys)
+
+
 def finish(net: nn.Module, card: BackboneCard) -> Backbone:
     """Wrap a network, filling in what can be read off it: outputs, parameters, feature layer, warnings, weights hash."""
     found = probe(net, card.input_size, headless=card.headless)
     if found.features:
         card.load.notes.append(f"the network has no classes; its features are {found.features}")
     card.load.warnings.extend(found.warnings)
+    if defaults := card.library_defaults:
+        card.load.notes.append(
+            f"{_listed(defaults)} of the input are the library's for this architecture, as the weights do not say theirs ({_flags(defaults)})"
+        )
     if unknown := [each for each in card.assumed if each != "input_size"]:
         card.load.warnings.append(
-            f"{' and '.join(unknown)} of the input are assumed to be ImageNet's ({', '.join(f'--{each}' for each in unknown)}); "
+            f"{_listed(unknown)} of the input are assumed to be ImageNet's ({_flags(unknown)}); "
             "a network that normalises its input itself needs --mean 0 0 0 --std 1 1 1"
         )
     if card.feature_layer is not None and card.feature_layer not in dict(net.named_modules()):

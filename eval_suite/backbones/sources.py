@@ -122,7 +122,7 @@ def load_backbone(
     defaults = loaded.defaults
     if spec.kind == "factory" and image_size is not None:
         defaults = {**defaults, "input_size": image_size}
-    assumed = [each for each in ASSUMABLE if getattr(options, each) is None] if spec.kind == "factory" else []
+    open_ = [each for each in ASSUMABLE if getattr(options, each) is None]
     if (precision := single_precision(loaded.net)) is not None:
         loaded.report.notes.append(f"the network is in {precision}; it is evaluated in torch.float32")
     card = BackboneCard(
@@ -133,7 +133,8 @@ def load_backbone(
         load=loaded.report,
         feature_layer=options.feature_layer,
         headless=options.headless,
-        assumed=assumed,
+        assumed=open_ if spec.kind == "factory" else [],
+        library_defaults=open_ if spec.kind != "factory" and spec.weights is not None else [],
         **{**defaults, **options.model_dump(include=SETTINGS, exclude_none=True)},
     )
     return _with_classes(finish(loaded.net, card), options)

@@ -50,6 +50,8 @@ class BackboneCard(Strict):
     std: tuple[float, float, float]
     assumed: list[Assumable] = Field(default_factory=list)
     """Those that neither the source nor the user says; an assumed input size gives way to that of the data's images."""
+    library_defaults: list[Assumable] = Field(default_factory=list)
+    """Those that are timm's or torchvision's for the architecture, where the weights may be anybody's and do not say theirs."""
     interpolation: str = "bilinear"
     crop_fraction: float = 0.875
     resize: Literal["crop", "squash"] = "crop"

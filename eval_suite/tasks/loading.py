@@ -41,15 +41,13 @@ def load_for(
     if head == PROBE:
         head = str(cell.checkpoint / PROBE)
     index = open_images(options.data, options.split) if task.annotated is None else None
-    open_size = (
-        "input_size" in source.card.assumed if isinstance(source, Backbone) else flags.input_size is None
-    )
-    size = _size_of_all(index) if index is not None and open_size else None
+    known = isinstance(source, Backbone) and not _open_size(source.card)
+    size = None if index is None or known or flags.input_size is not None else _size_of_all(index)
     if isinstance(source, Backbone):
         # The network is the caller's and may have been trained further; what this evaluation notes of it is its own.
         as_it_is = {"name": cell.backbone, "weights_sha256": state_sha256(source.net.state_dict())}
         given = Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
-        if size not in (None, given.card.input_size):
+        if "input_size" in given.card.assumed and size not in (None, given.card.input_size):
             given = at_size(given, size)
         _tell_of_the_size(given.card, size)
         return given if head is None else with_head(given, Path(head))
@@ -127,11 +125,21 @@ def how_loaded(card: BackboneCard) -> list[str]:
     ]
 
 
+def _open_size(card: BackboneCard) -> bool:
+    return "input_size" in {*card.assumed, *card.library_defaults}
+
+
 def _tell_of_the_size(card: BackboneCard, size: tuple[int, int] | None) -> None:
-    if "input_size" not in card.assumed:
+    if not _open_size(card):
         return
     height, width = card.input_size
-    if size is not None:
+    if "input_size" in card.library_defaults:
+        if size is not None and size[0] < height and size[1] < width:
+            card.load.warnings.append(
+                f"the data's images, all {size[0]}x{size[1]}, are enlarged to {height}x{width}, the default of the library's architecture; "
+                "say the size that the weights were trained at (--input-size)"
+            )
+    elif size is not None:
         card.load.notes.append(f"the input is {height}x{width}, as the data's images are (--input-size)")
     else:
         card.load.warnings.append(

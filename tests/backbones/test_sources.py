@@ -161,7 +161,9 @@ def test_a_torchvision_name_with_local_weights(tmp_path: Path, network: list[Any
     expected = net.eval()(normalised(images(2, 64), IMAGENET_MEAN, IMAGENET_STD))
     assert torch.equal(found(images(2, 64)), expected)
     assert found.card.num_classes == 4
-    assert found.card.load.notes == ["took the weights under 'state_dict'"]
+    wrapped, defaults = found.card.load.notes
+    assert wrapped == "took the weights under 'state_dict'"
+    assert defaults.startswith("input size, mean and std of the input are the library's")
     assert network == []
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from PIL import Image
 from torch import nn
@@ -84,3 +85,45 @@ def test_an_assumed_normalisation_is_a_warning(way: str, tmp_path: Path) -> None
     (warning,) = card.load.warnings
     assert warning.startswith("std of the input")
     assert "--std" in warning
+
+
+def timms(way: str, folder: Path, **settings: Any) -> es.Record:
+    """A small network of timm's with weights of one's own, by every way in."""
+    own = timm.create_model("test_resnet", num_classes=2)
+    torch.save(own.state_dict(), folder / "own.pth")
+    source = f"timm:test_resnet@{folder / 'own.pth'}"
+    given: Any = source
+    if way == "loaded":
+        given = es.load_backbone(source, **settings)
+    elif way == "wrapped":
+        given = es.Backbone.wrap(own, **settings)
+    more = {"settings": settings} if way == "source" else {}
+    data = f"folder:{folder / 'images'}"
+    return es.evaluate(given, "classify", data=data, device="cpu", workers=0, **more)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_images_are_not_enlarged_to_a_librarys_default_without_a_word(way: str, tmp_path: Path) -> None:
+    write(tmp_path / "images", [(32, 32)] * 6)
+    card = timms(way, tmp_path).backbone
+    assert (card.assumed, card.library_defaults) == ([], ["input_size", "mean", "std"])
+    assert card.input_size == (160, 160)
+    assert [line for line in card.load.warnings if "32x32" in line and "160x160" in line]
+    assert [line for line in card.load.notes if "--input-size, --mean, --std" in line]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("sizes", [[(192, 192)] * 3, [(32, 32), (40, 32), (32, 32)]])
+def test_larger_images_and_those_of_several_sizes_are_what_a_library_has_in_mind(
+    way: str, sizes: list[tuple[int, int]], tmp_path: Path
+) -> None:
+    write(tmp_path / "images", sizes)
+    assert not [line for line in timms(way, tmp_path).backbone.load.warnings if "enlarged" in line]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_said_is_no_librarys_default(way: str, tmp_path: Path) -> None:
+    write(tmp_path / "images", [(32, 32)] * 6)
+    card = timms(way, tmp_path, **HALF, input_size=(32, 32)).backbone
+    assert (card.input_size, card.library_defaults) == ((32, 32), [])
+    assert not [line for line in card.load.warnings if "enlarged" in line]
