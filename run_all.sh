@@ -72,6 +72,7 @@ install() {
     export VIRTUAL_ENV=.venv
     "${UV[@]}" pip sync --compile-bytecode --require-hashes requirements.lock
     "${UV[@]}" pip install --quiet --no-deps --editable .
+    .venv/bin/python -m compileall -q eval_suite
 }
 
 # One line on why the installer failed: what was expected, what was found, what to do.

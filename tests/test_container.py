@@ -163,8 +163,13 @@ def test_a_report_is_drawn_without_a_home(
     inside: Callable[..., subprocess.CompletedProcess[str]], place: Path
 ) -> None:
     """Matplotlib and numba would keep their caches there."""
-    done = inside("-m", "eval_suite", "quickstart", "--no-open")
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert (place / "work" / "reports" / "quickstart" / "index.html").is_file()
-    assert "Traceback" not in done.stderr
+    of_classes = ["--backbone", "net.py:make", "--data", "folder:world/images", "--out", "reports/drawn"]
+    for words in (
+        ["classify", *of_classes, "--input-size", "64", "64", "--device", "cpu", "--threads", "1"],
+        ["report", "reports/drawn"],
+    ):
+        done = inside("-m", "eval_suite", *words)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "Traceback" not in done.stderr
+    assert "<svg" in (place / "work" / "reports" / "drawn" / "index.html").read_text("utf-8")
     assert not list((place / "home").iterdir())

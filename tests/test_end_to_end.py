@@ -139,7 +139,7 @@ def test_a_failed_cell_leaves_a_record_and_the_others_go_on(tmp_path: Path) -> N
 
 
 def test_a_killed_run_continues_without_unlocking_and_leaves_no_worker(tmp_path: Path) -> None:
-    recipe = {**RECIPE, "epochs": 30}
+    recipe = {**RECIPE, "epochs": 12}
     write_suite(tmp_path, recipe=recipe, tasks=CLASSIFY)
     process = start(tmp_path)
     log = tmp_path / "checkpoints/smoke/baseline-s0/log.jsonl"
