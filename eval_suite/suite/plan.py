@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from eval_suite.backbones.spec import PROBE, parse_source
-from eval_suite.core.errors import InputError
+from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.parts import part
 from eval_suite.core.runtime import ON
 from eval_suite.core.store import Cell, read_record, would_change, write_json, write_json_if_changed
 from eval_suite.suite.suite import Suite
+from eval_suite.tasks.base import TaskOptions
+from eval_suite.training.replacing import learnt_from_others
 
 # A process that is killed says nothing itself, so its shell does.
 _COMMAND = (
@@ -34,7 +36,7 @@ class Job:
     these is the job's specification, which holds ``depends_on`` and changes only when that does; the others are stamps.
     ``product`` is the file a user wants; a stamp without it does not count. ``external``: another suite or a single
     command has made it, which needs no job. ``outdated``: what lies there was made of files that hold other
-    contents now, such as a regularizer's of one's own or the weights of a pretrained row.
+    contents now, such as a regularizer's of one's own or the weights of a pretrained row, or of other data.
     """
 
     name: str
@@ -99,7 +101,10 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
                 train = ["train", *call, *(["--overwrite"] if overwrite else [])]
                 job = maker.job(name, train, decisive, world, home.checkpoint / "card.json")
                 external = suite.is_trained(cell) and not Path(job.stamp).exists()
-                trainings[home] = job = replace(job, external=external, outdated=suite.is_outdated(cell))
+                outdated = suite.is_outdated(cell) or learnt_from_others(
+                    backbone.recipe, home.checkpoint, maker.images
+                )
+                trainings[home] = job = replace(job, external=external and not outdated, outdated=outdated)
                 jobs.append(job)
             needs = [trainings[home].stamp]
         probed = backbone.options.head == PROBE
@@ -118,7 +123,10 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
             if code := _own_code([task, depends_on]):
                 depends_on["code"] = code
             job = maker.job(f"{title} {cell.name}", [task, *call], depends_on, needs, cell.record(title))
-            jobs.append(replace(job, outdated=_any_younger(_weights_files(backbone.source), job.stamp)))
+            outdated = _any_younger(_weights_files(backbone.source), job.stamp) or maker.of_other_data(
+                Path(job.product), task, options
+            )
+            jobs.append(replace(job, outdated=outdated))
             if probed and task == PROBE:
                 needs = [*needs, job.stamp]
     return Plan(suite, folder, jobs)
@@ -156,6 +164,23 @@ class _Maker:
 
     def __init__(self, report: Path, folder: Path, flags: list[str], threads: int) -> None:
         self.report, self.folder, self.flags, self.threads = report, folder, flags, threads
+        self.images: dict[str, str | None] = {}
+        self._sets: dict[str, dict[str, str]] = {}
+
+    def of_other_data(self, record: Path, task: str, options: TaskOptions) -> bool:
+        """Whether the data that a record was made of hold something else now; data that have gone leave it as it is."""
+        try:
+            before = json.loads(record.read_bytes())["sets"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        asked = f"{task} {options.model_dump_json()}"
+        if asked not in self._sets:
+            chosen = part("task", task)()
+            try:
+                self._sets[asked] = chosen.sets_read(chosen.resolved(options))
+            except (EvalSuiteError, OSError):
+                self._sets[asked] = {}
+        return any(before.get(name, now) != now for name, now in self._sets[asked].items())
 
     def job(
         self, name: str, arguments: list[str], depends_on: dict[str, Any], needs: list[str], product: Path

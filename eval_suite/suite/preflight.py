@@ -15,7 +15,7 @@ from eval_suite.data.outliers import parse_outliers, require_outliers
 from eval_suite.suite.suite import Suite
 from eval_suite.tasks.base import TaskOptions
 from eval_suite.training.recipe import Recipe
-from eval_suite.training.replacing import require_no_other_backbone
+from eval_suite.training.replacing import learnt_from_others, require_no_other_backbone
 
 _NAMED = 3
 
@@ -47,16 +47,18 @@ def require_inputs(suite: Suite, *, networks: bool = True) -> None:
 
 
 def require_no_other_backbones(suite: Suite) -> None:
-    """Check that no training of a suite would replace a finished one of another recipe.
+    """Check that no training of a suite would replace a finished one of another recipe, or of images that have changed since.
 
     Raises:
         InputError: naming the first.
     """
+    now: dict[str, str | None] = {}
     for cell in suite.cells():
         row = suite.backbones[cell.backbone]
         folder = row.trained_at(cell).checkpoint
         if row.recipe is not None:
-            require_no_other_backbone(row.recipe, cell.seed, folder)
+            changed = learnt_from_others(row.recipe, folder, now)
+            require_no_other_backbone(row.recipe, cell.seed, folder, changed=changed)
 
 
 class _Need(NamedTuple):

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
 from eval_suite.core.store import read_card
+from eval_suite.data.images import open_images
 from eval_suite.training.recipe import Recipe
 
 
@@ -41,6 +42,28 @@ def require_no_other_backbone(recipe: Recipe, seed: int, folder: Path, *, change
         found=f"a finished one of another recipe, with other {_differences(card, recipe)}",
         remedy="train under another name or folder, or replace it with --overwrite",
     )
+
+
+def learnt_from_others(recipe: Recipe, folder: Path, now: dict[str, str | None]) -> bool:
+    """Whether what lies where the images of a finished training lay has changed since; images that have gone have not.
+
+    Args:
+        recipe: of the training.
+        folder: of its checkpoint.
+        now: hashes of the images of data sets by their spec, filled from call to call: a million files take seconds.
+    """
+    try:
+        before = (read_card(folder).training or {}).get("data_sha256")
+    except InputError:
+        return False
+    if before is None:
+        return False
+    if recipe.data not in now:
+        try:
+            now[recipe.data] = open_images(recipe.data, "train", purpose="train").sha256()
+        except InputError:
+            now[recipe.data] = None
+    return now[recipe.data] not in (None, before)
 
 
 def _differences(card: BackboneCard, recipe: Recipe) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,11 +14,14 @@ import yaml
 from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import InputError
 from eval_suite.core.papers import CUTMIX
+from eval_suite.core.parts import part
 from eval_suite.core.records import Record, TaskInfo
 from eval_suite.core.runtime import Clock, run_info
-from eval_suite.core.store import write_record
+from eval_suite.core.store import read_record, write_record
+from eval_suite.data.images import open_images
 from eval_suite.suite.execute import _snakemake
 from eval_suite.suite.plan import Job, Plan, jobs_to_run, make_plan, write_plan
+from eval_suite.suite.preflight import require_no_other_backbones
 from eval_suite.suite.suite import Suite, load_suite
 from tests.suite.checkpoints import write_checkpoint
 
@@ -336,6 +340,59 @@ def test_other_weights_of_a_pretrained_row_are_evaluated_again(make_suite: Calla
     assert names(jobs_to_run(changed)) == ["classify theirs-s0"]
     write_plan(changed)
     assert [Path(job.stamp).exists() for job in changed.jobs if job.verb == "classify"] == [True, False]
+
+
+def image_files() -> list[Path]:
+    images = [Path(f"world/images/{split}/{name}/0.jpg") for split in ("train", "val") for name in "ab"]
+    for image in images:
+        image.parent.mkdir(parents=True)
+        image.write_bytes(b"four")
+    return images
+
+
+def test_data_that_changed_are_evaluated_again(make_suite: Callable[..., Suite]) -> None:
+    images = image_files()
+    suite = make_suite(seeds=[0], demo=None, backbones={"theirs": {"source": "timm:resnet18"}})
+    task = part("task", "classify")()
+    finish(written(suite))
+    record = read_record(Path("reports/mini/results/theirs-s0/classify.json"))
+    sets = task.sets_read(suite.task_options("classify", "theirs"))
+    write_record(
+        Path("reports/mini/results/theirs-s0/classify.json"), record.model_copy(update={"sets": sets})
+    )
+    assert jobs_to_run(make_plan(suite, threads=1)) == []
+    moved = images[3].rename("world/images/val/a/1.jpg")
+    changed = make_plan(suite, threads=1)
+    assert names(jobs_to_run(changed)) == ["classify theirs-s0"]
+    write_plan(changed)
+    assert not Path(changed.jobs[-1].stamp).exists()
+    moved.rename(images[3])
+    shutil.rmtree("world")  # what has gone speaks against no record
+    assert not make_plan(suite, threads=1).jobs[-1].outdated
+
+
+def test_a_training_whose_images_changed_is_replaced_only_where_that_is_asked_for(
+    make_suite: Callable[..., Suite],
+) -> None:
+    images = image_files()
+    suite = make_suite(seeds=[0], demo=None, backbones={"baseline": {}})
+    recipe = suite.backbones["baseline"].recipe
+    assert recipe is not None
+    learnt = open_images(recipe.data, "train", purpose="train").sha256()
+    plan = written(suite)
+    finish(plan)
+    write_checkpoint(Path("checkpoints/mini/baseline-s0"), recipe.digest(), 0, learnt)
+    assert not make_plan(suite, threads=1).jobs[0].outdated
+    require_no_other_backbones(suite)
+    images[0].write_bytes(b"five5")
+    assert [job.name for job in jobs_to_run(make_plan(suite, threads=1))] == [
+        "train baseline-s0",
+        "classify baseline-s0",
+    ]
+    with pytest.raises(InputError, match="--overwrite"):
+        require_no_other_backbones(suite)
+    shutil.rmtree("world")
+    require_no_other_backbones(suite)
 
 
 def test_trainings_replace_other_recipes_only_where_that_is_asked_for(
