@@ -3,6 +3,7 @@
 A task declares its arrays as a schema, from which one reader checks files of any tool and one writer writes ours.
 """
 
+import hashlib
 import zipfile
 import zlib
 from collections import Counter
@@ -59,6 +60,8 @@ class About(NamedTuple):
 def about_in(arrays: Mapping[str, NDArray[Any]], path: Path, items: int) -> About:
     """What a predictions file says of its data; the file's name and ``items`` where it was made by other tools.
 
+    Of such a file the hash is that of its ids and labels, so that two which differ in what is true are not compared.
+
     Raises:
         InputError: if it gives a number of items that is none.
     """
@@ -71,10 +74,24 @@ def about_in(arrays: Mapping[str, NDArray[Any]], path: Path, items: int) -> Abou
         name=facts.get("name", path.stem),
         split=facts.get("split", "unknown"),
         n_available=int(available),
-        sha256=facts.get("sha256", ""),
+        sha256=facts.get("sha256") or _of_items(arrays),
         failed=failed,
         notes=[str(item) for item in arrays.get("notes", [])],
     )
+
+
+def _of_items(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 of a file's ids and labels in whatever order, labels by their names where it has these; empty without labels."""
+    labels, classes = arrays.get("labels"), arrays.get("classes")
+    if labels is None or labels.ndim != 1 or not labels.size:
+        return ""
+    named = (
+        classes is not None and labels.dtype.kind in "iu" and 0 <= labels.min() <= labels.max() < len(classes)
+    )
+    true = (classes[labels] if named and classes is not None else labels).astype(str)
+    ids = arrays.get("ids", np.empty(0, str)).astype(str)
+    items = sorted(map("\0".join, zip(ids, true, strict=True))) if len(ids) == len(true) else true.tolist()
+    return hashlib.sha256("\1".join(items).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 Kind = Literal["text", "number", "integer", "boolean"]

@@ -21,17 +21,20 @@ class Truth(NamedTuple):
         ids: of the items.
         match: which output stands for which class of the data.
         about: which items they are.
+        differing: a line on labels that the file carries itself and that are others; empty where there are none.
     """
 
     labels: NDArray[np.int64]
     ids: list[str]
     match: ClassMatch
     about: About
+    differing: str = ""
 
     @property
     def assumptions(self) -> list[str]:
-        """A line on the order of the outputs where it is taken from the data's."""
-        return [f"the outputs are assumed to be in {self.match.how}"] if self.match.assumed else []
+        """What was taken for granted, a line each: the order of the outputs where it is the data's, and these labels before others."""
+        order = f"the outputs are assumed to be in {self.match.how}" if self.match.assumed else ""
+        return [line for line in (self.differing, order) if line]
 
 
 def places_of(
@@ -51,9 +54,12 @@ def places_of(
     place = {item: i for i, item in enumerate(known)}
     unknown = [item for item in ids if item not in place]
     if unknown:
+        like = f"such as '{known[0]}'" if len(known) else "none"
         raise InputError(
-            f"{len(unknown):,} ids of {path} are not in {where}, first: '{unknown[0]}'; name the split they are of "
-            "with --split"
+            expected=f"ids of {where}, {like}",
+            where=path,
+            found=f"{len(unknown):,} others, first '{unknown[0]}'",
+            remedy="write them so, or name the split they are of with --split",
         )
     return np.array([place[item] for item in ids], np.int64)
 
@@ -66,6 +72,7 @@ def true_labels(
     items: int,
     about: About,
     path: Path,
+    labels: NDArray[np.int64] | None = None,
     outputs: int | None = None,
     names: list[str] | None = None,
     order: ClassOrder | None = None,
@@ -80,6 +87,7 @@ def true_labels(
         items: how many items the file holds.
         about: what the file says of its data.
         path: the file, for the message.
+        labels: (n,) that the file carries itself; None or empty where it has none.
         outputs: how many outputs the network had; None where the file does not tell.
         names: of the outputs; None or empty where the file has none.
         order: of the outputs, where they have no names.
@@ -107,9 +115,18 @@ def true_labels(
     places = places_of(ids, index.ids, path, spec) if ids else np.arange(len(index))
     evaluated = np.union1d(places, np.flatnonzero(np.isin(index.ids, about.failed)))
     part = index.select(evaluated) if len(evaluated) < len(index) else index
+    true = match.outputs[index.labels[places]]
+    differing = ""
+    if labels is not None and len(labels) and (other := np.flatnonzero(labels != true)).size:
+        first = other[0]
+        differing = (
+            f"{other.size:,} of the {items:,} labels in {path} are not those of {spec}, which count here, first that of "
+            f"'{index.ids[places[first]]}': {labels[first]} and not {true[first]}"
+        )
     return Truth(
-        match.outputs[index.labels[places]],
+        true,
         [index.ids[i] for i in places],
         match,
         index.about(part, about.failed),
+        differing,
     )

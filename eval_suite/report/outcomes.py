@@ -1,6 +1,7 @@
 """Per-item outcomes of the cells: what paired comparisons are made from."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +15,17 @@ class StoredOutcomes:
     """The outcomes of one cell, whose values are read when they are asked for: a large study's do not fit into memory.
 
     Attributes:
-        ids: (n,) of the items; cells of the same items share one array.
+        ids: (n,) of the items; cells of the same items share one array, in whatever order they stand in their files.
         metrics: ids of the metrics that have outcomes.
     """
 
     def __init__(
         self,
-        ids: NDArray[np.str_],
+        items: "_Items",
         metrics: Iterable[str],
         read: Callable[[Sequence[str]], dict[str, NDArray[np.float64]]],
     ) -> None:
-        self.ids = ids
+        self.ids, self._places = items
         self.metrics = frozenset(metrics)
         self._read = read
 
@@ -37,7 +38,16 @@ class StoredOutcomes:
         found = self._read(metrics)
         if any(values.shape != self.ids.shape for values in found.values()):
             raise InputError("per-item outcomes cannot be read: ids and outcomes differ in length")
+        if self._places is not None:
+            found = {metric: values[self._places] for metric, values in found.items()}
         return found
+
+
+class _Items(NamedTuple):
+    """The array of ids that cells of the same items share, and where these stand in a cell whose order is another."""
+
+    ids: NDArray[np.str_]
+    places: NDArray[np.intp] | None
 
 
 class OutcomeFiles:
@@ -50,8 +60,8 @@ class OutcomeFiles:
     def __init__(self, collation: Collation) -> None:
         self._collation = collation
         self._read: dict[Key, StoredOutcomes | None] = {}
-        self._ids: list[NDArray[np.str_]] = []
-        self._listed: dict[tuple[int, int] | None, NDArray[np.str_]] = {}
+        self._known: list[tuple[NDArray[np.str_], NDArray[np.str_]]] = []  # each as it came, and sorted
+        self._listed: dict[tuple[int, int] | None, _Items] = {}
 
     def load(self, entry: Entry) -> StoredOutcomes:
         """The outcomes of a cell, empty where its record names none.
@@ -84,8 +94,13 @@ class OutcomeFiles:
             self._collation.notices.append(Notice("warning", entry.key.where, text))
             return None
 
-    def _shared(self, ids: NDArray[np.str_]) -> NDArray[np.str_]:
-        known = next((each for each in self._ids if np.array_equal(each, ids)), None)
-        if known is None:
-            self._ids.append(ids)
-        return ids if known is None else known
+    def _shared(self, ids: NDArray[np.str_]) -> _Items:
+        for known, _ in self._known:
+            if np.array_equal(known, ids):
+                return _Items(known, None)
+        order = ids.argsort()
+        for known, in_order in self._known:
+            if np.array_equal(in_order, ids[order]):
+                return _Items(known, order[in_order.searchsorted(known)])
+        self._known.append((ids, ids[order]))
+        return _Items(ids, None)

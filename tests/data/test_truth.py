@@ -38,7 +38,9 @@ def test_a_whole_split_needs_no_ids(demo_world: Path) -> None:
 
 def test_unknown_ids_and_a_part_without_ids_are_refused(demo_world: Path) -> None:
     spec = f"folder:{demo_world / 'images'}"
-    with pytest.raises(InputError, match=r"1 ids of p\.npz are not in folder:.*, first: 'x'"):
+    with pytest.raises(
+        InputError, match=r"ids of folder:.*, such as 'val/.* in p\.npz, found 1 others, first 'x'"
+    ):
         true_labels(spec, None, ids=["x"], items=1, about=ABOUT, path=Path("p.npz"))
     with pytest.raises(InputError, match=r"p\.npz holds 2 items without ids, but folder:.* has 30"):
         true_labels(spec, None, ids=[], items=2, about=ABOUT, path=Path("p.npz"))

@@ -91,6 +91,19 @@ def test_other_items_or_data_are_not_comparable(suite: FakeSuite) -> None:
     assert "Not ranked, being scored on other items or in another way: fewer and other-data." in told(suite)
 
 
+def test_items_in_another_order_are_the_same(suite: FakeSuite) -> None:
+    random = np.random.default_rng(0)
+    base, other = errors(0.3), np.roll(errors(0.25), 90)
+    names = [f"image-{index:04d}" for index in range(400)]
+    order = random.permutation(400)
+    suite.add("baseline", wrong=base)
+    suite.add("as-it-is", wrong=other)
+    suite.add("shuffled", wrong=other[order], ids=[names[place] for place in order])
+    cells = column(suite).cells
+    assert cells["shuffled"].delta is not None
+    assert cells["shuffled"].delta == cells["as-it-is"].delta
+
+
 def test_another_version_of_the_protocol_is_not_comparable(suite: FakeSuite) -> None:
     suite.add("baseline")
     path = suite.add("cutmix")

@@ -129,3 +129,30 @@ def test_the_command_takes_the_options_of_the_task(truth: str, tmp_path: Path) -
     words = ["classify", "--predictions", str(tmp_path / "p.npy"), "--truth", truth]
     assert main(["score", *words, "--class-order", "sorted"]) == 0
     assert main(["score", *words, "--ious", "0.6"]) == 2
+
+
+def test_files_of_other_labels_are_not_compared(tmp_path: Path) -> None:
+    ids, labels = np.array(list("abcdef")), np.arange(6) % 3
+    order = np.array([5, 2, 0, 1, 4, 3])
+
+    def scored(name: str, **arrays: Any) -> es.Record:
+        held = {"predicted": (labels + 1) % 3, "ids": ids, "labels": labels} | arrays
+        np.savez(tmp_path / f"{name}.npz", **held)
+        return es.score("classify", tmp_path / f"{name}.npz")
+
+    first = scored("first")
+    turned = {
+        key: values[order] for key, values in {"predicted": labels, "ids": ids, "labels": labels}.items()
+    }
+    # In another order, and with the outputs in another order too, whose names are known.
+    renamed = {"predicted": labels, "labels": 2 - labels, "classes": np.array(["z", "y", "x"])}
+    found = {
+        "same": scored("same", **turned),
+        "others": scored("others", labels=(labels + 1) % 3),
+    }
+    table = es.compare([first, *found.values()], baseline="first")
+    top1 = table[table["key"] == "top1_error"].set_index("backbone")
+    assert top1.loc["same", "difference"] == -1
+    assert "different data" in top1.loc["others", "refused"]
+    named = scored("named", classes=np.array(["x", "y", "z"]))
+    assert scored("renamed", **renamed).data.sha256 == named.data.sha256 != first.data.sha256  # type: ignore[union-attr]

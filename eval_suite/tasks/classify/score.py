@@ -321,6 +321,7 @@ def _truth(read: Predictions, path: Path, truth: str | None, options: TaskOption
             items=len(read.chosen),
             about=read.about,
             path=path,
+            labels=read.labels,
             outputs=outputs,
             names=names,
             order=order,

@@ -254,6 +254,7 @@ def _with_truth(found: Predictions, path: Path, truth: str | None, split: str | 
             items=len(next(iter(found.scores.values()))),
             about=found.about,
             path=path,
+            labels=found.labels,
             outputs=None if found.logits is None else found.logits.shape[1],
             names=found.classes,
         )

@@ -69,6 +69,7 @@ def _with_truth(read: Predictions, path: Path, truth: str | None, split: str | N
             items=items,
             about=read.about,
             path=path,
+            labels=read.labels,
             outputs=classes,
             names=read.classes,
         )

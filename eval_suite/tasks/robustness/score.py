@@ -361,6 +361,7 @@ def _with_truth(
         items=len(found.clean),
         about=found.about,
         path=path,
+        labels=found.labels,
         names=found.classes,
     )
     known = found._replace(labels=given.labels, ids=given.ids, classes=given.match.names, about=given.about)

@@ -395,9 +395,14 @@ def test_the_labels_come_from_the_truth_by_id(world: Path) -> None:
     score = scored(saved(world, ids=["val/blue/0.png", "val/red/1.png", "val/green/2.png"]), truth, "val")
     assert score.outcomes[id_of("Top-1 error")].tolist() == [0, 1, 1]
     assert (score.data.n_available, score.data.n_scored, score.data.split) == (12, 3, "val")
-    # Where the file has labels of its own, the truth that is named wins.
+    # Where the file has labels of its own, the truth that is named wins, and that is said.
+    before = score.warnings
     score = scored(saved(world, labels=np.array([0, 1, 2])), truth)
     assert score.outcomes[id_of("Top-1 error")].tolist() == [1, 1, 1]
+    (line,) = [line for line in score.warnings if line not in before]
+    assert line.startswith("3 of the 3 labels in ")
+    same = scored(saved(world, labels=np.array([2, 0, 1])), truth)
+    assert [line for line in same.warnings if "labels in" in line] == []
 
 
 def test_without_ids_the_items_are_those_of_the_truth_in_order(world: Path) -> None:
@@ -417,7 +422,9 @@ def test_without_labels_and_truth_nothing_is_scored(world: Path) -> None:
 
 def test_ids_that_the_truth_does_not_have_are_told(world: Path) -> None:
     path = saved(world, ids=["val/red/0.png", "val/red/99.png", "x"])
-    with pytest.raises(InputError, match=r"2 ids of .* are not in folder:.*, first: 'val/red/99.png'"):
+    with pytest.raises(
+        InputError, match=r"such as 'val/blue/0.png' in .*, found 2 others, first 'val/red/99.png'"
+    ):
         scored(path, f"folder:{world / 'world'}")
 
 

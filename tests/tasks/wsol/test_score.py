@@ -296,7 +296,7 @@ def test_the_demo_world_is_scored_under_both_transforms(demo_world: Path) -> Non
     [
         (
             {"ids": ["x.jpg", "1.jpg"]},
-            r"1 ids of the predictions are not in cub:set \(test\), first: 'x\.jpg'",
+            r"ids of cub:set \(test\), such as '0\.jpg' in the predictions, found 1 others, first 'x\.jpg'",
         ),
         ({"logits": np.zeros((2, 3), np.float32)}, "logits of 3 classes, but cub:set has 8"),
         ({"classes": [*CLASSES[:7], "other"]}, "differ in their classes, first 'other' and 'class 7'"),
