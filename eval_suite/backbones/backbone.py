@@ -61,7 +61,7 @@ class Backbone(nn.Module):
         name: str = "model",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        input_size: tuple[int, int] | None = None,
+        input_size: tuple[int, int] | int | None = None,
         classes: Sequence[str] = (),
         crop_fraction: float | None = None,
         interpolation: str | None = None,
@@ -76,7 +76,7 @@ class Backbone(nn.Module):
             name: in records and reports.
             mean: per channel, images in [0, 1]; by default what timm says of the network, else ImageNet's, with a warning.
             std: likewise.
-            input_size: (H, W); by default what timm says of the network, else 224x224 until it is evaluated on images that
+            input_size: (H, W), or one number for a square; by default what timm says of the network, else 224x224 until it is evaluated on images that
                 all have another size.
             classes: names in the order of the outputs, where they are known; they are then held against the data's.
             crop_fraction: share of an image's side that the centre crop keeps.
@@ -122,9 +122,10 @@ class Backbone(nn.Module):
         settings |= {key: value for key, value in timms.items() if value is not None}
         settings |= {key: value for key, value in given.items() if value is not None}
         try:
-            BackboneOptions.model_validate(settings)
+            options = BackboneOptions.model_validate(settings)
         except ValidationError as error:
             require_no_problems("Backbone.wrap", problems(error, BackboneOptions))
+            raise
         open_ = [key for key in ASSUMABLE if given[key] is None]
         card = BackboneCard(
             name=name,
@@ -136,7 +137,7 @@ class Backbone(nn.Module):
             load=LoadReport(matched=len(net.state_dict()), notes=["a network in memory, as it is"]),
             assumed=[key for key in open_ if timms[key] is None],
             library_defaults=[key for key in open_ if timms[key] is not None],
-            **settings,
+            **{key: getattr(options, key) for key in settings},
         )
         made = finish(net, card)
         if classes and len(classes) != made.card.num_classes:

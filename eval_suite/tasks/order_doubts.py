@@ -43,8 +43,9 @@ def order_doubts(
     better = wilson_interval(still_wrong, len(tried)).high < wilson_interval(wrong, len(tried)).low
     if better and wrong - still_wrong >= _LARGE_DIFFERENCE * len(tried):
         lines.append(
-            f"the top-1 error of {error:.1%} falls to {still_wrong / len(tried):.1%} when outputs are assigned to other "
-            f"classes, so they are probably not in the order taken here; {_remedy(predicted, labels, classes, error)}"
+            f"on half of the items the top-1 error falls from {wrong / len(tried):.1%} to {still_wrong / len(tried):.1%} when "
+            "outputs are assigned to other classes, as suits the other half, so they are probably not in the order taken here; "
+            f"{_remedy(predicted, labels, classes, error)}"
         )
     return lines
 
@@ -71,5 +72,5 @@ def _remedy(
         place = np.array([number[name] for name in arranged], np.int64)
         other = float((place[predicted] != labels).mean())
         if other < error - _LARGE_DIFFERENCE:
-            return f"--class-order {option} gives {other:.1%}"
+            return f"--class-order {option} gives {other:.1%} on all"
     return "name them with --classes FILE"

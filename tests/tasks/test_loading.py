@@ -77,6 +77,10 @@ def test_a_size_that_is_said_stays(way: str, tmp_path: Path) -> None:
     assert (card.input_size, card.assumed, card.load.warnings) == ((32, 32), [], [])
 
 
+def test_one_number_is_a_square_in_memory_too(tmp_path: Path) -> None:
+    assert es.Backbone.wrap(net(), **HALF, input_size=24).card.input_size == (24, 24)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_an_assumed_normalisation_is_a_warning(way: str, tmp_path: Path) -> None:
     write(tmp_path / "images", [(20, 28)] * 3)
