@@ -24,6 +24,7 @@ class CellView:
     spread: str = ""
     interval: str = ""
     best: bool = False
+    clear: bool = False
     delta: str = ""
     delta_interval: str = ""
     verdict: str = ""
@@ -132,6 +133,7 @@ def cell_view(column: Column, cell: Measurement, seeds: int) -> CellView:
         interval=wording.bounds(cell.interval, unit) if cell.interval else "",
         # Where all have one value, that word would stand everywhere and say nothing.
         best=cell.best and len({other.value for other in column.cells.values() if other.ranked}) > 1,
+        clear=_clear(column, cell),
         delta=wording.signed(delta.difference, unit) if delta else "",
         delta_interval=wording.signed_bounds(interval, unit) if interval else "",
         verdict=delta.verdict if delta else "",
@@ -141,6 +143,14 @@ def cell_view(column: Column, cell: Measurement, seeds: int) -> CellView:
         paper=paper[0],
         paper_source=paper[1],
     )
+
+
+def _clear(column: Column, cell: Measurement) -> bool:
+    """Whether the best value is so by more than chance: better than the baseline's, or the baseline's and all others worse."""
+    if cell.delta is not None:
+        return cell.best and cell.delta.verdict == "better"
+    others = [other for other in column.cells.values() if other.ranked and other is not cell]
+    return cell.best and bool(others) and all(o.delta and o.delta.verdict == "worse" for o in others)
 
 
 def _seed_cell(column: Column, cell: Measurement, seed: int) -> CellView:

@@ -12,6 +12,7 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.records import Metric
 from eval_suite.core.statistics import paired_difference
 from eval_suite.core.store import read_record
+from eval_suite.report.cells import cell_view
 from eval_suite.report.collate import collate
 from eval_suite.report.columns import Column, Pick
 from eval_suite.report.compare import Records, TaskComparison
@@ -89,6 +90,21 @@ def test_other_items_or_data_are_not_comparable(suite: FakeSuite) -> None:
     assert all(cells[name].delta is None for name in ("other-ids", "other-data", "fewer"))
     assert not cells["fewer"].ranked
     assert "Not ranked, being scored on other items or in another way: fewer and other-data." in told(suite)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "other", "clear"),
+    [(0.3, 0.2, ["cutmix"]), (0.2, 0.3, ["baseline"]), (0.3, 0.295, []), (0.295, 0.3, [])],
+)
+def test_a_best_value_within_chance_is_not_called_so(
+    suite: FakeSuite, baseline: float, other: float, clear: list[str]
+) -> None:
+    suite.add("baseline", wrong=errors(baseline))
+    suite.add("cutmix", wrong=errors(other))
+    found = column(suite)
+    views = {name: cell_view(found, cell, 1) for name, cell in found.cells.items()}
+    assert [name for name, view in views.items() if view.clear] == clear
+    assert sum(view.best for view in views.values()) == 1
 
 
 def test_items_in_another_order_are_the_same(suite: FakeSuite) -> None:
