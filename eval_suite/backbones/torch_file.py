@@ -35,6 +35,9 @@ _PLAIN_BUILTINS = {
 _NEEDS_CODE = ("persistent_load", "Can only", "must be imported", "unrecognized function")
 
 
+_LOOKED_UP = "looked up: "
+
+
 class _StandIn:
     """In place of a class that is not loaded: what is made of it is a dictionary, which keeps items and attributes.
 
@@ -63,6 +66,10 @@ def _new_list(*_arguments: object) -> list[Any]:
     return []
 
 
+def _named_member(_kind: object, name: str) -> str:
+    return f"{_LOOKED_UP}{name}"
+
+
 def _allowed() -> dict[str, Any]:
     """What may be made from a file besides torch's own: containers without behaviour, and NumPy's numbers and arrays."""
     arrays = np._core.multiarray  # type: ignore[attr-defined]  # noqa: SLF001 - torch and numpy rebuild their values by these names
@@ -70,7 +77,9 @@ def _allowed() -> dict[str, Any]:
     numpy |= {f"numpy.dtypes.{name}": getattr(np.dtypes, name) for name in np.dtypes.__all__}
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         numpy |= {f"{module}._reconstruct": arrays._reconstruct, f"{module}.scalar": arrays.scalar}  # noqa: SLF001 - torch and numpy rebuild their values by these names
-    return {"collections.defaultdict": _new_dict, "collections.deque": _new_list, **numpy}
+    # As Python 3.11.0 to 3.11.4 save a member of an enumeration.
+    members = {"builtins.getattr": _named_member}
+    return {"collections.defaultdict": _new_dict, "collections.deque": _new_list, **members, **numpy}
 
 
 def read_torch(path: Path) -> Any:
@@ -95,19 +104,21 @@ def read_torch(path: Path) -> Any:
                 name = _unknown_class(error)
                 if name is None and stand_in is _StandIn and len(allowed) > len(_allowed()):
                     break
-                if name is None or name in allowed or len(allowed) > _MOST_STAND_INS:
-                    raise _unreadable(path, error) from None
-                if _acts(name):
+                if name is not None and _acts(name):
                     raise InputError(
                         f"refused {path}: it holds more than weights and could execute code (it names {name}); "
                         "save it again as a plain state dict or as safetensors"
                     ) from None
+                if name is None or name in allowed or len(allowed) > _MOST_STAND_INS:
+                    raise _unreadable(path, error) from None
                 allowed[name] = stand_in
     raise AssertionError("the last kind of stand-in ends in a return or an error")
 
 
 def _unknown_class(error: Exception) -> str | None:
-    """The full name of a class or function that the reader does not allow."""
+    """The full name of a class or function that the reader does not allow, or of the one that looks up what is called."""
+    if f"unrecognized function {_LOOKED_UP}" in str(error):
+        return "builtins.getattr"
     named = re.search(r"GLOBAL (\S+)", str(error)) if isinstance(error, pickle.UnpicklingError) else None
     if named is None:
         return None

@@ -50,13 +50,8 @@ def main(arguments: list[str]) -> int:
         seed=command.seed,
         **options,
     )
-    of_all = [metric for metric in record.metrics if metric.subset is None]
-    for metric in of_all or record.metrics:
+    for metric in record.metrics:
         print(metric_line(metric))
-    if of_all and len(of_all) < len(record.metrics):
-        print(
-            f"and {len(record.metrics) - len(of_all):,} metrics of subsets (--json-file FILE, or --out for a record)"
-        )
     if command.json_file is not None:
         write_json(command.json_file, [metric.model_dump(mode="json") for metric in record.metrics])
         print(f"written: {command.json_file}")

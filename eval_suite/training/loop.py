@@ -12,7 +12,6 @@ from torch import Tensor
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.inference import predict_logits
 from eval_suite.core.cards import BackboneCard
-from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions, first_process
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import read_finished
@@ -30,7 +29,7 @@ from eval_suite.training.preparation import (
 )
 from eval_suite.training.recipe import Recipe
 from eval_suite.training.regularizers import Shard
-from eval_suite.training.replacing import require_no_other_backbone
+from eval_suite.training.replacing import images_now, require_no_other_backbone
 from eval_suite.training.step import TrainStep, accelerator_on
 from eval_suite.training.tracking import Tracking, require_trackers
 
@@ -82,7 +81,7 @@ def train(
         InputError: if data, architecture or recipe do not fit together, or the folder holds another recipe's backbone.
     """
     device = runtime.resolve_device()
-    digest, data = digest_of(recipe, start), _data_now(recipe)
+    digest, data = digest_of(recipe, start), images_now(recipe)
     fit = FitRun(
         folder,
         {"digest": digest, "seed": seed, "data_sha256": data},
@@ -98,14 +97,6 @@ def train(
         if start is None and not overwrite:
             require_no_other_backbone(recipe, seed, folder, changed=done is not None)
         return _Run(recipe, name, seed, fit, runtime, device, strict, start, digest).run()
-
-
-def _data_now(recipe: Recipe) -> str | None:
-    """Hash of the images to train on; None where a finished training's have gone since."""
-    try:
-        return open_images(recipe.data, "train", purpose="train").sha256()
-    except InputError:
-        return None
 
 
 class _Run:

@@ -44,6 +44,14 @@ def require_no_other_backbone(recipe: Recipe, seed: int, folder: Path, *, change
     )
 
 
+def images_now(recipe: Recipe) -> str | None:
+    """Hash of the images to train on; None where a finished training's have gone since."""
+    try:
+        return open_images(recipe.data, "train", purpose="train").sha256()
+    except InputError:
+        return None
+
+
 def learnt_from_others(recipe: Recipe, folder: Path, now: dict[str, str | None]) -> bool:
     """Whether what lies where the images of a finished training lay has changed since; images that have gone have not.
 
@@ -59,10 +67,7 @@ def learnt_from_others(recipe: Recipe, folder: Path, now: dict[str, str | None])
     if before is None:
         return False
     if recipe.data not in now:
-        try:
-            now[recipe.data] = open_images(recipe.data, "train", purpose="train").sha256()
-        except InputError:
-            now[recipe.data] = None
+        now[recipe.data] = images_now(recipe)
     return now[recipe.data] not in (None, before)
 
 

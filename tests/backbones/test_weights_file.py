@@ -61,6 +61,13 @@ class Colour(enum.Enum):
     RED = 1
 
 
+class Member:
+    """Saved as Python 3.11.0 to 3.11.4 save a member of an enumeration."""
+
+    def __reduce__(self) -> Any:
+        return getattr, (Colour, "RED")
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -79,6 +86,7 @@ class Colour(enum.Enum):
         Options(),
         Slots(),
         Colour.RED,
+        Member(),
         torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1).state_dict(),
     ],
     ids=lambda value: type(value).__name__,

@@ -1,10 +1,8 @@
 """Fitting: deterministic, resumable at any saved state, and honest about what it loads."""
 
 import json
-import multiprocessing
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from eval_suite.tasks.caption.model import Captioner
 from eval_suite.tasks.caption.options import CaptionOptions
 from eval_suite.tasks.caption.vocabulary import END, PAD
 from eval_suite.training import fit_run
+from tests.killing import killed_after
 from tests.logs import logged
 
 RUNTIME = RuntimeOptions(device="cpu", workers=0, batch_size=16)
@@ -174,17 +173,8 @@ def test_a_killed_fit_continues_to_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(fit_run.FitRun, "due", lambda _fit: True)
-    options, folder = make_options(epochs=40), tmp_path / "killed"
-    child = multiprocessing.get_context("fork").Process(
-        target=fit, args=(make_backbone(), captions, options, folder)
-    )
-    child.start()
-    log, deadline = folder / "log.jsonl", time.monotonic() + 120
-    while not (log.is_file() and len(log.read_text().splitlines()) > 2) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    child.kill()
-    child.join()
-    assert child.exitcode == -signal.SIGKILL
+    options, folder = make_options(epochs=8), tmp_path / "killed"
+    assert killed_after(6, fit, make_backbone(), captions, options, folder) == -signal.SIGKILL
     assert not (folder / "captioner.json").exists()
     said: list[str] = []
     fit(make_backbone(), captions, options, folder, said=said)

@@ -1,8 +1,7 @@
 """Fine-tuning: what the Runner is told, one outcome however often it is stopped, and nothing said on the console."""
 
 import json
-import multiprocessing
-import time
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from eval_suite.tasks.detect.models import build_detector
 from eval_suite.tasks.detect.options import DetectOptions, FasterRcnnOptions
 from eval_suite.tasks.detect.predict import predict_detector
 from eval_suite.training.fit_run import FitRun
+from tests.killing import killed_after
 from tests.tasks.detect.conftest import MEAN, make_backbone, small_options
 
 RUNTIME = RuntimeOptions(device="cpu", threads=1, workers=0)
@@ -97,16 +97,7 @@ def test_killed_and_started_again_it_ends_with_the_same_weights(
     ]
     folder = tmp_path / "killed"
     endless = options.model_copy(update={"iterations": 12})
-    child = multiprocessing.get_context("fork").Process(
-        target=fit, args=(detector, backbone, images, endless, folder)
-    )
-    child.start()
-    deadline = time.monotonic() + 120
-    while not (folder / "state.pt").is_file() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    child.kill()
-    child.join()
-    assert child.exitcode == -9
+    assert killed_after(2, fit, detector, backbone, images, endless, folder) == -signal.SIGKILL
     assert (folder / "state.pt").is_file()
     assert not (folder / "fitted.json").is_file()
     state = load_state(folder / "state.pt")

@@ -417,7 +417,7 @@ class TestScoreCommand:
         where = ("--truth", f"voc:{demo_world}", "--split", "VOC2007/val")
         said = cli("score", "detect", "--predictions", tmp_path / "ssd.json", *where)
         assert said.code == 2
-        assert "6 ids of" in said.err
+        assert "found 6 others, first 'VOC2007/" in said.err
         assert "name the split they are of with --split" in said.err
 
     def test_no_truth(self, tmp_path: Path, cli: Callable[..., Said]) -> None:
