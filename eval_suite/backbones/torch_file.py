@@ -33,8 +33,7 @@ _PLAIN_BUILTINS = {
 }
 # What torch says of objects that only their own code could make from the file.
 _NEEDS_CODE = ("persistent_load", "Can only", "must be imported", "unrecognized function")
-
-
+# Begins what a file looks up by name, so that torch's error says when that is called.
 _LOOKED_UP = "looked up: "
 
 

@@ -52,14 +52,15 @@ def main(arguments: list[str]) -> int:
     jobs = command.jobs or default_jobs()
     report = suite.cells()[0].report
     overwrite = command.overwrite or short is not None
-    plan = make_plan(suite, command.threads, overwrite=overwrite, cache=command.cache)
+    images: dict[str, str | None] = {}  # a million files take seconds to hash
+    plan = make_plan(suite, command.threads, overwrite=overwrite, cache=command.cache, images=images)
     waiting = jobs_to_run(plan)
     if command.dry_run:
         _print_plan(plan, waiting)
     if waiting:
         require_inputs(whole, networks=not command.dry_run)
     if not overwrite:
-        require_no_other_backbones(suite)
+        require_no_other_backbones(suite, images)
     if command.dry_run:
         return 0
     with exclusive(report / ".run", "running this suite"):

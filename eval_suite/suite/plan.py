@@ -66,7 +66,14 @@ class Plan:
         return self.folder / "plan.json"
 
 
-def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str | None = None) -> Plan:
+def make_plan(
+    suite: Suite,
+    threads: int,
+    *,
+    overwrite: bool = False,
+    cache: str | None = None,
+    images: dict[str, str | None] | None = None,
+) -> Plan:
     """Lay out a suite's jobs, each after those that it depends on; nothing is written.
 
     Args:
@@ -74,7 +81,9 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
         threads: CPU threads each job may use.
         overwrite: replace finished backbones whose recipe has changed since.
         cache: where decoded pixels are kept; None as the suite says, else in the user's cache, as jobs share their images.
+        images: hashes of what lies where trainings' images lay, filled as they are needed; see `learnt_from_others`.
     """
+    images = {} if images is None else images
     given = suite.runtime.cache if "cache" in suite.runtime.model_fields_set else ON
     report = Cell(suite.name, "", 0).report.resolve()
     folder = report / ".run"
@@ -101,9 +110,8 @@ def make_plan(suite: Suite, threads: int, *, overwrite: bool = False, cache: str
                 train = ["train", *call, *(["--overwrite"] if overwrite else [])]
                 job = maker.job(name, train, decisive, world, home.checkpoint / "card.json")
                 external = suite.is_trained(cell) and not Path(job.stamp).exists()
-                outdated = suite.is_outdated(cell) or learnt_from_others(
-                    backbone.recipe, home.checkpoint, maker.images
-                )
+                changed = learnt_from_others(backbone.recipe, home.checkpoint, images)
+                outdated = changed or suite.is_outdated(cell)
                 trainings[home] = job = replace(job, external=external and not outdated, outdated=outdated)
                 jobs.append(job)
             needs = [trainings[home].stamp]
@@ -164,12 +172,12 @@ class _Maker:
 
     def __init__(self, report: Path, folder: Path, flags: list[str], threads: int) -> None:
         self.report, self.folder, self.flags, self.threads = report, folder, flags, threads
-        self.images: dict[str, str | None] = {}
         self._sets: dict[str, dict[str, str]] = {}
 
     def of_other_data(self, record: Path, task: str, options: TaskOptions) -> bool:
         """Whether the data that a record was made of hold something else now; data that have gone leave it as it is."""
         try:
+            # Without validation, which a plan does once, where it asks whether the record is usable.
             before = json.loads(record.read_bytes())["sets"]
         except (OSError, ValueError, KeyError, TypeError):
             return False

@@ -46,18 +46,22 @@ def require_inputs(suite: Suite, *, networks: bool = True) -> None:
     require_no_problems(suite.given, [f"{_some(wanted_by[thing])}: {said[thing]}" for thing in said])
 
 
-def require_no_other_backbones(suite: Suite) -> None:
+def require_no_other_backbones(suite: Suite, images: dict[str, str | None] | None = None) -> None:
     """Check that no training of a suite would replace a finished one of another recipe, or of images that have changed since.
+
+    Args:
+        suite: the suite.
+        images: as `make_plan` has filled it.
 
     Raises:
         InputError: naming the first.
     """
-    now: dict[str, str | None] = {}
+    images = {} if images is None else images
     for cell in suite.cells():
         row = suite.backbones[cell.backbone]
         folder = row.trained_at(cell).checkpoint
         if row.recipe is not None:
-            changed = learnt_from_others(row.recipe, folder, now)
+            changed = learnt_from_others(row.recipe, folder, images)
             require_no_other_backbone(row.recipe, cell.seed, folder, changed=changed)
 
 

@@ -136,7 +136,7 @@ def _tell_of_the_size(card: BackboneCard, size: tuple[int, int] | None) -> None:
     if "input_size" in card.library_defaults:
         if size is not None and size[0] < height and size[1] < width:
             card.load.warnings.append(
-                f"the data's images, all {size[0]}x{size[1]}, are enlarged to {height}x{width}, the default of the library's architecture; "
+                f"the data's images, all {size[0]}x{size[1]}, are enlarged to {height}x{width}, the library's default for this architecture; "
                 "say the size that the weights were trained at (--input-size)"
             )
     elif size is not None:

@@ -217,8 +217,8 @@ class _Run:
                 memory=peak_memory(self.device),
             )
             self.rows.append(row)
-            judged_best = row.top1_error is not None and row is best_row(self.rows)
-            if self.recipe.checkpoint == "best" and judged_best:
+            keeps_best = self.recipe.checkpoint == "best" and row.top1_error is not None
+            if keeps_best and row is best_row(self.rows):
                 self.best_model = {k: v.detach().cpu().clone() for k, v in self.backbone.state_dict().items()}
         self.epoch, self.step, self.loss_sum, self.seen, self.seconds = self.epoch + 1, 0, 0.0, 0, 0.0
         self.passed = 0

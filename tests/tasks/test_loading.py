@@ -33,12 +33,15 @@ def write(folder: Path, sizes: list[tuple[int, int]]) -> None:
 
 def evaluated(way: str, folder: Path, **settings: Any) -> es.Record:
     (folder / "net.py").write_text("from tests.tasks.test_loading import net as make\n")
-    source = f"{folder / 'net.py'}:make"
+    return by_way(way, f"{folder / 'net.py'}:make", net(), folder, **settings)
+
+
+def by_way(way: str, source: str, own: nn.Module, folder: Path, **settings: Any) -> es.Record:
     given: Any = source
     if way == "loaded":
         given = es.load_backbone(source, **settings)
     elif way == "wrapped":
-        given = es.Backbone.wrap(net(), **settings)
+        given = es.Backbone.wrap(own, **settings)
     more = {"settings": settings} if way == "source" else {}
     data = f"folder:{folder / 'images'}"
     return es.evaluate(given, "classify", data=data, device="cpu", workers=0, **more)
@@ -95,15 +98,7 @@ def timms(way: str, folder: Path, **settings: Any) -> es.Record:
     """A small network of timm's with weights of one's own, by every way in."""
     own = timm.create_model("test_resnet", num_classes=2)
     torch.save(own.state_dict(), folder / "own.pth")
-    source = f"timm:test_resnet@{folder / 'own.pth'}"
-    given: Any = source
-    if way == "loaded":
-        given = es.load_backbone(source, **settings)
-    elif way == "wrapped":
-        given = es.Backbone.wrap(own, **settings)
-    more = {"settings": settings} if way == "source" else {}
-    data = f"folder:{folder / 'images'}"
-    return es.evaluate(given, "classify", data=data, device="cpu", workers=0, **more)
+    return by_way(way, f"timm:test_resnet@{folder / 'own.pth'}", own, folder, **settings)
 
 
 @pytest.mark.parametrize("way", WAYS)
