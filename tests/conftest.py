@@ -1,11 +1,13 @@
 """What many tests stand on: a tiny demo world, a tiny recipe, and the command line in this process."""
 
 import math
+import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +17,14 @@ from eval_suite.core.logs import log_to_stderr
 from eval_suite.core.statistics import bootstrap_normal
 from eval_suite.demo.world import make_demo
 from eval_suite.training.recipe import Recipe
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What a test and its fixtures draw does not hang on the tests that the same process ran before."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
