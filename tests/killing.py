@@ -17,7 +17,7 @@ def killed_after(saves: int, work: Callable[..., object], *arguments: Any) -> in
     """Run work in a fork, which has imported what this process has, until it has saved so many states; its exit code."""
 
     def run() -> None:
-        faulthandler.dump_traceback_later(_DEADLINE, exit=True)
+        faulthandler.dump_traceback_later(_DEADLINE, exit=True, file=2)
         real, left = fit_run.save_state, iter(range(saves - 1))
 
         def save(path: Path, state: Any) -> None:
