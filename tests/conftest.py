@@ -14,7 +14,7 @@ import torch
 from eval_suite.cli.main import main
 from eval_suite.core import runtime
 from eval_suite.core.logs import log_to_stderr
-from eval_suite.core.statistics import bootstrap_normal
+from eval_suite.core.statistics import bootstrap_normal, bootstrap_values
 from eval_suite.demo.world import make_demo
 from eval_suite.training.recipe import Recipe
 
@@ -45,7 +45,8 @@ def demo_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bootstraps of ten resamples, for tests that evaluate often and look at no interval."""
-    monkeypatch.setitem(bootstrap_normal.__kwdefaults__, "resamples", 10)
+    for resampling in (bootstrap_normal, bootstrap_values):
+        monkeypatch.setitem(resampling.__kwdefaults__, "resamples", 10)
     monkeypatch.setattr("eval_suite.tasks.ood.resamples.RESAMPLES", 10)
 
 

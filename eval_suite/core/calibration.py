@@ -239,23 +239,6 @@ def brier_scores(probabilities: NDArray[np.floating], labels: Labels) -> NDArray
     return np.asarray(np.square(probabilities).sum(axis=1) - 2 * of_label + 1, np.float64)
 
 
-def area_under_risk_coverage(
-    confidence: NDArray[np.floating],
-    correct: NDArray[np.bool_],
-    ranked: NDArray[np.unsignedinteger] | None = None,
-) -> float:
-    """AURC: the error among the k most confident items, as a mean over k = 1..n; of tied items in any order.
-
-    Args:
-        confidence: (n,), larger is surer.
-        correct: (n,) booleans.
-        ranked: as of `risks`.
-
-    Reference: Geifman et al., ICLR 2019, eq. 2.
-    """
-    return float(risks(confidence, correct, ranked).mean())
-
-
 def risks(
     confidence: NDArray[np.floating],
     correct: NDArray[np.bool_],
@@ -263,12 +246,15 @@ def risks(
 ) -> NDArray[np.float64]:
     """The error among the k most confident items, for k = 1..n: (n,); of tied items in any order, their mean.
 
+    Their mean is the AURC, the area under the risk-coverage curve.
+
     Args:
         confidence: (n,), larger is surer.
         correct: (n,) booleans.
         ranked: numbers that order the confidences as their `ranks` do, where they are known.
 
-    Reference: El-Yaniv and Wiener, JMLR 2010, sec. 2 (the selective risk at coverage k / n).
+    Reference: El-Yaniv and Wiener, JMLR 2010, sec. 2 (the selective risk at coverage k / n); Geifman et al., ICLR 2019,
+    eq. 2 (AURC).
 
     Example:
         >>> risks(np.array([0.9, 0.6, 0.8]), np.array([True, False, True])).round(3).tolist()

@@ -91,12 +91,15 @@ class MetricSet:
         curves: the lines to draw.
         outcomes: by `Metric.id`, (n,) per-item values whose mean is the metric over all items; paired comparisons
             between backbones are made from them.
+        resampled: by `Metric.id`, (resamples,) values of a metric that is no mean over items, on bootstrap samples that
+            consist of the same items for every backbone; paired comparisons too are made from them.
         shared: params that every metric has besides its own.
     """
 
     metrics: list[Metric] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
     outcomes: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    resampled: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     shared: Params = field(default_factory=dict)
 
     def add(
@@ -109,8 +112,9 @@ class MetricSet:
         subset: str | None = None,
         uncertainty: Bounds = Bounds(),  # noqa: B008 - immutable
         outcome: NDArray[np.floating] | None = None,
+        resampled: NDArray[np.floating] | None = None,
     ) -> None:
-        """A value of n items with its uncertainty, and its per-item outcomes where it is their mean."""
+        """A value of n items with its uncertainty, and its per-item outcomes where it is their mean, or its bootstrap values."""
         own = {**(params or {}), **self.shared}
         self.metrics.append(
             Metric(
@@ -127,6 +131,8 @@ class MetricSet:
         )
         if outcome is not None:
             self.outcomes[metric_id(kind.key, own)] = np.asarray(outcome, np.float64)
+        if resampled is not None:
+            self.resampled[metric_id(kind.key, own)] = np.asarray(resampled, np.float32)
 
     def missing(
         self,
@@ -269,3 +275,4 @@ class MetricSet:
         self.metrics += other.metrics
         self.curves += other.curves
         self.outcomes |= other.outcomes
+        self.resampled |= other.resampled

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -14,12 +14,19 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.files import file_beside, require_regular
-from eval_suite.core.records import Record
+from eval_suite.core.records import Outcomes, Record
 
 # Outcomes of measures that are no means are linearised: their mean is the value but for rounding.
 _TOLERANCE = 1e-4
-_IDS, _ARRAY = "ids", ".npy"
+_IDS, _ARRAY, _RESAMPLED = "ids", ".npy", "resampled/"
 _BEFORE_HEADER = 10  # bytes: magic, version, and in the last two how long the header is
+
+
+def write_outcomes(stream: IO[bytes], outcomes: Outcomes) -> None:
+    """Write what an `OutcomesFile` reads."""
+    arrays: dict[str, Any] = dict(outcomes.values)
+    arrays |= {f"{_RESAMPLED}{name}": values for name, values in outcomes.resampled.items()}
+    np.savez(stream, ids=outcomes.ids, **arrays)
 
 
 class OutcomesFile:
@@ -32,6 +39,7 @@ class OutcomesFile:
     Attributes:
         fingerprint: checksum and bytes of the list of items, which is most of many a file and the same in all that are compared;
             None where the file has none.
+        resampled: ids of the metrics that have bootstrap values.
 
     Raises:
         InputError: if it cannot be read; so does every access.
@@ -45,12 +53,20 @@ class OutcomesFile:
             members = {member.filename.removesuffix(_ARRAY): member for member in archive.infolist()}
         listed = members.pop(_IDS, None)
         self.fingerprint = (listed.CRC, listed.file_size) if listed else None
-        self._names = {shown.get(name, name): name for name in members}
+        self.resampled = frozenset(
+            name.removeprefix(_RESAMPLED) for name in members if name.startswith(_RESAMPLED)
+        )
+        self._names = {shown.get(name, name): name for name in members if not name.startswith(_RESAMPLED)}
 
     @property
     def metrics(self) -> frozenset[str]:
         """Ids of the metrics that have outcomes."""
         return frozenset(self._names)
+
+    def resamples(self, metrics: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """(resamples,) bootstrap values of each of some metrics."""
+        with self._opened() as archive:
+            return {metric: _array(archive, f"{_RESAMPLED}{metric}") for metric in metrics}
 
     def values(self, metrics: Iterable[str]) -> dict[str, NDArray[np.float64]]:
         """(n,) outcomes of each of some metrics."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -303,10 +304,11 @@ class Files(Strict):
 
 
 class Outcomes(NamedTuple):
-    """Per-item outcomes: (n,) ids, and by `Metric.id` (n,) values whose mean is the metric."""
+    """Per-item outcomes: (n,) ids, by `Metric.id` (n,) values whose mean is the metric, and for others bootstrap values."""
 
     ids: NDArray[np.str_]
-    values: dict[str, NDArray[np.float64]]
+    values: Mapping[str, NDArray[np.float64]]
+    resampled: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
 class Record(Strict):  # noqa: PLW1641 - records are compared, never keys

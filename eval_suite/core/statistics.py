@@ -91,11 +91,48 @@ def bootstrap_normal(
 
     Reference: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, ch. 12.
     """
+    resampled = bootstrap_values(statistic, n, resamples=resamples, seed=seed)
+    return normal_interval(statistic(np.arange(n)), resampled, bounds=bounds, confidence=confidence)
+
+
+def bootstrap_values(
+    statistic: Callable[[NDArray[np.intp]], float | NDArray[np.float64]],
+    n: int,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """A statistic of (n,) item indices, or several, on bootstrap samples: (resamples, ...), of the same items for any statistic."""
     rng = np.random.default_rng(seed)
-    error = np.std([statistic(rng.integers(0, n, size=n)) for _ in range(resamples)], ddof=1)
-    value = statistic(np.arange(n))
-    half = _normal_quantile(0.5 + confidence / 2) * float(error)
+    return np.array([statistic(rng.integers(0, n, size=n)) for _ in range(resamples)])
+
+
+def normal_interval(
+    value: float,
+    resampled: NDArray[np.floating],
+    *,
+    bounds: Interval = Interval(-np.inf, np.inf),  # noqa: B008 - immutable
+    confidence: float = 0.95,
+) -> Interval:
+    """Normal interval around a value, as wide as its (resamples,) bootstrap values spread, cut to the bounds."""
+    half = _normal_quantile(0.5 + confidence / 2) * float(np.std(resampled, ddof=1))
     return Interval(max(bounds.low, value - half), min(bounds.high, value + half))
+
+
+def resampled_difference(
+    difference: float, a: NDArray[np.floating], b: NDArray[np.floating], n: int
+) -> PairedDifference:
+    """A difference of two statistics of the same items that are no means over them, with a paired bootstrap.
+
+    Args:
+        difference: of the two, the second taken from the first.
+        a: (resamples,) the first on bootstrap samples of the items.
+        b: (resamples,) the second on the same samples.
+        n: number of items.
+
+    Reference: Efron and Tibshirani, 1993, ch. 13; the interval is normal, as that of `bootstrap_normal`.
+    """
+    return PairedDifference(difference, normal_interval(difference, np.asarray(a, float) - b), n)
 
 
 def bootstrap_mean(

@@ -29,7 +29,7 @@ class Pick(NamedTuple):
 
 
 class Delta(NamedTuple):
-    """A backbone minus another on one metric; ``interval`` is None where no per-item outcomes were kept."""
+    """A backbone minus another on one metric; ``interval`` is None where neither per-item outcomes nor bootstrap values were kept."""
 
     difference: float
     interval: Interval | None

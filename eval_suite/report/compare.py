@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.records import Metric, Record
-from eval_suite.core.statistics import PairedDifference, mean_differences
+from eval_suite.core.statistics import PairedDifference, mean_differences, resampled_difference
 from eval_suite.report.collate import Collation, Entry, Key
 from eval_suite.report.columns import Column, Delta, Measurement, Pick, Verdict
 from eval_suite.report.outcomes import OutcomeFiles, StoredOutcomes
@@ -31,7 +31,7 @@ class _Pair(NamedTuple):
     seeds: int
 
 
-_Averaged = Callable[[str, tuple[int, ...], tuple[str, ...]], dict[str, NDArray[np.float64]]]
+_Averaged = Callable[..., dict[str, NDArray[np.float64]]]
 _OUTCOMES_AT_ONCE = 20_000_000
 
 
@@ -135,7 +135,7 @@ class TaskComparison:
         deltas: list[list[Delta | str]] = []
         # As many metrics at a time as fit into memory.
         while some := columns[len(deltas) : len(deltas) + self._at_once(columns, len(pairs))]:
-            averaged = lru_cache(maxsize=1)(self._averaged)  # every backbone is compared with the same one
+            averaged = lru_cache(maxsize=2)(self._averaged)  # every backbone is compared with the same one
             by_pair = [self._compared(some, *pair, averaged) for pair in pairs]
             by_column = [[found[place] for found in by_pair] for place in range(len(some))]
             tests = mean_differences(
@@ -168,21 +168,29 @@ class TaskComparison:
         found: dict[str, _Pair | Delta | str] = {
             column.id: self._untested(column, backbone, reference, seeds) for column in columns
         }
-        stored = tuple(id_ for id_, each in found.items() if isinstance(each, Delta))
-        if not stored:
+        untested = {id_: each for id_, each in found.items() if isinstance(each, Delta)}
+        if not untested:
             return list(found.values())
-        refused = ""
+        refused, stored, drawn = "", tuple(untested), tuple(untested)
         try:
             sides = [self._outcomes(name, seed) for name in (backbone, reference) for seed in seeds]
-            stored = tuple(id_ for id_ in stored if all(id_ in side.metrics for side in sides))
+            stored = tuple(id_ for id_ in untested if all(id_ in side.metrics for side in sides))
+            resampled = tuple(id_ for id_ in untested if all(id_ in side.resampled for side in sides))
+            drawn = tuple(id_ for id_ in resampled if id_ not in stored)
             if len({id(side.ids) for side in sides}) > 1:
                 refused = "not comparable: different items"
             else:
                 here, there = self._averaged(backbone, seeds, stored), averaged(reference, seeds, stored)
+                more = self._averaged(backbone, seeds, drawn, True), averaged(reference, seeds, drawn, True)
         except InputError as error:
             refused = f"not comparable: {error}"
         for id_ in stored:
             found[id_] = refused or _paired(here[id_], there[id_], len(seeds))
+        better = {column.id: column.higher_is_better for column in columns}
+        for id_ in drawn:
+            found[id_] = refused or _resampled(
+                untested[id_], more[0][id_], more[1][id_], len(sides[0].ids), better[id_]
+            )
         return list(found.values())
 
     def _untested(self, column: Column, backbone: str, reference: str, seeds: Sequence[int]) -> Delta | str:
@@ -198,12 +206,14 @@ class TaskComparison:
         return Delta(float(np.mean(here) - np.mean(there)), None, "untested", 0, len(seeds))
 
     def _averaged(
-        self, backbone: str, seeds: tuple[int, ...], metrics: tuple[str, ...]
+        self, backbone: str, seeds: tuple[int, ...], metrics: tuple[str, ...], resampled: bool = False
     ) -> dict[str, NDArray[np.float64]]:
-        """Outcomes (n,) of each metric, averaged over seeds."""
+        """Outcomes (n,) of each metric, or bootstrap values (resamples,), averaged over seeds."""
         sums: dict[str, NDArray[np.float64]] = {}
         for seed in seeds:
-            for metric, values in self._outcomes(backbone, seed).values(metrics).items():
+            stored = self._outcomes(backbone, seed)
+            for metric, found in (stored.resamples if resampled else stored.values)(metrics).items():
+                values = found.astype(float, copy=False)
                 sums[metric] = sums[metric] + values if metric in sums else values
         return {metric: each / len(seeds) for metric, each in sums.items()}
 
@@ -312,6 +322,20 @@ def _paired(here: NDArray[np.float64], there: NDArray[np.float64], seeds: int) -
     if differences.size == 0 or not np.isfinite(differences).all():
         return "not comparable: some items have no outcome"
     return _Pair(differences, seeds)
+
+
+def _resampled(
+    untested: Delta,
+    here: NDArray[np.float64],
+    there: NDArray[np.float64],
+    items: int,
+    higher_is_better: bool,
+) -> Delta:
+    """The difference with the interval of its (resamples,) bootstrap values; as it is where they are not alike."""
+    if here.shape != there.shape or not np.isfinite(here - there).all():
+        return untested
+    found = resampled_difference(untested.difference, here, there, items)
+    return _judged(found, untested.seeds, higher_is_better)
 
 
 def _with_deltas(column: Column, deltas: Mapping[str, Delta | str]) -> Column:

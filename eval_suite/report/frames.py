@@ -43,7 +43,7 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> Compar
     Returns:
         A row for each task, metric over all items and backbone: ``value`` (the mean over seeds) with ``low`` and ``high``,
         ``difference`` to the baseline with ``difference_low`` and ``difference_high`` (paired 95 % bootstrap interval over
-        items), ``verdict`` (better, worse, tied, or untested where no per-item outcomes exist), and ``refused``: why there
+        items), ``verdict`` (better, worse, tied, or untested where neither per-item outcomes nor bootstrap values exist), and ``refused``: why there
         is no difference, such as another protocol. In a notebook it shows as the tables of the report.
 
     Raises:

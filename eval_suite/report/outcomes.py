@@ -1,6 +1,6 @@
 """Per-item outcomes of the cells: what paired comparisons are made from."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.outcomes import OutcomesFile
+from eval_suite.core.records import Outcomes
 from eval_suite.report.collate import Collation, Entry, Key, Notice
 
 
@@ -17,17 +18,14 @@ class StoredOutcomes:
     Attributes:
         ids: (n,) of the items; cells of the same items share one array, in whatever order they stand in their files.
         metrics: ids of the metrics that have outcomes.
+        resampled: ids of the metrics that have bootstrap values, of items that have names and stand in this order.
     """
 
-    def __init__(
-        self,
-        items: "_Items",
-        metrics: Iterable[str],
-        read: Callable[[Sequence[str]], dict[str, NDArray[np.float64]]],
-    ) -> None:
+    def __init__(self, items: "_Items", stored: "OutcomesFile | _InMemory") -> None:
         self.ids, self._places = items
-        self.metrics = frozenset(metrics)
-        self._read = read
+        self.metrics = stored.metrics
+        self.resampled = stored.resampled if self._places is None and len(self.ids) else frozenset()
+        self._stored = stored
 
     def values(self, metrics: Sequence[str]) -> dict[str, NDArray[np.float64]]:
         """(n,) outcomes of each of some metrics.
@@ -35,12 +33,34 @@ class StoredOutcomes:
         Raises:
             InputError: if they cannot be read, or are not one for each item.
         """
-        found = self._read(metrics)
+        found = self._stored.values(metrics)
         if any(values.shape != self.ids.shape for values in found.values()):
             raise InputError("per-item outcomes cannot be read: ids and outcomes differ in length")
         if self._places is not None:
             found = {metric: values[self._places] for metric, values in found.items()}
         return found
+
+    def resamples(self, metrics: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        """(resamples,) bootstrap values of each of some metrics.
+
+        Raises:
+            InputError: if they cannot be read.
+        """
+        return self._stored.resamples(metrics)
+
+
+class _InMemory:
+    """What an `OutcomesFile` gives, of an evaluation in this process."""
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
+        self.metrics, self.resampled = frozenset(outcomes.values), frozenset(outcomes.resampled)
+
+    def values(self, metrics: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+        return {metric: self._outcomes.values[metric] for metric in metrics}
+
+    def resamples(self, metrics: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+        return {metric: self._outcomes.resampled[metric] for metric in metrics}
 
 
 class _Items(NamedTuple):
@@ -78,17 +98,18 @@ class OutcomeFiles:
 
     def _load(self, entry: Entry) -> StoredOutcomes | None:
         if entry.record is not None and entry.record.outcomes is not None:
-            ids, values = entry.record.outcomes
-            return StoredOutcomes(self._shared(ids), values, lambda metrics: {m: values[m] for m in metrics})
+            outcomes = entry.record.outcomes
+            return StoredOutcomes(self._shared(outcomes.ids), _InMemory(outcomes))
         relative = entry.record.files.outcomes if entry.record else None
         if relative is None:
-            return StoredOutcomes(self._shared(np.empty(0, str)), (), lambda _metrics: {})
+            nothing = Outcomes(np.empty(0, str), {})
+            return StoredOutcomes(self._shared(nothing.ids), _InMemory(nothing))
         assert entry.record is not None
         try:
             stored = OutcomesFile(self._collation.file_beside(entry, relative), entry.record)
             if stored.fingerprint not in self._listed:
                 self._listed[stored.fingerprint] = self._shared(stored.ids())
-            return StoredOutcomes(self._listed[stored.fingerprint], stored.metrics, stored.values)
+            return StoredOutcomes(self._listed[stored.fingerprint], stored)
         except InputError as error:
             text = f"per-item outcomes cannot be read: {error}"
             self._collation.notices.append(Notice("warning", entry.key.where, text))

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from eval_suite.core.errors import EvalSuiteError
 from eval_suite.core.metrics import MetricSet
-from eval_suite.core.records import Curve, DataInfo, Example, Files, Metric, Paper, Params
+from eval_suite.core.outcomes import write_outcomes
+from eval_suite.core.records import Curve, DataInfo, Example, Files, Metric, Outcomes, Paper, Params
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import atomic_write, write_json
 
@@ -100,15 +101,17 @@ class Score:
         """(n,) per-item values by `Metric.id`."""
         return self.found.outcomes
 
+    @property
+    def per_item(self) -> Outcomes:
+        """What paired comparisons are made from."""
+        return Outcomes(np.asarray(self.ids, dtype=str), self.found.outcomes, self.found.resampled)
+
     def write_items(self, folder: Path) -> Files:
         """Write what there is of each item, outcomes and texts, and name it relative to the folder's parent."""
         files = Files()
         if self.ids and self.outcomes:
-            arrays: dict[str, Any] = {
-                name: np.asarray(values, np.float64) for name, values in self.outcomes.items()
-            }
             with atomic_write(folder / "outcomes.npz", "wb") as stream:
-                np.savez(stream, ids=np.asarray(self.ids, dtype=str), **arrays)
+                write_outcomes(stream, self.per_item)
             files.outcomes = f"{folder.name}/outcomes.npz"
         if self.texts:
             write_json(folder / "texts.json", dict(zip(self.ids, self.texts, strict=True)))

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
@@ -22,7 +21,6 @@ from eval_suite.core.records import (
     ErrorInfo,
     Files,
     Metric,
-    Outcomes,
     Record,
     TaskInfo,
 )
@@ -213,7 +211,6 @@ def evaluate_cell(
             for line in score.warnings if not pictures_only else ():
                 log.warning(line)
             compared = compared_with_plain(task, fit.model, options, runtime)
-            ids = np.asarray(score.ids, dtype=str)
             files.predictions = str(predictions.relative_to(cell.results))
             result = record(
                 "complete" if score.data.n_scored == score.data.n_available else "partial",
@@ -242,7 +239,7 @@ def evaluate_cell(
         counts = score.data
         unread = f", {counts.n_failed:,} could not be read" if counts.n_failed else ""
         log.warning(f"partial: scored {counts.n_scored:,} of {counts.n_available:,} items{unread}")
-    return result.with_outcomes(Outcomes(ids, score.outcomes))
+    return result.with_outcomes(score.per_item)
 
 
 def follow(

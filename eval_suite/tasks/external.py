@@ -6,10 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from eval_suite.core.errors import unknown_name
-from eval_suite.core.records import Files, Outcomes, Record
+from eval_suite.core.records import Files, Record
 from eval_suite.core.runtime import Clock, run_info
 from eval_suite.core.store import Cell, atomic_write, exclusive, safe_name, write_record
 from eval_suite.tasks.base import Score, Task, TaskOptions
@@ -131,4 +129,4 @@ def _record(
         files=files,
         run=run_info(clock, _NOT_TOLD, _NOT_TOLD, cell.seed, task.packages),
         **content,
-    ).with_outcomes(Outcomes(np.asarray(result.ids, dtype=str), result.outcomes))
+    ).with_outcomes(result.per_item)

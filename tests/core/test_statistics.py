@@ -14,8 +14,10 @@ from eval_suite.core.statistics import (
     PairedDifference,
     bootstrap_mean,
     bootstrap_normal,
+    bootstrap_values,
     mean_differences,
     paired_difference,
+    resampled_difference,
     topk_correct,
     wilson_interval,
 )
@@ -238,6 +240,30 @@ def test_bootstrap_normal_covers_a_biased_statistic_that_percentiles_miss() -> N
 
     low, high = bootstrap_normal(magnitude_of_mean, 400, bounds=Interval(0.0, np.inf))
     assert low == 0.0 < high
+
+
+def test_a_difference_of_statistics_is_bootstrapped_with_the_same_items_in_both() -> None:
+    rng = np.random.default_rng(0)
+    a = rng.exponential(1.0, 200)
+    b = a + rng.normal(0.0, 0.1, 200)
+
+    def medians(chosen: np.ndarray) -> np.ndarray:
+        return np.array([np.median(a[chosen]), np.median(b[chosen])])
+
+    everywhere = Interval(-np.inf, np.inf)
+    difference = float(np.median(a) - np.median(b))
+    found = resampled_difference(difference, *bootstrap_values(medians, 200).T, 200)
+    at_once = bootstrap_normal(lambda chosen: float(-np.diff(medians(chosen))[0]), 200, bounds=everywhere)
+    assert found == (difference, pytest.approx(at_once), 200)
+    alone = bootstrap_normal(lambda chosen: float(np.median(a[chosen])), 200, bounds=everywhere)
+    assert found.interval.high - found.interval.low < 0.5 * (alone.high - alone.low)
+
+
+def test_equal_statistics_are_tied_and_two_that_no_resample_changes_are_not() -> None:
+    same = np.array([0.2, 0.4, 0.3])
+    assert resampled_difference(0.0, same, same, 9) == (0.0, (0.0, 0.0), 9)
+    assert resampled_difference(0.0, same, same, 9).tied
+    assert not resampled_difference(0.5, np.ones(3), np.full(3, 0.5), 9).tied
 
 
 def test_topk_by_hand() -> None:

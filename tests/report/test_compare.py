@@ -1,5 +1,6 @@
 import json
 import re
+from pathlib import Path
 from statistics import stdev
 from typing import Any
 from zipfile import ZipFile
@@ -9,7 +10,8 @@ import pandas
 import pytest
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.records import Metric
+from eval_suite.core.outcomes import OutcomesFile, write_outcomes
+from eval_suite.core.records import Metric, Outcomes
 from eval_suite.core.statistics import paired_difference
 from eval_suite.core.store import read_record
 from eval_suite.report.cells import cell_view
@@ -76,6 +78,55 @@ def test_without_outcomes_a_difference_is_untested(suite: FakeSuite) -> None:
     assert delta is not None
     assert (delta.verdict, delta.interval) == ("untested", None)
     assert delta.difference == pytest.approx(-0.01)
+
+
+def with_resamples(path: Path, values: list[float], ids: list[str] | None = None) -> None:
+    """Give a record's ECE these bootstrap values, and its items other names."""
+    stored = OutcomesFile(path.parent / "classify" / "outcomes.npz", read_record(path))
+    names = stored.ids() if ids is None else np.array(ids)
+    outcomes = Outcomes(names, stored.values(stored.metrics), {id_of(ECE): np.array(values, np.float32)})
+    with stored.path.open("wb") as stream:
+        write_outcomes(stream, outcomes)
+
+
+def test_what_is_no_mean_over_items_is_tested_on_the_same_resamples(suite: FakeSuite) -> None:
+    with_resamples(suite.add("baseline", wrong=errors(0.3)), [0.05, 0.06, 0.07])
+    with_resamples(suite.add("better", wrong=errors(0.2)), [0.040, 0.051, 0.059])
+    with_resamples(suite.add("tied", wrong=errors(0.2)), [0.06, 0.05, 0.06])
+    with_resamples(suite.add("fewer", wrong=errors(0.2)), [0.04, 0.05])
+    suite.add("none", wrong=errors(0.2))
+    cells = column(suite, ECE).cells
+    verdicts = {name: cell.delta.verdict for name, cell in cells.items() if cell.delta}
+    assert verdicts == {"better": "better", "tied": "tied", "fewer": "untested", "none": "untested"}
+    delta = cells["better"].delta
+    assert delta is not None
+    assert delta.difference == pytest.approx(-0.01)
+    half = 1.959964 * stdev([0.010, 0.009, 0.011])
+    assert delta.interval == pytest.approx((-0.01 - half, -0.01 + half), rel=1e-4)
+    assert (delta.n, delta.seeds) == (400, 1)
+
+
+def test_resamples_of_other_items_or_of_another_order_are_not_paired(suite: FakeSuite) -> None:
+    names = [f"image-{index:04d}" for index in range(400)]
+    with_resamples(suite.add("baseline"), [0.05, 0.06, 0.07])
+    with_resamples(suite.add("shuffled"), [0.05, 0.06, 0.07], names[::-1])
+    with_resamples(suite.add("others"), [0.05, 0.06, 0.07], [f"other-{name}" for name in names])
+    cells = column(suite, ECE).cells
+    assert cells["shuffled"].delta is not None
+    assert cells["shuffled"].delta.verdict == "untested"
+    assert cells["others"].refused == "not comparable: different items"
+
+
+def test_resamples_are_averaged_over_seeds(suite: FakeSuite) -> None:
+    for seed, shift in enumerate((0.0, 0.004)):
+        with_resamples(suite.add("baseline", seed), [0.05 + shift, 0.06, 0.07])
+        with_resamples(suite.add("cutmix", seed), [0.04 - shift, 0.05, 0.062])
+    delta = column(suite, ECE).cells["cutmix"].delta
+    assert delta is not None
+    assert delta.interval is not None
+    half = 1.959964 * stdev([0.014, 0.010, 0.008])
+    assert delta.interval.high - delta.interval.low == pytest.approx(2 * half, rel=1e-4)
+    assert delta.seeds == 2
 
 
 def test_other_items_or_data_are_not_comparable(suite: FakeSuite) -> None:

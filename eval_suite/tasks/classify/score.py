@@ -1,7 +1,6 @@
 """From logits and labels to the metrics of classification."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from eval_suite.core.calibration import (
     ItemMeasures,
-    area_under_risk_coverage,
     classwise_calibration_error,
     equal_mass_calibration_error,
     item_measures,
@@ -29,7 +27,6 @@ from eval_suite.core.metrics import (
     TOP1_ERROR,
     TOP5_ERROR,
     Bounds,
-    MetricKind,
     MetricSet,
     bounds,
     rate_bounds,
@@ -40,6 +37,8 @@ from eval_suite.core.statistics import (
     Interval,
     bootstrap_mean,
     bootstrap_normal,
+    bootstrap_values,
+    normal_interval,
     topk_correct,
     wilson_interval,
 )
@@ -77,7 +76,6 @@ _ITEMS_TO_DRAW = 10
 _IMAGENET_CLASSES = 1000
 _CURVE_POINTS = 100
 _ALPHA: float = ClassifyOptions.model_fields["conformal_alpha"].default
-_OfConfidence = Callable[..., float]
 
 
 def score(predictions: Path, options: TaskOptions | None, truth: str | None, folder: Path | None) -> Score:
@@ -159,25 +157,27 @@ def _further_calibration(
 ) -> None:
     """The calibration error in other bins, the Brier score, and what is left of the error among confident items."""
     confidence, correct, ranked = each.confidence, each.correct, ranks(each.confidence)
-    n, bins = len(labels), {"bins": CALIBRATION_BINS}
-    measures: list[tuple[MetricKind, _OfConfidence, Params]] = [
-        (ECE_EQUAL_MASS, equal_mass_calibration_error, bins),
-        (AURC, area_under_risk_coverage, {}),
-    ]
-    for kind, value_of, params in measures:
+    n, bins, every = len(labels), {"bins": CALIBRATION_BINS}, np.arange(len(labels))
+    within, method = Interval(0.0, 1.0), "normal approximation with the bootstrap's standard error"
 
-        def value(chosen: NDArray[np.intp], value_of: _OfConfidence = value_of) -> float:
-            return value_of(confidence[chosen], correct[chosen], ranked=ranked[chosen])
+    def equal_mass(chosen: NDArray[np.intp]) -> float:
+        return equal_mass_calibration_error(confidence[chosen], correct[chosen], ranked=ranked[chosen])
 
-        interval = bootstrap_normal(value, n, bounds=Interval(0.0, 1.0))
-        uncertainty = bounds(interval, "normal approximation with the bootstrap's standard error")
-        metrics.add(kind, value(np.arange(n)), n, params, uncertainty=uncertainty)
-    selective = risks(confidence, correct)
-    for coverage in COVERAGES:
-        k = items_covered(n, coverage)
-        risk = float(selective[k - 1])
+    uncertainty = bounds(bootstrap_normal(equal_mass, n, bounds=within), method)
+    metrics.add(ECE_EQUAL_MASS, equal_mass(every), n, bins, uncertainty=uncertainty)
+    accepted = [items_covered(n, coverage) for coverage in COVERAGES]
+
+    def selective(chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+        found = risks(confidence[chosen], correct[chosen], ranked[chosen])
+        return np.array([found.mean(), *(found[k - 1] for k in accepted)])
+
+    (area, *errors), resampled = selective(every), bootstrap_values(selective, n).T
+    interval = normal_interval(area, resampled[0], bounds=within)
+    metrics.add(AURC, float(area), n, uncertainty=bounds(interval, method), resampled=resampled[0])
+    for coverage, k, risk, drawn in zip(COVERAGES, accepted, errors, resampled[1:], strict=True):
         uncertainty = Bounds(wilson_interval(min(risk * k, k), k), "Wilson score, of the accepted items")
-        metrics.add(RISK_AT_COVERAGE, risk, n, {"coverage": coverage}, uncertainty=uncertainty)
+        at = {"coverage": coverage}
+        metrics.add(RISK_AT_COVERAGE, float(risk), n, at, uncertainty=uncertainty, resampled=drawn)
     blocks = ((np.exp(found), labels[items]) for items, found in log_probabilities(logits))
     metrics.add(
         ECE_CLASSWISE,

@@ -12,7 +12,7 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import Bounds, MetricSet, bounds
 from eval_suite.core.predictions import About
 from eval_suite.core.records import Curve, Example, Param
-from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_normal
+from eval_suite.core.statistics import Interval, bootstrap_mean, bootstrap_values, normal_interval
 from eval_suite.data.detection import open_objects
 from eval_suite.data.objects import ObjectIndex
 from eval_suite.data.pictures import never_failing
@@ -145,9 +145,6 @@ def score_detector(
                 {**params, "variant": variant, "plus_one": of_classes},
                 subset=index.classes[label],
             )
-    if len(present):
-        tested = MEAN_AP.id(**params, variant="area", plus_one=first)
-        into.outcomes[tested] = image_influence(rankings[first])
     into.curves += _curves(detector, ranking, index.classes)
     return into
 
@@ -157,8 +154,11 @@ def _mean_ap(into: MetricSet, params: dict[str, Param], ranking: Ranking, images
         into.missing(MEAN_AP, images, _NOTHING, params)
         return
     variant = str(params["variant"])
+    value = mean_ap(ranking, variant)
+    influence = bootstrapped = None
     if variant == "area":
-        low, high = bootstrap_mean(image_influence(ranking))
+        influence = image_influence(ranking)
+        low, high = bootstrap_mean(influence)
         interval = Interval(max(0.0, low), min(1.0, high))
         method = "percentile bootstrap over images, each with its influence on the AP"
     else:
@@ -166,9 +166,11 @@ def _mean_ap(into: MetricSet, params: dict[str, Param], ranking: Ranking, images
         def resampled(chosen: NDArray[np.intp]) -> float:
             return mean_ap(ranking, variant, np.bincount(chosen, minlength=images))
 
-        interval = bootstrap_normal(resampled, images, bounds=Interval(0.0, 1.0), resamples=_RESAMPLES)
+        bootstrapped = bootstrap_values(resampled, images, resamples=_RESAMPLES)
+        interval = normal_interval(value, bootstrapped, bounds=Interval(0.0, 1.0))
         method = "normal approximation with the standard error of a bootstrap over images"
-    into.add(MEAN_AP, mean_ap(ranking, variant), images, params, uncertainty=bounds(interval, method))
+    found = bounds(interval, method)
+    into.add(MEAN_AP, value, images, params, uncertainty=found, outcome=influence, resampled=bootstrapped)
 
 
 def _coco(into: MetricSet, params: dict[str, Param], detections: Detections, index: ObjectIndex) -> None:

@@ -1,4 +1,4 @@
-"""AUROCs item by item: what differences between backbones are tested on."""
+"""AUROCs and confidences item by item: what differences between backbones are tested on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from eval_suite.tasks.ood.metrics import AUROC, params_of
 from eval_suite.tasks.ood.predictions import Predictions
 from eval_suite.tasks.ood.rates import placements
+from eval_suite.tasks.ood.scores import MAX_SOFTMAX
 
 
 def auroc_outcomes(found: Predictions) -> dict[str, NDArray[np.float64]]:
@@ -22,23 +23,29 @@ def auroc_outcomes(found: Predictions) -> dict[str, NDArray[np.float64]]:
     for score, known in found.scores.items():
         inside = {name: placements(known, each.scores[score]) for name, each in found.outliers.items()}
         outside = {name: placements(-each.scores[score], -known) for name, each in found.outliers.items()}
-        outcomes[AUROC.id(**params_of(score))] = _linearised(inside, outside, list(inside))
-        for sets, names in found.means().items():
-            outcomes[AUROC.id(**params_of(score, sets))] = _linearised(inside, outside, names)
+        for sets, names in ((None, list(inside)), *found.means().items()):
+            mean = np.mean([inside[name] for name in names], axis=0)
+            outcomes[AUROC.id(**params_of(score, sets))] = _linearised(mean, outside, names)
     return outcomes
 
 
+def confidence_outcomes(found: Predictions) -> NDArray[np.float64]:
+    """The mean over the sets of their mean max softmax, item by item of everything that there is."""
+    outside = {name: each.scores[MAX_SOFTMAX] for name, each in found.outliers.items()}
+    mean = float(np.mean([values.mean() for values in outside.values()]))
+    return _linearised(np.full(len(found.scores[MAX_SOFTMAX]), mean), outside, list(outside))
+
+
 def _linearised(
-    inside: dict[str, NDArray[np.float64]], outside: dict[str, NDArray[np.float64]], names: list[str]
+    mean: NDArray[np.float64], outside: dict[str, NDArray[np.float64]], names: list[str]
 ) -> NDArray[np.float64]:
-    """The mean AUROC over the named sets, item by item of everything that there is.
+    """A mean over the named sets, item by item of everything that there is.
 
     Args:
-        inside: by set, (n,) shares of its items below each in-distribution item.
-        outside: by set, (m,) shares of the in-distribution items above each of its own.
+        mean: (n,) what each in-distribution item counts, on the mean over the named sets.
+        outside: by set, (m,) what each of its items counts.
         names: of sets; items of the others have the mean itself.
     """
-    mean = np.mean([inside[name] for name in names], axis=0)
     parts = [(mean - mean.mean()) / len(mean)]
     for name, shares in outside.items():
         weight = 1 / (len(names) * len(shares)) if name in names else 0.0

@@ -113,8 +113,7 @@ SECTION = Section(
         "A backbone's confidence is to tell images of the evaluation split from outliers: TNR@TPR95 is the share of outliers "
         "rejected where 95 % of the known images are accepted, detection accuracy the best mean of the two rates; values are "
         "means over the outlier sets, in the overview without noise, which dominates means, or near and far where the sets are in "
-        "such groups. Differences of AUROC are tested over known images and outliers; the other "
-        "rates are no means over images, so their differences stay untested."
+        "such groups. Differences are tested over known images and outliers together."
     ),
     paper=CUTMIX,
     headline=(

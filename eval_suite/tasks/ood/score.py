@@ -9,9 +9,18 @@ from numpy.typing import NDArray
 from eval_suite.core.calibration import item_measures
 from eval_suite.core.controls import CHANCE
 from eval_suite.core.errors import InputError
-from eval_suite.core.metrics import CALIBRATION_BINS, ECE, Bounds, MetricKind, MetricSet, rate_bounds
+from eval_suite.core.metrics import (
+    CALIBRATION_BINS,
+    ECE,
+    OVER_ITEMS,
+    Bounds,
+    MetricKind,
+    MetricSet,
+    bounds,
+    rate_bounds,
+)
 from eval_suite.core.records import Curve, DataInfo, Example, Params
-from eval_suite.core.statistics import Interval
+from eval_suite.core.statistics import Interval, bootstrap_mean
 from eval_suite.data.pictures import never_failing
 from eval_suite.data.truth import true_labels
 from eval_suite.tasks.base import Score, TaskOptions
@@ -30,7 +39,7 @@ from eval_suite.tasks.ood.metrics import (
     TNR,
     params_of,
 )
-from eval_suite.tasks.ood.outcomes import auroc_outcomes, item_ids
+from eval_suite.tasks.ood.outcomes import auroc_outcomes, confidence_outcomes, item_ids
 from eval_suite.tasks.ood.predictions import FILE_FACTS, Predictions, read_predictions
 from eval_suite.tasks.ood.rates import (
     Detection,
@@ -188,7 +197,7 @@ def _row(
         return
     field = _FIELDS[kind.key]
     value = float(np.mean([getattr(each.value, field) for each in sets]))
-    means = np.mean([getattr(each.resampled, field) for each in sets], axis=0)
+    means: NDArray[np.float64] = np.mean([getattr(each.resampled, field) for each in sets], axis=0)
     if kind is ACCURACY:
         # The best threshold of a resample fits it better than the sample's fits the sample.
         half = 1.96 * float(means.std(ddof=1))
@@ -201,7 +210,17 @@ def _row(
     found = rate_bounds(interval, method, value, fewest)
     over = "" if subset else f"mean over {len(sets)} outlier set{'s' if len(sets) > 1 else ''}; "
     method = f"{over}{found.method}" + (f"; score: {note}" if note else "")
-    into.add(kind, value, n, params, subset=subset, uncertainty=Bounds(found.interval, method))
+    # AUROCs have outcomes; of the full spectrum not all items are named, and those of two backbones might be others.
+    tested = subset is None and kind is not AUROC and "known" not in params
+    into.add(
+        kind,
+        value,
+        n,
+        params,
+        subset=subset,
+        uncertainty=Bounds(found.interval, method),
+        resampled=means if tested else None,
+    )
 
 
 def _reference_rows(into: MetricSet, found: Predictions, classes: int) -> None:
@@ -290,11 +309,14 @@ def _over_confidence(found: Predictions, labels: NDArray[np.int64] | None) -> Me
     if MAX_SOFTMAX not in found.scores:
         return into
     means = {name: each.scores[MAX_SOFTMAX] for name, each in found.outliers.items()}
+    outcome = confidence_outcomes(found)
+    over = f"mean over {len(means)} outlier sets; {OVER_ITEMS}"
     into.add(
         OOD_CONFIDENCE,
         float(np.mean([values.mean() for values in means.values()])),
         sum(len(values) for values in means.values()),
-        uncertainty=Bounds(method=f"mean over {len(means)} outlier sets"),
+        uncertainty=bounds(bootstrap_mean(outcome), over),
+        outcome=outcome,
     )
     for name, values in means.items():
         into.mean_rate(OOD_CONFIDENCE, values, outcome=None, subset=name)

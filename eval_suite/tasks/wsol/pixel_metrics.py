@@ -28,10 +28,13 @@ def pixel_metrics(histograms: NDArray[np.integer] | None, items: int, reason: st
         into.missing(PX_AP, items, reason)
         return into
     total = histograms.sum(axis=0, dtype=np.int64)
-    low, high = np.quantile(_resampled(histograms), [0.025, 0.975])
+    resampled = _resampled(histograms)
+    low, high = np.quantile(resampled, [0.025, 0.975])
     method = f"percentile bootstrap over items ({_RESAMPLES} resamples)"
     uncertainty = bounds(Interval(float(low), float(high)), method)
-    into.add(PX_AP, pixel_average_precision(total), items, uncertainty=uncertainty)
+    into.add(
+        PX_AP, pixel_average_precision(total), items, uncertainty=uncertainty, resampled=np.array(resampled)
+    )
     found = precision_recall(total)
     step = max(1, len(found.recall) // _DRAWN)
     into.curves.append(

@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 
 from eval_suite.core.calibration import item_measures
 from eval_suite.tasks.classify.metrics import per_class_correct
+from eval_suite.tasks.classify.score import metrics_of
 
 
 def problem(n: int = 500, classes: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -53,3 +54,14 @@ def test_per_class_by_hand_and_against_scikit_learn() -> None:
     found = per_class_correct(logits.argmax(1) == labels, labels, 7)
     matrix = confusion_matrix(labels, logits.argmax(1), labels=np.arange(7))
     np.testing.assert_array_equal(found, np.stack([matrix.diagonal(), matrix.sum(1)], 1))
+
+
+def test_errors_of_the_confident_are_resampled_and_calibration_errors_are_not() -> None:
+    logits, labels = problem(200)
+    found = metrics_of(logits, labels, list("abcdefg"))
+    assert {id_.partition("{")[0] for id_ in found.resampled} == {"aurc", "risk_at_coverage"}
+    assert len(found.resampled) == 4
+    chosen = np.random.default_rng(0).integers(0, 200, size=200)  # the first resample
+    values = {m.id: m.value for m in metrics_of(logits[chosen], labels[chosen], list("abcdefg")).metrics}
+    for id_, resampled in found.resampled.items():
+        assert resampled[0] == pytest.approx(values[id_], abs=1e-6)

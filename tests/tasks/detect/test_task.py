@@ -288,6 +288,21 @@ def test_perfect_detections_score_one_and_none_score_zero(index: ObjectIndex) ->
         assert score.curves[0].y == pytest.approx([value] * 101)
 
 
+def test_every_map_can_be_compared_between_detectors(index: ObjectIndex) -> None:
+    score = score_detector(near_the_truth(index), index, Ssd, ious=(0.75,))
+    values = {m.id: m.value for m in score.metrics if m.key == "map"}
+    assert len(values) == 5
+    areas = {id_ for id_ in values if "area" in id_}
+    assert set(score.outcomes) == areas
+    for id_ in areas:
+        assert score.outcomes[id_].mean() == pytest.approx(values[id_], abs=1e-12)
+    assert set(score.resampled) == set(values) - areas
+    metric = score.metrics[0]
+    assert metric.interval is not None
+    half = 1.959964 * np.std(score.resampled[metric.id], ddof=1)
+    assert (metric.interval[1] - metric.interval[0]) / 2 == pytest.approx(half, rel=1e-5)
+
+
 def test_record_report_and_names_agree_on_the_headlines(index: ObjectIndex) -> None:
     assert list(detectors()) == ["ssd", "ssd-fpn", "faster-rcnn-c4", "faster-rcnn-fpn"]
     first = [

@@ -179,12 +179,47 @@ def test_outcomes_average_to_their_metrics(file: Callable[..., Path]) -> None:
         metric_id("auroc", {"score": each, **sets})
         for each in ("max_softmax", "energy")
         for sets in ({}, {"sets": "non_noise"})
-    }
+    } | {"ood_confidence"}
     total = N + sum(len(each.ids) for each in some_predictions().outliers.values())
     assert len(score.ids) == len(set(score.ids)) == total
     for name, values in score.outcomes.items():
         assert values.shape == (total,)
         assert values.mean() == pytest.approx(found[name].value)
+
+
+def test_what_has_no_outcomes_is_resampled_with_the_same_items_for_every_network() -> None:
+    given = some_predictions()
+    found = detection_metrics(given)
+    rates = ("tnr_at_95_tpr", "detection_accuracy", "aupr_in", "aupr_out", "fpr_at_95_tpr")
+    assert set(found.resampled) == {
+        metric_id(key, {"score": score, **sets})
+        for key in rates
+        for score in ("max_softmax", "energy")
+        for sets in ({}, {"sets": "non_noise"})
+    }
+    # A network whose confidences stand in the same order ranks every resample alike.
+    rescaled = given._replace(
+        scores={name: 3 * values + 1 for name, values in given.scores.items()},
+        outliers={
+            name: each._replace(scores={score: 3 * values + 1 for score, values in each.scores.items()})
+            for name, each in given.outliers.items()
+        },
+    )
+    again = detection_metrics(rescaled).resampled
+    assert all(np.array_equal(values, again[id_]) for id_, values in found.resampled.items())
+
+
+def test_resampled_rates_are_those_of_the_chosen_items() -> None:
+    near = some_predictions().outliers["near"]
+    one = some_predictions(outliers={"near": near})
+    draws = resamples.Draws(one)
+    known, outside = one.scores["energy"], near.scores["energy"]
+    resampled = detection_metrics(one).resampled
+    for row in (0, 7, 29):
+        alone = detection(np.repeat(known, draws.known[row]), np.repeat(outside, draws.outliers["near"][row]))
+        for key, value in (("fpr_at_95_tpr", alone.fpr_outliers_positive), ("tnr_at_95_tpr", alone.tnr)):
+            found = resampled[metric_id(key, {"score": "energy"})][row]
+            assert found == pytest.approx(float(value), abs=1e-6)
 
 
 def test_paired_differences_have_delongs_variance() -> None:
@@ -271,6 +306,10 @@ def test_over_confidence(file: Callable[..., Path]) -> None:
     for name in SETS:
         assert found["Mean confidence on outliers", name].value == pytest.approx(means[name])
     assert found["Mean confidence on outliers", None].value == pytest.approx(np.mean(list(means.values())))
+    # Of all that is scored the outliers alone vary, each set by itself.
+    mean = score.outcomes["ood_confidence"]
+    spread = sum(each.scores["max-softmax"].var() / len(each.ids) for each in given.outliers.values())
+    assert mean.var() / len(mean) == pytest.approx(spread / len(SETS) ** 2)
     # All labels are what is predicted, so the error is how much surer the network should be.
     expected = 1 - given.scores["max-softmax"].mean()
     assert found[ECE_NAME, None].value == pytest.approx(expected)
