@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, unknown_name
-from eval_suite.data.corners import look_like_corners, look_like_shares, outside
+from eval_suite.data.corners import corner_evidence, look_like_shares, outside
 from eval_suite.data.decoding import size_of_file
 from eval_suite.data.json_files import image_id, list_of_objects, read_json, text_of, whole_number
 from eval_suite.data.layouts.base import listing
@@ -49,7 +49,8 @@ def open_coco(
         class_list: refused, since the file's ``categories`` name the classes.
 
     Raises:
-        InputError: if there is no such file, or it has no images, annotations and categories.
+        InputError: if there is no such file, it has no images, annotations and categories, two of them have one id or
+            name, or its boxes are corners or shares of their images' sides.
         DefectsError: if annotations are of no image or class in the file, or have no box.
     """
     if class_list is not None:
@@ -82,15 +83,16 @@ def open_coco(
     categories.sort(key=lambda category: whole_number(category, "id", "categories", file))
     numbers = [whole_number(category, "id", "categories", file) for category in categories]
     _require_each_once(numbers, file)
+    _require_each_once(classes := [text_of(each, "name", "a category", file) for each in categories], file)
     place, boxes, labels = _objects(annotations, keys, numbers, file, spec)
-    _require_pixels(boxes, sizes[place], file)
+    doubt = _require_pixels(boxes, sizes[place], file)
     order = np.argsort(place, kind="stable")
     ids = [f"{chosen}/{name}" for name in files]
     return ObjectIndex(
         name=coco_path(spec).resolve().stem,
         spec=spec,
         split=chosen,
-        classes=[text_of(category, "name", "a category", file) for category in categories],
+        classes=classes,
         ids=ids,
         paths=paths,
         sizes=sizes,
@@ -102,7 +104,7 @@ def open_coco(
         category_ids=numbers,
         image_keys=keys,
         widths_are_edges=True,
-        notes=counted(_doubts(boxes, sizes, place, ids)),
+        notes=(*doubt, *counted(_doubts(boxes, sizes, place, ids))),
     )
 
 
@@ -242,16 +244,21 @@ def _size(image: Mapping[str, Any], path: Path) -> tuple[int, int]:
         return 0, 0
 
 
-def _require_pixels(boxes: NDArray[np.float64], sizes: NDArray[np.int64], file: Path) -> None:
+def _require_pixels(boxes: NDArray[np.float64], sizes: NDArray[np.int64], file: Path) -> list[str]:
+    """Refuse boxes (m, 4) that are no x, y, width, height in pixels, and return a line where they may be none."""
     known = sizes.min(axis=1, initial=1) > 0
     boxes, sizes = boxes[known], sizes[known]
-    found = ""
+    evidence, found, remedy = corner_evidence(boxes, sizes), "", ""
     if look_like_shares(boxes, sizes):
-        found = "numbers up to 1, as of shares; multiply them by the images' sides"
-    elif look_like_corners(boxes, sizes):
-        found = "x0, y0, x1, y1, as every box fits its image so and not otherwise; subtract the first two"
+        found, remedy = "numbers up to 1, as of shares", "multiply them by the images' sides"
+    elif evidence.are_corners or evidence.contradictory:
+        found = f"x0, y0, x1, y1: {evidence}"
+        remedy = "subtract the first two numbers from the last two, or clip the boxes to their images if they are widths"
     if found:
-        raise InputError(expected="'bbox' as x, y, width, height in pixels", where=file, found=found)
+        raise InputError(
+            expected="'bbox' as x, y, width, height in pixels", where=file, found=found, remedy=remedy
+        )
+    return [f"the boxes of {file} may be x0, y0, x1, y1: {evidence}"] if evidence.doubtful else []
 
 
 def _doubts(
@@ -272,5 +279,7 @@ def _require_each_once(values: list[Any], file: Path) -> None:
     seen: set[Any] = set()
     for value in values:
         if value in seen:
-            raise InputError(expected="each id and file name once", where=file, found=f"{value!r} again")
+            raise InputError(
+                expected="each id, file name and category name once", where=file, found=f"{value!r} again"
+            )
         seen.add(value)

@@ -5,6 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+_EXCEPTIONS = (
+    0.1  # of boxes that contradict the others: the odd one that is inverted, or far larger than its image
+)
+
 
 class Boxes(NamedTuple):
     """Boxes (k, 4) as x0 y0 x1 y1 in pixels counted from 0, and how they are meant.
@@ -39,21 +43,58 @@ class Boxes(NamedTuple):
         return moved
 
 
-def look_like_corners(boxes: NDArray[np.float64], sizes: NDArray[np.int64]) -> bool:
-    """Whether boxes (k, 4) that should be x, y, width, height are x0 y0 x1 y1 instead.
+class Evidence(NamedTuple):
+    """How many of some boxes lie within their image as x0 y0 x1 y1 alone, how many as x, y, width, height alone, and of how many.
 
-    So they are when each of them is a box within its image as corners, and a quarter or more reach far outside it as
-    widths and heights: of true corners those right of or below the middle do, of true widths hardly any.
+    The rest lie within it both ways or neither way, as boxes that a detector did not clip, and say nothing.
+    """
+
+    corners: int
+    widths: int
+    boxes: int
+
+    @property
+    def are_corners(self) -> bool:
+        """Whether the boxes are x0 y0 x1 y1: a quarter or more fit only so, and hardly any only as widths and heights."""
+        return self._many and self.widths <= _EXCEPTIONS * self.corners
+
+    @property
+    def contradictory(self) -> bool:
+        """Whether many boxes fit only as corners, more than only as widths and heights, and yet not nearly all."""
+        return self._many and _EXCEPTIONS * self.corners < self.widths < self.corners
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether boxes that count as widths and heights may be corners: more than exceptions fit only as such."""
+        return self.corners > _EXCEPTIONS * self.widths and not self.are_corners
+
+    @property
+    def _many(self) -> bool:
+        return self.boxes > 0 and self.corners >= 0.25 * self.boxes
+
+    def __str__(self) -> str:
+        """The counts in words."""
+        return (
+            f"of {self.boxes:,} boxes, {self.corners:,} lie in their image only as x0, y0, x1, y1 and {self.widths:,} only as "
+            "x, y, width, height"
+        )
+
+
+def corner_evidence(boxes: NDArray[np.float64], sizes: NDArray[np.int64]) -> Evidence:
+    """What boxes (k, 4) that should be x, y, width, height say of whether they are x0 y0 x1 y1 instead.
+
+    Of true corners, the boxes right of or below the middle reach far outside their image when taken for widths and
+    heights; of true widths, those narrower than they lie far from the edge are inverted when taken for corners. A box
+    that lies outside in both readings speaks for neither, so a few of them change nothing.
 
     Args:
         boxes: (k, 4) numbers.
         sizes: (k, 2) width and height of each box's image in pixels.
     """
-    if not len(boxes):
-        return False
-    as_corners = (boxes[:, 2:] >= boxes[:, :2]).all() and (boxes[:, 2:] <= sizes + 1).all()
-    far_outside = (boxes[:, :2] + boxes[:, 2:] > 1.05 * sizes + 1).any(axis=1)
-    return bool(as_corners and far_outside.mean() >= 0.25)
+    as_corners = ((boxes[:, 2:] >= boxes[:, :2]) & (boxes[:, 2:] <= sizes + 1)).all(axis=1)
+    within = boxes[:, :2] + boxes[:, 2:] <= 1.05 * sizes + 1
+    as_widths = (within & (boxes[:, 2:] >= 0)).all(axis=1)
+    return Evidence(int((as_corners & ~as_widths).sum()), int((as_widths & ~as_corners).sum()), len(boxes))
 
 
 def look_like_shares(boxes: NDArray[np.float64], sizes: NDArray[np.int64]) -> bool:

@@ -109,6 +109,7 @@ def test_every_defect_is_listed(tmp_path: Path) -> None:
     [
         ([[0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1]], "shares"),
         ([[30, 20, 39, 29], [10, 5, 38, 30]], "x0, y0, x1, y1"),
+        ([[30, 20, 39, 29], [10, 5, 38, 30], [30, 20, 52, 29]], "x0, y0, x1, y1"),
     ],
 )
 def test_boxes_that_are_no_widths_in_pixels(tmp_path: Path, boxes: list[list[float]], message: str) -> None:
@@ -116,6 +117,13 @@ def test_boxes_that_are_no_widths_in_pixels(tmp_path: Path, boxes: list[list[flo
     write(tmp_path / "annotations/val.json", annotations=ours)
     with pytest.raises(InputError, match=message):
         open_coco(f"coco:{tmp_path}")
+
+
+def test_boxes_that_may_be_corners_are_kept_and_noted(tmp_path: Path) -> None:
+    ours = [{**ONE, "bbox": box} for box in [[30, 20, 39, 29], [30, 20, 5, 5], [30, 20, 6, 5], ONE["bbox"]]]
+    write(tmp_path / "annotations/val.json", annotations=ours)
+    index = open_coco(f"coco:{tmp_path}")
+    assert (len(index.labels), len(index.notes)) == (4, 1)
 
 
 def test_boxes_without_area_or_outside_are_kept_and_told(tmp_path: Path) -> None:
@@ -130,9 +138,10 @@ def test_boxes_without_area_or_outside_are_kept_and_told(tmp_path: Path) -> None
     [
         ({"images": []}, "images and categories"),
         ({"categories": None}, "categories"),
-        ({"images": [IMAGES[0], IMAGES[0]]}, "each id and file name once"),
+        ({"images": [IMAGES[0], IMAGES[0]]}, "each id"),
         ({"images": [{**IMAGES[0], "file_name": "../x.jpg"}]}, "paths inside the data folder"),
-        ({"categories": [CATEGORIES[0]] * 2}, "each id and file name once"),
+        ({"categories": [CATEGORIES[0]] * 2}, "each id"),
+        ({"categories": [CATEGORIES[0], {"id": 4, "name": "dog"}]}, "'dog' again"),
     ],
 )
 def test_files_that_are_none(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eval_suite.data.corners import Boxes, look_like_corners, look_like_shares, outside
+from eval_suite.data.corners import Boxes, corner_evidence, look_like_shares, outside
 
 
 def test_a_box_one_pixel_wide_has_width_one() -> None:
@@ -37,13 +37,37 @@ PIXELS = np.array([[10, 10, 20, 20], [60, 50, 30, 20], [0, 0, 100, 80], [70, 60,
 
 def test_corners_are_told_from_widths() -> None:
     corners = np.hstack([PIXELS[:, :2], PIXELS[:, :2] + PIXELS[:, 2:]])
-    assert look_like_corners(corners, SIZES)
-    assert not look_like_corners(PIXELS, SIZES)
-    assert not look_like_corners(np.zeros((0, 4)), np.zeros((0, 2), np.int64))
+    assert corner_evidence(corners, SIZES).are_corners
+    assert not corner_evidence(PIXELS, SIZES).are_corners
+    assert not corner_evidence(np.zeros((0, 4)), np.zeros((0, 2), np.int64)).are_corners
 
 
 def test_a_box_that_reaches_a_little_outside_is_no_corner() -> None:
-    assert not look_like_corners(np.array([[10.0, 10, 93, 72]]), SIZES[:1])
+    assert not corner_evidence(np.array([[10.0, 10, 93, 72]]), SIZES[:1]).are_corners
+
+
+def test_a_few_boxes_that_are_not_clipped_or_inverted_change_nothing() -> None:
+    corners = np.hstack([PIXELS[:, :2], PIXELS[:, :2] + PIXELS[:, 2:]])
+    many, sizes = np.tile(corners, (25, 1)), np.tile(SIZES, (25, 1))
+    many[:8] = [60, 50, 140, 90]  # outside in both readings
+    many[8] = [60, 50, 20, 20]  # within as x, y, width, height alone
+    evidence = corner_evidence(many, sizes)
+    assert evidence.widths == 1
+    assert (evidence.are_corners, evidence.contradictory, evidence.doubtful) == (True, False, False)
+    widths = np.tile(PIXELS, (25, 1))
+    widths[:3] = [60, 50, 80, 70]  # as corners alone
+    evidence = corner_evidence(widths, sizes)
+    assert evidence.corners == 3
+    assert not (evidence.are_corners or evidence.contradictory or evidence.doubtful)
+
+
+def test_readings_that_are_not_clearly_apart() -> None:
+    both, sizes = np.array([[60, 50, 90, 70]] * 6 + [[60, 50, 30, 20]] * 2, float), np.tile(SIZES, (2, 1))
+    assert corner_evidence(both, sizes).contradictory
+    assert not corner_evidence(both, sizes).are_corners
+    both[2:] = [60, 50, 30, 20]
+    assert corner_evidence(both, sizes).doubtful
+    assert not corner_evidence(both, sizes).contradictory
 
 
 def test_shares_and_boxes_outside() -> None:

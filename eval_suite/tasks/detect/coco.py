@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from eval_suite.data.corners import Boxes
 from eval_suite.data.objects import ObjectIndex
 from eval_suite.tasks.detect.matching import Detections
+from eval_suite.tasks.detect.predictions import written_keys
 
 
 class CocoPrecision(NamedTuple):
@@ -37,12 +38,13 @@ def coco_precision(detections: Detections, index: ObjectIndex) -> CocoPrecision 
     if index.uncounted.all():
         return None
     truth, found = COCO(), COCO()
+    numbers = _image_numbers(index)
     frame = {
-        "images": [{"id": i} for i in range(len(index))],
+        "images": [{"id": number} for number in numbers],
         "categories": [{"id": label} for label in range(len(index.classes))],
     }
-    truth.dataset = {**frame, "annotations": _annotations(index)}
-    found.dataset = {**frame, "annotations": _results(detections)}
+    truth.dataset = {**frame, "annotations": _annotations(index, numbers)}
+    found.dataset = {**frame, "annotations": _results(detections, numbers)}
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints a table of its own
         truth.createIndex()
         found.createIndex()
@@ -53,7 +55,16 @@ def coco_precision(detections: Detections, index: ObjectIndex) -> CocoPrecision 
     return CocoPrecision(*(float(value) for value in evaluation.stats[:3]))
 
 
-def _annotations(index: ObjectIndex) -> list[dict[str, Any]]:
+def _image_numbers(index: ObjectIndex) -> list[int]:
+    """Of each image, the place of its id among all: COCOeval takes detections of one score in the order of their images' ids."""
+    keys = written_keys(index)
+    if not all(isinstance(key, int) for key in keys):
+        keys = [str(key) for key in keys]
+    ranked = {key: number for number, key in enumerate(sorted(keys))}  # type: ignore[type-var]
+    return [ranked[key] for key in keys]
+
+
+def _annotations(index: ObjectIndex, numbers: list[int]) -> list[dict[str, Any]]:
     rows = zip(
         index.image.tolist(),
         index.labels.tolist(),
@@ -63,16 +74,16 @@ def _annotations(index: ObjectIndex) -> list[dict[str, Any]]:
         strict=True,
     )
     return [
-        {**_row(number, image, label, box), "iscrowd": int(crowd), "uncounted": int(uncounted)}
+        {**_row(number, numbers[image], label, box), "iscrowd": int(crowd), "uncounted": int(uncounted)}
         for number, (image, label, box, uncounted, crowd) in enumerate(rows, start=1)
     ]
 
 
-def _results(detections: Detections) -> list[dict[str, Any]]:
+def _results(detections: Detections, numbers: list[int]) -> list[dict[str, Any]]:
     as_edges = detections._replace(boxes=Boxes(detections.boxes, inclusive=True).as_edges())
     rows = zip(*(part.tolist() for part in as_edges), strict=True)
     return [
-        {**_row(number, image, label, box), "score": score}
+        {**_row(number, numbers[image], label, box), "score": score}
         for number, (image, label, box, score) in enumerate(rows, start=1)
     ]
 

@@ -32,7 +32,7 @@ def write_detections(path: Path, index: ObjectIndex, detections: Detections) -> 
     Of VOC's images, a box's width is x1 - x0 of VOC's corners, as files of detectors trained on VOC's numbers have it. An image's id is its name as a number (``2008_000002`` is 2008000002), or the name itself where the names of the
     split are no different numbers; a category's id is its place among the classes, from 1.
     """
-    keys = _written_keys(index)
+    keys = written_keys(index)
     x0, y0, x1, y1 = detections.boxes.T
     extra = 1 if index.widths_are_edges else 0
     boxes = np.stack([x0, y0, x1 - x0 + extra, y1 - y0 + extra], axis=1).round(_BOX_DIGITS).tolist()
@@ -52,7 +52,7 @@ def write_detections(path: Path, index: ObjectIndex, detections: Detections) -> 
 def write_run(folder: Path, about: About, evaluated: ObjectIndex, failed: Iterable[str]) -> None:
     """Write which images were predicted on, as COCO lists images without annotations."""
     lost = set(failed)
-    keys = _written_keys(evaluated)
+    keys = written_keys(evaluated)
     images = [
         {"id": key, "file_name": item, "width": int(width), "height": int(height)}
         for key, item, (width, height) in zip(keys, evaluated.ids, evaluated.sizes, strict=True)
@@ -90,7 +90,8 @@ def read_run(folder: Path) -> Run:
         ) from None
 
 
-def _written_keys(index: ObjectIndex) -> list[int | str]:
+def written_keys(index: ObjectIndex) -> list[int | str]:
+    """The ids of an index's images in files of results, see `write_detections`."""
     if index.image_keys is not None:
         return index.image_keys
     numbers = [as_number(name) for name in index.names]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from eval_suite.core.errors import InputError, first_line
 from eval_suite.core.files import read_file
-from eval_suite.data.corners import look_like_corners, look_like_shares, outside
+from eval_suite.data.corners import corner_evidence, look_like_shares, outside
 from eval_suite.data.json_files import read_results, result_entries
 from eval_suite.data.objects import ObjectIndex
 from eval_suite.tasks.detect.matching import Detections
@@ -30,7 +30,7 @@ class Results(NamedTuple):
 def read_coco_results(path: Path, index: ObjectIndex, *, own: bool = False) -> Results:
     """Read COCO's results of the images of an index.
 
-    Boxes are x, y, width, height; they are read as x0 y0 x1 y1, with a note, where each is a box in its image only so.
+    Boxes are x, y, width, height; they are read as x0 y0 x1 y1, with a note, where `corner_evidence` is clear about it.
     Images are known by their ids, their names with and without folder and suffix, and these as numbers where the ground
     truth has no ids of its own; classes by the ground truth's ids, or by name. ``categories`` that come with the
     results tell what its ids are.
@@ -51,17 +51,23 @@ def read_coco_results(path: Path, index: ObjectIndex, *, own: bool = False) -> R
     scores = _numbers(content.entries, "score", (), path)
     sizes = index.sizes[image]
     notes = []
-    if not own and look_like_corners(boxes, sizes):
-        notes.append(
-            f"the boxes of {path} are read as x0, y0, x1, y1: every one lies in its image so, and not as x, y, width, height"
-        )
-        return Results(Detections(image, labels, _inclusive(boxes, index), scores), notes)
-    if len(boxes) and boxes[:, 2:].min() < 0:
-        bad = int(boxes[:, 2:].min(axis=1).argmin())
+    evidence = corner_evidence(boxes, sizes)
+    if not own and evidence.contradictory:
         raise InputError(
             expected="'bbox' as x, y, width, height",
             where=path,
-            found=f"a negative side in entry {bad}: {boxes[bad].tolist()}",
+            found=str(evidence),
+            remedy="write all as x, y, width, height, clipped to their images",
+        )
+    if not own and evidence.are_corners:
+        notes.append(f"the boxes of {path} are read as x0, y0, x1, y1: {evidence}")
+        _require_ordered(boxes[:, 2:] - boxes[:, :2], boxes, "x0, y0, x1, y1", path)
+        return Results(Detections(image, labels, _inclusive(boxes, index), scores), notes)
+    _require_ordered(boxes[:, 2:], boxes, "x, y, width, height", path)
+    if not own and evidence.doubtful:
+        notes.append(
+            f"the boxes of {path} are read as x, y, width, height, but may be x0, y0, x1, y1: {evidence}; subtract the first "
+            "two numbers from the last two if they are"
         )
     corners = np.hstack([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]])
     if look_like_shares(boxes, sizes):
@@ -69,6 +75,16 @@ def read_coco_results(path: Path, index: ObjectIndex, *, own: bool = False) -> R
     elif len(corners) and outside(corners, sizes).all():
         notes.append(f"all boxes of {path} lie outside their images")
     return Results(Detections(image, labels, _inclusive(corners, index), scores), notes)
+
+
+def _require_ordered(sides: NDArray[np.float64], boxes: NDArray[np.float64], wanted: str, path: Path) -> None:
+    if len(sides) and sides.min() < 0:
+        bad = int(sides.min(axis=1).argmin())
+        raise InputError(
+            expected=f"'bbox' as {wanted}",
+            where=path,
+            found=f"a negative side in entry {bad}: {boxes[bad].tolist()}",
+        )
 
 
 def voc_result_files(place: Path, index: ObjectIndex) -> dict[str, Path]:

@@ -2,15 +2,20 @@
 
 import contextlib
 import io
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from eval_suite.data.coco_objects import open_coco
 from eval_suite.data.objects import ObjectIndex
+from eval_suite.tasks.detect.coco import coco_precision
 from eval_suite.tasks.detect.matching import Detections
+from eval_suite.tasks.detect.results import read_coco_results
 from eval_suite.tasks.detect.score import score_detector
 from tests.tasks.detect.test_results import make_index
 
@@ -93,4 +98,37 @@ def test_crowds_are_those_of_pycocotools() -> None:
     ours = values(index, detections)
     names = ("COCO AP (IoU 0.50:0.95)", "COCO AP50", "COCO AP75")
     assert [ours[name] for name in names] == pytest.approx(theirs.stats[:3].tolist(), abs=1e-12)
+    assert 0 < theirs.stats[0] < 1
+
+
+def test_tied_scores_of_images_in_any_order_are_those_of_pycocotools(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(12).tolist()
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": 100, "height": 80} for i in ids]
+    truth = [
+        {"id": n, "image_id": i, "category_id": 1 + n % 2, "bbox": [5, 5, 30, 30], "area": 900, "iscrowd": 0}
+        for n, i in enumerate(ids * 2, start=1)
+    ]
+    results = [
+        {
+            "image_id": each["image_id"],
+            "category_id": each["category_id"],
+            "bbox": [5 + float(rng.integers(0, 40)), 5, 30, 30],
+            "score": float(rng.integers(1, 3)) / 4,
+        }
+        for each in truth * 3
+    ]
+    categories = [{"id": 2, "name": "dog"}, {"id": 1, "name": "cat"}]
+    file, given = tmp_path / "instances_val.json", tmp_path / "given.json"
+    file.write_text(json.dumps({"images": images, "annotations": truth, "categories": categories}))
+    given.write_text(json.dumps(results))
+    with contextlib.redirect_stdout(io.StringIO()):
+        annotated = COCO(str(file))
+        theirs = COCOeval(annotated, annotated.loadRes(str(given)), "bbox")
+        theirs.evaluate()
+        theirs.accumulate()
+        theirs.summarize()
+    index = open_coco(f"coco:{file}")
+    ours = coco_precision(read_coco_results(given, index).detections, index)
+    assert ours == tuple(theirs.stats[:3])
     assert 0 < theirs.stats[0] < 1

@@ -86,6 +86,27 @@ def test_corners_are_read_as_such_and_told(tmp_path: Path, coco: bool) -> None:
     assert read_coco_results(path, index, own=True).notes == []
 
 
+def test_corners_of_which_some_are_not_clipped_inverted_or_contradict(tmp_path: Path) -> None:
+    index = make_index(coco=True)
+    corners = [[x, y, x + w, y + h] for x, y, w, h in WIDTHS] * 10
+    many = [{**entry, "bbox": box} for entry, box in zip(entries(index) * 10, corners, strict=True)]
+    many[0]["bbox"] = [60, 50, 140, 90]
+    found = read(tmp_path, many, index)
+    assert len(found.notes) == 1
+    assert found.detections.boxes[:2].tolist() == [[60, 50, 139, 89], index.boxes[1].tolist()]
+    for wrong, at in ([60, 50, 20, 60], [0]), ([60, 50, 20, 20], range(0, 40, 4)):
+        with pytest.raises(InputError):
+            read(tmp_path, [{**e, "bbox": wrong} if i in at else e for i, e in enumerate(many)], index)
+
+
+def test_widths_that_may_be_corners_are_read_with_a_note(tmp_path: Path) -> None:
+    index = make_index(coco=True)
+    boxes = [WIDTHS[1], WIDTHS[3], [60, 50, 90, 70], WIDTHS[0]]
+    found = read(tmp_path, entries(index, boxes), index)
+    assert len(found.notes) == 1
+    assert found.detections.boxes[2].tolist() == [60, 50, 149, 119]
+
+
 @pytest.mark.parametrize(
     "boxes",
     [
