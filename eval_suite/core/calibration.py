@@ -183,6 +183,9 @@ def equal_mass_calibration_error(
 ) -> float:
     """ECE with bins of equally many items: those of rising confidence, the first bins one larger where it does not divide.
 
+    Of items with one confidence, which may lie in several bins, each counts with the mean of all, so that their order
+    says nothing.
+
     Args:
         confidence: (n,) in [0, 1].
         correct: (n,) booleans.
@@ -191,9 +194,11 @@ def equal_mass_calibration_error(
 
     Reference: Nixon et al., CVPR Workshops 2019, sec. 4 (adaptive calibration error of the top prediction).
     """
-    order = np.argsort(confidence if ranked is None else ranked, kind="stable")
+    place = ranks(confidence) if ranked is None else ranked
+    expected = (np.bincount(place, correct) / np.maximum(np.bincount(place), 1))[place]
+    order = np.argsort(place, kind="stable")
     parts = np.array_split(order, min(bins, len(order)))
-    gaps = [abs(float(correct[part].mean() - confidence[part].mean())) * len(part) for part in parts]
+    gaps = [abs(float(expected[part].mean() - confidence[part].mean())) * len(part) for part in parts]
     return float(np.sum(gaps) / len(order))
 
 

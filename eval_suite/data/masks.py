@@ -1,11 +1,13 @@
 """Images with a class for each pixel, in the layout of Pascal VOC's segmentation."""
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +19,11 @@ from eval_suite.data.class_order import read_class_names
 from eval_suite.data.decoding import FORMATS, size_of_file, why_unreadable
 from eval_suite.data.images import ImageIndex, file_mark, readable, spread, unlabelled
 from eval_suite.data.layouts.base import listing
-from eval_suite.data.objects import DefectsError
+from eval_suite.data.objects import DefectsError, counted
 from eval_suite.data.voc import CLASSES, JOINED, voc_path
 from eval_suite.data.voc_folders import read_lines
+
+log = logging.getLogger(__name__)
 
 IGNORED = 255
 """The value of pixels that do not count: borders of objects, and what is hard to tell."""
@@ -97,6 +101,7 @@ class MaskIndex:
         Raises:
             DefectsError: if some cannot be used. Images that cannot be read are none of its business.
         """
+        assumed: list[tuple[str, str]] = []
 
         def defect(position: int) -> str:
             try:
@@ -104,7 +109,8 @@ class MaskIndex:
             except Exception:  # noqa: BLE001 - named where images are read
                 size = None
             try:
-                read_labels(self.masks[position], len(self.classes), size)
+                assumption = read_mask(self.masks[position], len(self.classes), size).assumed
+                assumed.extend([(assumption, self.ids[position])] if assumption else [])
             except InputError as error:
                 return str(error)
             return ""
@@ -113,6 +119,8 @@ class MaskIndex:
             defects = [line for line in pool.map(defect, range(len(self))) if line]
         if defects:
             raise DefectsError(defects, self.spec)
+        for line in counted(sorted(assumed)):
+            log.warning(line)
 
 
 def open_masks(spec: str, split: str, *, class_file: Path | None = None) -> MaskIndex:
@@ -188,8 +196,23 @@ def default_mask_split(spec: str, purpose: Literal["train", "evaluate"]) -> str:
     return _split_named(spec, "train" if purpose == "train" else "val", _lists(voc_path(spec)))
 
 
+class Mask(NamedTuple):
+    """The classes (H, W) of an image's pixels, `IGNORED` where they do not count, and what was assumed of the file, if anything."""
+
+    labels: NDArray[np.uint8]
+    assumed: str = ""
+
+
 def read_labels(path: Path, classes: int, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """The classes (H, W) that a mask holds, `IGNORED` where pixels do not count.
+    """The classes of `read_mask`."""
+    return read_mask(path, classes, size).labels
+
+
+def read_mask(path: Path, classes: int, size: tuple[int, int] | None) -> Mask:
+    """The classes that a mask holds.
+
+    Tools that make a palette of their own number VOC's colours anew. Where every colour of a mask with as many classes as
+    VOC is VOC's, and some stand under other numbers, the colours count.
 
     Args:
         path: an image whose pixel values are class numbers: with a palette, or grey.
@@ -203,6 +226,7 @@ def read_labels(path: Path, classes: int, size: tuple[int, int] | None) -> NDArr
         with Image.open(path, formats=FORMATS) as image:
             image.load()
             mode, found_size, values = image.mode, image.size, np.asarray(image)
+            colours = np.array(image.getpalette("RGB") if mode == "P" else [], np.uint8).reshape(-1, 3)
     except Exception as error:  # noqa: BLE001 - a broken file can make a decoder raise almost anything
         raise InputError(
             expected="a mask", where=path, found=why_unreadable(error), remedy="replace the file"
@@ -221,6 +245,7 @@ def read_labels(path: Path, classes: int, size: tuple[int, int] | None) -> NDArr
             found=f"{found_size[0]} x {found_size[1]}",
             remedy="replace the mask or the image",
         )
+    values, assumed = _by_colour(values, colours, classes)
     unknown = np.unique(values[(values >= classes) & (values != IGNORED)])
     if len(unknown):
         raise InputError(
@@ -229,7 +254,37 @@ def read_labels(path: Path, classes: int, size: tuple[int, int] | None) -> NDArr
             found=", ".join(map(str, unknown[:5])),
             remedy="name all classes with --classes FILE, the background first",
         )
-    return values
+    return Mask(values, assumed)
+
+
+def _by_colour(
+    values: NDArray[np.uint8], colours: NDArray[np.uint8], classes: int
+) -> tuple[NDArray[np.uint8], str]:
+    """Values (H, W) of a mask with a palette (k, 3), by VOC's colours where they are clearly meant."""
+    if not len(colours):
+        return values, ""
+    used = [
+        number for number in np.flatnonzero(np.bincount(values.ravel())).tolist() if number < len(colours)
+    ]
+    meant = {number: _numbers_of_colours().get(tuple(colours[number].tolist()), -1) for number in used}
+    there = {*range(classes), IGNORED}
+    moved = [number for number, own in meant.items() if own in there and own != number]
+    if not moved:
+        return values, ""
+    if classes != len(VOC_CLASSES) or not there.issuperset(meant.values()):
+        return (
+            values,
+            "masks have some of VOC's colours under other numbers; their numbers count: save grey ones, or VOC's palette",
+        )
+    table = np.arange(256, dtype=np.uint8)
+    table[used] = list(meant.values())
+    return table[values], "masks have VOC's colours under other numbers than VOC; their colours count"
+
+
+@cache
+def _numbers_of_colours() -> dict[tuple[int, ...], int]:
+    flat = palette()
+    return {tuple(flat[3 * number : 3 * number + 3]): number for number in range(256)}
 
 
 def palette(colours: int = 256) -> list[int]:

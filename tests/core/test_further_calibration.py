@@ -24,6 +24,16 @@ def test_bins_of_equal_mass_by_hand() -> None:
     assert equal_mass_calibration_error(confidence, correct, 99) == pytest.approx((0.5 + 0.4 + 0.2 + 0.1) / 4)
 
 
+def test_of_one_confidence_the_order_of_items_says_nothing() -> None:
+    confidence, correct = np.full(6, 0.5), np.array([True, True, True, False, False, False])
+    assert equal_mass_calibration_error(confidence, correct, 2) == 0
+    tied, right = np.array([0.2, 0.7, 0.7, 0.7]), np.array([False, True, False, False])
+    # {0.2, 0.7}: accuracy (0 + 1/3) / 2, confidence 0.45; {0.7, 0.7}: 1/3 and 0.7.
+    by_hand = (abs(1 / 6 - 0.45) + abs(1 / 3 - 0.7)) / 2
+    for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 1, 3]):
+        assert equal_mass_calibration_error(tied[order], right[order], 2) == pytest.approx(by_hand)
+
+
 def test_the_error_of_two_classes_is_that_of_one() -> None:
     rng = np.random.default_rng(0)
     p = rng.uniform(0, 1, 500)

@@ -58,7 +58,7 @@ def test_a_few_boxes_that_are_not_clipped_or_inverted_change_nothing() -> None:
     widths[:3] = [60, 50, 80, 70]  # as corners alone
     evidence = corner_evidence(widths, sizes)
     assert evidence.corners == 3
-    assert not (evidence.are_corners or evidence.contradictory or evidence.doubtful)
+    assert (evidence.are_corners, evidence.contradictory, evidence.doubtful) == (False, False, False)
 
 
 def test_readings_that_are_not_clearly_apart() -> None:

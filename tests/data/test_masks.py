@@ -16,6 +16,7 @@ from eval_suite.data.masks import (
     open_masks,
     palette,
     read_labels,
+    read_mask,
 )
 from eval_suite.data.objects import DefectsError
 from tests.data.masks_on_disk import NAMES, write_devkit, write_mask
@@ -108,6 +109,39 @@ def test_masks_of_colours_are_no_class_numbers(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_labels(tmp_path / "mask.png", 21, None)
     assert caught.value.found == "mode RGB"
+
+
+def test_vocs_colours_under_other_numbers(tmp_path: Path) -> None:
+    colours = np.array(palette()).reshape(256, 3)
+    labels = np.array([[15, 15, 15, 15], [0, 0, IGNORED, 7]], np.uint8)
+    path = tmp_path / "mask.png"
+    Image.fromarray(colours[labels].astype(np.uint8)).quantize(8).save(path)
+    with Image.open(path) as image:
+        assert np.asarray(image).tolist() != labels.tolist()
+    found = read_mask(path, len(VOC_CLASSES), None)
+    assert found.labels.tolist() == labels.tolist()
+    assert found.assumed
+    write_mask(path, labels)
+    assert read_mask(path, len(VOC_CLASSES), None) == (pytest.approx(labels), "")
+
+
+@pytest.mark.parametrize(
+    ("own", "classes", "assumed"),
+    [
+        ([0, 0, 0, 0, 128, 0, 128, 0, 0], 3, True),  # of other classes any order may be meant
+        ([0, 0, 0, 0, 128, 0, 9, 9, 9], 21, True),
+        ([0, 0, 0, 9, 9, 9, 8, 8, 8], 21, False),
+        ([0, 0, 0, 1, 1, 1, 2, 2, 2], 21, False),
+    ],
+)
+def test_numbers_count_where_colours_are_not_clear(
+    tmp_path: Path, own: list[int], classes: int, assumed: bool
+) -> None:
+    image = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
+    image.putpalette(own)
+    image.save(tmp_path / "mask.png")
+    found = read_mask(tmp_path / "mask.png", classes, None)
+    assert (found.labels.tolist(), bool(found.assumed)) == ([[0, 1, 2]], assumed)
 
 
 def test_a_broken_mask_and_one_that_is_missing(devkit: Path) -> None:

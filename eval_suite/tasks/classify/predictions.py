@@ -23,7 +23,6 @@ SCHEMA = {
     "calibration_logits": Array("calibration items, outputs of calibration", finite=True, single=True),
     "calibration_labels": Array("calibration items", "integer", below="outputs of calibration"),
 }
-_SMALLEST = float(np.finfo(np.float32).tiny)
 _ROUNDING = 0.01  # half precision rounds the sum of a thousand probabilities by about so much
 
 
@@ -31,7 +30,7 @@ class Predictions(NamedTuple):
     """Logits with the ids of their items; labels and the rest where the file carries them.
 
     Attributes:
-        logits: (n, outputs), the logarithms of a file that holds probabilities; None where it holds classes only.
+        logits: (n, outputs), the logarithms of a file that holds probabilities, -inf of 0; None where it holds classes only.
         ids: of the items.
         labels: (n,) the outputs of the true classes.
         classes: names of the outputs.
@@ -91,7 +90,8 @@ def read_predictions(path: Path) -> Predictions:
                 found=f"{read['probabilities'].min():g} to {read['probabilities'].max():g}, sums from "
                 f"{read['probabilities'].sum(axis=1).min():g}",
             )
-        logits = np.log(np.maximum(read["probabilities"].astype(np.float64), _SMALLEST)).astype(np.float32)
+        with np.errstate(divide="ignore"):
+            logits = np.log(read["probabilities"].astype(np.float64)).astype(np.float32)
     predicted = read.get("predicted") if logits is None else None
     rows = predicted if logits is None else logits
     if rows is not None and not len(rows):

@@ -27,6 +27,7 @@ from eval_suite.core.metrics import (
     TOP1_ERROR,
     TOP5_ERROR,
     Bounds,
+    MetricKind,
     MetricSet,
     bounds,
     rate_bounds,
@@ -75,6 +76,9 @@ from eval_suite.tasks.order_doubts import order_doubts
 _ITEMS_TO_DRAW = 10
 _IMAGENET_CLASSES = 1000
 _CURVE_POINTS = 100
+_OF_ZERO = np.float32(
+    np.log(np.finfo(np.float32).tiny)
+)  # the logarithm that stands for that of probability 0
 _ALPHA: float = ClassifyOptions.model_fields["conformal_alpha"].default
 
 
@@ -90,23 +94,34 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
     known = _truth(read, predictions, truth, options)
     labels, classes, warnings = known.labels, known.classes, [*known.assumptions]
     alpha = options.conformal_alpha if isinstance(options, ClassifyOptions) else _ALPHA
+    impossible = 0
+    if read.logits is not None:
+        zeros = np.isneginf(read.logits[np.arange(len(labels)), labels])
+        impossible = int(zeros.sum())
+        # Finite, so that among outputs which are all 0 each is equally probable.
+        read = read._replace(logits=np.where(np.isneginf(read.logits), _OF_ZERO, read.logits))
     among = read.chosen
     if read.logits is None:
         metrics = _without_logits(among, labels, classes)
     elif known.subset is None:
-        metrics = metrics_of(read.logits, labels, classes)
-        _scaled(metrics, read.logits, labels, read)
+        metrics = metrics_of(read.logits, labels, classes, impossible=impossible)
+        _scaled(metrics, read.logits, labels, read, impossible)
         _conformal(metrics, read.logits, labels, read, alpha)
     else:
         place = np.full(len(classes), -1)
         place[known.subset] = np.arange(len(known.subset))
         own = read.logits[:, known.subset]
         metrics = metrics_of(
-            own, place[labels], [classes[i] for i in known.subset], {"outputs": own.shape[1]}
+            own,
+            place[labels],
+            [classes[i] for i in known.subset],
+            {"outputs": own.shape[1]},
+            impossible=impossible,
         )
-        _scaled(metrics, own, place[labels], read)
+        _scaled(metrics, own, place[labels], read, impossible)
         _conformal(metrics, own, place[labels], read, alpha)
-        metrics.extend(metrics_of(read.logits, labels, classes, {"outputs": len(classes)}))
+        among_all: Params = {"outputs": len(classes)}
+        metrics.extend(metrics_of(read.logits, labels, classes, among_all, impossible=impossible))
         among = known.subset[own.argmax(axis=1)]
     _real_error(metrics, known.ids, read.chosen, classes)
     shown: list[Example] = []
@@ -119,6 +134,9 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
             warnings.append(
                 "the logits are numbers in [0, 1] with sum 1, as probabilities are; NLL and ECE are then wrong"
             )
+    if impossible:
+        first = f", first '{known.ids[int(zeros.argmax())]}'" if known.ids else ""
+        warnings.append(f"{_infinite(impossible, len(labels))}{first}")
     return Score(
         metrics,
         known.about.info(len(labels)),
@@ -129,7 +147,12 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
 
 
 def metrics_of(
-    logits: NDArray[np.float32], labels: NDArray[np.int64], classes: list[str], params: Params | None = None
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    classes: list[str],
+    params: Params | None = None,
+    *,
+    impossible: int = 0,
 ) -> MetricSet:
     """Errors, likelihood, calibration, and the accuracy on each class.
 
@@ -138,18 +161,32 @@ def metrics_of(
         labels: (n,) class indices.
         classes: names of the classes.
         params: of every metric.
+        impossible: how many items have probability 0 for their label, which makes the likelihood's mean infinite.
     """
     metrics = MetricSet(shared=params or {})
     right = topk_correct(logits, labels, 1)
     metrics.top_errors(~right, None if logits.shape[1] <= 5 else ~topk_correct(logits, labels, 5))
     measures = item_measures(logits, labels)
-    metrics.mean(NLL, measures.nll)
+    _likelihood(metrics, NLL, measures.nll, impossible)
     metrics.calibration(measures.confidence, measures.correct)
     _controls(metrics, labels, logits.shape[1])
     # Counted as the top-1 error is, where ties count against the model.
     _per_class(metrics, right, labels, classes)
     _further_calibration(metrics, logits, labels, measures)
     return metrics
+
+
+def _likelihood(
+    metrics: MetricSet, kind: MetricKind, nll: NDArray[np.float64], impossible: int, how: str = OVER_ITEMS
+) -> None:
+    if impossible:
+        metrics.missing(kind, len(nll), _infinite(impossible, len(nll)))
+    else:
+        metrics.mean(kind, nll, method=how)
+
+
+def _infinite(impossible: int, n: int) -> str:
+    return f"the NLL is infinite: {impossible:,} of {n:,} items have probability 0 for their label"
 
 
 def _further_calibration(
@@ -194,6 +231,7 @@ def _scaled(
     logits: NDArray[np.float32],
     labels: NDArray[np.int64],
     read: Predictions,
+    impossible: int,
 ) -> None:
     """What a temperature, chosen on other items, makes of the likelihood and of calibration."""
     if read.temperature is None:
@@ -201,7 +239,7 @@ def _scaled(
     measures = item_measures(logits, labels, float(read.temperature))
     how = "; ".join((OVER_ITEMS, *read.temperature_from))
     own = MetricSet(shared=metrics.shared)
-    own.mean(SCALED_NLL, measures.nll, method=how)
+    _likelihood(own, SCALED_NLL, measures.nll, impossible, how)
     own.calibration(measures.confidence, measures.correct, SCALED_ECE)
     own.mean(SCALED_BRIER, measures.brier, method=how)
     title = "Reliability diagram, temperature-scaled"

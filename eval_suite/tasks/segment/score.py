@@ -11,7 +11,8 @@ from eval_suite.core.errors import InputError
 from eval_suite.core.metrics import Bounds, MetricKind, MetricSet, bounds
 from eval_suite.core.records import Example
 from eval_suite.core.statistics import Interval, bootstrap_normal
-from eval_suite.data.masks import MaskIndex, default_mask_split, open_masks, read_labels
+from eval_suite.data.masks import MaskIndex, default_mask_split, open_masks, read_mask
+from eval_suite.data.objects import counted
 from eval_suite.data.pictures import never_failing
 from eval_suite.tasks.base import Score
 from eval_suite.tasks.segment.examples import write_examples
@@ -60,7 +61,8 @@ def score(predictions: Path, options: SegmentOptions, truth: str | None, folder:
             f"{len(lost):,} of {len(wanted):,} images have no predicted mask, first: {wanted.ids[lost[0]]}"
         )
     scored = wanted.select(there)
-    confusions = np.stack([_confusion(scored, i, predictions) for i in range(len(scored))])
+    assumed: list[tuple[str, str]] = []
+    confusions = np.stack([_confusion(scored, i, predictions, assumed) for i in range(len(scored))])
     examples: list[Example] = []
     with never_failing("segment"):
         examples = write_examples(folder, scored, predictions, confusions) if folder else []
@@ -70,6 +72,7 @@ def score(predictions: Path, options: SegmentOptions, truth: str | None, folder:
         about._replace(failed=failed).info(len(scored)),
         examples=examples,
         ids=scored.ids,
+        warnings=list(counted(assumed)),
     )
 
 
@@ -128,11 +131,15 @@ def _controls(into: MetricSet, true: NDArray[np.int64], classes: int) -> None:
     into.control(MEAN_CLASS_ACCURACY, {CHANCE: 1 / classes, MOST_FREQUENT: 1 / len(own)})
 
 
-def _confusion(index: MaskIndex, position: int, predictions: Path) -> NDArray[np.int64]:
+def _confusion(
+    index: MaskIndex, position: int, predictions: Path, assumed: list[tuple[str, str]]
+) -> NDArray[np.int64]:
+    """The confusion matrix of an image; what was assumed of its mask is added to ``assumed``."""
     labels = index.labels(position)
     path = mask_of(predictions, index.ids[position])
     assert path is not None  # as only those with one are scored
-    predicted = read_labels(path, len(index.classes), labels.shape[::-1])
+    predicted, assumption = read_mask(path, len(index.classes), labels.shape[::-1])
+    assumed += [(f"predicted {assumption}", path.name)] if assumption else []
     if (predicted >= len(index.classes)).any():
         raise InputError(
             expected=f"class numbers from 0 to {len(index.classes) - 1} for every pixel",

@@ -1,5 +1,6 @@
 """From maps, logits and ground truth to the metrics of localisation."""
 
+import logging
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,10 @@ from eval_suite.tasks.wsol.pixel_metrics import pixel_metrics
 from eval_suite.tasks.wsol.pixels import histogram_edges, pixel_histograms, read_mask
 from eval_suite.tasks.wsol.predictions import Predictions, read_predictions
 
+log = logging.getLogger(__name__)
+
 _CHUNK = 16
+_ROUNDING = 0.01  # by which maps in [0, 1] may leave it, such as by half precision or by interpolation
 _NO_MASKS = "the ground truth has boxes, no masks"
 
 
@@ -69,8 +73,9 @@ def score(predictions: Path, options: Any, truth: str | None, folder: Path | Non
 def score_predictions(found: Predictions, truth: LocalisationIndex, options: ScoreOptions) -> Score:
     """Metrics, curves and per-item outcomes of a predictions file.
 
-    Maps are brought to the input's size and to [0, 1] by `score_map`; when all maps of a file already have that size
-    and lie in [0, 1], they are taken as they are. A map that is constant or not finite is empty, and counted.
+    Maps are brought to the input's size and to [0, 1] by `score_map`. Where a file's maps already have that size and more
+    than half of them lie in [0, 1], they are taken as they are, but for those outside; what was taken is noted. A map
+    that is constant or not finite is empty, and counted.
 
     Args:
         found: maps and logits.
@@ -95,25 +100,50 @@ def score_predictions(found: Predictions, truth: LocalisationIndex, options: Sco
     doubts = (
         order_doubts(found.logits.argmax(axis=1), labels, truth.images.classes) if found.logits.size else []
     )
-    return Score(metrics, about.info(len(chosen)), ids=found.ids, warnings=doubts)
+    if scores.note:
+        log.info("note: %s", scores.note)
+        about = about._replace(notes=[*about.notes, scores.note])
+    return Score(metrics, about.info(len(chosen)), ids=found.ids, warnings=[*doubts, *scores.doubts])
 
 
 class _Scores:
-    """The score maps of a predictions file, by position; ``empty`` is how many are constant or not finite."""
+    """The score maps of a predictions file, by position.
+
+    Attributes:
+        empty: how many are constant or not finite.
+        note: how maps of the input's size were taken; empty where all are enlarged and min-max normalised.
+        doubts: what speaks against that.
+    """
 
     def __init__(self, found: Predictions) -> None:
         self._maps, self._size = found.maps, found.transform.size
         per_map = found.maps.reshape(len(found.maps), -1)
         low, high = per_map.min(axis=1), per_map.max(axis=1)
-        finite = np.isfinite(low) & np.isfinite(high)
-        within = bool((low[finite] >= 0).all() and (high[finite] <= 1).all())
-        self._as_they_are = found.maps.shape[1:] == self._size and within
-        self._empty = ~finite | (low == high)
-        self.empty = int(self._empty.sum())
+        self._empty = ~(np.isfinite(low) & np.isfinite(high)) | (low == high)
+        self.empty, filled = int(self._empty.sum()), int((~self._empty).sum())
+        outside = ~self._empty & ((low < -_ROUNDING) | (high > 1 + _ROUNDING))
+        strange = int(outside.sum())
+        full = found.maps.shape[1:] == self._size
+        mostly_inside = full and 2 * strange < filled
+        self._as_they_are = ~self._empty & ~outside & mostly_inside
+        self.note, self.doubts = "", list[str]()
+        if full and filled:
+            self.note = (
+                "the maps have the input's size and lie in [0, 1]; they are taken as they are"
+                if mostly_inside
+                else "the maps have the input's size and leave [0, 1]; each is min-max normalised"
+            )
+        if full and 0 < strange < filled:
+            first = found.ids[int(outside.argmax())]
+            self.doubts.append(
+                f"{strange:,} of {filled:,} maps leave [0, 1], first that of '{first}'; "
+                + ("they alone are min-max normalised" if mostly_inside else "all are min-max normalised")
+                + "; bring all to one range"
+            )
 
     def __getitem__(self, position: int) -> NDArray[np.float64]:
-        if self._as_they_are and not self._empty[position]:
-            return self._maps[position].astype(np.float64)
+        if self._as_they_are[position]:
+            return self._maps[position].astype(np.float64).clip(0, 1)
         return score_map(self._maps[position], self._size)
 
 

@@ -665,3 +665,20 @@ def test_assumed_statistics_are_said(world: Path) -> None:
     assert "mean and std" in assumed(None, None)
     assert assumed(zeros, None).startswith("std")
     assert assumed(zeros, ones) == ""
+
+
+def test_probability_0_for_the_label_leaves_the_nll_infinite(tmp_path: Path) -> None:
+    rows = np.array([[1.0, 0, 0], [0, 0.5, 0.5], [0.2, 0.3, 0.5]])
+    np.savez(tmp_path / "p.npz", probabilities=rows, labels=[0, 0, 2], ids=["a", "b", "c"], temperature=2.0)
+    found = scored(tmp_path / "p.npz")
+    metrics = {metric.key: metric for metric in found.metrics}
+    for key in ("nll", "nll_scaled"):
+        assert metrics[key].value is None, key
+        assert "1 of 3" in (metrics[key].reason or "")
+    assert [line for line in found.warnings if "'b'" in line]
+    assert metrics["brier"].value == pytest.approx((0 + 1.5 + (0.04 + 0.09 + 0.25)) / 3)
+    np.savez(tmp_path / "p.npz", probabilities=rows, labels=[0, 1, 2])
+    whole = scored(tmp_path / "p.npz")
+    nll = {metric.key: metric.value for metric in whole.metrics}["nll"]
+    assert nll == pytest.approx(2 * np.log(2) / 3)
+    assert not [line for line in whole.warnings if "probability 0" in line]

@@ -240,6 +240,31 @@ def test_only_a_file_of_maps_in_range_and_at_input_size_is_taken_as_it_is() -> N
     assert dim.curves != full.curves
 
 
+def test_a_map_that_leaves_the_range_changes_no_other() -> None:
+    truth, maps = random_case(6, size=64)
+    maps = np.abs(maps) / np.abs(maps).max() * 0.9
+    wanted = ScoreOptions(interval=0.01)
+    dim = score_predictions(found_for(truth, maps), truth, wanted)
+    assert (len(dim.data.notes), dim.warnings) == (1, [])
+    name = id_of("MaxBoxAccV2 (IoU 30/50/70)")
+    for peak, warned in ((1.0001, 0), (5.0, 1)):
+        above = maps.copy()
+        above[2, 0, 0] = peak
+        found = score_predictions(found_for(truth, above), truth, wanted)
+        others = np.arange(6) != 2
+        np.testing.assert_array_equal(found.outcomes[name][others], dim.outcomes[name][others])
+        assert (len(found.warnings), found.data.notes) == (warned, dim.data.notes)
+    mixed = maps.copy()
+    mixed[:4] *= 9
+    found = score_predictions(found_for(truth, mixed), truth, wanted)
+    stretched = np.stack([score_map(one, (64, 64)) for one in mixed])
+    full = score_predictions(found_for(truth, stretched), truth, wanted)
+    assert found.curves == full.curves
+    assert len(found.warnings) == 1
+    assert found.data.notes != dim.data.notes
+    assert not score_predictions(found_for(truth, maps[:, :8, :8]), truth, wanted).data.notes
+
+
 def test_an_object_outside_the_crop_is_missed_and_others_of_the_image_still_count() -> None:
     corner, centre = [0, 0, 5, 4], [20, 16, 79, 63]
     truth = truth_of([np.array([corner], float), np.array([corner, centre], float)])
