@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.cli.parsing import given, parse
 from eval_suite.core.runtime import RuntimeOptions, first_process
-from eval_suite.core.store import safe_name
+from eval_suite.core.store import cell_name
 from eval_suite.suite.suite import load_suite
 from eval_suite.tasks.base import Task
 from eval_suite.tasks.evaluate import cell_in, evaluate_cell, follow, headline, task_named
@@ -55,7 +55,7 @@ def main(verb: str, arguments: list[str]) -> int:
     else:
         source, flags = command.backbone, command.network
         name, seed = default_name(source)
-        cell = cell_in(command.out, safe_name(command.name or name), command.seed if seed is None else seed)
+        cell = cell_in(command.out, cell_name(command.name, name), command.seed if seed is None else seed)
     if not first_process():
         follow(task, command.task, cell=cell, source=source, backbone_options=flags, runtime=command.runtime)
         return 0

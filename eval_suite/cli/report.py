@@ -1,5 +1,6 @@
 """``eval-suite report``: records to one HTML page and tables."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from eval_suite.cli.browser import open_page
 from eval_suite.cli.flags import Marker
 from eval_suite.cli.parsing import parse
+
+log = logging.getLogger(__name__)
 
 
 class ReportCommand(BaseModel):
@@ -49,5 +52,7 @@ def main(arguments: list[str]) -> int:
     else:
         paths = write_report(command.folder, command.baseline)
         tell(paths)
+    if paths.broken:
+        log.warning(paths.broken)
     print(paths.headline)
     return 0

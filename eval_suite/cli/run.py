@@ -1,5 +1,6 @@
 """``eval-suite run``: everything of a suite that is missing, then its report."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,9 @@ from eval_suite.core.store import exclusive, read_record
 from eval_suite.suite.execute import Outcome, default_jobs, execute, last_line
 from eval_suite.suite.plan import Job, Plan, jobs_to_run, make_plan, write_plan
 from eval_suite.suite.preflight import require_inputs, require_no_other_backbones
-from eval_suite.suite.suite import load_suite, shorten
+from eval_suite.suite.suite import Suite, load_suite, shorten
+
+log = logging.getLogger(__name__)
 
 
 class RunCommand(BaseModel):
@@ -67,16 +70,24 @@ def main(arguments: list[str]) -> int:
         if short is not None:
             short.write()
         write_plan(plan)
-        sizes = [("backbone", suite.backbones), ("seed", suite.seeds), ("task", suite.tasks)]
-        count = " x ".join(f"{len(of)} {what}{'s' * (len(of) != 1)}" for what, of in sizes)
         at_once = f"{jobs} job{'s' * (jobs != 1)} at a time"
-        print(f"suite {suite.name}: {count}, {at_once}; logs in {report / 'logs'}", flush=True)
+        print(f"suite {suite.name}: {size_in_words(suite)}, {at_once}; logs in {report / 'logs'}", flush=True)
         outcome = execute(plan, jobs, command.executor, lambda line: print(line, flush=True))
         _leave_failed_records(plan, outcome, suite.runtime)
         _print_outcome(outcome)
         index = _report(plan, report)
     print(index)
     return 1 if outcome.failed or outcome.skipped else 0
+
+
+def size_in_words(suite: Suite) -> str:
+    """Backbones, seeds and tasks, and how many records they make where not every backbone has every seed."""
+    sizes = [("backbone", suite.backbones), ("seed", suite.seeds), ("task", suite.tasks)]
+    count = " x ".join(f"{len(of)} {what}{'s' * (len(of) != 1)}" for what, of in sizes)
+    cells = len(suite.cells())
+    if cells == len(suite.backbones) * len(suite.seeds):
+        return count
+    return f"{count}, {cells * len(suite.tasks)} records as backbones that are not trained here have one seed"
 
 
 def _leave_failed_records(plan: Plan, outcome: Outcome, runtime: RuntimeOptions) -> None:
@@ -127,4 +138,6 @@ def _report(plan: Plan, folder: Path) -> str:
     from eval_suite.report.render import write_report
 
     paths = write_report(folder, plan.suite.baseline)
+    if paths.broken:
+        log.warning(paths.broken)
     return f"report: {paths.index}  {paths.headline}"

@@ -32,6 +32,8 @@ class ScoreCommand(BaseModel):
     """Name of the backbone in the record; by default that of the predictions file."""
     seed: Annotated[int, Field(ge=0)] = 0
     """A number to file the record under."""
+    overwrite: bool = False
+    """Replace a record that lies there and is of other predictions, options or data."""
     json_file: Path | None = None
     """Write the metrics to this file too."""
 
@@ -48,6 +50,7 @@ def main(arguments: list[str]) -> int:
         out=command.out,
         name=command.name,
         seed=command.seed,
+        overwrite=command.overwrite,
         **options,
     )
     for metric in record.metrics:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from eval_suite.cli.parsing import given, parse
 from eval_suite.core.errors import BusyError, EvalSuiteError, InputError, first_line
 from eval_suite.core.runtime import RuntimeOptions, first_process
-from eval_suite.core.store import Cell, safe_name
+from eval_suite.core.store import Cell, cell_name
 from eval_suite.suite.suite import Suite, load_recipe, load_suite
 from eval_suite.training.replacing import require_no_other_backbone
 
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     if suite is None:
         assert command.recipe is not None
         recipe = load_recipe(command.recipe)
-        name = safe_name(command.name or command.recipe.stem)
+        name = cell_name(command.name, command.recipe.stem)
         folder = command.out / f"{name}-s{command.seed}"
     else:
         if command.backbone is None:

@@ -266,7 +266,30 @@ def _hold(stream: IO[str], folder: Path, purpose: str) -> None:
 
 def safe_name(text: str) -> str:
     """A file name made from any text: letters, digits, dot, dash and underscore."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "unnamed"
+    return _plain(text) or "unnamed"
+
+
+def cell_name(given: str | None, default: str) -> str:
+    """The name that a backbone's files go by: as a user gave it, else made from a file's name or another source.
+
+    Raises:
+        InputError: if nothing is left of the given name, so that different ones would be one.
+
+    Example:
+        >>> cell_name("my net", "weights"), cell_name(None, "weights")
+        ('my-net', 'weights')
+    """
+    if given and not _plain(given):
+        raise InputError(
+            expected="a name with Latin letters or digits, as files are named by it",
+            found=f"'{given}'",
+            remedy="give another --name",
+        )
+    return safe_name(given or default)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
 
 
 def _lines(value: Any, newline: str) -> str:

@@ -20,11 +20,12 @@ from eval_suite.core.parts import parts
 from eval_suite.core.runtime import progress
 from eval_suite.data import coco, images, outliers, voc
 from eval_suite.data.boxes import open_localisation
-from eval_suite.data.coco import caption_splits, open_captions
+from eval_suite.data.coco import caption_path, caption_splits, open_captions
 from eval_suite.data.corners import Boxes
 from eval_suite.data.decoding import open_item, to_rgb, why_unreadable
 from eval_suite.data.detection import object_splits, open_objects
 from eval_suite.data.images import ImageIndex, open_images, splits_of
+from eval_suite.data.json_files import read_json
 from eval_suite.data.kinds import ANNOTATED
 from eval_suite.data.layouts.base import WITHOUT_SPLITS
 from eval_suite.data.masks import IGNORED, mask_splits, open_masks
@@ -183,8 +184,12 @@ def _annotated_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
     """
     found: list[tuple[str, Callable[[], _Part]]] = []
     errors: list[InputError] = []
-    for splits, open_part in ((caption_splits, _open_captions), (object_splits, _open_objects)):
-        if splits is caption_splits and not spec.startswith(f"{coco.KIND}:"):
+    captions, boxes = _held_by_file(spec)
+    for held, splits, open_part in (
+        (captions, caption_splits, _open_captions),
+        (boxes, object_splits, _open_objects),
+    ):
+        if not held:
             continue
         try:
             found += [(split, partial(open_part, spec, split)) for split in splits(spec)]
@@ -196,6 +201,24 @@ def _annotated_splits(spec: str) -> list[tuple[str, Callable[[], _Part]]]:
     if not found:
         raise errors[0]
     return found
+
+
+def _held_by_file(spec: str) -> tuple[bool, bool]:
+    """Whether captions and whether boxes are to be looked for: in a file that holds one of them, only that."""
+    if not spec.startswith(f"{coco.KIND}:"):
+        return False, True
+    path = caption_path(spec)
+    with suppress(InputError):
+        content = read_json(path) if path.is_file() else None
+        annotations = content.get("annotations", content.get("images")) if isinstance(content, dict) else None
+        entries = (
+            [each for each in annotations if isinstance(each, dict)] if isinstance(annotations, list) else []
+        )
+        captions = any(each.keys() & {"caption", "sentences"} for each in entries)
+        boxes = any("bbox" in each for each in entries)
+        if captions or boxes:
+            return captions, boxes
+    return True, True
 
 
 def _open_masks(spec: str, split: str) -> _Part:

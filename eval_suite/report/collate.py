@@ -126,7 +126,8 @@ def collate(folder: Path, baseline: str | None = None) -> Collation:
 
     Args:
         folder: ``reports/<suite>``.
-        baseline: backbone that all others are compared with; by default the suite's own.
+        baseline: backbone that all others are compared with; by default the suite's own, else 'baseline', else the first,
+            without those that have broken or failed records alone.
 
     Raises:
         InputError: if the folder holds no record, the suite's description is unreadable, or the baseline is unknown.
@@ -155,7 +156,7 @@ def collate(folder: Path, baseline: str | None = None) -> Collation:
         if key in paths or key in expected:
             path = paths.get(key, folder / "results" / f"{key.backbone}-s{key.seed}" / f"{key.task}.json")
             entries[key] = _read_entry(key, path, known=key in paths)
-    chosen = _baseline(baseline or suite.baseline, backbones)
+    chosen = _baseline(baseline or suite.baseline, backbones, entries)
     ordered = suite.model_copy(update={"backbones": backbones, "seeds": seeds, "tasks": tasks})
     found = Collation(folder, ordered, chosen, entries)
     found.notices.extend(_cell_notices(found))
@@ -188,7 +189,7 @@ def collate_records(records: Sequence[Record], baseline: str | None = None) -> C
         entries[key] = Entry(key, record.path or Path(), record.status, record)
     backbones, seeds, tasks = (list(dict.fromkeys(part)) for part in zip(*entries, strict=True))
     suite = SuiteInfo(name="records", backbones=backbones, seeds=seeds, tasks=tasks)
-    return Collation(Path(), suite, _baseline(baseline, backbones), entries)
+    return Collation(Path(), suite, _baseline(baseline, backbones, entries), entries)
 
 
 def _record_paths(results: Path) -> Iterator[tuple[Key, Path]]:
@@ -228,12 +229,15 @@ def _read_entry(key: Key, path: Path, known: bool) -> Entry:
     return Entry(key, path, record.status, record)
 
 
-def _baseline(wanted: str | None, backbones: list[str]) -> str:
+def _baseline(wanted: str | None, backbones: list[str], entries: Mapping[Key, Entry]) -> str:
     if wanted is not None:
         if wanted not in backbones:
             raise unknown_name("baseline", wanted, backbones)
         return wanted
-    return _DEFAULT_BASELINE if _DEFAULT_BASELINE in backbones else backbones[0]
+    # One whose records are all broken or failed has nothing to compare with.
+    usable = {key.backbone for key, entry in entries.items() if entry.state not in ("broken", "failed")}
+    names = [name for name in backbones if name in usable] or backbones
+    return _DEFAULT_BASELINE if _DEFAULT_BASELINE in names else names[0]
 
 
 def _cell_notices(found: Collation) -> Iterator[Notice]:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from eval_suite.report.columns import Column, Delta, Measurement
 from eval_suite.report.compare import TaskComparison
-from eval_suite.report.section import Section
+from eval_suite.report.section import Section, headline_columns
 from eval_suite.report.wording import (
     bounds,
     counted,
@@ -41,8 +41,9 @@ class Finding(NamedTuple):
 
 
 def finding(section: Section, comparison: TaskComparison) -> Finding | None:
-    """The finding of a task's first headline metric that any record holds; None where none does."""
-    columns = (comparison.first(pick) for pick in section.headline)
+    """The finding of a task's first headline metric that any record holds, else of any metric; None where none has a value."""
+    others = (comparison.column(id_) for id_ in comparison.metrics)
+    columns = (*headline_columns(section, comparison), *others)
     column = next(
         (c for c in columns if c and any(cell.value is not None for cell in c.cells.values())), None
     )

@@ -8,7 +8,7 @@ from eval_suite.report.collate import Collation
 from eval_suite.report.columns import Column, Measurement
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.findings import column_head
-from eval_suite.report.section import Section, picked_columns
+from eval_suite.report.section import Section, headline_columns, picked_columns
 from eval_suite.report.tables import Cell, Table
 from eval_suite.report.wording import number, signed
 
@@ -77,12 +77,6 @@ def task_table(collation: Collation, section: Section, comparison: TaskCompariso
     caption = f"{section.title}. {_caption(collation)}"
     name = f"task-{safe_name(section.task)}"
     return Table(name, caption, *_wide(collation, columns), _DETAIL_HEAD, list(_details(comparison)))
-
-
-def headline_columns(section: Section, comparison: TaskComparison) -> list[Column]:
-    """The columns a task has in the overview; the first metrics at hand where none of the chosen ones is."""
-    chosen = [c for pick in section.headline if (c := comparison.first(pick))]
-    return chosen or [c for id_ in list(comparison.metrics)[:3] if (c := comparison.column(id_))]
 
 
 def table_columns(section: Section, comparison: TaskComparison) -> list[Column]:

@@ -16,10 +16,9 @@ from eval_suite.report.collate import Collation, Notice
 from eval_suite.report.columns import Column
 from eval_suite.report.compare import TaskComparison
 from eval_suite.report.figures import Drawing, draw
-from eval_suite.report.matrices import headline_columns
 from eval_suite.report.palette import Style
 from eval_suite.report.profile import ProfileRow, profile
-from eval_suite.report.section import Chart, Section, Series
+from eval_suite.report.section import Chart, Section, Series, headline_columns
 
 _MANY_BACKBONES, _SHOWN_BACKBONES = 16, 8  # eight columns fit a page of 1300 pixels
 Parts = Sequence[tuple[Section, TaskComparison]]

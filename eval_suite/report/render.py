@@ -31,12 +31,13 @@ _NAMED_CELLS = 3
 
 
 class ReportPaths(NamedTuple):
-    """What `write_report` wrote, its main finding as one line, and how many cells are not complete."""
+    """What `write_report` wrote, its main finding as one line, how many cells are not complete, and of broken ones a line."""
 
     index: Path  # type: ignore[assignment]  # the page is called index, though tuples have a method of that name
     tables: list[Path]
     headline: str
     unfinished: int
+    broken: str = ""
 
 
 def write_report(
@@ -67,7 +68,9 @@ def write_report(
         stream.write(page)
     headline = findings[0].line if findings else "no record holds a number yet"
     unfinished = sum(entry.state != "complete" for entry in collation.entries.values())
-    return ReportPaths(folder / "index.html", written, headline, unfinished)
+    broken = [entry for entry in collation.entries.values() if entry.state == "broken"]
+    line = f"{counted(len(broken), 'record')} cannot be read, first: {broken[0].problem}" if broken else ""
+    return ReportPaths(folder / "index.html", written, headline, unfinished, line)
 
 
 def part_of(collation: Collation, task: str) -> tuple[Section, TaskComparison]:

@@ -22,6 +22,7 @@ __all__ = [
     "curve_chart",
     "curve_names",
     "generic_section",
+    "headline_columns",
     "picked_columns",
     "section_of",
 ]
@@ -145,6 +146,12 @@ def picked_columns(comparison: TaskComparison, picks: Iterable[Pick]) -> list[Co
     """The columns of all metrics that some picks stand for, each once."""
     ids = dict.fromkeys(id_ for pick in picks for id_ in comparison.picked(pick))
     return [column for id_ in ids if (column := comparison.column(id_))]
+
+
+def headline_columns(section: Section, comparison: TaskComparison) -> list[Column]:
+    """The columns a task has in the overview; the first metrics at hand where none of the chosen ones is."""
+    chosen = [c for pick in section.headline if (c := comparison.first(pick))]
+    return chosen or [c for id_ in list(comparison.metrics)[:3] if (c := comparison.column(id_))]
 
 
 def all_curves(comparison: TaskComparison) -> list[Chart]:

@@ -25,7 +25,7 @@ from eval_suite.core.records import (
     TaskInfo,
 )
 from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
-from eval_suite.core.store import Cell, exclusive, safe_name, write_record
+from eval_suite.core.store import Cell, cell_name, exclusive, write_record
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.images import kept_open
 from eval_suite.data.kinds import kind_of
@@ -108,7 +108,7 @@ def evaluate(
     own, at = default_name(backbone) if isinstance(backbone, str) else (backbone.card.name, None)
     with TemporaryDirectory(prefix="eval-suite-") if out is None else nullcontext() as temporary:
         where = Path(out) if out is not None else Path(temporary or "") / "reports" / "single"
-        cell = cell_in(where, safe_name(name or own), seed if at is None else at)
+        cell = cell_in(where, cell_name(name, own), seed if at is None else at)
         record = evaluate_cell(
             found, chosen, cell, backbone, flags, runtime, expected=False, overwrite=overwrite
         )
@@ -235,11 +235,16 @@ def evaluate_cell(
             if worded is not None:
                 raise worded from error
             raise
-    if result.status == "partial" and not pictures_only:
-        counts = score.data
-        unread = f", {counts.n_failed:,} could not be read" if counts.n_failed else ""
-        log.warning(f"partial: scored {counts.n_scored:,} of {counts.n_available:,} items{unread}")
+    if not pictures_only:
+        warn_of_partial(score.data)
     return result.with_outcomes(score.per_item)
+
+
+def warn_of_partial(data: DataInfo) -> None:
+    """Log how many of the items were scored, where not all were."""
+    if data.n_scored != data.n_available:
+        unread = f", {data.n_failed:,} could not be read" if data.n_failed else ""
+        log.warning(f"partial: scored {data.n_scored:,} of {data.n_available:,} items{unread}")
 
 
 def follow(

@@ -9,7 +9,7 @@ from typing import Any
 from eval_suite.core.errors import unknown_name
 from eval_suite.core.records import Files, Record
 from eval_suite.core.runtime import Clock, run_info
-from eval_suite.core.store import Cell, atomic_write, exclusive, safe_name, write_record
+from eval_suite.core.store import Cell, atomic_write, cell_name, exclusive, write_record
 from eval_suite.tasks.base import Score, Task, TaskOptions
 from eval_suite.tasks.evaluate import (
     cell_in,
@@ -17,6 +17,7 @@ from eval_suite.tasks.evaluate import (
     task_info,
     task_named,
     validated,
+    warn_of_partial,
 )
 from eval_suite.tasks.loading import unloaded
 from eval_suite.tasks.replacing import require_replaceable
@@ -34,6 +35,7 @@ def score(
     out: Path | str | None = None,
     name: str | None = None,
     seed: int = 0,
+    overwrite: bool = False,
     **options: Any,
 ) -> Record:
     """Score predictions that other tools made.
@@ -46,6 +48,7 @@ def score(
         out: ``reports/NAME`` for the record and a copy of the predictions. By default nothing is left on disk.
         name: of the backbone in the record; by default that of the file.
         seed: what the record is filed under.
+        overwrite: replace a record in ``out`` that is of other predictions, options or data.
         options: of the task, such as ``ious`` of detect, or ``classes``, a file that names the outputs, of classify.
 
     Returns:
@@ -59,14 +62,14 @@ def score(
     """
     chosen, path = task_named(task), Path(predictions)
     scoring = _scoring_options(chosen, {"data": truth or "", "split": split, **options})
-    backbone = safe_name(name or path.stem)
+    backbone = cell_name(name, path.stem)
     if out is None:
-        return _record(chosen, path, truth, scoring, Cell("", backbone, seed), None, Clock())
+        return _record(chosen, path, truth, scoring, Cell("", backbone, seed), None, Clock(), overwrite)
     cell, clock = cell_in(Path(out), backbone, seed), Clock()
     folder = cell.results / chosen.name
     with exclusive(folder, f"scoring {chosen.name}"):
         try:
-            record = _record(chosen, path, truth, scoring, cell, folder, clock)
+            record = _record(chosen, path, truth, scoring, cell, folder, clock, overwrite)
         except BaseException:
             remove_if_empty(folder)
             raise
@@ -94,6 +97,7 @@ def _record(
     cell: Cell,
     folder: Path | None,
     clock: Clock,
+    overwrite: bool,
 ) -> Record:
     """The record of a predictions file, whose items and copy go to ``folder`` where there is one."""
     with clock.stage("score"):
@@ -104,7 +108,8 @@ def _record(
     card = unloaded(cell.backbone, f"{predictions.resolve()} ({digest[:12]})", "predictions made elsewhere")
     files = Files()
     if folder is not None:
-        require_replaceable(cell.record(task.name), card, options)
+        if not overwrite:
+            require_replaceable(cell.record(task.name), card, options)
         files = result.write_items(folder)
         copy = folder / f"predictions{predictions.suffix}"
         for file in held:
@@ -114,6 +119,7 @@ def _record(
         files.predictions = f"{folder.name}/{copy.name}"
     for line in result.warnings:
         log.warning(line)
+    warn_of_partial(result.data)
     if not result.ids:
         log.warning("the predictions name no items, so they are in no paired comparison; add an array 'ids'")
     content: dict[str, Any] = {

@@ -53,7 +53,8 @@ def require_replaceable(
         why = f"and the data of {', '.join(changed)} have changed since"
     else:
         return
-    what = f"{old.backbone.source} on {old.data.n_scored:,} items of {old.task.options['data']}"
+    data = old.task.options["data"] or f"{old.data.name} ({old.data.split})"
+    what = f"{old.backbone.source} on {old.data.n_scored:,} items of {data}"
     raise InputError(
         f"{path} holds the record of {what}, {why}; keep it with another --name or --out, or replace it with --overwrite"
     )

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.sources import load_backbone
 from eval_suite.core.runtime import RuntimeOptions
-from eval_suite.core.store import safe_name
+from eval_suite.core.store import cell_name
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.training.loop import train as run
 from eval_suite.training.recipe import Recipe
@@ -58,6 +58,6 @@ def train(
         require_no_problems("train", problems(error, RuntimeOptions))
         raise
     with TemporaryDirectory(prefix="eval-suite-") if out is None else nullcontext(str(out)) as parent:
-        folder = Path(parent) / f"{safe_name(name)}-s{seed}"
+        folder = Path(parent) / f"{cell_name(name, 'unnamed')}-s{seed}"
         run(recipe, name=name, seed=seed, folder=folder, runtime=how, strict=strict, overwrite=overwrite)
         return load_backbone(str(folder), name=name)

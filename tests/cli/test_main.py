@@ -18,11 +18,13 @@ import yaml
 from eval_suite.cli import data as data_commands
 from eval_suite.cli import main as entry
 from eval_suite.cli.evaluate import TaskCommand, command_for
+from eval_suite.cli.run import size_in_words
 from eval_suite.core.parts import parts
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import read_record
 from eval_suite.data import outliers
 from eval_suite.data.kinds import ANNOTATED
+from eval_suite.suite.suite import load_suite
 from eval_suite.tasks.detect.metrics import detectors
 from eval_suite.tasks.robustness.options import CORRUPTIONS, GROUPS, PUBLISHED_CORRUPTIONS
 from eval_suite.tasks.wsol.hyperparameters import METHOD_SETTINGS
@@ -627,3 +629,21 @@ def test_a_network_that_closes_what_it_prints_to_leaves_its_record(
     assert "Top-1 error" in done.out
     (record,) = tmp_path.glob("reports/single/results/*/classify.json")
     assert read_record(record).status == "complete"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "row", "records"),
+    [
+        ([0, 1], {"epochs": 2}, ""),
+        ([0, 1], {"source": "timm:resnet18"}, "3 records"),
+        ([0], {"source": "timm:resnet18"}, ""),
+    ],
+)
+def test_the_size_of_a_suite_counts_rows_of_one_seed_once(
+    tmp_path: Path, seeds: list[int], row: dict[str, Any], records: str
+) -> None:
+    recipe = {"arch": "resnet20_cifar", "data": "cifar10:x", "epochs": 3}
+    content = {"name": "x", "recipe": recipe, "seeds": seeds, "tasks": {"classify": {"data": "cifar10:x"}}}
+    (tmp_path / "x.yaml").write_text(yaml.safe_dump({**content, "backbones": {"a": None, "b": row}}))
+    line = size_in_words(load_suite(str(tmp_path / "x.yaml")))
+    assert (records in line, "records" in line) == (True, bool(records))

@@ -18,6 +18,7 @@ from eval_suite.core.processes import identity
 from eval_suite.core.store import (
     Cell,
     atomic_write,
+    cell_name,
     exclusive,
     read_card,
     read_finished,
@@ -198,6 +199,13 @@ def test_a_folder_is_free_again_after_use_and_after_an_error(tmp_path: Path) -> 
         pass
     with exclusive(tmp_path, "training"):
         pass
+
+
+def test_a_given_name_of_which_nothing_is_left_is_refused() -> None:
+    assert (cell_name("a/b", "x"), cell_name(None, "α"), cell_name("", "x")) == ("a-b", "unnamed", "x")
+    with pytest.raises(InputError) as caught:
+        cell_name("α", "x")
+    assert caught.value.found == "'α'"
 
 
 @pytest.mark.parametrize(

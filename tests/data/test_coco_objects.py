@@ -126,6 +126,17 @@ def test_boxes_that_may_be_corners_are_kept_and_noted(tmp_path: Path) -> None:
     assert (len(index.labels), len(index.notes)) == (4, 1)
 
 
+def test_a_file_of_boxes_is_not_checked_for_captions(tmp_path: Path) -> None:
+    file = write(tmp_path / "annotations/instances_val2017.json", tmp_path / "val2017")
+    assert check_data(f"coco:{file}").ok
+    captions = write(
+        tmp_path / "captions_x.json", tmp_path / "x", annotations=[{"image_id": 4, "caption": "a dog"}]
+    )
+    assert check_data(f"coco:{captions}").ok
+    write(file, annotations=[])
+    assert not check_data(f"coco:{file}").ok
+
+
 def test_boxes_without_area_or_outside_are_kept_and_told(tmp_path: Path) -> None:
     ours = [{**ONE, "bbox": [3, 3, 0, 4]}, {**ONE, "bbox": [50, 3, 2, 4]}, ONE]
     write(tmp_path / "annotations/val.json", annotations=ours)

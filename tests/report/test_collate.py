@@ -74,6 +74,20 @@ def test_a_file_that_is_no_record_is_a_broken_cell(suite: FakeSuite, content: st
     assert "\n" not in entry.problem
 
 
+def test_a_backbone_without_a_readable_record_is_no_baseline_by_default(suite: FakeSuite) -> None:
+    for name in ("a", "baseline"):
+        suite.add(name).write_text("{")
+    assert collate(suite.folder).baseline == "baseline"
+    suite.add("cutmix")
+    assert collate(suite.folder).baseline == "cutmix"
+    assert collate(suite.folder, "a").baseline == "a"
+    assert write_report(suite.folder).broken.startswith("2 records")
+    for name in ("a", "baseline"):
+        suite.add(name)
+    assert collate(suite.folder).baseline == "baseline"
+    assert write_report(suite.folder).broken == ""
+
+
 def test_backbone_names_may_hold_dashes_and_seeds(suite: FakeSuite) -> None:
     suite.add("resnet-s2-big", 12)
     assert list(collate(suite.folder).entries) == [Key("resnet-s2-big", 12, "classify")]

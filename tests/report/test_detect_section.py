@@ -6,8 +6,8 @@ import pytest
 from eval_suite.core.records import Curve
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
-from eval_suite.report.matrices import headline_columns
 from eval_suite.report.render import write_report
+from eval_suite.report.section import headline_columns
 from eval_suite.tasks.detect.report import SECTION
 from tests.report.fake_suite import FakeSuite, metric_named
 

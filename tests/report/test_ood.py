@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from eval_suite.core.predictions import About
 from eval_suite.report.collate import collate
 from eval_suite.report.compare import TaskComparison
-from eval_suite.report.matrices import headline_columns
+from eval_suite.report.findings import finding
 from eval_suite.report.printed import published_numbers
 from eval_suite.report.render import write_report
+from eval_suite.report.section import headline_columns
 from eval_suite.tasks.external import score_file
 from eval_suite.tasks.ood.predictions import Outliers, Predictions, write_predictions
 from eval_suite.tasks.ood.report import SECTION
@@ -78,6 +79,18 @@ def test_every_rate_of_the_headline_is_tested(suite: FakeSuite) -> None:
         "TNR@TPR95 (ID positive), max softmax, without noise": "better",
         "Detection accuracy, max softmax, without noise": "better",
     }
+
+
+def test_a_score_of_another_tool_has_a_finding(tmp_path: Path) -> None:
+    made = FakeSuite(tmp_path / "reports" / "fake")
+    for name in "ab":
+        add(made, name, 1.0, tmp_path)
+        path = made.folder / "results" / f"{name}-s0" / "ood.json"
+        path.write_text(path.read_text().replace("max-softmax", "theirs"))
+    comparison = TaskComparison(collate(made.folder), "ood")
+    found = finding(SECTION, comparison)
+    assert found is not None
+    assert found.metric == headline_columns(SECTION, comparison)[0].metric
 
 
 def test_charts_compare_scores_and_confidences(suite: FakeSuite) -> None:

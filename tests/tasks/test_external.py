@@ -48,7 +48,9 @@ def test_two_files_enter_one_comparison_with_paired_differences(truth: str, tmp_
     assert row["difference_low"] > 0
 
 
-def test_part_of_a_split_is_partial_and_a_whole_one_needs_no_ids(truth: str, tmp_path: Path) -> None:
+def test_part_of_a_split_is_partial_and_a_whole_one_needs_no_ids(
+    truth: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     index = open_images(truth)
     np.save(tmp_path / "p.npy", index.labels)
     whole = es.score("classify", tmp_path / "p.npy", truth=truth)
@@ -58,6 +60,7 @@ def test_part_of_a_split_is_partial_and_a_whole_one_needs_no_ids(truth: str, tmp
     np.savez(tmp_path / "p.npz", predicted=index.labels[::2], ids=index.ids[::2])
     part = es.score("classify", tmp_path / "p.npz", truth=truth)
     assert part.status == "partial"
+    assert "15 of 30" in caplog.text
     assert part.data is not None
     assert part.data.sha256 == index.select(np.arange(0, 30, 2)).sha256()
 
@@ -74,7 +77,11 @@ def test_wrong_input_leaves_nothing_and_no_record_is_replaced_by_another(truth: 
     hard(tmp_path / "a.npz", truth, 2)
     with pytest.raises(es.InputError):
         es.score("classify", tmp_path / "a.npz", truth=truth, out=out)
+    with pytest.raises(es.InputError):
+        es.score("classify", tmp_path / "a.npz", truth=truth, out=out, name="α")
     assert read_record(out / "results" / "a-s0" / "classify.json")["top1_error"].value == 1 / 30
+    es.score("classify", tmp_path / "a.npz", truth=truth, out=out, overwrite=True)
+    assert read_record(out / "results" / "a-s0" / "classify.json")["top1_error"].value == 2 / 30
 
 
 def test_a_file_names_the_outputs_whatever_order_they_are_in(truth: str, tmp_path: Path) -> None:

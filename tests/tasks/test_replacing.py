@@ -1,5 +1,6 @@
 """A record is repeated or extended, never silently replaced by another or a lesser one."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,15 @@ def record(limit: int | None, **changes: Any) -> Record:
 def test_the_same_and_more_items_may_replace(tmp_path: Path, before: int | None, limit: int | None) -> None:
     write_record(tmp_path / "t.json", record(before))
     require_replaceable(tmp_path / "t.json", card(), Options(limit=limit, strict=True))
+
+
+def test_data_without_a_spec_go_by_their_name(tmp_path: Path) -> None:
+    write_record(tmp_path / "t.json", record(7))
+    content = json.loads((tmp_path / "t.json").read_text())
+    content["task"]["options"]["data"] = ""
+    write_json(tmp_path / "t.json", content)
+    with pytest.raises(InputError, match=r"on 7 items of x \(val\), made with other"):
+        require_replaceable(tmp_path / "t.json", card(source="other"), Options())
 
 
 @pytest.mark.parametrize(("before", "limit"), [(7, 6), (None, 19), (20, 1)])

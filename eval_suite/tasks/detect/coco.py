@@ -60,7 +60,7 @@ def _image_numbers(index: ObjectIndex) -> list[int]:
     keys = written_keys(index)
     if not all(isinstance(key, int) for key in keys):
         keys = [str(key) for key in keys]
-    ranked = {key: number for number, key in enumerate(sorted(keys))}  # type: ignore[type-var]
+    ranked = {key: number for number, key in enumerate(sorted(keys))}
     return [ranked[key] for key in keys]
 
 
