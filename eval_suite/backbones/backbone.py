@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.operations import multiply_adds
-from eval_suite.backbones.probe import probe
+from eval_suite.backbones.probe import behaviour, probe
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.layout import map_of
@@ -268,6 +268,7 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
             "multiply_adds": multiply_adds(net, card.input_size),
             "feature_layer": card.feature_layer or found.feature_layer,
             "weights_sha256": state_sha256(net.state_dict()),
+            "behaviour": behaviour(net, card.input_size),
         }
     )
     return Backbone(net, card).eval()
@@ -288,7 +289,8 @@ def _require_map(net: nn.Module, layer: str, input_size: tuple[int, int]) -> Non
     """Refuse a named layer that gives tokens, windows or nothing at all in place of one map an image."""
     given: list[object] = []
     with evaluating(net), watching(net, lambda _name, _layer, _inputs, output: given.append(output), [layer]):
-        net(torch.zeros(2, 3, *input_size))
+        parameter = next(net.parameters(), torch.empty(0))
+        net(torch.zeros(2, 3, *input_size, device=parameter.device))
     output = given[-1] if given else None
     if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != 2:
         gives = (
