@@ -1,6 +1,6 @@
 """The one type every task evaluates: a classifier or a network of features that owns its normalisation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -106,7 +106,7 @@ class Backbone(nn.Module):
         timms = {
             "mean": config.get("mean"),
             "std": config.get("std"),
-            "input_size": tuple(config["input_size"][1:]) if config.get("input_size") else None,
+            "input_size": _size_of(net, config),
             "crop_fraction": config.get("crop_pct"),
             "interpolation": config.get("interpolation"),
         }
@@ -225,6 +225,15 @@ def single_precision(net: nn.Module) -> torch.dtype | None:
     if other is not None:
         net.float()
     return other
+
+
+def _size_of(net: nn.Module, config: Mapping[str, Any]) -> tuple[int, int] | None:
+    """What timm says of a network's input: the size that its patches were laid out for, before that of its architecture."""
+    built_for = getattr(getattr(net, "patch_embed", None), "img_size", None)
+    if config and isinstance(built_for, tuple):
+        height, width = built_for
+        return height, width
+    return tuple(config["input_size"][1:]) if config.get("input_size") else None
 
 
 def _other_precision(net: nn.Module) -> torch.dtype | None:
