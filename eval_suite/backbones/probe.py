@@ -118,7 +118,7 @@ def behaviour(net: nn.Module, input_size: tuple[int, int]) -> str | None:
         input_size: (H, W) that it takes, used where it cannot take 64x64 pixels, so that the size asked for hardly counts.
     """
     for size in (_BEHAVES_AT, input_size):
-        with unchanged(net), torch.no_grad(), suppress(Exception, SystemExit):
+        with suppress(Exception, SystemExit), unchanged(net), torch.no_grad():
             torch.manual_seed(0)  # for a network that draws
             images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)).to(_device(net))
             found = vectors_of(net.eval()(images))
@@ -165,9 +165,15 @@ def unchanged(net: nn.Module) -> Iterator[dict[str, Tensor]]:
             for module, training in modes.items():
                 module.training = training
             with torch.no_grad():
-                for name, value in net.named_buffers():
-                    if name in buffers and not torch.equal(value, buffers[name]):
-                        value.copy_(buffers[name])
+                for name, value in list(net.named_buffers()):
+                    before = buffers.get(name, value)
+                    if (
+                        before.shape != value.shape
+                    ):  # a table that is laid out anew for images of another size
+                        owner, _, own = name.rpartition(".")
+                        setattr(net.get_submodule(owner), own, before)
+                    elif not torch.equal(value, before):
+                        value.copy_(before)
 
 
 def _device(net: nn.Module) -> torch.device:

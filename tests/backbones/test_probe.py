@@ -224,6 +224,23 @@ def test_a_network_of_one_size_behaves_at_that_size_and_one_that_draws_behaves_a
     assert behaviour(noisy, (64, 64)) == behaviour(noisy, (64, 64))
 
 
+def test_a_table_laid_out_anew_for_another_size_is_as_before() -> None:
+    class Tabled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.ones(8, 8))
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.table.shape != x.shape[2:]:
+                self.table = torch.ones(x.shape[2:])
+            return self.fc((x * self.table).mean((2, 3)))
+
+    net = Tabled()
+    assert behaviour(net, (8, 8)) is not None
+    assert net.table.shape == (8, 8)
+
+
 class Noisy(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + torch.rand_like(x)
