@@ -24,7 +24,7 @@ from eval_suite.core.records import (
     Record,
     TaskInfo,
 )
-from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
+from eval_suite.core.runtime import Clock, RuntimeOptions, ordinary_arithmetic, run_info
 from eval_suite.core.store import Cell, cell_name, exclusive, write_record
 from eval_suite.core.validation import problems, require_no_problems
 from eval_suite.data.images import kept_open
@@ -126,6 +126,7 @@ def cell_in(out: Path, name: str, seed: int) -> Cell:
     return Cell(out.name, name, seed, out.parent.parent)
 
 
+@ordinary_arithmetic()
 def evaluate_cell(
     task: Task,
     options: TaskOptions,

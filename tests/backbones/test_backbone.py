@@ -173,3 +173,9 @@ def test_what_is_odd_about_a_network_is_on_its_card() -> None:
     wrapped = Backbone.wrap(nn.Sequential(Small(), nn.Softmax(1)), input_size=(32, 32), mean=half, std=half)
     assert [line.partition(":")[0] for line in wrapped.card.load.warnings] == ["probabilities"]
     assert backbone(Small()).card.load.warnings == []
+
+
+def test_a_network_of_patches_in_memory_has_the_size_that_it_was_made_for() -> None:
+    net = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=1, num_classes=3)
+    assert Backbone.wrap(net).card.input_size == (32, 32)
+    assert Backbone.wrap(timm.create_model("resnet18", num_classes=3)).card.input_size == (224, 224)
