@@ -5,9 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-_EXCEPTIONS = (
-    0.1  # of boxes that contradict the others: the odd one that is inverted, or far larger than its image
-)
+# The share of boxes that may contradict the others: the odd one that is inverted, or far larger than its image.
+_EXCEPTIONS = 0.1
 
 
 class Boxes(NamedTuple):

@@ -76,9 +76,8 @@ from eval_suite.tasks.order_doubts import order_doubts
 _ITEMS_TO_DRAW = 10
 _IMAGENET_CLASSES = 1000
 _CURVE_POINTS = 100
-_OF_ZERO = np.float32(
-    np.log(np.finfo(np.float32).tiny)
-)  # the logarithm that stands for that of probability 0
+# The logarithm that stands for that of probability 0.
+_OF_ZERO = np.float32(np.log(np.finfo(np.float32).tiny))
 _ALPHA: float = ClassifyOptions.model_fields["conformal_alpha"].default
 
 
