@@ -73,6 +73,7 @@ def score(
     """
     chosen = task_named(task)
     scoring = _scoring_options(chosen, {"data": truth or "", "split": split, **options})
+    truth = scoring.data or None
     with _as_file(chosen, predictions) as path:
         in_memory = not isinstance(predictions, str | PathLike)
         source = _IN_MEMORY if in_memory else str(path.resolve())

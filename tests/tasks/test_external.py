@@ -179,6 +179,11 @@ def test_arrays_in_memory_are_scored_as_their_file_is(tmp_path: Path) -> None:
     assert es.score("classify", held)["top1_error"].value == written["top1_error"].value
 
 
+def test_a_path_as_truth_is_read_as_text() -> None:
+    with pytest.raises(es.InputError, match="KIND:PATH"):
+        es.score("classify", {"logits": [[1.0, 2.0]]}, truth=Path("images"))  # type: ignore[arg-type]
+
+
 def test_half_precision_and_an_array_without_a_name(truth: str) -> None:
     index = open_images(truth)
     one_hot = 4 * np.eye(len(index.classes))[index.labels]
