@@ -1,6 +1,6 @@
 """The one type every task evaluates: a classifier or a network of features that owns its normalisation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.operations import multiply_adds
-from eval_suite.backbones.probe import probe
+from eval_suite.backbones.probe import behaviour, probe
 from eval_suite.backbones.spec import BackboneOptions
 from eval_suite.backbones.structure.hooks import evaluating, watching
 from eval_suite.backbones.structure.layout import map_of
@@ -105,7 +105,7 @@ class Backbone(nn.Module):
         timms = {
             "mean": config.get("mean"),
             "std": config.get("std"),
-            "input_size": tuple(config["input_size"][1:]) if config.get("input_size") else None,
+            "input_size": _size_of(net, config),
             "crop_fraction": config.get("crop_pct"),
             "interpolation": config.get("interpolation"),
         }
@@ -223,6 +223,15 @@ def single_precision(net: nn.Module) -> torch.dtype | None:
     return other
 
 
+def _size_of(net: nn.Module, config: Mapping[str, Any]) -> tuple[int, int] | None:
+    """What timm says of a network's input: the size that its patches were laid out for, before that of its architecture."""
+    built_for = getattr(getattr(net, "patch_embed", None), "img_size", None)
+    if config and isinstance(built_for, tuple):
+        height, width = built_for
+        return height, width
+    return tuple(config["input_size"][1:]) if config.get("input_size") else None
+
+
 def _other_precision(net: nn.Module) -> torch.dtype | None:
     types = (parameter.dtype for parameter in net.parameters() if parameter.is_floating_point())
     return next((dtype for dtype in types if dtype != torch.float32), None)
@@ -264,6 +273,7 @@ def finish(net: nn.Module, card: BackboneCard) -> Backbone:
             "multiply_adds": multiply_adds(net, card.input_size),
             "feature_layer": card.feature_layer or found.feature_layer,
             "weights_sha256": state_sha256(net.state_dict()),
+            "behaviour": behaviour(net, card.input_size),
         }
     )
     return Backbone(net, card).eval()
@@ -284,7 +294,8 @@ def _require_map(net: nn.Module, layer: str, input_size: tuple[int, int]) -> Non
     """Refuse a named layer that gives tokens, windows or nothing at all in place of one map an image."""
     given: list[object] = []
     with evaluating(net), watching(net, lambda _name, _layer, _inputs, output: given.append(output), [layer]):
-        net(torch.zeros(2, 3, *input_size))
+        parameter = next(net.parameters(), torch.empty(0))
+        net(torch.zeros(2, 3, *input_size, device=parameter.device))
     output = given[-1] if given else None
     if not isinstance(output, Tensor) or output.ndim != 4 or len(output) != 2:
         gives = (

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.checkpoint import state_sha256
+from eval_suite.backbones.probe import behaviour
 from eval_suite.backbones.structure.hooks import evaluating
 from eval_suite.backbones.structure.vectors import LAST_LAYERS, vectors_of
 from eval_suite.core.errors import InputError, first_line
@@ -61,6 +62,7 @@ def with_head(backbone: Backbone, folder: Path) -> Backbone:
         "feature_layer": f"{inside}{layer}" if layer is not None else None,
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
         "weights_sha256": state_sha256(net.state_dict()),
+        "behaviour": behaviour(net, card.input_size),
     }
     if card.multiply_adds is not None:
         update["multiply_adds"] = card.multiply_adds + head.layer.weight.numel()

@@ -1,7 +1,6 @@
 """Running a backbone over a data set."""
 
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -91,9 +90,9 @@ def evaluation_batches(
     )
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast | nullcontext[None]:
-    """The context in which a forward pass runs at a precision."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a forward pass runs at a precision, whatever the caller's own autocast says."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
 def compiled(backbone: Backbone) -> Backbone:

@@ -1,7 +1,7 @@
 """What a few passes tell of a network: its outputs, its last feature map, and what is odd about the way it answers."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ _SUMS_TO_ONE = 1e-3
 _SAME = 1e-3  # of the range of the outputs: passes over the same images differ by rounding alone
 _SAME_ALONE = 1e-2  # other batch sizes take other kernels
 _ENOUGH_OUTPUTS = 4  # below, outputs may all lie in 0..1 by chance
+_BEHAVES_AT = (64, 64)
 
 
 class Probe(NamedTuple):
@@ -105,6 +106,34 @@ def probe(net: nn.Module, input_size: tuple[int, int], *, headless: bool = False
     return Probe(output.shape[1], layer, tuple(warnings))
 
 
+def behaviour(net: nn.Module, input_size: tuple[int, int]) -> str | None:
+    """What a network makes of noise, in three rounded numbers; None where that cannot be said.
+
+    Weights do not tell all of a network: the code of its forward pass may have changed, or a pooling been exchanged. Of
+    the outputs' magnitudes the mean, and how much of it positive and negative ones hold, later ones weighing more: no sum
+    in which rounding grows, so that three digits are the same on other machines.
+
+    Args:
+        net: network taking (N, 3, H, W), in single precision.
+        input_size: (H, W) that it takes, used where it cannot take 64x64 pixels, so that the size asked for hardly counts.
+    """
+    for size in (_BEHAVES_AT, input_size):
+        with suppress(Exception, SystemExit), unchanged(net), torch.no_grad():
+            torch.manual_seed(0)  # for a network that draws
+            images = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0)).to(_device(net))
+            found = vectors_of(net.eval()(images))
+            if found is not None:
+                return _in_numbers(found.values.double().cpu())
+    return None
+
+
+def _in_numbers(values: Tensor) -> str:
+    mean = float(values.abs().mean())
+    weights = torch.linspace(1, 2, values.shape[1], dtype=values.dtype)
+    shares = [float((part.clamp(min=0) * weights).mean()) / (mean or 1) for part in (values, -values)]
+    return f"{mean:.2e} {shares[0]:.3f} {shares[1]:.3f}"
+
+
 def _require_values(net: nn.Module) -> None:
     """Refuse tensors that hold no numbers, on the meta device or of lazy layers that have never run, and variances that are none."""
     tensors = dict(chain(net.named_parameters(), net.named_buffers()))
@@ -136,9 +165,15 @@ def unchanged(net: nn.Module) -> Iterator[dict[str, Tensor]]:
             for module, training in modes.items():
                 module.training = training
             with torch.no_grad():
-                for name, value in net.named_buffers():
-                    if name in buffers and not torch.equal(value, buffers[name]):
-                        value.copy_(buffers[name])
+                for name, value in list(net.named_buffers()):
+                    before = buffers.get(name, value)
+                    if (
+                        before.shape != value.shape
+                    ):  # a table that is laid out anew for images of another size
+                        owner, _, own = name.rpartition(".")
+                        setattr(net.get_submodule(owner), own, before)
+                    elif not torch.equal(value, before):
+                        value.copy_(before)
 
 
 def _device(net: nn.Module) -> torch.device:
@@ -228,7 +263,7 @@ def _of_gradient(images: Tensor, output: Tensor) -> list[str]:
     """Whether the outputs depend on the images in a way that a gradient shows."""
     direction = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
     try:
-        (gradient,) = torch.autograd.grad((output * direction).sum(), images, allow_unused=True)
+        (gradient,) = torch.autograd.grad(output, images, direction, allow_unused=True)
     except RuntimeError:  # nothing that requires a gradient, or a step without one
         gradient = None
     if gradient is not None and bool(gradient.any()):

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from eval_suite.core.statistics import topk_correct
+
 Logits = NDArray[np.floating]
 Labels = NDArray[np.integer]
 # Double precision for so many numbers at a time, whatever the number of items.
@@ -51,7 +53,7 @@ class ItemMeasures(NamedTuple):
 
     Attributes:
         confidence: the maximum softmax probability, in [1/classes, 1].
-        correct: whether that class, of tied ones the first, is the label.
+        correct: whether that class is the label, as the top-1 error counts it: a tie counts against the network.
         nll: -log softmax probability of the label in nats, at least 0.
         brier: `brier_scores`.
     """
@@ -79,7 +81,7 @@ def item_measures(logits: Logits, labels: Labels, temperature: float = 1.0) -> I
     for items, log_probability in log_probabilities(logits, temperature):
         own = labels[items]
         measures.confidence[items] = np.exp(log_probability.max(axis=1))
-        measures.correct[items] = log_probability.argmax(axis=1) == own
+        measures.correct[items] = topk_correct(logits[items], own, 1)
         measures.nll[items] = -log_probability[np.arange(len(own)), own]
         measures.brier[items] = brier_scores(np.exp(log_probability), own)
     return measures

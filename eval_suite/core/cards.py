@@ -22,7 +22,7 @@ class LoadReport(Strict):
     """What is odd about the network's outputs, each a name, a colon, and what it means for the numbers."""
 
 
-_DECIDING_FEATURES = {"arch", "arch_options", "weights_sha256", "feature_layer", "mean", "std"}
+_DECIDING_FEATURES = {"arch", "arch_options", "weights_sha256", "behaviour", "feature_layer", "mean", "std"}
 
 
 Assumable = Literal["input_size", "mean", "std"]
@@ -61,6 +61,8 @@ class BackboneCard(Strict):
     """Of one image of the input's size; None where unknown."""
     feature_layer: str | None = None
     weights_sha256: str | None = None
+    behaviour: str | None = None
+    """What the network makes of noise, in a few rounded numbers: tells networks of the same weights and other code apart."""
     fitted_sha256: dict[str, str] = Field(default_factory=dict)
     """What a task fitted from the backbone and predicted with: the hash of its weights, by name."""
     load: LoadReport = Field(default_factory=LoadReport)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib import metadata
@@ -89,6 +89,23 @@ class RuntimeOptions(BaseModel):
         if use_cuda and process_count() > 1:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         return torch.device("cuda" if use_cuda else "cpu")
+
+
+@contextmanager
+def ordinary_arithmetic() -> Iterator[None]:
+    """Arithmetic as a command begins with it: gradients, and neither autocast nor inference mode of whoever calls from Python."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    with ExitStack() as kept:
+        kept.enter_context(torch.inference_mode(False))
+        kept.enter_context(torch.enable_grad())
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                kept.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def has_gpu() -> bool:

@@ -22,7 +22,7 @@ from eval_suite.core.records import (
     Record,
     TaskInfo,
 )
-from eval_suite.core.runtime import Clock, RuntimeOptions, run_info
+from eval_suite.core.runtime import Clock, RuntimeOptions, ordinary_arithmetic, run_info
 from eval_suite.core.store import Cell, exclusive, safe_name, write_record
 from eval_suite.core.validation import validated
 from eval_suite.data.images import kept_open
@@ -133,6 +133,7 @@ def cell_in(out: Path, name: str, seed: int) -> Cell:
     return Cell(out.name, name, seed, out.parent.parent)
 
 
+@ordinary_arithmetic()
 def evaluate_cell(
     task: Task,
     options: TaskOptions,

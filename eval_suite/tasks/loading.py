@@ -32,6 +32,7 @@ def load_for(
     from eval_suite.backbones.backbone import Backbone, at_size
     from eval_suite.backbones.checkpoint import state_sha256
     from eval_suite.backbones.heads import with_head
+    from eval_suite.backbones.probe import behaviour
     from eval_suite.backbones.sources import load_backbone
 
     head = flags.head
@@ -45,7 +46,17 @@ def load_for(
     size = None if index is None or known or flags.input_size is not None else _size_of_all(index)
     if isinstance(source, Backbone):
         # The network is the caller's and may have been trained further; what this evaluation notes of it is its own.
-        as_it_is = {"name": cell.backbone, "weights_sha256": state_sha256(source.net.state_dict())}
+        if asked := sorted(flags.model_dump(exclude_none=True, exclude_defaults=True, exclude={"head"})):
+            raise InputError(
+                expected="settings for a source, which is loaded with them; a loaded backbone takes head alone",
+                found=", ".join(asked),
+                remedy="give them to load_backbone or Backbone.wrap",
+            )
+        as_it_is = {
+            "name": cell.backbone,
+            "weights_sha256": state_sha256(source.net.state_dict()),
+            "behaviour": behaviour(source.net, source.card.input_size),
+        }
         given = Backbone(source.net, source.card.model_copy(deep=True, update=as_it_is)).eval()
         if "input_size" in given.card.assumed and size not in (None, given.card.input_size):
             given = at_size(given, size)

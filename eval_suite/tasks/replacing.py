@@ -42,6 +42,8 @@ def require_replaceable(
     if old.data is None:
         return
     other = [name for name in _MAKE_THE_NETWORK if getattr(old.backbone, name) != getattr(card, name)]
+    if None not in (old.backbone.behaviour, card.behaviour) and old.backbone.behaviour != card.behaviour:
+        other.append("behaviour")
     if old.backbone.classes and old.backbone.classes != card.classes:
         other.append("classes")
     other += _other_options(old, options)

@@ -12,7 +12,7 @@ from torch import Tensor
 from eval_suite.backbones.checkpoint import state_sha256
 from eval_suite.backbones.inference import predict_logits
 from eval_suite.core.cards import BackboneCard
-from eval_suite.core.runtime import RuntimeOptions, first_process
+from eval_suite.core.runtime import RuntimeOptions, first_process, ordinary_arithmetic
 from eval_suite.core.statistics import topk_correct
 from eval_suite.core.store import read_finished
 from eval_suite.data.images import open_images
@@ -47,6 +47,7 @@ class Trained(NamedTuple):
     already_done: bool
 
 
+@ordinary_arithmetic()
 def train(
     recipe: Recipe,
     *,
@@ -316,7 +317,11 @@ class _Run:
             "data_sha256": self.data_sha256,
         }
         return self.backbone.card.model_copy(
-            update={"weights_sha256": state_sha256(self._kept_weights()), "training": training}
+            update={
+                "weights_sha256": state_sha256(self._kept_weights()),
+                "behaviour": None,  # of the weights that training began with; told anew wherever these are loaded
+                "training": training,
+            }
         )
 
     @staticmethod

@@ -186,3 +186,9 @@ def test_settings_and_names_may_be_arrays() -> None:
     ).card
     assert (card.classes, card.input_size) == (["a", "b", "c"], (32, 32))
     assert (card.mean, card.std) == (MEAN, STD)
+
+
+def test_a_network_of_patches_in_memory_has_the_size_that_it_was_made_for() -> None:
+    net = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=1, num_classes=3)
+    assert Backbone.wrap(net).card.input_size == (32, 32)
+    assert Backbone.wrap(timm.create_model("resnet18", num_classes=3)).card.input_size == (224, 224)

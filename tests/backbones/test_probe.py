@@ -7,7 +7,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from eval_suite.backbones.probe import Probe, probe
+from eval_suite.backbones.probe import Probe, behaviour, probe
 from eval_suite.core.errors import InputError
 
 
@@ -190,6 +190,60 @@ def test_few_outputs_of_logits_in_the_range_of_probabilities_are_no_probabilitie
     net[2].weight.data[0, 0] = 1e-3
     nn.init.constant_(net[2].bias, 0.4)
     assert probe(net, (8, 8)).warnings == ()
+
+
+def test_networks_of_the_same_weights_and_other_code_behave_otherwise() -> None:
+    torch.manual_seed(0)
+    net, twin = Small(), Small()
+    twin.load_state_dict(net.state_dict())
+    assert behaviour(net, (32, 32)) == behaviour(twin, (32, 32)) == behaviour(net.train(), (48, 48))
+    twin.pool = nn.AdaptiveMaxPool2d(1)
+    assert behaviour(twin, (32, 32)) not in (None, behaviour(net, (32, 32)))
+
+
+def test_behaviour_by_hand_and_through_rounding() -> None:
+    class Constant(nn.Module):
+        def __init__(self, values: list[float]) -> None:
+            super().__init__()
+            self.values = nn.Parameter(torch.tensor(values))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.values.expand(len(x), -1)
+
+    # Magnitudes 1, 2 and 3 have mean 2; weighed by 1, 1.5 and 2, positive ones have mean (1 + 6) / 3, the negative one 3 / 3.
+    assert behaviour(Constant([1.0, -2.0, 3.0]), (8, 8)) == "2.00e+00 1.167 0.500"
+    assert behaviour(Constant([1.00001, -2.00001, 3.00001]), (8, 8)) == "2.00e+00 1.167 0.500"
+    assert behaviour(Constant([0.0, 0.0]), (8, 8)) == "0.00e+00 0.000 0.000"
+
+
+def test_a_network_of_one_size_behaves_at_that_size_and_one_that_draws_behaves_alike_twice() -> None:
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, num_classes=3)
+    assert behaviour(vit, (32, 32)) is not None
+    noisy = nn.Sequential(nn.Flatten(), nn.LazyLinear(4), Noisy())
+    noisy(torch.zeros(1, 3, 64, 64))
+    assert behaviour(noisy, (64, 64)) == behaviour(noisy, (64, 64))
+
+
+def test_a_table_laid_out_anew_for_another_size_is_as_before() -> None:
+    class Tabled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.ones(8, 8))
+            self.fc = nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.table.shape != x.shape[2:]:
+                self.table = torch.ones(x.shape[2:])
+            return self.fc((x * self.table).mean((2, 3)))
+
+    net = Tabled()
+    assert behaviour(net, (8, 8)) is not None
+    assert net.table.shape == (8, 8)
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + torch.rand_like(x)
 
 
 def test_a_network_of_grey_images_is_told_so() -> None:

@@ -14,6 +14,7 @@ from tests.core.test_records import card
         ({"std": (1.0, 1.0, 1.0)}, True),
         ({"feature_layer": "layer2"}, True),
         ({"weights_sha256": "ab"}, True),
+        ({"behaviour": "1.00e+00 0.100 0.200"}, True),
         ({"arch": "other"}, True),
         ({"arch_options": {"blocks": 3}}, True),
         ({"name": "other"}, False),

@@ -126,3 +126,22 @@ def test_what_is_said_is_no_librarys_default(way: str, tmp_path: Path) -> None:
     card = timms(way, tmp_path, **HALF, input_size=(32, 32)).backbone
     assert (card.input_size, card.library_defaults) == ((32, 32), [])
     assert not [line for line in card.load.warnings if "enlarged" in line]
+
+
+def test_settings_for_a_loaded_network_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "images", [(20, 28)] * 6)
+    with pytest.raises(es.InputError, match="mean, std"):
+        es.evaluate(
+            es.Backbone.wrap(net(), **HALF), "classify", data=f"folder:{tmp_path / 'images'}", settings=HALF
+        )
+
+
+def test_autocast_and_no_grad_of_the_caller_change_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "images", [(20, 28)] * 6)
+    own = net()
+    plain = by_way("wrapped", "", own, tmp_path, **HALF)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        inside = by_way("wrapped", "", own, tmp_path, **HALF)
+    assert inside.backbone.behaviour == plain.backbone.behaviour
+    assert inside.backbone.load.warnings == plain.backbone.load.warnings
+    assert [metric.value for metric in inside.metrics] == [metric.value for metric in plain.metrics]

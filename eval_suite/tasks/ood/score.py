@@ -83,8 +83,18 @@ def score(predictions: Path, options: TaskOptions | None, truth: str | None, fol
         _data(found),
         examples=shown,
         ids=item_ids(found),
-        warnings=[*_order_doubts(found), *found.warnings],
+        warnings=[*_order_doubts(found), *_unnamed(found), *found.warnings],
     )
+
+
+def _unnamed(found: Predictions) -> list[str]:
+    """A warning of outliers that the next file may hold in another order: without ids nothing tells."""
+    sets = [name for name, each in found.outliers.items() if not (each.ids or each.noise)]
+    if not (sets and found.ids):
+        return []
+    return [
+        f"the items of {', '.join(sets)} have no ids, so comparisons pair them by their place in the file; add outliers/{sets[0]}/ids"
+    ]
 
 
 def _order_doubts(found: Predictions) -> list[str]:

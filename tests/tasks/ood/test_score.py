@@ -482,6 +482,23 @@ def elsewhere(path: Path, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("changes", "warned"),
+    [
+        ({}, True),
+        ({"outliers__svhn__ids": np.array(list("abcdefghij"))}, False),
+        ({"noise": np.array(["svhn"])}, False),
+        ({"ids": None}, False),  # such a file is compared with none
+    ],
+)
+def test_outliers_that_are_paired_by_their_place_are_warned_of(
+    changes: dict[str, Any], warned: bool, tmp_path: Path
+) -> None:
+    assert (
+        any("svhn have no ids" in line for line in scored(elsewhere(tmp_path, **changes)).warnings) == warned
+    )
+
+
+@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"known__energy": None}, "expected arrays 'known/<score>'"),

@@ -100,6 +100,19 @@ def test_what_was_fitted_is_read_again(
     assert set(description["fitted"]["1"]["accuracies"]) == {"0.1", "1", "10"}
 
 
+def test_the_same_weights_behind_another_pooling_are_fitted_anew(demo_world: Path, tmp_path: Path) -> None:
+    run(demo_world, out=tmp_path / "reports" / "x")
+    other = backbone()
+    other.net.pool = nn.AdaptiveMaxPool2d(2)
+    given: dict[str, Any] = {"data": f"folder:{demo_world / 'images'}", "device": "cpu", "workers": 0}
+    given |= {"knn_k": 5, "linear_c": [0.1, 1.0, 10.0]}
+    with pytest.raises(InputError, match="other behaviour"):
+        evaluate(other, "probe", out=tmp_path / "reports" / "x", **given)
+    again = evaluate(other, "probe", out=tmp_path / "reports" / "x", overwrite=True, **given)
+    alone = evaluate(other, "probe", **given)
+    assert [metric.value for metric in again.metrics] == [metric.value for metric in alone.metrics]
+
+
 def test_backbones_are_compared_in_pairs(demo_world: Path) -> None:
     records = [run(demo_world, name=name, factor=factor) for name, factor in (("a", 1.0), ("b", 2.0))]
     table = eval_suite.compare(records, baseline="a")
