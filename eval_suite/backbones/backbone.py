@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from eval_suite.backbones.checkpoint import state_sha256
@@ -16,7 +15,7 @@ from eval_suite.backbones.structure.layout import map_of
 from eval_suite.backbones.structure.vectors import vectors_of
 from eval_suite.core.cards import Assumable, BackboneCard, LoadReport
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
-from eval_suite.core.validation import problems, require_no_problems
+from eval_suite.core.validation import validated
 
 ASSUMABLE: tuple[Assumable, ...] = get_args(Assumable)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -121,17 +120,14 @@ class Backbone(nn.Module):
         settings: dict[str, Any] = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "input_size": (224, 224)}
         settings |= {key: value for key, value in timms.items() if value is not None}
         settings |= {key: value for key, value in given.items() if value is not None}
-        try:
-            options = BackboneOptions.model_validate(settings)
-        except ValidationError as error:
-            require_no_problems("Backbone.wrap", problems(error, BackboneOptions))
-            raise
+        options = validated("Backbone.wrap", BackboneOptions, settings)
+        names = [str(each) for each in classes]
         open_ = [key for key in ASSUMABLE if given[key] is None]
         card = BackboneCard(
             name=name,
             source=f"{type(net).__module__}.{type(net).__qualname__} in memory",
             arch=type(net).__qualname__,
-            classes=list(classes),
+            classes=names,
             feature_layer=feature_layer,
             headless=headless,
             load=LoadReport(matched=len(net.state_dict()), notes=["a network in memory, as it is"]),
@@ -140,10 +136,10 @@ class Backbone(nn.Module):
             **{key: getattr(options, key) for key in settings},
         )
         made = finish(net, card)
-        if classes and len(classes) != made.card.num_classes:
+        if names and len(names) != made.card.num_classes:
             raise InputError(
                 expected=f"as many classes as the network has outputs, {made.card.num_classes}",
-                found=f"{len(classes)}",
+                found=f"{len(names)}",
             )
         return made
 

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import timm
 import torch
 import torchvision
-from pydantic import ValidationError
 from torch import nn
 
 from eval_suite.backbones.backbone import (
@@ -35,7 +34,7 @@ from eval_suite.core.cards import BackboneCard, LoadReport
 from eval_suite.core.errors import EvalSuiteError, InputError, first_line, unknown_name
 from eval_suite.core.parts import import_file, importable
 from eval_suite.core.store import read_card
-from eval_suite.core.validation import problems, require_no_problems
+from eval_suite.core.validation import validated
 from eval_suite.data.class_order import read_class_names
 
 SETTINGS = {"mean", "std", "input_size", "crop_fraction", "interpolation", "resize"}
@@ -78,12 +77,14 @@ def load_backbone(
     Example:
         >>> load_backbone("path/to/model.py:make@weights.pth", mean=(0.5, 0.5, 0.5))  # doctest: +SKIP
     """
+    if not isinstance(source, str):
+        raise InputError(
+            expected="a source as text, such as 'timm:resnet50.a1_in1k'",
+            found=type(source).__name__,
+            remedy="a network in memory enters by Backbone.wrap(net, mean=..., std=..., input_size=...)",
+        )
     spec = parse_source(source)
-    try:
-        options = BackboneOptions.model_validate(settings)
-    except ValidationError as error:
-        require_no_problems("load_backbone", problems(error, BackboneOptions))
-        raise
+    options = validated("load_backbone", BackboneOptions, settings)
     if options.weights_entry is not None and spec.weights is None and "local-dir:" not in spec.name:
         raise InputError(
             expected="a weights file with --weights-entry",

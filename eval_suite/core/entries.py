@@ -1,6 +1,5 @@
 """Choices with options of their own, as YAML has them: a name, or a name with its options."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, ClassVar, Self, cast
@@ -18,7 +17,7 @@ from pydantic import (
 )
 
 from eval_suite.core.errors import EvalSuiteError, InputError, unknown_name
-from eval_suite.core.parts import is_file_spec, part
+from eval_suite.core.parts import is_file_spec, part, part_spec
 
 
 class InlineYaml:
@@ -26,6 +25,8 @@ class InlineYaml:
 
 
 def _both_sides(given: Any) -> Any:
+    if hasattr(given, "tolist"):  # a number or an array of numpy or torch
+        given = given.tolist()
     if isinstance(given, int | str):
         return given, given
     if isinstance(given, list | tuple) and len(given) not in (1, 2):
@@ -51,20 +52,18 @@ class Entry(BaseModel):
     def _part_in_a_file(cls, entry: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(entry, cls):
             return entry
-        if cls.kind and is_dataclass(entry) and not isinstance(entry, type):
-            # A part in memory, as Python has it: one of ours goes by its name, any other by its file.
-            own = type(entry)
-            name = str(getattr(own, "name", ""))
-            known = name in cls.model_fields and cls.model_fields[name].annotation == own | None
-            if known:
-                return handler({name: entry})
-            made = cast("Self", cls.model_construct())
-            made._in_file = (f"{inspect.getfile(own)}:{own.__name__}", entry)  # noqa: SLF001 - of its own class
-            return made
-        spec, options = _single(entry)
-        if not (cls.kind and is_file_spec(spec)):
-            return handler(entry)
         try:
+            if cls.kind and is_dataclass(entry) and not isinstance(entry, type):
+                # A part in memory, as Python has it: one of ours goes by its name, any other by its file.
+                spec = part_spec(type(entry))
+                if spec in cls.model_fields:
+                    return handler({spec: entry})
+                made = cast("Self", cls.model_construct())
+                made._in_file = (spec, entry)  # noqa: SLF001 - of its own class
+                return made
+            spec, options = _single(entry)
+            if not (cls.kind and is_file_spec(spec)):
+                return handler(entry)
             found = part(cls.kind, spec)
             if not is_dataclass(found):
                 raise InputError(

@@ -6,6 +6,7 @@ as an entry point of the group ``eval_suite.<kind>``.
 """
 
 import importlib.util
+import inspect
 import pkgutil
 import re
 import sys
@@ -126,6 +127,28 @@ def part(kind: str, spec: str) -> Any:
     if spec not in known:
         raise unknown_name(_word(kind), spec, known)
     return known[spec]
+
+
+def part_spec(own: type) -> str:
+    """What names a class in options and records: its name where it is known by that, else ``path/to/file.py:NAME``.
+
+    Raises:
+        InputError: if it is no part, or lies in no file.
+    """
+    bases = {f"{base.__module__}:{base.__qualname__}" for base in own.__mro__}
+    kind = next((kind for kind, home in _HOMES.items() if home.base in bases), None)
+    if kind is None:
+        raise InputError(expected=f"a class of one of the kinds {', '.join(KINDS)}", found=own.__qualname__)
+    if parts(kind).get(getattr(own, "name", "")) is own:
+        return str(own.name)
+    try:
+        return f"{inspect.getfile(own)}:{own.__name__}"
+    except (TypeError, OSError):
+        raise InputError(
+            expected=f"the class {own.__name__} in a file",
+            found="it defined at the prompt",
+            remedy=f"write it into a file, and name it path/to/mine.py:{own.__name__}",
+        ) from None
 
 
 def is_file_spec(spec: str) -> bool:

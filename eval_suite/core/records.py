@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from eval_suite.core.cards import BackboneCard
-from eval_suite.core.errors import unknown_name
+from eval_suite.core.errors import InputError, unknown_name
 from eval_suite.core.strict import Strict
 
 if TYPE_CHECKING:
@@ -363,9 +363,16 @@ class Record(Strict):  # noqa: PLW1641 - records are compared, never keys
         """The first metric of that key, over all items.
 
         Raises:
-            InputError: if there is none; the message gives the nearest.
+            InputError: if there is none; the message gives the nearest, or how to ask for one of subsets.
         """
         found = self.metric(key)
+        of_subset = next((metric for metric in self.metrics if metric.key == key), None)
+        if found is None and of_subset is not None:
+            raise InputError(
+                expected=f"a metric '{key}' over all items",
+                found=f"it of subsets only, such as '{of_subset.subset}'",
+                remedy=f"ask record.metric('{key}', subset='{of_subset.subset}'), or filter record.to_frame()",
+            )
         if found is None:
             raise unknown_name(f"metric of {self.task.name}", key, {metric.key for metric in self.metrics})
         return found
@@ -377,12 +384,12 @@ class Record(Strict):  # noqa: PLW1641 - records are compared, never keys
 
     @property
     def path(self) -> Path | None:
-        """The file that this was read from, next to which lie the files it names; None for one in memory."""
+        """The file that this was read from or written to, next to which lie the files it names; None for one in memory alone."""
         return self._path
 
     def at(self, path: Path) -> "Record":
-        """This record, knowing its file."""
-        self._path = path
+        """This record, knowing its file, wherever the process works later."""
+        self._path = path.absolute()
         return self
 
     def with_outcomes(self, outcomes: Outcomes) -> "Record":

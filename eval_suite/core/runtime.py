@@ -46,7 +46,7 @@ class RuntimeOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], BeforeValidator(str)] = "auto"
     """Where to compute; auto takes the GPU when there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """Arithmetic of the network; bf16 uses autocast."""

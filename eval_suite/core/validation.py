@@ -4,14 +4,16 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any, get_args
+from pathlib import Path, PurePath
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from eval_suite.core.errors import InputError
+from eval_suite.core.parts import part_spec
 from eval_suite.core.yaml_files import read_yaml_file
 
+_Options = TypeVar("_Options", bound=BaseModel)
 _WORDINGS = (
     (r"^Value error, ", ""),
     (r", unable to (parse|interpret) .*", ""),
@@ -34,6 +36,42 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, Mapping):
         raise InputError(expected="a mapping of keys", where=path, found=f"{type(content).__name__}")
     return dict(content)
+
+
+def as_yaml(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as Python may have them in the form that files have: paths as texts, classes of parts by what names them, and
+    a list where one text stands for it.
+
+    Args:
+        model: whose fields say what is expected.
+        given: options by name.
+
+    Raises:
+        ValueError: if a class is no part, or lies in no file.
+    """
+    found = dict(given)
+    for name, value in given.items():
+        field = model.model_fields.get(name)
+        wanted = None if field is None else field.annotation
+        if isinstance(value, PurePath) and wanted in (str, str | None):
+            found[name] = str(value)
+        elif get_origin(wanted) is list or (get_origin(wanted) is tuple and ... in get_args(wanted)):
+            listed = [value] if isinstance(value, str | type) else value
+            if isinstance(listed, list | tuple):
+                found[name] = [_named(each) if isinstance(each, type) else each for each in listed]
+    return found
+
+
+def _named(own: type) -> str:
+    if own.__module__ == "__main__":  # importing its file, if there is one, would run the script anew
+        raise ValueError(
+            f"expected the class {own.__name__} in a file of its own, found it in the running script or notebook; "
+            f"write it into mine.py, and give 'mine.py:{own.__name__}' or what is imported from there"
+        )
+    try:
+        return part_spec(own)
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
 
 def problems(
@@ -76,6 +114,24 @@ def require_no_problems(what: str, lines: list[str]) -> None:
     if lines:
         count = f"{len(lines)} problems" if len(lines) > 1 else "1 problem"
         raise InputError(f"{what} has {count}:\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def validated(what: str, model: type[_Options], given: Mapping[str, Any]) -> _Options:
+    """Options from a mapping.
+
+    Args:
+        what: they are of, for the message.
+        model: what they make.
+        given: the options by name.
+
+    Raises:
+        InputError: if one is unknown or has a value that it cannot have.
+    """
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        require_no_problems(what, problems(error, model))
+        raise
 
 
 def _worded(message: str) -> str:

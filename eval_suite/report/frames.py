@@ -1,6 +1,6 @@
 """Comparisons as tables of pandas, for scripts and notebooks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from pandas import DataFrame
@@ -33,7 +33,7 @@ class Comparison(DataFrame):
         )
 
 
-def compare(records: Sequence[Record], *, baseline: str | None = None) -> Comparison:
+def compare(records: Iterable[Record], *, baseline: str | None = None) -> Comparison:
     """Put records side by side, with paired differences to a baseline.
 
     Args:
@@ -41,18 +41,20 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> Compar
         baseline: name of the backbone that the others are compared with; by default 'baseline', else the first.
 
     Returns:
-        A row for each task, metric over all items and backbone: ``value`` (the mean over seeds) with ``low`` and ``high``,
-        ``difference`` to the baseline with ``difference_low`` and ``difference_high`` (paired 95 % bootstrap interval over
-        items), ``verdict`` (better, worse, tied, or untested where neither per-item outcomes nor bootstrap values exist), and ``refused``: why there
-        is no difference, such as another protocol. In a notebook it shows as the tables of the report.
+        A row for each task, metric over all items and backbone: ``value``, the mean over ``seeds`` seeds with their standard
+        deviation ``spread`` (None with one), ``low`` and ``high``, ``difference`` to the baseline, over the seeds that both have, with
+        ``difference_low`` and ``difference_high`` (paired 95 % bootstrap interval over items), ``verdict`` (better, worse, tied, or
+        untested where neither per-item outcomes nor bootstrap values exist), ``refused``: why there is no difference, such as
+        another protocol, and ``n``, the items behind the value (of several seeds, the fewest). In a notebook it shows as the
+        tables of the report.
 
     Raises:
-        InputError: if there are no records, the baseline is unknown, or no two of them can be compared.
+        InputError: if there is anything but records, or none, the baseline is unknown, or no two of them can be compared.
 
     Example:
         >>> compare([record_a, record_b], baseline="a")[["key", "backbone", "difference", "verdict"]]  # doctest: +SKIP
     """
-    collation = collate_records(records, baseline)
+    collation = collate_records(_listed(records), baseline)
     rows = []
     for task in collation.suite.tasks:
         comparison = TaskComparison(collation, task)
@@ -62,6 +64,7 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> Compar
                 low, high = cell.interval or (None, None)
                 delta = cell.delta
                 bounds = delta.interval if delta and delta.interval else (None, None)
+                of_seeds = cell.by_seed.values()
                 rows.append(
                     {
                         "task": task,
@@ -69,6 +72,8 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> Compar
                         "metric": metric.name,
                         "backbone": name,
                         "value": cell.value,
+                        "seeds": sum(each.value is not None for each in of_seeds),
+                        "spread": cell.spread,
                         "low": low,
                         "high": high,
                         "difference": delta.difference if delta else None,
@@ -76,7 +81,7 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> Compar
                         "difference_high": bounds[1],
                         "verdict": delta.verdict if delta else "",
                         "refused": cell.refused,
-                        "n": metric.n,
+                        "n": min((each.n for each in of_seeds), default=0),
                         "unit": metric.unit,
                         "higher_is_better": metric.higher_is_better,
                     }
@@ -87,3 +92,18 @@ def compare(records: Sequence[Record], *, baseline: str | None = None) -> Compar
     found = Comparison(rows)
     found.collation = collation
     return found
+
+
+def _listed(records: object) -> list[Record]:
+    if isinstance(records, Record | Mapping) or not isinstance(records, Iterable):
+        listed, wrong = [], [records]
+    else:
+        listed = list(records)
+        wrong = [each for each in listed if not isinstance(each, Record)]
+    if wrong:
+        raise InputError(
+            expected="a list of records to compare",
+            found=type(wrong[0]).__name__,
+            remedy="write compare([record_a, record_b]); the rows take the names that evaluate(..., name=...) sets",
+        )
+    return listed

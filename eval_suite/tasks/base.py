@@ -17,6 +17,7 @@ from eval_suite.core.outcomes import write_outcomes
 from eval_suite.core.records import Curve, DataInfo, Example, Files, Metric, Outcomes, Paper, Params
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import atomic_write, write_json
+from eval_suite.core.validation import as_yaml
 
 if TYPE_CHECKING:
     from eval_suite.backbones.backbone import Backbone
@@ -43,9 +44,9 @@ class TaskOptions(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _old_names(cls, given: Any) -> Any:
+    def _as_files_have_them(cls, given: Any) -> Any:
         if isinstance(given, Mapping):
-            return {cls.renamed.get(name, name): value for name, value in given.items()}
+            return as_yaml(cls, {cls.renamed.get(name, name): value for name, value in given.items()})
         return given
 
     def sources(self) -> dict[str, str]:
@@ -142,6 +143,8 @@ class Task:
     """Options of scoring predictions made by other tools; None for the task's own."""
     score_fields: ClassVar[tuple[str, ...]] = ()
     """Which of them, besides those of every task, decide how such predictions are scored."""
+    scored_files: ClassVar[tuple[str, ...]] = (".npz",)
+    """Endings of the files of predictions that it scores: ``.npz`` holds arrays by name, ``.npy`` one; none of a folder."""
     annotated: ClassVar[str | None] = None
     """What the task reads of its images: ``boxes``, ``captions``, ``masks``, or None for classes, which tell the backbone's outputs
     where its source leaves them open."""

@@ -5,9 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any, Literal
 
 from eval_suite.backbones.spec import BackboneOptions, default_name
 from eval_suite.core.errors import InputError, first_line
@@ -26,7 +24,7 @@ from eval_suite.core.records import (
 )
 from eval_suite.core.runtime import Clock, RuntimeOptions, ordinary_arithmetic, run_info
 from eval_suite.core.store import Cell, cell_name, exclusive, write_record
-from eval_suite.core.validation import problems, require_no_problems
+from eval_suite.core.validation import validated
 from eval_suite.data.images import kept_open
 from eval_suite.data.kinds import kind_of
 from eval_suite.data.outliers import require_outliers
@@ -40,17 +38,24 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_Options = TypeVar("_Options", bound=BaseModel)
 _RUNTIME = set(RuntimeOptions.model_fields)
 
 
-def task_named(task: "str | type[Task]") -> Task:
-    """The task of a name, of a file's ``path/to/mine.py:NAME``, or of a class.
+def task_named(task: "str | type[Task] | Task") -> Task:
+    """The task of a name, of a file's ``path/to/mine.py:NAME``, or of a class; or the task itself.
 
     Raises:
         InputError: if there is none; the message gives the nearest.
     """
-    found: Task = (part("task", task) if isinstance(task, str) else task)()
+    if isinstance(task, Task):
+        return task
+    kind = part("task", task) if isinstance(task, str) else task
+    if not (isinstance(kind, type) and issubclass(kind, Task)):
+        raise InputError(
+            expected="a task: its name, path/to/mine.py:MyTask, or a class that derives from eval_suite.Task",
+            found=f"{task!r:.60}",
+        )
+    found: Task = kind()
     if isinstance(task, str) and is_file_spec(task):
         found.part = task
     return found
@@ -58,7 +63,7 @@ def task_named(task: "str | type[Task]") -> Task:
 
 def evaluate(
     backbone: "Backbone | str",
-    task: "str | type[Task]",
+    task: "str | type[Task] | Task",
     *,
     data: str,
     out: Path | str | None = None,
@@ -72,7 +77,7 @@ def evaluate(
 
     Args:
         backbone: of `load_backbone` or `Backbone.wrap`, or a source that `load_backbone` takes.
-        task: its name, ``path/to/mine.py:MyTask``, or a class.
+        task: its name, ``path/to/mine.py:MyTask``, a class, or one made of it.
         data: what to evaluate on, as KIND:PATH.
         out: ``reports/NAME`` for the record, its predictions and pictures; what is fitted goes to ``checkpoints/NAME``. By
             default nothing is left on disk.
@@ -112,7 +117,9 @@ def evaluate(
         record = evaluate_cell(
             found, chosen, cell, backbone, flags, runtime, expected=False, overwrite=overwrite
         )
-        return record if out is not None else record.model_copy(update={"files": Files(), "examples": []})
+        if out is not None:
+            return record.at(cell.record(found.name))
+        return record.model_copy(update={"files": Files(), "examples": []})
 
 
 def cell_in(out: Path, name: str, seed: int) -> Cell:
@@ -308,19 +315,6 @@ def metric_line(metric: Metric) -> str:
     if metric.interval:
         interval = f" [{shown(metric.interval[0])}, {shown(metric.interval[1])}]"
     return f"{name} {shown(metric.value)}{interval} (n = {metric.n:,})"
-
-
-def validated(what: str, model: type[_Options], given: dict[str, Any]) -> _Options:
-    """Options from a dict.
-
-    Raises:
-        InputError: if one is unknown or has a value that it cannot have.
-    """
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        require_no_problems(what, problems(error, model))
-        raise
 
 
 def _fitted_without(data: DataInfo) -> str:

@@ -16,6 +16,7 @@ from eval_suite.backbones.spec import (
 from eval_suite.core.entries import ONE_FOR_BOTH, Entry, entry_type
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import is_file_spec, parts
+from eval_suite.core.validation import as_yaml
 from eval_suite.data.policies import require_policy
 from eval_suite.training import schedules
 from eval_suite.training.identity import settings_sha256
@@ -162,7 +163,7 @@ class Recipe(BaseModel):
     def _fill_from_preset(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        given = {cls.renamed.get(name, name): value for name, value in given.items()}
+        given = as_yaml(cls, {cls.renamed.get(name, name): value for name, value in given.items()})
         preset = given.get("preset")
         return {**PRESETS.get(preset, {}), **given} if isinstance(preset, str) else given
 

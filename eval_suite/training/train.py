@@ -1,23 +1,23 @@
 """Training as Python calls it: a recipe to a backbone, on disk only where that is asked for."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal
-
-from pydantic import ValidationError
+from typing import Any, Literal
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.backbones.sources import load_backbone
+from eval_suite.core.errors import InputError
 from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.store import cell_name
-from eval_suite.core.validation import problems, require_no_problems
+from eval_suite.core.validation import validated
 from eval_suite.training.loop import train as run
 from eval_suite.training.recipe import Recipe
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | Mapping[str, Any],
     *,
     out: Path | str | None = None,
     name: str = "model",
@@ -31,7 +31,7 @@ def train(
     """Train a backbone, or continue a training that was stopped.
 
     Args:
-        recipe: how to train.
+        recipe: how to train, or its fields by name.
         out: folder for the checkpoint, which goes to ``out/<name>-s<seed>`` and from which a stopped training continues;
             by default nothing is left on disk.
         name: of the backbone in records and reports.
@@ -52,11 +52,12 @@ def train(
     Example:
         >>> train(Recipe(arch="resnet18", data="cifar100:data", regularizers=[CutMix(prob=0.5)]))  # doctest: +SKIP
     """
-    try:
-        how = RuntimeOptions(device=device, workers=workers, threads=threads)
-    except ValidationError as error:
-        require_no_problems("train", problems(error, RuntimeOptions))
-        raise
+    if not isinstance(recipe, Recipe | Mapping):
+        raise InputError(
+            expected="a recipe", found=type(recipe).__name__, remedy="write train(Recipe(arch=..., data=...))"
+        )
+    recipe = recipe if isinstance(recipe, Recipe) else validated("the recipe", Recipe, recipe)
+    how = validated("train", RuntimeOptions, {"device": device, "workers": workers, "threads": threads})
     with TemporaryDirectory(prefix="eval-suite-") if out is None else nullcontext(str(out)) as parent:
         folder = Path(parent) / f"{cell_name(name, 'unnamed')}-s{seed}"
         run(recipe, name=name, seed=seed, folder=folder, runtime=how, strict=strict, overwrite=overwrite)

@@ -1,5 +1,6 @@
 """A backbone owns its normalisation, and knows its last feature map."""
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -173,6 +174,18 @@ def test_what_is_odd_about_a_network_is_on_its_card() -> None:
     wrapped = Backbone.wrap(nn.Sequential(Small(), nn.Softmax(1)), input_size=(32, 32), mean=half, std=half)
     assert [line.partition(":")[0] for line in wrapped.card.load.warnings] == ["probabilities"]
     assert backbone(Small()).card.load.warnings == []
+
+
+def test_settings_and_names_may_be_arrays() -> None:
+    card = Backbone.wrap(
+        Small(),
+        classes=np.array(["a", "b", "c"]),
+        input_size=np.int64(32),
+        mean=np.array(MEAN),
+        std=torch.tensor(STD, dtype=torch.float64),
+    ).card
+    assert (card.classes, card.input_size) == (["a", "b", "c"], (32, 32))
+    assert (card.mean, card.std) == (MEAN, STD)
 
 
 def test_a_network_of_patches_in_memory_has_the_size_that_it_was_made_for() -> None:

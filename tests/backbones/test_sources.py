@@ -487,3 +487,10 @@ def test_a_network_that_cannot_be_fitted_to_a_size_is_refused() -> None:
     for source, size in (("timm:mixer_s32_224", (96, 96)), ("timm:test_vit", (4, 4))):
         with pytest.raises(InputError, match="input"):
             load_backbone(source, input_size=size, random_weights=True)
+
+
+def test_what_is_no_source_is_answered_with_the_way_for_networks() -> None:
+    with pytest.raises(InputError) as raised:
+        load_backbone(torch.nn.Linear(2, 2))  # type: ignore[arg-type]
+    assert raised.value.found == "Linear"
+    assert "Backbone.wrap" in raised.value.remedy

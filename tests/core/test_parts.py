@@ -7,7 +7,7 @@ import pytest
 
 from eval_suite.core.errors import InputError
 from eval_suite.core.parts import _HOMES as HOMES
-from eval_suite.core.parts import KINDS, part, parts
+from eval_suite.core.parts import KINDS, part, part_spec, parts
 from eval_suite.training.recipe import Recipe
 
 _HEAD = """
@@ -85,3 +85,14 @@ def test_an_installed_part_that_lacks_something_is_refused_as_well(monkeypatch: 
     monkeypatch.setattr("eval_suite.core.parts.entry_points", lambda group: [broken])
     with pytest.raises(InputError, match=r"other_package:Broken .*name.*read"):
         parts.__wrapped__("data")
+
+
+def test_a_class_goes_by_its_name_or_by_its_file(tmp_path: Path) -> None:
+    assert part_spec(parts("ood_score")["energy"]) == "energy"
+    spec = _file(tmp_path, _REGULARIZER.format(name="mine", factor=1))
+    assert part_spec(part("regularizer", spec)) == spec
+    with pytest.raises(InputError, match="found Path"):
+        part_spec(Path)
+    nowhere = type("Nowhere", (parts("regularizer")["cutmix"],), {"__module__": "nowhere"})
+    with pytest.raises(InputError, match="prompt"):
+        part_spec(nowhere)

@@ -263,3 +263,17 @@ def test_a_metric_is_found_by_its_name_and_subset() -> None:
     accuracy = record.metric("class_accuracy", subset="cat")
     assert accuracy is not None
     assert accuracy.reason == "no items"
+
+
+def test_a_metric_of_subsets_only_is_answered_with_how_to_ask() -> None:
+    with pytest.raises(InputError) as raised:
+        result()["class_accuracy"]
+    assert "subset='cat'" in raised.value.remedy
+
+
+def test_a_record_knows_its_file_wherever_the_process_works_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_record(Path("r.json"), result())
+    assert read_record("r.json").path == tmp_path / "r.json"

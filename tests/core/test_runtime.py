@@ -39,6 +39,12 @@ def test_the_device_is_the_one_asked_for(
     assert RuntimeOptions(device=asked).resolve_device().type == given
 
 
+def test_a_device_of_torch_is_one() -> None:
+    assert RuntimeOptions.model_validate({"device": torch.device("cpu")}).device == "cpu"
+    with pytest.raises(ValidationError):  # which GPU is for CUDA_VISIBLE_DEVICES to say
+        RuntimeOptions.model_validate({"device": torch.device("cuda:1")})
+
+
 def test_asking_for_a_gpu_that_is_not_there_is_wrong_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="finds no usable GPU; use --device cpu or auto"):

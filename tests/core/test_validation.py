@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.dataclasses import dataclass
 
 from eval_suite.core.errors import InputError
-from eval_suite.core.validation import problems, read_yaml, require_no_problems
+from eval_suite.core.validation import as_yaml, problems, read_yaml, require_no_problems, validated
+from eval_suite.training.regularizers import CutMix
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -116,3 +117,31 @@ def test_what_is_no_mapping_is_wrong_input(content: bytes, message: str, tmp_pat
 def test_a_missing_file_is_wrong_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*none.yaml"):
         read_yaml(tmp_path / "none.yaml")
+
+
+class Named(BaseModel):
+    data: str = ""
+    names: list[str] = Field(default_factory=list)
+    parts: tuple[str, ...] = ()
+    pair: tuple[int, int] | None = None
+
+
+def test_what_python_writes_is_what_files_hold() -> None:
+    given = {"data": Path("x"), "names": "a", "parts": (CutMix, "b"), "pair": (1, 2), "other": "c"}
+    expected = {"data": "x", "names": ["a"], "parts": ["cutmix", "b"], "pair": (1, 2), "other": "c"}
+    assert as_yaml(Named, given) == expected
+    assert as_yaml(Named, {"names": {"a": 1}}) == {"names": {"a": 1}}  # for the model to refuse
+
+
+def test_a_class_of_the_running_script_is_refused() -> None:
+    script = type("Mine", (CutMix,), {"__module__": "__main__"})
+    with pytest.raises(ValueError, match="file of its own"):
+        as_yaml(Named, {"names": [script]})
+    with pytest.raises(ValueError, match="found int"):
+        as_yaml(Named, {"names": int})
+
+
+def test_wrong_options_are_wrong_input() -> None:
+    assert validated("options", Named, {"names": ["a"]}) == Named(names=["a"])
+    with pytest.raises(InputError, match="names"):
+        validated("options", Named, {"names": 3})

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.core import runtime
-from eval_suite.core.errors import EvalSuiteError
+from eval_suite.core.errors import EvalSuiteError, InputError
 from eval_suite.core.metrics import MetricKind
 from eval_suite.core.parts import parts
 from eval_suite.core.records import GitState
@@ -114,6 +114,25 @@ def test_options_are_still_read_by_the_names_of_the_version_before(task: str) ->
         assert old not in options.model_fields
         assert options.model_validate({"data": "d", old: getattr(defaults, new)}) == defaults
     assert (task in ("caption", "detect", "wsol")) == bool(options.renamed)
+
+
+def test_a_task_is_a_name_a_class_or_one_made_of_it() -> None:
+    own = TASKS["classify"]()
+    assert task_named(own) is own
+    assert type(task_named(TASKS["classify"])) is type(task_named("classify")) is type(own)
+    for wrong in (None, 3, int):
+        with pytest.raises(InputError) as raised:
+            task_named(wrong)  # type: ignore[arg-type]
+        assert raised.value.found == repr(wrong)
+
+
+def test_one_text_stands_for_a_list_of_it() -> None:
+    given = {"data": Path("folder:x"), "outliers": "uniform", "scores": TASKS["ood"].options}
+    options = TASKS["ood"].options
+    with pytest.raises(ValidationError, match="found OodOptions"):
+        options.model_validate(given)
+    chosen = options.model_validate({**given, "scores": parts("ood_score")["energy"]})
+    assert (chosen.data, chosen.outliers, chosen.scores) == ("folder:x", ["uniform"], ["energy"])
 
 
 def test_a_task_that_finds_no_metric_is_refused(tmp_path: Path) -> None:

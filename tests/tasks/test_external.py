@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import eval_suite as es
 from eval_suite.cli.main import main
@@ -163,3 +164,51 @@ def test_files_of_other_labels_are_not_compared(tmp_path: Path) -> None:
     assert "different data" in top1.loc["others", "refused"]
     named = scored("named", classes=np.array(["x", "y", "z"]))
     assert scored("renamed", **renamed).data.sha256 == named.data.sha256 != first.data.sha256  # type: ignore[union-attr]
+
+
+def test_arrays_in_memory_are_scored_as_their_file_is(tmp_path: Path) -> None:
+    logits, labels = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32), np.arange(6) % 3
+    held: dict[str, Any] = {"logits": logits, "labels": labels, "ids": np.array(list("abcdef"))}
+    np.savez(tmp_path / "p.npz", **held)
+    of_file = es.score("classify", tmp_path / "p.npz")
+    as_lists = {name: values.tolist() for name, values in held.items()}
+    tensors = {"logits": torch.tensor(logits, requires_grad=True), "labels": torch.tensor(labels)}
+    for arrays in (held, as_lists, held | tensors, held | {"ids": np.array(list("abcdef"), object)}):
+        record = es.score("classify", arrays)
+        assert record.metrics == of_file.metrics
+        assert (record.backbone.name, record.path) == ("model", None)
+        assert record.backbone.source.startswith("arrays in memory (")
+    out = tmp_path / "reports" / "r"
+    written = es.score("classify", held, out=out, name="mine")
+    assert written.path == out / "results" / "mine-s0" / "classify.json"
+    assert read_record(written.path) == written
+    assert written.files.predictions == "classify/predictions.npz"
+    assert es.score("classify", held)["top1_error"].value == written["top1_error"].value
+
+
+def test_a_path_as_truth_is_read_as_text() -> None:
+    with pytest.raises(es.InputError, match="KIND:PATH"):
+        es.score("classify", {"logits": [[1.0, 2.0]]}, truth=Path("images"))  # type: ignore[arg-type]
+
+
+def test_half_precision_and_an_array_without_a_name(truth: str) -> None:
+    index = open_images(truth)
+    one_hot = 4 * np.eye(len(index.classes))[index.labels]
+    for whole in (index.labels, one_hot, one_hot.tolist(), torch.tensor(one_hot).bfloat16()):
+        assert es.score("classify", whole, truth=truth)["top1_error"].value == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "given"),
+    [
+        ("classify", None),
+        ("classify", {"logits": [[1, 2], [3]], "labels": [0, 1]}),
+        ("classify", {"logits": [[{}]], "labels": [0]}),
+        ("wsol", np.zeros((2, 3, 3))),
+        ("detect", {"logits": np.zeros((2, 3))}),
+    ],
+)
+def test_what_is_no_array_that_a_task_reads_is_refused(task: str, given: Any) -> None:
+    with pytest.raises(es.InputError) as raised:
+        es.score(task, given)
+    assert raised.value.expected

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from torch import Generator, Tensor
 
 from eval_suite.backbones.backbone import Backbone
 from eval_suite.core.cards import BackboneCard
+from eval_suite.core.errors import InputError
 from eval_suite.core.parts import parts
 from eval_suite.training.regularizers import (
     STAGES,
@@ -431,3 +433,28 @@ def test_the_table_of_regularizers_names_each_by_its_own_name_and_paper() -> Non
         assert kind.paper.title
         assert kind.paper.url.startswith("https://")
         assert kind.__doc__
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        (torch.rand(3, 3, 8, 8).mul(255).byte(), torch.arange(3)),
+        (torch.rand(3, 8, 8), torch.arange(3)),
+        (torch.rand(3, 3, 8, 8), torch.eye(3)),
+        (torch.rand(3, 3, 8, 8), torch.rand(3)),
+        (torch.rand(3, 3, 8, 8), torch.arange(2)),
+        (torch.rand(3, 3, 8, 8), torch.arange(3) + 1),
+        (torch.rand(3, 3, 8, 8), torch.arange(3) - 1),
+        (torch.rand(3, 3, 8, 8), np.arange(3)),
+    ],
+)
+def test_images_and_labels_of_another_form_are_refused(images: Tensor, labels: Any) -> None:
+    with pytest.raises(InputError):
+        CutMix()(images, labels, num_classes=3, generator=seeded())
+
+
+def test_labels_may_be_any_whole_numbers() -> None:
+    batch, labels = torch.rand(3, 3, 8, 8), torch.arange(3)
+    wide, narrow = (Mixup()(batch, y, num_classes=3, generator=seeded()) for y in (labels, labels.byte()))
+    assert torch.equal(wide.targets, narrow.targets)
+    assert CutMix()(batch[:0], labels[:0], num_classes=3, generator=seeded()).targets.shape == (0, 3)

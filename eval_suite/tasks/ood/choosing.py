@@ -32,8 +32,21 @@ class Chosen(NamedTuple):
 
 
 def confidences(score: OodScore, outputs: Outputs) -> Tensor:
-    """What a fitted score says of every image of a pass: (n,) float64."""
-    return score(outputs.logits, outputs.statistics.get(score.name, outputs.features))
+    """What a fitted score says of every image of a pass: (n,) float64.
+
+    Raises:
+        InputError: if it gives anything but a number for each image.
+    """
+    found: object = score(outputs.logits, outputs.statistics.get(score.name, outputs.features))
+    wanted = (len(outputs.positions),)
+    if not isinstance(found, Tensor) or found.shape != wanted:
+        shape = f" {tuple(found.shape)}" if isinstance(found, Tensor) else ""
+        raise InputError(
+            expected=f"a tensor {wanted} from the score '{score.name}', a confidence for each image",
+            found=f"{type(found).__name__}{shape}",
+            remedy="torch.from_numpy makes one of a NumPy array",
+        )
+    return found
 
 
 def fitted(

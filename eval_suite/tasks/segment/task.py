@@ -27,6 +27,7 @@ class SegmentTask(Task):
     title = "Segmentation by a linear probe"
     paper = DINOV2
     options = SegmentOptions
+    scored_files = ()
     annotated = "masks"
     score_fields = ("classes",)
     packages = ("opencv-python-headless",)

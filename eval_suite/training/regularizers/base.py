@@ -146,8 +146,8 @@ class Regularizer:
         """Regularise a batch in anybody's own loop.
 
         Args:
-            images: (N, 3, H, W), of any range; may be overwritten.
-            labels: (N,) class indices.
+            images: (N, 3, H, W), floating point of any range; may be overwritten.
+            labels: (N,) class indices, whole numbers in 0..num_classes-1.
             num_classes: width of the soft targets.
             generator: CPU generator of every draw.
             fill: colour (3,) of what is erased; by default zeros, the mean of normalised images.
@@ -158,7 +158,8 @@ class Regularizer:
             regularizer trains on several images for each, and then with the loss of ``criterion(None)``.
 
         Raises:
-            InputError: for a regularizer that needs the network: those act in `train` only.
+            InputError: for a regularizer that needs the network: those act in `train` only; and for images or labels of another
+                form. Labels on a GPU are left to torch's own check of their range.
 
         Example:
             >>> import torch
@@ -175,8 +176,9 @@ class Regularizer:
             raise InputError(
                 f"{self.name} needs the network in training, not the batch alone; name it in a recipe"
             )
+        _require_batch(images, labels, num_classes)
         colour = torch.zeros(3) if fill is None else fill
-        targets = one_hot(labels, num_classes).to(images.dtype)
+        targets = one_hot(labels.long(), num_classes).to(images.dtype)
         return self.apply(images, targets, Context(generator, colour, progress))
 
     def files(self) -> list[str]:
@@ -197,6 +199,34 @@ class Regularizer:
             network: the network it was installed on; None where none is needed.
         """
         return None
+
+
+def _require_batch(images: "Tensor", labels: "Tensor", num_classes: int) -> None:
+    """Refuse what no network is trained on, before it fails deep inside or is rounded without a word."""
+    from torch import Tensor
+
+    if not isinstance(images, Tensor) or images.ndim != 4 or not images.is_floating_point():
+        raise InputError(
+            expected="a tensor of floating-point images (N, 3, H, W)",
+            found=_form(images),
+            remedy="divide images of 0..255 by 255",
+        )
+    if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.is_floating_point():
+        raise InputError(
+            expected=f"a tensor of class indices ({len(images)},) as labels",
+            found=_form(labels),
+            remedy="soft targets are made here: give the indices, as of targets.argmax(1)",
+        )
+    # On a GPU their values would have to be waited for in every step.
+    if labels.device.type == "cpu" and len(labels):
+        low, high = int(labels.min()), int(labels.max())
+        if not 0 <= low <= high < num_classes:
+            raise InputError(expected=f"labels in 0..{num_classes - 1}", found=f"{low}..{high}")
+
+
+def _form(given: object) -> str:
+    shape, kind = getattr(given, "shape", None), getattr(given, "dtype", "")
+    return type(given).__name__ + (f" of {kind} {tuple(shape)}" if shape is not None else "")
 
 
 def regularise(

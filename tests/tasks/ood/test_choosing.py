@@ -172,3 +172,13 @@ def test_validation_images_that_are_reported_ones_are_refused(
         ood(**common, validation_outliers=unseen, validation_split="test")
     with pytest.raises(InputError, match="another validation_split"):
         ood(**(common | {"split": None}), validation_outliers=unseen, validation_split="val")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [lambda logits, _: logits.numpy().max(1), lambda logits, _: logits.max(), lambda logits, _: logits],
+)
+def test_a_score_that_gives_no_number_an_image_is_refused(given: Any, world: Any) -> None:
+    given.name = "mine"
+    with pytest.raises(InputError, match=r"tensor \(100,\) from the score 'mine'"):
+        confidences(given, world[1].inside)
