@@ -79,7 +79,7 @@ class OutcomeFiles:
 
     def __init__(self, collation: Collation) -> None:
         self._collation = collation
-        self._read: dict[Key, StoredOutcomes | None] = {}
+        self._read: dict[Key, StoredOutcomes | InputError] = {}
         self._known: list[tuple[NDArray[np.str_], NDArray[np.str_]]] = []  # each as it came, and sorted
         self._listed: dict[tuple[int, int] | None, _Items] = {}
 
@@ -92,11 +92,11 @@ class OutcomeFiles:
         if entry.key not in self._read:
             self._read[entry.key] = self._load(entry)
         found = self._read[entry.key]
-        if found is None:
-            raise InputError("per-item outcomes cannot be read")
+        if isinstance(found, InputError):
+            raise found
         return found
 
-    def _load(self, entry: Entry) -> StoredOutcomes | None:
+    def _load(self, entry: Entry) -> StoredOutcomes | InputError:
         if entry.record is not None and entry.record.outcomes is not None:
             outcomes = entry.record.outcomes
             return StoredOutcomes(self._shared(outcomes.ids), _InMemory(outcomes))
@@ -113,7 +113,7 @@ class OutcomeFiles:
         except InputError as error:
             text = f"per-item outcomes cannot be read: {error}"
             self._collation.notices.append(Notice("warning", entry.key.where, text))
-            return None
+            return InputError(text)
 
     def _shared(self, ids: NDArray[np.str_]) -> _Items:
         for known, _ in self._known:
