@@ -79,16 +79,15 @@ def score(
     truth = scoring.data or None
     with _as_file(chosen, predictions) as path:
         in_memory = not isinstance(predictions, str | PathLike)
-        source = _IN_MEMORY if in_memory else str(path.resolve())
         backbone = cell_name(name, "model" if in_memory else path.stem)
         if out is None:
             cell = Cell("", backbone, seed)
-            return _record(chosen, path, source, truth, scoring, cell, None, Clock(), overwrite)
+            return _record(chosen, path, in_memory, truth, scoring, cell, None, Clock(), overwrite)
         cell, clock = cell_in(Path(out), backbone, seed), Clock()
         folder = cell.results / chosen.name
         with exclusive(folder, f"scoring {chosen.name}"):
             try:
-                record = _record(chosen, path, source, truth, scoring, cell, folder, clock, overwrite)
+                record = _record(chosen, path, in_memory, truth, scoring, cell, folder, clock, overwrite)
             except BaseException:
                 remove_if_empty(folder)
                 raise
@@ -157,7 +156,7 @@ def _scoring_options(task: Task, given: dict[str, Any]) -> TaskOptions:
 def _record(
     task: Task,
     predictions: Path,
-    source: str,
+    in_memory: bool,
     truth: str | None,
     options: TaskOptions,
     cell: Cell,
@@ -171,6 +170,7 @@ def _record(
     held = sorted(predictions.glob("*")) if predictions.is_dir() else [predictions]
     held = [file for file in held if file.is_file()]
     digest = hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in held)).hexdigest()
+    source = _IN_MEMORY if in_memory else predictions.resolve()
     card = unloaded(cell.backbone, f"{source} ({digest[:12]})", "predictions made elsewhere")
     files = Files()
     if folder is not None:
