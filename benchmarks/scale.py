@@ -49,7 +49,7 @@ def logits(count: int) -> Callable[[], object]:
     made = rng.standard_normal((count, 1000), np.float32)
     labels = rng.integers(0, 1000, count)
     names = [str(label) for label in range(1000)]
-    from eval_suite.tasks.classify.score import metrics_of
+    from eval_suite.tasks.classify.measures import metrics_of
 
     return lambda: metrics_of(made, labels, names)
 

@@ -286,7 +286,11 @@ def at_size(backbone: Backbone, size: tuple[int, int]) -> Backbone:
         InputError: if it cannot take them.
     """
     probe(backbone.net, size, headless=backbone.card.headless)
-    update = {"input_size": size, "multiply_adds": multiply_adds(backbone.net, size)}
+    update = {
+        "input_size": size,
+        "multiply_adds": multiply_adds(backbone.net, size),
+        "behaviour": behaviour(backbone.net, size),
+    }
     return Backbone(backbone.net, backbone.card.model_copy(update=update)).eval()
 
 

@@ -319,7 +319,7 @@ class _Run:
         return self.backbone.card.model_copy(
             update={
                 "weights_sha256": state_sha256(self._kept_weights()),
-                "behaviour": None,  # of the weights that training began with; told anew wherever these are loaded
+                "behaviour": None,  # that was of the first weights; wherever these are loaded it is found anew
                 "training": training,
             }
         )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from eval_suite.backbones import architectures  # noqa: F401 - registers ours with timm
-from eval_suite.backbones.backbone import Backbone, finish
+from eval_suite.backbones.backbone import Backbone, at_size, finish
 from eval_suite.core.cards import BackboneCard
 from eval_suite.core.errors import EvalSuiteError, InputError
 
@@ -192,3 +192,9 @@ def test_a_network_of_patches_in_memory_has_the_size_that_it_was_made_for() -> N
     net = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=1, num_classes=3)
     assert Backbone.wrap(net).card.input_size == (32, 32)
     assert Backbone.wrap(timm.create_model("resnet18", num_classes=3)).card.input_size == (224, 224)
+
+
+def test_a_network_that_takes_no_small_images_behaves_at_the_size_that_it_is_given() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 80, 16), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    there = at_size(Backbone.wrap(net, input_size=96), (128, 128)).card
+    assert there.behaviour == Backbone.wrap(net, input_size=128).card.behaviour

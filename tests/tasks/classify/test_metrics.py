@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import confusion_matrix, log_loss
 
 from eval_suite.core.calibration import item_measures
+from eval_suite.tasks.classify.measures import metrics_of
 from eval_suite.tasks.classify.metrics import per_class_correct
-from eval_suite.tasks.classify.score import metrics_of
 
 
 def problem(n: int = 500, classes: int = 7, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

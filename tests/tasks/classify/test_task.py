@@ -29,8 +29,8 @@ from eval_suite.core.runtime import RuntimeOptions
 from eval_suite.core.statistics import bootstrap_mean, wilson_interval
 from eval_suite.core.store import Cell, exclusive, read_record
 from eval_suite.tasks.base import Score
+from eval_suite.tasks.classify.measures import metrics_of
 from eval_suite.tasks.classify.predictions import Predictions, read_predictions, write_predictions
-from eval_suite.tasks.classify.score import metrics_of
 from eval_suite.tasks.classify.task import ClassifyOptions, ClassifyTask
 from eval_suite.tasks.evaluate import headline, task_named, write_failed
 from eval_suite.tasks.external import score_file
